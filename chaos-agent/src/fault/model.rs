@@ -1,0 +1,278 @@
+//! What a user asks for, free of any kernel or Kubernetes notion.
+
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+use ipnet::IpNet;
+
+/// One sentence of the fault language: a verb, what it applies to, how often, where, how long.
+///
+/// A `Fault` that came out of the parser or the YAML reader is *well formed*: its clauses go
+/// together. Whether this kernel can do it is the planner's question.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Fault {
+    pub verb: Verb,
+    /// How often a matching event is hit.
+    pub chance: Chance,
+    /// As written; `None` lets [`Fault::directions`] decide.
+    pub direction: Option<Direction>,
+    pub protocol: Option<Protocol>,
+    pub peer: Option<Peer>,
+    /// `under PATH`: files at or below this path, as the target sees it.
+    pub under: Option<String>,
+    /// `in container NAME`: only this container of the target pod.
+    pub container: Option<String>,
+    /// `for DUR`: how long, from the moment the fault begins; `None` takes the policy's default.
+    pub duration: Option<Duration>,
+    /// `after DUR`: begin this long after arming.
+    pub after: Option<Duration>,
+    /// `at most N`: injections in all.
+    pub at_most: Option<u64>,
+    /// `at most N per second`.
+    pub at_most_per_second: Option<u32>,
+    /// `seed N`: makes the decisions repeatable; `None` lets the agent pick (and print) one.
+    pub seed: Option<u64>,
+    /// `shadow …`: count what would have been done, do nothing.
+    pub shadow: bool,
+}
+
+/// What is done to an event that the fault hits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Verb {
+    Drop,
+    /// `silent`: the checksum is made valid again, so that the application reads wrong bytes.
+    Corrupt { silent: bool },
+    Delay {
+        by: Duration,
+        jitter: Option<Duration>,
+        distribution: Option<Distribution>,
+    },
+    Duplicate,
+    Reorder { by: Duration },
+    Limit { bits_per_second: u64 },
+    Reset,
+    Fail { calls: Vec<Call>, errnos: Vec<WeightedErrno> },
+    FailDns { answer: DnsAnswer, name: String },
+    Slow { calls: Vec<Call>, by: Duration, jitter: Option<Duration> },
+    /// SIGKILL to the caller.
+    Kill { calls: Vec<Call> },
+    /// Nanoseconds ahead (positive) or behind of the real clock.
+    SkewClock { offset_ns: i128 },
+}
+
+/// A system call by the name its manual page has, lower case (`openat`, `fsync`, `connect`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Call(pub(super) String);
+
+impl Call {
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+/// An errno and how often it is picked relative to the others of its list (`ENOSPC*3, EIO`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightedErrno {
+    pub errno: Errno,
+    /// 1 to 1000.
+    pub weight: u16,
+}
+
+/// A real Linux errno, 1 to 133.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Errno(pub(super) u16);
+
+impl Errno {
+    pub fn number(self) -> u16 {
+        self.0
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Distribution {
+    Uniform,
+    Normal,
+    Pareto,
+    ParetoNormal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DnsAnswer {
+    NxDomain,
+    ServFail,
+    Refused,
+    Timeout,
+}
+
+/// How often, and what is counted: each packet, each flow as a whole, or each call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Chance {
+    pub how: HowOften,
+    pub of: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HowOften {
+    Always,
+    Probability(Probability),
+    /// `every 5th`: the 5th, 10th, 15th … matching event. At least 2.
+    EveryNth(u32),
+}
+
+/// A probability strictly between 0 and 1, exact to eight decimals (six of a percentage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Probability(u32);
+
+impl Probability {
+    /// What stands for certainty.
+    pub const ONE: u32 = 100_000_000;
+
+    /// `parts` in 100 million; `None` unless strictly between 0 and [`Probability::ONE`].
+    pub fn from_parts(parts: u32) -> Option<Self> {
+        (parts > 0 && parts < Self::ONE).then_some(Self(parts))
+    }
+
+    pub fn parts(self) -> u32 {
+        self.0
+    }
+}
+
+/// What a chance is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unit {
+    Packets,
+    Flows,
+    Calls,
+}
+
+/// Seen from the target: egress leaves it, ingress arrives at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Direction {
+    Egress,
+    Ingress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+/// Which end of the traffic, as in tcpdump: `to` is the destination, `from` the source, a bare
+/// `port N` either of the two.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Peer {
+    pub side: Side,
+    /// Empty: any address. Never with host bits set; sorted, without duplicates. Empty where
+    /// `side` is [`Side::Either`].
+    pub networks: BTreeSet<IpNet>,
+    /// Empty: any port. Sorted, not overlapping, not adjacent.
+    pub ports: Vec<PortRange>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Side {
+    To,
+    From,
+    Either,
+}
+
+/// Both ends inclusive, `first <= last`, port 0 excluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortRange {
+    pub first: u16,
+    pub last: u16,
+}
+
+impl Fault {
+    /// A fault of this verb with every clause left out.
+    pub fn new(verb: Verb) -> Self {
+        let of = verb.default_unit();
+        Self {
+            verb,
+            chance: Chance { how: HowOften::Always, of },
+            direction: None,
+            protocol: None,
+            peer: None,
+            under: None,
+            container: None,
+            duration: None,
+            after: None,
+            at_most: None,
+            at_most_per_second: None,
+            seed: None,
+            shadow: false,
+        }
+    }
+
+    /// The directions a packet verb acts in: as written, or egress for `to`, ingress for
+    /// `from`, both when neither is written.
+    pub fn directions(&self) -> &'static [Direction] {
+        use Direction::{Egress, Ingress};
+        match (self.direction, self.peer.as_ref().map(|peer| peer.side)) {
+            (Some(Egress), _) | (None, Some(Side::To)) => &[Egress],
+            (Some(Ingress), _) | (None, Some(Side::From)) => &[Ingress],
+            (None, Some(Side::Either) | None) => &[Egress, Ingress],
+        }
+    }
+}
+
+impl Verb {
+    /// Whether the verb acts on packets; otherwise on calls (or, for the clock, on processes).
+    pub fn acts_on_packets(&self) -> bool {
+        match self {
+            Self::Drop
+            | Self::Corrupt { .. }
+            | Self::Delay { .. }
+            | Self::Duplicate
+            | Self::Reorder { .. }
+            | Self::Limit { .. }
+            | Self::Reset
+            | Self::FailDns { .. } => true,
+            Self::Fail { .. } | Self::Slow { .. } | Self::Kill { .. } | Self::SkewClock { .. } => {
+                false
+            }
+        }
+    }
+
+    /// The word the sentence begins with.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Delay { .. } => "delay",
+            Self::Duplicate => "duplicate",
+            Self::Reorder { .. } => "reorder",
+            Self::Limit { .. } => "limit",
+            Self::Reset => "reset",
+            Self::Fail { .. } | Self::FailDns { .. } => "fail",
+            Self::Slow { .. } => "slow",
+            Self::Kill { .. } => "kill",
+            Self::SkewClock { .. } => "skew",
+        }
+    }
+
+    /// What a chance counts when the sentence does not say.
+    pub fn default_unit(&self) -> Unit {
+        if self.acts_on_packets() { Unit::Packets } else { Unit::Calls }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        })
+    }
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! Empty: it makes the crate a library target, so that cargo lets the agent depend on it and
+//! tracks its sources.
+#![no_std]

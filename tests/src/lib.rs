@@ -1,0 +1,1 @@
+//! Guards and victims shared by the tests.
