@@ -40,23 +40,43 @@ pub struct Fault {
 pub enum Verb {
     Drop,
     /// `silent`: the checksum is made valid again, so that the application reads wrong bytes.
-    Corrupt { silent: bool },
+    Corrupt {
+        silent: bool,
+    },
     Delay {
         by: Duration,
         jitter: Option<Duration>,
         distribution: Option<Distribution>,
     },
     Duplicate,
-    Reorder { by: Duration },
-    Limit { bits_per_second: u64 },
+    Reorder {
+        by: Duration,
+    },
+    Limit {
+        bits_per_second: u64,
+    },
     Reset,
-    Fail { calls: Vec<Call>, errnos: Vec<WeightedErrno> },
-    FailDns { answer: DnsAnswer, name: String },
-    Slow { calls: Vec<Call>, by: Duration, jitter: Option<Duration> },
+    Fail {
+        calls: Vec<Call>,
+        errnos: Vec<WeightedErrno>,
+    },
+    FailDns {
+        answer: DnsAnswer,
+        name: String,
+    },
+    Slow {
+        calls: Vec<Call>,
+        by: Duration,
+        jitter: Option<Duration>,
+    },
     /// SIGKILL to the caller.
-    Kill { calls: Vec<Call> },
+    Kill {
+        calls: Vec<Call>,
+    },
     /// Nanoseconds ahead (positive) or behind of the real clock.
-    SkewClock { offset_ns: i128 },
+    SkewClock {
+        offset_ns: i128,
+    },
 }
 
 /// A system call by the name its manual page has, lower case (`openat`, `fsync`, `connect`).

@@ -1,0 +1,166 @@
+//! What a hook saw, in the same shape for every hook.
+
+/// The kinds of event, one bit vector of rules each. A rule lists the kinds it applies to.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EventKind {
+    /// A packet leaving a socket of the target (`cgroup_skb/egress`).
+    PacketEgress = 0,
+    /// A packet about to enter a socket of the target (`cgroup_skb/ingress`).
+    PacketIngress = 1,
+    /// A frame leaving an interface, owned by a socket of the target (tcx egress).
+    FrameEgress = 2,
+    /// A frame arriving at an interface for a socket of the target (tcx ingress).
+    FrameIngress = 3,
+    Connect = 4,
+    Bind = 5,
+    /// `sendto`/`sendmsg` with an address on an unconnected datagram socket.
+    SendTo = 6,
+    Socket = 7,
+    SetSockopt = 8,
+    GetSockopt = 9,
+}
+
+impl EventKind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 10] = [
+        Self::PacketEgress,
+        Self::PacketIngress,
+        Self::FrameEgress,
+        Self::FrameIngress,
+        Self::Connect,
+        Self::Bind,
+        Self::SendTo,
+        Self::Socket,
+        Self::SetSockopt,
+        Self::GetSockopt,
+    ];
+
+    /// The kind with this number, as found in a [`crate::record::Record`].
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+}
+
+/// Room for event kinds in a rule set and in the ledger.
+pub const KINDS: usize = 16;
+
+/// Protocols as far as rules tell them apart.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProtocolClass {
+    Tcp = 0,
+    Udp = 1,
+    /// ICMP and ICMPv6, neighbour discovery left out.
+    Icmp = 2,
+    Other = 3,
+}
+
+/// How many [`ProtocolClass`]es there are.
+pub const PROTOCOLS: usize = 4;
+
+impl ProtocolClass {
+    /// From an IP protocol number (RFC 790 and successors).
+    #[inline(always)]
+    pub fn of(number: u8) -> Self {
+        match number {
+            6 => Self::Tcp,
+            17 => Self::Udp,
+            1 | 58 => Self::Icmp,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// An IPv4 address (in the first four bytes, the rest zero) or an IPv6 address.
+pub type Address = [u8; 16];
+
+/// What is known of an event's addresses.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// No addresses (a `socket()` call).
+    None = 0,
+    V4 = 4,
+    V6 = 6,
+}
+
+/// One event. Ports are in host byte order; 0 means that there is none or that it is not known
+/// (ICMP, fragments after the first), and no rule that names a port matches it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    pub source: Address,
+    pub destination: Address,
+    pub source_port: u16,
+    pub destination_port: u16,
+    pub kind: EventKind,
+    pub protocol: ProtocolClass,
+    pub family: Family,
+    /// 1 where the packet is a fragment whose ports cannot be known.
+    pub fragment: u8,
+}
+
+impl Event {
+    /// An event without addresses.
+    #[inline(always)]
+    pub fn bare(kind: EventKind, protocol: ProtocolClass) -> Self {
+        Self {
+            source: [0; 16],
+            destination: [0; 16],
+            source_port: 0,
+            destination_port: 0,
+            kind,
+            protocol,
+            family: Family::None,
+            fragment: 0,
+        }
+    }
+}
+
+/// The IPv4 address inside an IPv4-mapped IPv6 address (RFC 4291 §2.5.5.2): a dual-stack socket
+/// that talks IPv4 must meet the IPv4 rules.
+#[inline(always)]
+pub fn mapped_v4(address: &Address) -> Option<[u8; 4]> {
+    let high = u64::from_ne_bytes([
+        address[0], address[1], address[2], address[3], address[4], address[5], address[6],
+        address[7],
+    ]);
+    let middle = u32::from_be_bytes([address[8], address[9], address[10], address[11]]);
+    if high == 0 && middle == 0xffff {
+        Some([address[12], address[13], address[14], address[15]])
+    } else {
+        None
+    }
+}
+
+/// `v4` in the layout of [`Address`].
+#[inline(always)]
+pub fn widen(v4: [u8; 4]) -> Address {
+    [v4[0], v4[1], v4[2], v4[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_kinds_agree() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::from_number(kind as u8), Some(kind));
+            assert!((kind as usize) < KINDS);
+        }
+        assert_eq!(EventKind::from_number(10), None);
+    }
+
+    #[test]
+    fn only_the_mapped_prefix_is_ipv4() {
+        let mut address = [0; 16];
+        address[10] = 0xff;
+        address[11] = 0xff;
+        address[12..].copy_from_slice(&[10, 1, 2, 3]);
+        assert_eq!(mapped_v4(&address), Some([10, 1, 2, 3]));
+        address[9] = 1;
+        assert_eq!(mapped_v4(&address), None);
+    }
+}

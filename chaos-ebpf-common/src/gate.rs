@@ -1,0 +1,263 @@
+//! The decision, the same for every hook: which rules match, and does one of them act?
+//!
+//! `ctx → Event → decide → Verdict → ctx`: a hook translates its context into an [`Event`] and
+//! the [`Verdict`] into its own return convention, and reports with [`settle`] whether it could
+//! act. Everything unknown means "pass".
+
+use crate::{
+    MAX_RULES,
+    event::{Event, Family},
+    hash,
+    ledger::Count,
+    rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, Trigger},
+    tables::Ends,
+};
+
+/// What the gate stands on: BPF maps in the kernel, plain memory in the host's tests.
+pub trait Ground {
+    /// The rule set in force.
+    fn active(&self) -> Option<&RuleSet>;
+    /// The rule behind a bit of the set.
+    fn rule(&self, set: u32, bit: u32) -> Option<&Rule>;
+    /// What the longest prefix that covers the address allows.
+    fn peer(&self, set: u32, family: Family, address: &[u8; 16]) -> Ends;
+    /// What the longest prefix that covers the port allows.
+    fn port(&self, set: u32, port: u16) -> Ends;
+    /// Boot clock, nanoseconds.
+    fn now(&self) -> u64;
+    /// The boot-clock moment at which the lease lapses.
+    fn lease(&self) -> u64;
+    /// How many matching events the rule had before this one; exact on all CPUs.
+    fn ordinal(&self, slot: u32) -> Option<u64>;
+    /// Takes one injection out of the rule's budget.
+    fn grant(&self, rule: &Rule, now: u64) -> Grant;
+    /// Adds one to a counter.
+    fn count(&self, slot: u32, count: Count);
+    /// Tells of an injection (or of one that a shadow rule would have done); may be lost.
+    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool, now: u64);
+}
+
+/// Answer of [`Ground::grant`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grant {
+    Given,
+    /// `at most N` is used up.
+    Spent,
+    /// `at most N per second` is used up for this second.
+    TooFast,
+}
+
+/// What the hook has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Number of the [`Action`]; 0 = pass.
+    pub action: u8,
+    /// Positive errno for [`Action::Fail`], else 0.
+    pub errno: u32,
+    /// The rule that decided.
+    pub slot: u32,
+    /// Hash bits for whatever the action still has to choose (which byte to corrupt).
+    pub entropy: u64,
+    /// Boot-clock moment of the decision.
+    pub at: u64,
+}
+
+impl Verdict {
+    /// Leave the event alone.
+    pub const PASS: Self = Self { action: 0, errno: 0, slot: 0, entropy: 0, at: 0 };
+
+    /// Whether this is the action to take.
+    #[inline(always)]
+    pub fn is(&self, action: Action) -> bool {
+        self.action == action as u8
+    }
+}
+
+/// Asks the rules that match, in the order in which the faults were written; the first that hits
+/// decides and the later ones are not asked. Shadow rules are counted and passed by.
+#[inline(always)]
+pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
+    let Some(set) = ground.active() else {
+        return Verdict::PASS;
+    };
+    let mut matching = matching(ground, set, event);
+    if matching == 0 {
+        return Verdict::PASS;
+    }
+    let now = ground.now();
+    let leased = now < ground.lease();
+    for _ in 0..MAX_RULES {
+        if matching == 0 {
+            break;
+        }
+        let bit = lowest_bit(matching);
+        matching &= matching - 1;
+        let Some(rule) = ground.rule(set.id, bit) else {
+            continue;
+        };
+        ground.count(rule.slot, Count::Matched);
+        match judge(ground, rule, event, now, leased) {
+            Err(spared) => ground.count(rule.slot, spared),
+            Ok(entropy) => {
+                let verdict = Verdict {
+                    action: rule.action,
+                    errno: pick_errno(rule, entropy),
+                    slot: rule.slot,
+                    entropy,
+                    at: now,
+                };
+                if rule.shadow == 0 {
+                    return verdict;
+                }
+                ground.count(rule.slot, Count::Shadowed);
+                ground.tell(event, &verdict, true, now);
+            }
+        }
+    }
+    Verdict::PASS
+}
+
+/// Closes a decision: the hook says whether it did what the verdict asked for.
+#[inline(always)]
+pub fn settle<G: Ground>(ground: &G, event: &Event, verdict: &Verdict, done: bool) {
+    if done {
+        ground.count(verdict.slot, Count::Injected);
+        ground.tell(event, verdict, false, verdict.at);
+    } else {
+        ground.count(verdict.slot, Count::Unfit);
+    }
+}
+
+/// The rules whose every condition the event meets. A dimension that none of the rules still in
+/// question looks at costs nothing.
+#[inline(always)]
+pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
+    let mut rules = set.by_kind[event.kind as usize] & set.by_protocol[event.protocol as usize];
+    if rules & (set.port_source | set.port_destination) != 0 {
+        let mut allowed = !(set.port_source | set.port_destination);
+        if rules & set.port_destination != 0 {
+            allowed |= ground.port(set.id, event.destination_port).destination;
+        }
+        if rules & set.port_source != 0 {
+            allowed |= ground.port(set.id, event.source_port).source;
+        }
+        rules &= allowed;
+    }
+    if rules & (set.peer_source | set.peer_destination | set.peer_exempt) != 0 {
+        let mut allowed = !(set.peer_source | set.peer_destination);
+        let mut exempt = 0;
+        if rules & (set.peer_destination | set.peer_exempt) != 0 {
+            let ends = ground.peer(set.id, event.family, &event.destination);
+            allowed |= ends.destination;
+            exempt |= ends.exempt;
+        }
+        if rules & (set.peer_source | set.peer_exempt) != 0 {
+            let ends = ground.peer(set.id, event.family, &event.source);
+            allowed |= ends.source;
+            exempt |= ends.exempt;
+        }
+        rules &= allowed & !exempt;
+    }
+    rules
+}
+
+/// Lease, deadline, chance, budget: the entropy of the hit, or why the event is spared.
+#[inline(always)]
+fn judge<G: Ground>(
+    ground: &G,
+    rule: &Rule,
+    event: &Event,
+    now: u64,
+    leased: bool,
+) -> Result<u64, Count> {
+    if !leased {
+        return Err(Count::Lease);
+    }
+    if now < rule.not_before {
+        return Err(Count::Early);
+    }
+    if now >= rule.deadline {
+        return Err(Count::Ended);
+    }
+    let entropy = if rule.trigger == Trigger::FlowChance as u8 {
+        if event.fragment != 0 {
+            return Err(Count::Fragment);
+        }
+        hash::flow(rule.seed, event)
+    } else {
+        let Some(ordinal) = ground.ordinal(rule.slot) else {
+            return Err(Count::Unfit);
+        };
+        if rule.trigger == Trigger::EveryNth as u8
+            && (rule.every == 0 || (ordinal + 1) % rule.every as u64 != 0)
+        {
+            return Err(Count::Chance);
+        }
+        hash::nth(rule.seed, ordinal)
+    };
+    let chance = rule.trigger == Trigger::Chance as u8 || rule.trigger == Trigger::FlowChance as u8;
+    if chance && (entropy >> 32) as u32 >= rule.threshold {
+        return Err(Count::Chance);
+    }
+    if rule.at_most != 0 || rule.per_second != 0 {
+        match ground.grant(rule, now) {
+            Grant::Given => {}
+            Grant::Spent => return Err(Count::AtMost),
+            Grant::TooFast => return Err(Count::PerSecond),
+        }
+    }
+    // Bits that the chance did not look at, so that what is chosen does not follow from it.
+    Ok(hash::mix(entropy))
+}
+
+#[inline(always)]
+fn pick_errno(rule: &Rule, entropy: u64) -> u32 {
+    let ErrnoChoice { errno: mut picked, .. } = rule.errnos[0];
+    if rule.errno_count > 1 {
+        let point = (entropy & 0xffff) as u32;
+        // From the back, so that the first choice that covers the point stays.
+        for index in (0..MAX_ERRNOS).rev() {
+            let choice = rule.errnos[index];
+            if point < choice.below {
+                picked = choice.errno;
+            }
+        }
+    }
+    picked
+}
+
+/// Budget arithmetic, for whoever holds the rule's state: the kernel under its lock, the host's
+/// tests without.
+#[inline(always)]
+pub fn grant(state: &mut crate::rule::RuleState, rule: &Rule, now: u64) -> Grant {
+    if rule.at_most != 0 && state.granted >= rule.at_most {
+        return Grant::Spent;
+    }
+    if rule.per_second != 0 {
+        let second = now.wrapping_sub(rule.not_before) / 1_000_000_000;
+        if state.second != second {
+            state.second = second;
+            state.in_second = 0;
+        }
+        if state.in_second >= rule.per_second {
+            return Grant::TooFast;
+        }
+        state.in_second += 1;
+    }
+    state.granted += 1;
+    Grant::Given
+}
+
+/// Index of the lowest set bit. Written out because BPF has neither `ctz` nor conditional moves,
+/// and each branch here would double the paths that the verifier walks.
+#[inline(always)]
+fn lowest_bit(mask: u64) -> u32 {
+    let below = (mask & mask.wrapping_neg()).wrapping_sub(1);
+    let pairs = below - ((below >> 1) & 0x5555_5555_5555_5555);
+    let nibbles = (pairs & 0x3333_3333_3333_3333) + ((pairs >> 2) & 0x3333_3333_3333_3333);
+    let bytes = (nibbles + (nibbles >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    (bytes.wrapping_mul(0x0101_0101_0101_0101) >> 56) as u32 & 63
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+extern crate std;
+use std::{cell::RefCell, collections::BTreeMap, vec::Vec};
+
+use super::*;
+use crate::{
+    event::{EventKind, ProtocolClass, widen},
+    ledger::{COUNTS, RuleCounts},
+    rule::RuleState,
+    tables::Ends,
+};
+
+/// Maps as plain memory.
+struct HostGround {
+    set: RuleSet,
+    rules: Vec<Rule>,
+    peers: BTreeMap<[u8; 16], Ends>,
+    ports: BTreeMap<u16, Ends>,
+    now: u64,
+    lease: u64,
+    states: RefCell<Vec<RuleState>>,
+    counts: RefCell<Vec<RuleCounts>>,
+}
+
+impl Ground for HostGround {
+    fn active(&self) -> Option<&RuleSet> {
+        Some(&self.set)
+    }
+    fn rule(&self, _set: u32, bit: u32) -> Option<&Rule> {
+        self.rules.get(bit as usize)
+    }
+    fn peer(&self, _set: u32, _family: Family, address: &[u8; 16]) -> Ends {
+        self.peers.get(address).copied().unwrap_or(Ends::NONE)
+    }
+    fn port(&self, _set: u32, port: u16) -> Ends {
+        self.ports.get(&port).copied().unwrap_or(Ends::NONE)
+    }
+    fn now(&self) -> u64 {
+        self.now
+    }
+    fn lease(&self) -> u64 {
+        self.lease
+    }
+    fn ordinal(&self, slot: u32) -> Option<u64> {
+        let mut states = self.states.borrow_mut();
+        let state = states.get_mut(slot as usize)?;
+        state.ordinal += 1;
+        Some(state.ordinal - 1)
+    }
+    fn grant(&self, rule: &Rule, now: u64) -> Grant {
+        grant(&mut self.states.borrow_mut()[rule.slot as usize], rule, now)
+    }
+    fn count(&self, slot: u32, count: Count) {
+        self.counts.borrow_mut()[slot as usize].counts[count as usize] += 1;
+    }
+    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool, _now: u64) {}
+}
+
+fn rule(slot: u32) -> Rule {
+    Rule {
+        seed: 42,
+        not_before: 100,
+        deadline: u64::MAX,
+        at_most: 0,
+        threshold: 0,
+        every: 0,
+        per_second: 0,
+        slot,
+        action: Action::Drop as u8,
+        trigger: Trigger::Always as u8,
+        shadow: 0,
+        errno_count: 0,
+        padding: 0,
+        errnos: [ErrnoChoice::default(); MAX_ERRNOS],
+    }
+}
+
+fn ground(rules: Vec<Rule>) -> HostGround {
+    let mut set = RuleSet::empty(0);
+    let all = if rules.len() == 64 { u64::MAX } else { (1 << rules.len()) - 1 };
+    set.by_kind[EventKind::PacketEgress as usize] = all;
+    set.by_protocol = [all; 4];
+    let slots = rules.len();
+    HostGround {
+        set,
+        rules,
+        peers: BTreeMap::new(),
+        ports: BTreeMap::new(),
+        now: 1_000,
+        lease: 2_000_000_000_000,
+        states: RefCell::new(std::vec![RuleState::default(); slots]),
+        counts: RefCell::new(std::vec![RuleCounts::default(); slots]),
+    }
+}
+
+impl HostGround {
+    fn counted(&self, slot: usize, count: Count) -> u64 {
+        self.counts.borrow()[slot].counts[count as usize]
+    }
+    fn hit(&self, event: &Event) -> bool {
+        let verdict = decide(self, event);
+        if verdict != Verdict::PASS {
+            settle(self, event, &verdict, true);
+        }
+        verdict != Verdict::PASS
+    }
+    fn balanced(&self) -> bool {
+        self.counts.borrow().iter().all(|entry| {
+            let [matched, outcomes @ ..] = entry.counts;
+            matched == outcomes.iter().sum::<u64>()
+        })
+    }
+}
+
+fn packet() -> Event {
+    Event {
+        source: widen([10, 0, 0, 1]),
+        destination: widen([10, 0, 0, 2]),
+        source_port: 40000,
+        destination_port: 443,
+        family: Family::V4,
+        ..Event::bare(EventKind::PacketEgress, ProtocolClass::Tcp)
+    }
+}
+
+#[test]
+fn time_gates_in_order() {
+    let mut ground = ground(std::vec![Rule { deadline: 5_000, ..rule(0) }]);
+    ground.now = 99;
+    assert!(!ground.hit(&packet()));
+    ground.now = 100;
+    assert!(ground.hit(&packet()));
+    ground.now = 5_000;
+    assert!(!ground.hit(&packet()));
+    ground.now = 2_000_000_000_000;
+    assert!(!ground.hit(&packet()));
+    let counted =
+        [Count::Early, Count::Injected, Count::Ended, Count::Lease].map(|c| ground.counted(0, c));
+    assert_eq!(counted, [1, 1, 1, 1]);
+    assert!(ground.balanced());
+}
+
+#[test]
+fn first_rule_that_hits_decides_and_shadows_are_passed_by() {
+    let shadow = Rule { shadow: 1, ..rule(0) };
+    let ground = ground(std::vec![shadow, rule(1), rule(2)]);
+    assert!(ground.hit(&packet()));
+    assert_eq!(ground.counted(0, Count::Shadowed), 1);
+    assert_eq!(ground.counted(1, Count::Injected), 1);
+    assert_eq!(ground.counted(2, Count::Matched), 0);
+    assert!(ground.balanced());
+}
+
+#[test]
+fn every_nth_is_every_nth() {
+    let ground = ground(std::vec![Rule { trigger: Trigger::EveryNth as u8, every: 5, ..rule(0) }]);
+    let hits: Vec<usize> = (1..=20).filter(|_| ground.hit(&packet())).collect();
+    assert_eq!(hits, [5, 10, 15, 20]);
+}
+
+#[test]
+fn chance_is_fair_and_repeats() {
+    let ten_percent = Rule {
+        trigger: Trigger::Chance as u8,
+        threshold: (u64::from(u32::MAX) / 10) as u32,
+        ..rule(0)
+    };
+    let run = |rule| {
+        let ground = ground(std::vec![rule]);
+        (0..100_000).map(|_| ground.hit(&packet())).collect::<Vec<bool>>()
+    };
+    let first = run(ten_percent);
+    let hits = first.iter().filter(|hit| **hit).count();
+    // Four standard deviations of a binomial(100000, 0.1).
+    assert!((9_620..=10_380).contains(&hits), "{hits}");
+    assert_eq!(first, run(ten_percent));
+    assert_ne!(first, run(Rule { seed: 43, ..ten_percent }));
+}
+
+#[test]
+fn a_flow_is_hit_as_a_whole() {
+    let half = Rule { trigger: Trigger::FlowChance as u8, threshold: 1 << 31, ..rule(0) };
+    let ground = ground(std::vec![half]);
+    let mut hit_flows = 0;
+    for port in 1..=1000 {
+        let event = Event { source_port: port, ..packet() };
+        let hits = (0..10).filter(|_| ground.hit(&event)).count();
+        assert!(hits == 0 || hits == 10);
+        hit_flows += hits / 10;
+    }
+    assert!((430..=570).contains(&hit_flows), "{hit_flows}");
+    let fragment = Event { fragment: 1, ..packet() };
+    assert!(!ground.hit(&fragment));
+    assert_eq!(ground.counted(0, Count::Fragment), 1);
+    assert!(ground.balanced());
+}
+
+#[test]
+fn budgets_are_exact() {
+    let mut ground = ground(std::vec![Rule { at_most: 7, per_second: 3, ..rule(0) }]);
+    let mut hits = Vec::new();
+    for second in 0..4u64 {
+        ground.now = 100 + second * 1_000_000_000;
+        hits.push((0..10).filter(|_| ground.hit(&packet())).count());
+    }
+    assert_eq!(hits, [3, 3, 1, 0]);
+    assert_eq!(ground.counted(0, Count::PerSecond), 14);
+    assert_eq!(ground.counted(0, Count::AtMost), 19);
+    assert!(ground.balanced());
+}
+
+#[test]
+fn errnos_are_picked_by_weight() {
+    let mut errnos = [ErrnoChoice::default(); MAX_ERRNOS];
+    errnos[0] = ErrnoChoice { below: 49_152, errno: 28 };
+    errnos[1] = ErrnoChoice { below: 65_536, errno: 5 };
+    let rule = Rule { action: Action::Fail as u8, errno_count: 2, errnos, ..rule(0) };
+    let ground = ground(std::vec![rule]);
+    let picked = (0..10_000).filter(|_| decide(&ground, &packet()).errno == 28).count();
+    assert!((7_300..=7_700).contains(&picked), "{picked}");
+    let single = Rule { errno_count: 1, ..rule };
+    assert_eq!(pick_errno(&single, 65_535), 28);
+}
+
+#[test]
+fn dimensions_are_intersected_and_exemptions_win() {
+    let mut ground = ground(std::vec![rule(0), rule(1)]);
+    // Rule 0 only to 10.0.0.2 port 443; rule 1 any, but never the node at 10.0.0.9.
+    ground.set.peer_destination = 0b01;
+    ground.set.port_destination = 0b01;
+    ground.set.peer_exempt = 0b10;
+    ground.peers.insert(widen([10, 0, 0, 2]), Ends { destination: 0b01, ..Ends::NONE });
+    ground.peers.insert(widen([10, 0, 0, 9]), Ends { exempt: 0b10, ..Ends::NONE });
+    ground.ports.insert(443, Ends { destination: 0b01, ..Ends::NONE });
+    let rules = |event: &Event| matching(&ground, &ground.set, event);
+    assert_eq!(rules(&packet()), 0b11);
+    assert_eq!(rules(&Event { destination_port: 80, ..packet() }), 0b10);
+    assert_eq!(rules(&Event { destination: widen([10, 0, 0, 3]), ..packet() }), 0b10);
+    assert_eq!(rules(&Event { destination: widen([10, 0, 0, 9]), ..packet() }), 0b00);
+    assert_eq!(rules(&Event { source: widen([10, 0, 0, 9]), ..packet() }), 0b01);
+    assert_eq!(rules(&Event { kind: EventKind::PacketIngress, ..packet() }), 0);
+}
+
+#[test]
+fn lowest_bit_of_every_mask_with_one_or_two_bits() {
+    for low in 0..64 {
+        for high in low..64 {
+            assert_eq!(lowest_bit(1 << low | 1 << high), low);
+        }
+    }
+}
+
+#[test]
+fn room_for_every_counter() {
+    assert!(Count::ALL.len() <= COUNTS);
+}

@@ -1,0 +1,190 @@
+//! Headers of a packet, read without trusting any length in them.
+//!
+//! IPv4 ([RFC 791]), IPv6 with its extension headers ([RFC 8200] §4), VLAN tags in the data.
+//! What cannot be read to the end is reported as less, never as something else.
+//!
+//! [RFC 791]: https://www.rfc-editor.org/rfc/rfc791
+//! [RFC 8200]: https://www.rfc-editor.org/rfc/rfc8200
+
+use crate::event::{Event, EventKind, Family, ProtocolClass, mapped_v4, widen};
+
+/// A packet's bytes, counted from its network header on (in a tagged frame, from the tag on).
+pub trait Octets {
+    /// `N` bytes at `offset`, or `None` when the packet ends before.
+    fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+}
+
+pub const ETHERTYPE_IPV4: u16 = 0x0800;
+pub const ETHERTYPE_IPV6: u16 = 0x86dd;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_QINQ: u16 = 0x88a8;
+
+/// VLAN tags that are looked through.
+const MAX_TAGS: usize = 2;
+
+/// IPv6 extension headers that are looked through; a packet with more is of "other" protocol.
+const MAX_EXTENSIONS: usize = 6;
+
+/// A packet as far as the gate and the actions need it. Offsets count as in [`Octets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    pub event: Event,
+    /// Of the IP header.
+    pub network: u32,
+    /// Of the transport header; 0 where it cannot be known (later fragments, short packets).
+    pub transport: u32,
+    /// 1 for any fragment, the first included.
+    pub fragmented: u8,
+}
+
+/// Reads the headers. `None`: nothing that rules speak of (not IP, truncated, or neighbour
+/// discovery, which is never touched, as ARP is not).
+#[inline(always)]
+pub fn parse<O: Octets>(octets: &O, ethertype: u16, kind: EventKind) -> Option<Packet> {
+    let mut ethertype = ethertype;
+    let mut network = 0u32;
+    for _ in 0..MAX_TAGS {
+        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
+            break;
+        }
+        let tag: [u8; 4] = octets.read(network)?;
+        ethertype = u16::from_be_bytes([tag[2], tag[3]]);
+        network += 4;
+    }
+    match ethertype {
+        ETHERTYPE_IPV4 => parse_v4(octets, network, kind),
+        ETHERTYPE_IPV6 => parse_v6(octets, network, kind),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn parse_v4<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
+    let header: [u8; 20] = octets.read(network)?;
+    let header_length = ((header[0] & 0x0f) as u32) * 4;
+    if header[0] >> 4 != 4 || header_length < 20 {
+        return None;
+    }
+    let offset_and_flags = u16::from_be_bytes([header[6], header[7]]);
+    let later = offset_and_flags & 0x1fff != 0;
+    let protocol = ProtocolClass::of(header[9]);
+    let mut packet = Packet {
+        event: Event {
+            source: widen([header[12], header[13], header[14], header[15]]),
+            destination: widen([header[16], header[17], header[18], header[19]]),
+            family: Family::V4,
+            fragment: later as u8,
+            ..Event::bare(kind, protocol)
+        },
+        network,
+        transport: 0,
+        fragmented: (offset_and_flags & 0x3fff != 0) as u8,
+    };
+    if !later {
+        read_transport(octets, network + header_length, &mut packet);
+    }
+    Some(packet)
+}
+
+#[inline(always)]
+fn parse_v6<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
+    let header: [u8; 40] = octets.read(network)?;
+    if header[0] >> 4 != 6 {
+        return None;
+    }
+    let mut next = header[6];
+    let mut offset = network + 40;
+    let mut later = false;
+    let mut fragmented = false;
+    let mut whole = true;
+    for _ in 0..MAX_EXTENSIONS {
+        // Hop-by-hop 0, routing 43, fragment 44, authentication 51, destination 60,
+        // mobility 135, HIP 139, shim6 140.
+        if !matches!(next, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140) || later {
+            break;
+        }
+        let Some(extension) = octets.read::<4>(offset) else {
+            whole = false;
+            break;
+        };
+        let length = if next == 44 {
+            fragmented = true;
+            later = u16::from_be_bytes([extension[2], extension[3]]) & 0xfff8 != 0;
+            8
+        } else if next == 51 {
+            (extension[1] as u32 + 2) * 4
+        } else {
+            (extension[1] as u32 + 1) * 8
+        };
+        next = extension[0];
+        offset += length;
+    }
+    let protocol = if whole { ProtocolClass::of(next) } else { ProtocolClass::Other };
+    let mut packet = Packet {
+        event: Event {
+            source: copy16(&header, 8),
+            destination: copy16(&header, 24),
+            family: Family::V6,
+            fragment: later as u8,
+            ..Event::bare(kind, protocol)
+        },
+        network,
+        transport: 0,
+        fragmented: fragmented as u8,
+    };
+    if whole && !later {
+        // Router and neighbour discovery, redirect (RFC 4861): without them IPv6 is not impaired
+        // but cut.
+        if next == 58
+            && let Some([kind_of_message]) = octets.read::<1>(offset)
+            && (133..=137).contains(&kind_of_message)
+        {
+            return None;
+        }
+        read_transport(octets, offset, &mut packet);
+    }
+    Some(packet)
+}
+
+#[inline(always)]
+fn read_transport<O: Octets>(octets: &O, offset: u32, packet: &mut Packet) {
+    if !matches!(packet.event.protocol, ProtocolClass::Tcp | ProtocolClass::Udp) {
+        packet.transport = offset;
+        return;
+    }
+    if let Some(ports) = octets.read::<4>(offset) {
+        packet.event.source_port = u16::from_be_bytes([ports[0], ports[1]]);
+        packet.event.destination_port = u16::from_be_bytes([ports[2], ports[3]]);
+        packet.transport = offset;
+    }
+}
+
+#[inline(always)]
+fn copy16(header: &[u8; 40], at: usize) -> [u8; 16] {
+    let mut address = [0; 16];
+    for (to, from) in address.iter_mut().zip(header.iter().skip(at)) {
+        *to = *from;
+    }
+    address
+}
+
+/// Addresses of a socket call, IPv4-mapped IPv6 addresses turned into the IPv4 that will be
+/// spoken.
+#[inline(always)]
+pub fn normalise_v6(event: &mut Event) {
+    if let Some(v4) = mapped_v4(&event.destination) {
+        event.family = Family::V4;
+        event.destination = widen(v4);
+        event.source = match mapped_v4(&event.source) {
+            Some(v4) => widen(v4),
+            None => [0; 16],
+        };
+    } else if let Some(v4) = mapped_v4(&event.source) {
+        event.family = Family::V4;
+        event.source = widen(v4);
+        event.destination = [0; 16];
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! A fault compiled for the kernel.
+
+use crate::event::{KINDS, PROTOCOLS};
+
+/// What happens to an event that a rule hits.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Lose the packet.
+    Drop = 1,
+    /// Let the call fail with one of the rule's errnos.
+    Fail = 2,
+    /// Damage the packet so that the receiver notices.
+    Corrupt = 3,
+    /// Damage the payload and make the checksum valid again.
+    CorruptSilently = 4,
+}
+
+/// When a matching event is hit.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trigger {
+    Always = 0,
+    /// hash(seed, ordinal) below the threshold.
+    Chance = 1,
+    /// hash(seed, flow) below the threshold.
+    FlowChance = 2,
+    /// Each `every`-th matching event.
+    EveryNth = 3,
+}
+
+/// Errnos one rule can choose from.
+pub const MAX_ERRNOS: usize = 8;
+
+/// One errno of a weighted list.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct ErrnoChoice {
+    /// Upper end (exclusive) of this errno's share of 0..65536; rising along the list, the last
+    /// one is 65536.
+    pub below: u32,
+    /// Positive errno, 1 to 133.
+    pub errno: u32,
+}
+
+/// One rule. Times are nanoseconds of the boot clock (`CLOCK_BOOTTIME`).
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rule {
+    pub seed: u64,
+    /// Nothing happens before.
+    pub not_before: u64,
+    /// Nothing happens from here on.
+    pub deadline: u64,
+    /// Injections in all; 0 = no limit.
+    pub at_most: u64,
+    /// Probability in units of 2^-32.
+    pub threshold: u32,
+    pub every: u32,
+    /// Injections a second, counted in seconds since `not_before`; 0 = no limit.
+    pub per_second: u32,
+    /// Where its state and its counts are; stays with the rule when the set is replaced.
+    pub slot: u32,
+    pub action: u8,
+    pub trigger: u8,
+    /// 1: count, do not act.
+    pub shadow: u8,
+    pub errno_count: u8,
+    pub padding: u32,
+    pub errnos: [ErrnoChoice; MAX_ERRNOS],
+}
+
+/// The head of a rule set: for each dimension that has few values the rules that allow each
+/// value, and for the others the rules that look at it at all. One bit a rule; bit 0 is asked
+/// first.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RuleSet {
+    pub by_kind: [u64; KINDS],
+    pub by_protocol: [u64; PROTOCOLS],
+    /// Rules that constrain the source or destination address, or exempt an address.
+    pub peer_source: u64,
+    pub peer_destination: u64,
+    pub peer_exempt: u64,
+    /// Rules that constrain the source or destination port.
+    pub port_source: u64,
+    pub port_destination: u64,
+    pub id: u32,
+    pub padding: u32,
+}
+
+impl RuleSet {
+    /// A set that matches nothing.
+    pub const fn empty(id: u32) -> Self {
+        Self {
+            by_kind: [0; KINDS],
+            by_protocol: [0; PROTOCOLS],
+            peer_source: 0,
+            peer_destination: 0,
+            peer_exempt: 0,
+            port_source: 0,
+            port_destination: 0,
+            id,
+            padding: 0,
+        }
+    }
+}
+
+/// What a rule remembers from event to event. The lock is the kernel's `struct bpf_spin_lock`:
+/// ordinals and budgets are exact on any number of CPUs.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RuleState {
+    pub lock: u32,
+    /// Injections in the current second.
+    pub in_second: u32,
+    /// Matching events so far.
+    pub ordinal: u64,
+    /// Injections granted so far.
+    pub granted: u64,
+    /// The current second, counted from the rule's `not_before`.
+    pub second: u64,
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), integers only, no implicit padding, every bit pattern valid.
+    unsafe impl aya::Pod for super::Rule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::RuleSet {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::RuleState {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn map_values_have_no_implicit_padding() {
+        assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + 5) * 8 + 8);
+        assert_eq!(size_of::<RuleState>(), 32);
+    }
+}

@@ -1,0 +1,63 @@
+//! Keys and values of the longest-prefix tries that say which rules allow an address or a port.
+//!
+//! Every key begins with the id of the rule set, so that one trie serves several sets and a set
+//! is replaced whole. A trie returns only the longest prefix, so the mask stored at a prefix
+//! already includes the rules of every prefix that covers it.
+
+/// Bits that the rule-set id takes at the head of a key.
+pub const SET_BITS: u32 = 32;
+
+/// Key of the IPv4 trie, without aya's prefix length.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey4 {
+    pub set: u32,
+    pub address: [u8; 4],
+}
+
+/// Key of the IPv6 trie.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerKey6 {
+    pub set: u32,
+    pub address: [u8; 16],
+}
+
+/// Key of the port trie; the port is big endian, as prefixes run from the first byte on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortKey {
+    pub set: u32,
+    pub port: [u8; 2],
+    /// Always zero; a prefix never reaches it.
+    pub padding: [u8; 2],
+}
+
+/// The rules that allow this address or port at either end, one bit a rule.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Ends {
+    /// Rules that allow it as the source.
+    pub source: u64,
+    /// Rules that allow it as the destination.
+    pub destination: u64,
+    /// Rules that must leave alone whatever has it at either end (the node's own address).
+    pub exempt: u64,
+}
+
+impl Ends {
+    /// What no rule allows.
+    pub const NONE: Self = Self { source: 0, destination: 0, exempt: 0 };
+}
+
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), integers only, no implicit padding, every bit pattern valid.
+    unsafe impl aya::Pod for super::PeerKey4 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::PeerKey6 {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::PortKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Ends {}
+}
