@@ -1,1 +1,46 @@
-fn main() {}
+//! The project's own commands: `cargo xtask VERB`. One file a verb.
+
+mod build_ebpf;
+mod ci;
+mod command;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Install what this machine lacks; does nothing where everything is there
+    Setup(setup::Args),
+    /// Build the BPF object and check what is in it
+    BuildEbpf,
+    /// Run the tests; without a choice of kind, all of them
+    Test(test::Args),
+    /// What a change must pass: setup, formatting, lints, tests
+    Ci,
+}
+
+fn main() -> ExitCode {
+    run(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
+        Verb::Test(args) => test::run(&args),
+        Verb::Ci => ci::run(),
+    }
+}

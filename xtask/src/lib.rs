@@ -1,0 +1,4 @@
+//! What the commands share with the tests: where the project keeps the tools that it builds.
+
+pub mod kube_binaries;
+pub mod paths;

@@ -1,0 +1,53 @@
+//! `setup [PART...]`: installs what the machine lacks.
+
+pub mod build;
+pub mod kube;
+mod packages;
+pub mod system;
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// The parts to set up; all of them when none is named
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// What the BPF object and the static agent are compiled with: nightly, bpf-linker, musl
+    Build,
+    /// Debian packages that the tests, the demo and the benchmark use
+    System,
+    /// etcd, kube-apiserver and kubectl, for tests against a real API server
+    Kube,
+}
+
+pub fn run(Args { parts }: &Args) -> Result<()> {
+    ensure(if parts.is_empty() { Part::value_variants() } else { parts })
+}
+
+/// Makes sure that each of `parts` is there. Other verbs call it for the parts that they need.
+pub fn ensure(parts: &[Part]) -> Result<()> {
+    for part in parts {
+        let name = part.to_possible_value().expect("no part is hidden");
+        let name = name.get_name();
+        let start = Instant::now();
+        match part {
+            Part::Build => build::ensure(),
+            Part::System => system::ensure(),
+            Part::Kube => kube::ensure(),
+        }
+        .with_context(|| format!("setup {name}"))?;
+        eprintln!("setup {name}: ready after {:.1} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Says what a part is about to do, which can take a while.
+fn progress(what: &str) {
+    eprintln!("  {what} ...");
+}

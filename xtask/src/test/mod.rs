@@ -1,0 +1,134 @@
+//! `test [--unit] [--native] [--kubernetes] [FILTER]`: runs the tests and adds up their results.
+
+mod report;
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
+use cargo_metadata::{MetadataCommand, TargetKind};
+use nix::unistd::geteuid;
+pub use report::Report;
+use xtask::paths;
+
+use crate::{
+    command::run as run_command,
+    setup::{self, Part},
+};
+
+/// The crate whose tests need root: they make cgroups and network namespaces.
+const INTEGRATION: &str = "chaos-tests";
+/// Its test target that needs a control plane.
+const KUBERNETES: &str = "kubernetes";
+
+#[derive(clap::Args, Default)]
+pub struct Args {
+    /// Tests inside the crates, their examples and documentation
+    #[arg(long)]
+    unit: bool,
+    /// Tests against this machine's kernel; needs root
+    #[arg(long)]
+    native: bool,
+    /// Tests against a real API server; needs root
+    #[arg(long)]
+    kubernetes: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let report = run_tests(args)?;
+    print!("{report}");
+    Ok(report.exit_code())
+}
+
+/// Runs the chosen kinds of tests, all of them when none is chosen. A failed test is in the
+/// report; an error means that tests could not be run.
+pub fn run_tests(args: &Args) -> Result<Report> {
+    let Args { unit, native, kubernetes, filter } = args;
+    let all = !(*unit || *native || *kubernetes);
+    let filter = filter.as_deref();
+    let mut report = Report::default();
+
+    setup::ensure(&[Part::Build])?;
+    if all || *unit {
+        let workspace = ["--workspace", "--exclude", INTEGRATION];
+        cargo_test(&workspace, &[], filter, &mut report)?;
+        cargo_test(&["--package", INTEGRATION, "--lib"], &[], filter, &mut report)?;
+    }
+    let (with_api_server, with_kernel): (Vec<String>, Vec<String>) =
+        integration_targets()?.into_iter().partition(|name| name == KUBERNETES);
+    let mut integration = Vec::new();
+    if all || *native {
+        integration.extend(with_kernel);
+    }
+    if all || *kubernetes {
+        integration.extend(with_api_server);
+    }
+    if integration.is_empty() {
+        return Ok(report);
+    }
+    if !geteuid().is_root() {
+        bail!("these tests make cgroups and network namespaces: run them as root");
+    }
+    setup::ensure(&[Part::System])?;
+    if integration.iter().any(|name| name == KUBERNETES) {
+        setup::ensure(&[Part::Kube])?;
+    }
+    // The tests start the agent's program, which cargo does not build for another crate's tests.
+    run_command(cargo().args(["build", "--package", "chaos-agent"]))?;
+    for target in &integration {
+        // One at a time: they count packets and watch the clock on a machine with few cores.
+        let select = ["--package", INTEGRATION, "--test", target];
+        cargo_test(&select, &["--test-threads=1"], filter, &mut report)?;
+    }
+    Ok(report)
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(paths::workspace());
+    command
+}
+
+/// The test targets of the integration crate.
+fn integration_targets() -> Result<Vec<String>> {
+    let metadata = MetadataCommand::new()
+        .current_dir(paths::workspace())
+        .no_deps()
+        .exec()
+        .context("read the workspace")?;
+    let package = metadata.packages.into_iter().find(|package| package.name == INTEGRATION);
+    let package = package.with_context(|| format!("no crate {INTEGRATION} in the workspace"))?;
+    let tests = package.targets.into_iter().filter(|target| target.is_kind(TargetKind::Test));
+    Ok(tests.map(|target| target.name).collect())
+}
+
+/// Runs `cargo test`, passes on what it prints and adds its results to the report.
+fn cargo_test(
+    select: &[&str],
+    harness_args: &[&str],
+    filter: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
+    let mut command = cargo();
+    command.args(["test", "--no-fail-fast"]).args(select).args(filter);
+    // A test that can't run here says why on standard error, which is hidden otherwise.
+    command.args(["--", "--show-output"]).args(harness_args);
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("run {command:?}"))?;
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let failed_before = report.failed();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.with_context(|| format!("output of {command:?}"))?;
+        println!("{line}");
+        report.read(&line);
+    }
+    let status = child.wait().with_context(|| format!("wait for {command:?}"))?;
+    if !status.success() && report.failed() == failed_before {
+        report.broke(format!("{command:?}: {status}"));
+    }
+    Ok(())
+}
