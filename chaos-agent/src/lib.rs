@@ -4,3 +4,4 @@
 //! ledger → status.
 
 pub mod fault;
+pub mod target;

@@ -1,0 +1,201 @@
+//! The network namespaces that a target's processes live in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt,
+    },
+    path::Path,
+    thread,
+};
+
+use nix::{
+    errno::Errno,
+    ifaddrs::getifaddrs,
+    net::if_::{InterfaceFlags, if_nameindex},
+    sched::{CloneFlags, setns},
+};
+
+use super::{Cgroup, CgroupRoot, TargetError};
+
+/// A network namespace, held open: it lives as long as this value.
+#[derive(Debug)]
+pub struct NetNs {
+    file: File,
+    id: NetNsId,
+}
+
+/// What tells network namespaces apart (namespaces(7), "The /proc/pid/ns/ directory").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct NetNsId {
+    device: u64,
+    inode: u64,
+}
+
+/// A network interface, seen from inside its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub index: u32,
+    pub name: String,
+    pub is_loopback: bool,
+    pub is_up: bool,
+}
+
+impl NetNs {
+    /// The namespace of the calling process's main thread.
+    pub fn own() -> Result<Self, TargetError> {
+        Self::open(Path::new("/proc/self/ns/net"))
+    }
+
+    /// The distinct namespaces of all threads in a cgroup's subtree: one for a pod, more where a
+    /// process has made one of its own. Needs the right to look at those processes
+    /// (CAP_SYS_PTRACE over them).
+    pub fn of_cgroup(root: &CgroupRoot, cgroup: &Cgroup) -> Result<Vec<Self>, TargetError> {
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        for pid in cgroup.processes()? {
+            for tid in root.proc.tasks(pid) {
+                let path = root.proc.task_namespace(pid, tid, "net");
+                match Self::open_unseen(&path, &mut seen) {
+                    Ok(namespace) => found.extend(namespace),
+                    Err(TargetError::Io { source, .. }) if has_ended(&source) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The number in `net:[4026531840]`, as `ls -l /proc/PID/ns` and `lsns` print it.
+    pub fn inode(&self) -> u64 {
+        self.id.inode
+    }
+
+    /// Whether this is the host's network, which other targets and the node itself share: the
+    /// namespace of process 1, or, where that may not be looked at, of the agent.
+    pub fn is_host(&self, root: &CgroupRoot) -> Result<bool, TargetError> {
+        match identify(&root.proc.task_namespace(1, 1, "net")) {
+            Ok(host) => Ok(host == self.id),
+            Err(_) => Ok(Self::own()?.id == self.id),
+        }
+    }
+
+    /// Runs `work` in a thread of its own inside the namespace, and waits for it. Sockets that
+    /// it opens stay in the namespace; `/sys` still shows the agent's. Needs CAP_SYS_ADMIN.
+    ///
+    /// It blocks: from async code, call it where blocking is allowed. A panic of `work` goes on
+    /// in the caller.
+    pub fn enter_in_thread<T: Send>(
+        &self,
+        work: impl FnOnce() -> T + Send,
+    ) -> Result<T, TargetError> {
+        let object = || format!("network namespace {}", self.inode());
+        thread::scope(|scope| {
+            let thread = thread::Builder::new()
+                .name(format!("netns-{}", self.inode()))
+                .spawn_scoped(scope, || {
+                    setns(&self.file, CloneFlags::CLONE_NEWNET)?;
+                    Ok(work())
+                })
+                .map_err(|error| TargetError::io("start a thread for", object(), error))?;
+            match thread.join() {
+                Ok(result) => {
+                    result.map_err(|errno: Errno| TargetError::io("enter", object(), errno))
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// The interfaces in the namespace, by index.
+    pub fn interfaces(&self) -> Result<Vec<Interface>, TargetError> {
+        self.enter_in_thread(interfaces_here)?.map_err(|errno| {
+            TargetError::io(
+                "list the interfaces of",
+                format!("network namespace {}", self.inode()),
+                errno,
+            )
+        })
+    }
+
+    fn open(path: &Path) -> Result<Self, TargetError> {
+        let file = File::open(path).map_err(|error| TargetError::io("open", path, error))?;
+        let metadata = file.metadata().map_err(|error| TargetError::io("stat", path, error))?;
+        Ok(Self { file, id: NetNsId::of(&metadata) })
+    }
+
+    fn open_unseen(path: &Path, seen: &mut BTreeSet<NetNsId>) -> Result<Option<Self>, TargetError> {
+        if seen.contains(&identify(path)?) {
+            return Ok(None);
+        }
+        // By what was opened, not by what was there a moment before.
+        let namespace = Self::open(path)?;
+        Ok(seen.insert(namespace.id).then_some(namespace))
+    }
+}
+
+impl NetNsId {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+impl AsFd for NetNs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl PartialEq for NetNs {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for NetNs {}
+
+fn identify(path: &Path) -> Result<NetNsId, TargetError> {
+    let metadata = fs::metadata(path).map_err(|error| TargetError::io("stat", path, error))?;
+    Ok(NetNsId::of(&metadata))
+}
+
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
+}
+
+fn interfaces_here() -> Result<Vec<Interface>, Errno> {
+    // One entry for each address, and one for the link itself, which carries the flags too.
+    let flags: BTreeMap<String, InterfaceFlags> =
+        getifaddrs()?.map(|address| (address.interface_name, address.flags)).collect();
+    let mut interfaces: Vec<_> = if_nameindex()?
+        .iter()
+        .map(|interface| {
+            let name = interface.name().to_string_lossy().into_owned();
+            let flags = flags.get(&name).copied().unwrap_or(InterfaceFlags::empty());
+            Interface {
+                index: interface.index(),
+                is_loopback: flags.contains(InterfaceFlags::IFF_LOOPBACK),
+                is_up: flags.contains(InterfaceFlags::IFF_UP),
+                name,
+            }
+        })
+        .collect();
+    interfaces.sort_by_key(|interface| interface.index);
+    Ok(interfaces)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_namespace() {
+        let own = NetNs::own().unwrap();
+        let loopback = interfaces_here().unwrap().into_iter().find(|one| one.name == "lo");
+        assert!(loopback.is_some_and(|lo| lo.is_loopback && lo.index > 0));
+        assert_eq!(own, NetNs::own().unwrap());
+    }
+}
