@@ -1,1 +1,24 @@
-//! Guards and victims shared by the tests.
+//! What the integration tests share.
+//!
+//! - *Guards* ([`cgroup::TestCgroup`], [`netns::TestNetns`], [`process::Process`]) make the
+//!   surroundings of a fault and take them away again, also when a test panics or is killed.
+//! - *Victims* ([`victim::Victim`]) are real processes that do one [job](job::Job) inside such
+//!   surroundings and report exactly what they saw.
+//! - *Judges* ([`residue::Snapshot`], [`stats::binomial_interval`], [`requirements`]) tell whether
+//!   something was left behind, whether a count is plausible and whether a test can run here.
+//!
+//! Everything here needs root and works only on cgroups and network namespaces of its own.
+
+pub mod cgroup;
+pub mod clock;
+pub mod job;
+pub mod machine;
+pub mod netns;
+pub mod ordinals;
+pub mod payload;
+pub mod process;
+pub mod requirements;
+pub mod residue;
+pub mod stats;
+pub mod tally;
+pub mod victim;

@@ -1,0 +1,108 @@
+//! Starting victims and reading what they report.
+
+use std::env;
+use std::ffi::OsString;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
+use crate::job::{Job, Options, Ready};
+use crate::process::{Place, Process};
+
+/// Names the victim's program where it is not beside the test's own.
+pub const PATH_VARIABLE: &str = "CHAOS_TESTS_VICTIM";
+
+/// How long a victim may take to start, and to report after it was told to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A process that does one job. Dropping it kills it.
+#[derive(Debug)]
+pub struct Victim<O> {
+    process: Process,
+    ready: Ready,
+    job: PhantomData<O>,
+}
+
+impl<O: Options> Victim<O> {
+    /// Starts a victim and waits until it is set up: a server serves then.
+    pub fn start(options: O, place: Place<'_>) -> Result<Self> {
+        let mut arguments = command_line(options)?.into_iter();
+        let mut command = Command::new(arguments.next().context("a command line has a program")?);
+        command.args(arguments);
+        let process = Process::spawn(command, place)?;
+        let line = process.line(PATIENCE).context("wait for a victim to be ready")?;
+        let ready = serde_json::from_str(&line).with_context(|| format!("victim said {line:?}"))?;
+        Ok(Self { process, ready, job: PhantomData })
+    }
+
+    /// Starts a victim whose job ends by itself and waits for its report.
+    pub fn run(options: O, place: Place<'_>) -> Result<O::Report> {
+        Self::start(options, place)?.report()
+    }
+
+    /// Where it serves.
+    ///
+    /// # Panics
+    /// If its job is not one that serves.
+    pub fn address(&self) -> SocketAddr {
+        self.ready.address.expect("only servers have an address")
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.process.pid()
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process.signal(signal)
+    }
+
+    /// Tells it to stop and waits for its report.
+    pub fn stop(mut self) -> Result<O::Report> {
+        self.process.close_stdin();
+        self.report()
+    }
+
+    /// Waits for the report of a job that ends by itself.
+    pub fn report(mut self) -> Result<O::Report> {
+        let line = self.process.line(PATIENCE).context("wait for a victim's report")?;
+        let status = self.process.wait(PATIENCE)?;
+        if !status.success() {
+            bail!("victim {} ended with {status}", self.pid());
+        }
+        parse_report::<O>(&line)
+    }
+}
+
+/// The program and arguments of a victim, for tests in which something else starts it.
+pub fn command_line(options: impl Options) -> Result<[OsString; 2]> {
+    let job: Job = options.into();
+    let job = serde_json::to_string(&job).context("write a job as JSON")?;
+    Ok([program()?.into(), job.into()])
+}
+
+/// Reads the last line that a victim printed.
+pub fn parse_report<O: Options>(line: &str) -> Result<O::Report> {
+    serde_json::from_str(line).with_context(|| format!("victim reported {line:?}"))
+}
+
+/// Cargo puts test binaries into `deps`, one directory below the programs.
+fn program() -> Result<PathBuf> {
+    if let Some(path) = env::var_os(PATH_VARIABLE) {
+        return Ok(path.into());
+    }
+    let test = env::current_exe().context("find the running test's path")?;
+    test.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|directory| directory.join("victim"))
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!("no victim near {}: build it, or name it in {PATH_VARIABLE}", test.display())
+        })
+}

@@ -1,0 +1,114 @@
+//! One system call, again and again in several threads.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::AsFd;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chaos_tests::job::{Call, Repeated, SocketKind};
+use chaos_tests::tally::{Attempts, Lane};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
+
+use crate::stage::{QUIET, Stage, pause};
+
+pub fn repeat(options: &Call, stage: &Stage) -> Result<Attempts> {
+    let prepared: Vec<_> =
+        (0..options.threads).map(|_| prepare(&options.what)).collect::<Result<_>>()?;
+    stage.ready(None)?;
+    let lanes = thread::scope(|scope| {
+        let threads: Vec<_> = (0..)
+            .zip(prepared)
+            .map(|(thread, mut call)| {
+                scope.spawn(move || {
+                    let mut lane = Lane::default();
+                    for () in stage.rounds(options.repeat, thread, options.threads) {
+                        lane.record(&call());
+                        pause(options.interval);
+                    }
+                    lane
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().expect("a caller does not panic")).collect()
+    });
+    Ok(Attempts { lanes })
+}
+
+type Attempt = Box<dyn FnMut() -> io::Result<()> + Send>;
+
+fn prepare(what: &Repeated) -> Result<Attempt> {
+    Ok(match *what {
+        Repeated::Connect { to, nonblocking: false, timeout } => {
+            Box::new(move || connect(to, timeout))
+        }
+        Repeated::Connect { to, nonblocking: true, timeout } => {
+            let timeout = PollTimeout::try_from(timeout).context("the timeout is too long")?;
+            Box::new(move || connect_nonblocking(to, timeout))
+        }
+        Repeated::Bind { kind, address } => Box::new(move || open(kind)?.bind(&address.into())),
+        Repeated::Socket { kind } => Box::new(move || open(kind).map(drop)),
+        Repeated::GetSockopt => {
+            let socket = open(SocketKind::Tcp4).context("make a TCP socket")?;
+            Box::new(move || socket.keepalive().map(drop))
+        }
+        Repeated::SetSockopt => {
+            let socket = open(SocketKind::Tcp4).context("make a TCP socket")?;
+            Box::new(move || socket.set_keepalive(true))
+        }
+        Repeated::Recv => {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("bind to loopback")?;
+            let itself = socket.local_addr().context("read the socket's address")?;
+            socket.connect(itself).context("connect to itself")?;
+            socket.set_read_timeout(Some(QUIET)).context("set a read timeout")?;
+            Box::new(move || {
+                socket.send(&[0])?;
+                socket.recv(&mut [0]).map(drop).map_err(|error| timed_out_if(error, Errno::EAGAIN))
+            })
+        }
+    })
+}
+
+fn connect(to: SocketAddr, timeout: Duration) -> io::Result<()> {
+    let socket = connector(to)?;
+    socket.set_write_timeout(Some(timeout))?;
+    // connect(2) with SO_SNDTIMEO: "in progress" when the time is over (socket(7)).
+    socket.connect(&to.into()).map_err(|error| timed_out_if(error, Errno::EINPROGRESS))
+}
+
+fn connect_nonblocking(to: SocketAddr, timeout: PollTimeout) -> io::Result<()> {
+    let socket = connector(to)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&to.into()) {
+        Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
+        result => return result,
+    }
+    if poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], timeout)? == 0 {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    socket.take_error()?.map_or(Ok(()), Err)
+}
+
+/// A TCP socket that leaves no TIME_WAIT behind.
+fn connector(to: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    socket.set_linger(Some(Duration::ZERO))?;
+    Ok(socket)
+}
+
+fn open(kind: SocketKind) -> io::Result<Socket> {
+    let (domain, kind) = match kind {
+        SocketKind::Tcp4 => (Domain::IPV4, Type::STREAM),
+        SocketKind::Tcp6 => (Domain::IPV6, Type::STREAM),
+        SocketKind::Udp4 => (Domain::IPV4, Type::DGRAM),
+        SocketKind::Udp6 => (Domain::IPV6, Type::DGRAM),
+    };
+    Socket::new(domain, kind, None)
+}
+
+fn timed_out_if(error: io::Error, errno: Errno) -> io::Error {
+    if error.raw_os_error() == Some(errno as i32) { io::ErrorKind::TimedOut.into() } else { error }
+}
