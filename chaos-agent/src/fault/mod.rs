@@ -2,9 +2,25 @@
 //!
 //! Knows no kernel and no Kubernetes.
 
+mod call;
+mod check;
+mod errno;
+mod errors;
+mod mistake;
 mod model;
+mod parse;
+mod print;
+mod suggest;
+mod value;
 
+pub use check::check;
+pub use errors::{Diagnostic, Errors};
+pub use mistake::{Clause, Mistake, Problem};
 pub use model::{
     Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Peer, PortRange,
     Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };
+pub use parse::{Sentence, parse};
+
+#[cfg(test)]
+mod arbitrary;

@@ -1,0 +1,299 @@
+//! Which clauses go together. Text and YAML are held to the same rules.
+
+use std::time::Duration;
+
+use super::{
+    mistake::{Clause, Mistake, Problem},
+    model::{Call, Direction, Fault, HowOften, Protocol, Side, Unit, Verb},
+    value::{duration, name, peer},
+};
+
+/// Everything that keeps the fault from being well formed; nothing if it is.
+pub fn check(fault: &Fault) -> Vec<Problem> {
+    let mut problems = Problems(Vec::new());
+    values(fault, &mut problems);
+    match &fault.verb {
+        Verb::Fail { calls, .. } | Verb::Slow { calls, .. } | Verb::Kill { calls } => {
+            about_calls(fault, calls, &mut problems);
+        }
+        Verb::SkewClock { .. } => about_the_clock(fault, &mut problems),
+        _ => about_packets(fault, &mut problems),
+    }
+    problems.0
+}
+
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, clause: Clause, message: impl Into<String>, help: impl Into<String>) {
+        self.0.push(Problem { clause, mistake: Mistake::new(message).help(help) });
+    }
+
+    /// Adds a problem unless the condition holds.
+    fn expect(&mut self, holds: bool, clause: Clause, message: &str, help: &str) {
+        if !holds {
+            self.add(clause, message, help);
+        }
+    }
+}
+
+/// What a value alone can get wrong, and what the parts of a verb demand of each other.
+fn values(fault: &Fault, problems: &mut Problems) {
+    match &fault.verb {
+        Verb::Delay { by, jitter, distribution } => {
+            positive(Some(*by), Clause::By, problems);
+            jitter_below(*by, *jitter, problems);
+            problems.expect(
+                distribution.is_none() || jitter.is_some(),
+                Clause::Distribution,
+                "a distribution without jitter changes nothing",
+                "add the jitter: `delay 100ms jitter 20ms normal`",
+            );
+        }
+        Verb::Reorder { by } => positive(Some(*by), Clause::By, problems),
+        Verb::Slow { by, jitter, .. } => {
+            positive(Some(*by), Clause::By, problems);
+            jitter_below(*by, *jitter, problems);
+        }
+        Verb::Limit { bits_per_second } => problems.expect(
+            *bits_per_second >= 8,
+            Clause::Rate,
+            "the rate lets nothing through",
+            "at least `8bit`; to let nothing through, write `drop`",
+        ),
+        Verb::Fail { errnos, .. } => {
+            problems.expect(!errnos.is_empty(), Clause::With, "an errno is missing", "`with EIO`");
+            problems.expect(
+                errnos.iter().all(|weighted| (1..=1000).contains(&weighted.weight)),
+                Clause::With,
+                "a weight is out of range",
+                "from 1 to 1000",
+            );
+            if let Some(errno) = repeated(errnos.iter().map(|weighted| weighted.errno)) {
+                let help = format!("give it a weight: `{errno}*2`");
+                problems.add(Clause::With, format!("`{errno}` is in the list twice"), help);
+            }
+        }
+        Verb::SkewClock { offset_ns } => problems.expect(
+            (1..=duration::MAX_NS).contains(&offset_ns.unsigned_abs()),
+            Clause::By,
+            "the clock cannot be moved that far, or not at all",
+            "by at least 1ns and at most 36500d",
+        ),
+        Verb::FailDns { name, .. } => canonical(name, name::dns(name), Clause::Name, problems),
+        Verb::Drop | Verb::Corrupt { .. } | Verb::Duplicate | Verb::Reset | Verb::Kill { .. } => {}
+    }
+    positive(fault.duration, Clause::For, problems);
+    positive(fault.after, Clause::After, problems);
+    let never = "would never do anything";
+    problems.expect(fault.at_most != Some(0), Clause::AtMost, never, "at least 1");
+    let clause = Clause::AtMostPerSecond;
+    problems.expect(fault.at_most_per_second != Some(0), clause, never, "at least 1");
+    if let HowOften::EveryNth(nth) = fault.chance.how {
+        problems.expect(nth >= 2, Clause::Chance, "every first is always", "at least `every 2nd`");
+        problems.expect(
+            fault.chance.of != Unit::Flows,
+            Clause::Unit,
+            "flows cannot be counted off",
+            "`every 5th` counts packets or calls; write `20% of flows`",
+        );
+    }
+    if let Some(path) = &fault.under {
+        canonical(path, name::path(path), Clause::Under, problems);
+    }
+    if let Some(container) = &fault.container {
+        canonical(container, name::container(container), Clause::Container, problems);
+    }
+    the_peer(fault, problems);
+}
+
+fn the_peer(fault: &Fault, problems: &mut Problems) {
+    let Some(found) = &fault.peer else { return };
+    let clause = if found.side == Side::Either { Clause::Port } else { Clause::Peer };
+    problems.expect(
+        !(found.networks.is_empty() && found.ports.is_empty()),
+        clause,
+        "the peer has neither network nor port",
+        "`to 10.0.0.0/8`, `to port 443`, or leave it out",
+    );
+    problems.expect(
+        found.side != Side::Either || found.networks.is_empty(),
+        clause,
+        "a network needs a side",
+        "`to` or `from`",
+    );
+    problems.expect(
+        found.networks.iter().all(|net| *net == net.trunc()),
+        clause,
+        "a network has bits set behind its prefix",
+        "`10.0.0.0/8`, not `10.0.0.1/8`",
+    );
+    problems.expect(
+        peer::join_ports(found.ports.clone()) == found.ports
+            && found.ports.iter().all(|range| (1..=range.last).contains(&range.first)),
+        clause,
+        "the ports are not sorted, apart and above 0",
+        "for example 80, 443, 8000-8080",
+    );
+    problems.expect(
+        fault.protocol != Some(Protocol::Icmp) || found.ports.is_empty(),
+        clause,
+        "icmp has no ports",
+        "leave out the port, or write `tcp` or `udp`",
+    );
+}
+
+fn about_packets(fault: &Fault, problems: &mut Problems) {
+    let word = fault.verb.word();
+    if fault.chance.of == Unit::Calls {
+        problems.add(
+            Clause::Unit,
+            format!("`{word}` is about packets, not calls"),
+            "`of packets` or `of flows`",
+        );
+    }
+    if fault.under.is_some() {
+        problems.add(
+            Clause::Under,
+            format!("`{word}` is about packets, which have no path"),
+            "`under` goes with `fail`, `slow` and `kill`",
+        );
+    }
+    match (&fault.verb, fault.protocol) {
+        (Verb::Reset, Some(protocol @ (Protocol::Udp | Protocol::Icmp))) => problems.add(
+            Clause::Protocol,
+            format!("{protocol} has no connections to reset"),
+            "`reset` is for tcp",
+        ),
+        (Verb::FailDns { .. }, Some(Protocol::Icmp)) => {
+            problems.add(
+                Clause::Protocol,
+                "DNS does not run over icmp",
+                "`udp`, `tcp`, or neither",
+            );
+        }
+        _ => {}
+    }
+    if let (Verb::FailDns { .. }, Some(direction)) = (&fault.verb, fault.direction) {
+        problems.add(
+            Clause::Direction,
+            "`fail dns` has no direction",
+            match direction {
+                Direction::Egress => "leave it out: the target's own questions are answered",
+                Direction::Ingress => "leave it out: only the target's own questions are answered",
+            },
+        );
+    }
+}
+
+fn about_calls(fault: &Fault, calls: &[Call], problems: &mut Problems) {
+    let word = fault.verb.word();
+    problems.expect(
+        !calls.is_empty(),
+        Clause::Calls,
+        "a system call is missing",
+        "`fail openat …`",
+    );
+    if let Some(call) = repeated(calls.iter()) {
+        problems.add(
+            Clause::Calls,
+            format!("`{call}` is in the list twice"),
+            "each call once; another chance for it is another sentence",
+        );
+    }
+    if fault.chance.of != Unit::Calls {
+        problems.add(
+            Clause::Unit,
+            format!("`{word}` is about calls, not packets or flows"),
+            "`of calls`, or leave it out",
+        );
+    }
+    if fault.direction.is_some() {
+        problems.add(
+            Clause::Direction,
+            format!("`{word}` is about calls, which have no direction"),
+            "choose by call instead: `sendto` sends, `recvfrom` receives",
+        );
+    }
+    if fault.protocol == Some(Protocol::Icmp) {
+        problems.add(Clause::Protocol, "calls cannot be chosen by icmp", "`tcp` or `udp`");
+    }
+    let not_about = |call: &Call, what: &str| format!("`{call}` {what}");
+    if let (Some(peer), Some(call)) = (&fault.peer, calls.iter().find(|call| !call.can_have_peer()))
+    {
+        let clause = if peer.side == Side::Either { Clause::Port } else { Clause::Peer };
+        let help = "peers and ports go with calls such as `connect`, `bind` and `sendto`";
+        problems.add(clause, not_about(call, "has no peer"), help);
+    }
+    if let (Some(_), Some(call)) =
+        (fault.protocol, calls.iter().find(|call| !call.is_socket_call()))
+    {
+        let help = "protocols go with calls such as `connect`, `socket` and `sendto`";
+        problems.add(Clause::Protocol, not_about(call, "has no protocol"), help);
+    }
+    if let (Some(_), Some(call)) = (&fault.under, calls.iter().find(|call| call.is_socket_call())) {
+        let help = "`under` goes with calls on files; choose sockets by `to`, `from` and `port`";
+        problems.add(Clause::Under, not_about(call, "has no path"), help);
+    }
+}
+
+fn about_the_clock(fault: &Fault, problems: &mut Problems) {
+    let help = "a clock is moved for a process as a whole, for as long as the fault lasts";
+    let clauses = [
+        (Clause::Chance, "a chance", fault.chance.how != HowOften::Always),
+        (Clause::Unit, "a chance", fault.chance.of != Unit::Calls),
+        (Clause::Direction, "a direction", fault.direction.is_some()),
+        (Clause::Protocol, "a protocol", fault.protocol.is_some()),
+        (Clause::Under, "a path", fault.under.is_some()),
+        (Clause::AtMost, "`at most`", fault.at_most.is_some()),
+        (Clause::AtMostPerSecond, "`at most`", fault.at_most_per_second.is_some()),
+        (Clause::Seed, "a seed", fault.seed.is_some()),
+    ];
+    for (clause, what, present) in clauses {
+        if present {
+            problems.add(clause, format!("`skew clock` does not take {what}"), help);
+        }
+    }
+    if let Some(peer) = &fault.peer {
+        let clause = if peer.side == Side::Either { Clause::Port } else { Clause::Peer };
+        problems.add(clause, "`skew clock` does not take a peer", help);
+    }
+}
+
+fn positive(duration: Option<Duration>, clause: Clause, problems: &mut Problems) {
+    let fits = duration.is_none_or(|time| (1..=duration::MAX_NS).contains(&time.as_nanos()));
+    problems.expect(fits, clause, "the duration is out of range", "above 0s, at most 36500d");
+}
+
+fn jitter_below(by: Duration, jitter: Option<Duration>, problems: &mut Problems) {
+    positive(jitter, Clause::Jitter, problems);
+    if jitter.is_some_and(|jitter| jitter > by) {
+        problems.add(
+            Clause::Jitter,
+            "the jitter is more than the delay",
+            format!("at most `jitter {}`: nothing can be early", duration::print(by)),
+        );
+    }
+}
+
+/// A name that is not in the form its reader returns.
+fn canonical(name: &str, read: Result<String, Mistake>, clause: Clause, problems: &mut Problems) {
+    match read {
+        Ok(canonical) if canonical == name => {}
+        Ok(canonical) => {
+            problems.add(clause, format!("`{name}` is not plain"), format!("write `{canonical}`"));
+        }
+        Err(mistake) => problems.0.push(Problem { clause, mistake }),
+    }
+}
+
+fn repeated<T: PartialEq + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = Vec::new();
+    for item in items {
+        if seen.contains(&item) {
+            return Some(item);
+        }
+        seen.push(item);
+    }
+    None
+}

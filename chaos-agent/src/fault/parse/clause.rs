@@ -1,0 +1,348 @@
+//! Everything after the verb, in any order.
+
+use std::ops::Range;
+
+use super::{
+    Fail,
+    draft::Draft,
+    reader::{Read, Reader},
+    verb::VerbWord,
+};
+use crate::fault::{
+    mistake::{Clause, Mistake},
+    model::{Call, Direction, Distribution, DnsAnswer, Peer, PortRange, Protocol, Side},
+    suggest,
+    value::{
+        chance, duration, name, number, peer, rate,
+        word::{self, Word},
+    },
+};
+
+/// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
+/// [`Distribution`].
+const KEYWORDS: [&str; 14] = [
+    "every", "of", "to", "from", "port", "under", "in", "for", "after", "at", "seed", "with", "by",
+    "jitter",
+];
+
+/// Reads the next clause into the draft.
+pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let Some(word) = reader.peek_word() else {
+        return reader.value("a clause", |word| not_a_clause(draft, word)).map(|read| read.value);
+    };
+    if let Some(direction) = Direction::from_word(word) {
+        return one_word(reader, draft, Clause::Direction, "the direction", |draft| {
+            draft.clauses.direction = Some(direction);
+        });
+    }
+    if let Some(protocol) = Protocol::from_word(word) {
+        return one_word(reader, draft, Clause::Protocol, "the protocol", |draft| {
+            draft.clauses.protocol = Some(protocol);
+        });
+    }
+    if let Some(distribution) = Distribution::from_word(word) {
+        return one_word(reader, draft, Clause::Distribution, "the distribution", |draft| {
+            draft.distribution = Some(distribution);
+        });
+    }
+    match word.to_ascii_lowercase().as_str() {
+        "silent" => {
+            one_word(reader, draft, Clause::Silent, "`silent`", |draft| draft.silent = true)
+        }
+        "every" => every(reader, draft),
+        "to" => sided_peer(reader, draft, Side::To),
+        "from" => sided_peer(reader, draft, Side::From),
+        "port" => bare_port(reader, draft),
+        "under" => keyword(reader, draft, Clause::Under, "a path", name::path, |draft, path| {
+            draft.clauses.under = Some(path);
+        }),
+        "in" => container(reader, draft),
+        "for" => for_clause(reader, draft),
+        "after" => {
+            keyword(reader, draft, Clause::After, "a duration", duration::parse, |draft, after| {
+                draft.clauses.after = Some(after);
+            })
+        }
+        "at" => at_most(reader, draft),
+        "seed" => {
+            let parse = |word: &str| number::integer("seed", word);
+            keyword(reader, draft, Clause::Seed, "a number", parse, |draft, seed| {
+                draft.clauses.seed = Some(seed);
+            })
+        }
+        "with" => with(reader, draft),
+        "by" => {
+            reader.eat("by");
+            amount(reader, draft)
+        }
+        "jitter" => keyword(
+            reader,
+            draft,
+            Clause::Jitter,
+            "a duration",
+            duration::parse,
+            |draft, jitter| {
+                draft.jitter = Some(jitter);
+            },
+        ),
+        _ => bare(reader, draft, word),
+    }
+}
+
+fn one_word(
+    reader: &mut Reader<'_>,
+    draft: &mut Draft,
+    clause: Clause,
+    name: &str,
+    set: impl FnOnce(&mut Draft),
+) -> Result<(), Fail> {
+    let read = reader.value(name, |_| Ok(()))?;
+    draft.place(clause, name, read.span)?;
+    set(draft);
+    Ok(())
+}
+
+/// A keyword and the value behind it.
+fn keyword<T>(
+    reader: &mut Reader<'_>,
+    draft: &mut Draft,
+    clause: Clause,
+    what: &str,
+    parse: impl FnOnce(&str) -> Result<T, Mistake>,
+    set: impl FnOnce(&mut Draft, T),
+) -> Result<(), Fail> {
+    let keyword = reader.value(what, |word| Ok(word.to_ascii_lowercase()))?;
+    let read = reader.value(what, parse)?;
+    draft.place(clause, &format!("`{}`", keyword.value), keyword.span.start..read.span.end)?;
+    set(draft, read.value);
+    Ok(())
+}
+
+/// A word that is no keyword: a chance, an amount, or calls.
+fn bare(reader: &mut Reader<'_>, draft: &mut Draft, word: &str) -> Result<(), Fail> {
+    let numeric = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
+    if word.ends_with('%') {
+        return percentage(reader, draft);
+    }
+    if numeric && !draft.has(Clause::By) && !draft.has(Clause::Rate) && draft.verb.has_amount() {
+        return amount(reader, draft);
+    }
+    if !numeric && draft.verb.takes_calls() && !draft.has(Clause::Calls) {
+        let calls = reader.list("a system call", |word| {
+            Call::from_name(word).map_err(|mistake| {
+                let keyword = suggest::closest(word, keywords());
+                mistake.maybe_help(keyword.map(|keyword| format!("did you mean `{keyword}`?")))
+            })
+        })?;
+        draft.place(Clause::Calls, "the list of calls", calls.span)?;
+        draft.calls = Some(calls.value);
+        return Ok(());
+    }
+    reader.value("a clause", |word| not_a_clause(draft, word)).map(|read| read.value)
+}
+
+fn keywords() -> impl Iterator<Item = &'static str> {
+    fn words<W: Word>() -> impl Iterator<Item = &'static str> {
+        W::WORDS.iter().map(|(word, _)| *word)
+    }
+    let of_values = words::<Direction>().chain(words::<Protocol>()).chain(words::<Distribution>());
+    KEYWORDS.into_iter().chain(["silent"]).chain(of_values)
+}
+
+/// Why a word cannot be where it is.
+fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
+    let mistake = Mistake::new(format!("`{word}` does not belong here"));
+    Err(if word.eq_ignore_ascii_case("of") {
+        mistake.help("`of` stands behind a percentage: `10% of flows`")
+    } else if peer::network(word).is_ok() && word.contains(['.', ':', '/']) {
+        mistake.help(format!("write `to {word}` or `from {word}`"))
+    } else if word.starts_with('/') {
+        mistake.help(format!("write `under {word}`"))
+    } else if duration::looks_like(word) {
+        mistake.help(format!("write `for {word}` for how long, `after {word}` for when"))
+    } else if word.parse::<f64>().is_ok() {
+        mistake.help(format!("write `{word}%` for a chance, `port {word}` for a port"))
+    } else if Call::from_name(word).is_ok() && draft.verb.takes_calls() {
+        mistake.help("separate calls by commas: `openat, read`")
+    } else {
+        mistake.help(draft.verb.example()).maybe_help(suggest::did_you_mean(word, keywords()))
+    })
+}
+
+/// `10% [of flows|packets|calls]`
+fn percentage(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let read = reader.value("a percentage", chance::percentage)?;
+    draft.place(Clause::Chance, "the chance", read.span)?;
+    draft.how = read.value;
+    unit(reader, draft)
+}
+
+/// `every 5th`
+fn every(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let every = reader.value("`every`", |_| Ok(()))?;
+    let read = reader.value("an ordinal number", chance::ordinal)?;
+    draft.place(Clause::Chance, "the chance", every.span.start..read.span.end)?;
+    draft.how = read.value;
+    unit(reader, draft)
+}
+
+fn unit(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    if reader.eat("of") {
+        let read = reader.value("`packets`, `flows` or `calls`", Word::expect)?;
+        draft.place(Clause::Unit, "`of`", read.span)?;
+        draft.unit = Some(read.value);
+    }
+    Ok(())
+}
+
+/// `to|from NETWORK[, …] [port PORTS]` or `to|from port PORTS`
+fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<(), Fail> {
+    let keyword = reader.value("a peer", |word| Ok(word.to_ascii_lowercase()))?;
+    let mut span = keyword.span;
+    let mut networks = Vec::new();
+    if !reader.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("port")) {
+        let read = reader.list("an address, a network or `port`", peer::network)?;
+        networks = read.value;
+        span.end = read.span.end;
+    }
+    let ports = if reader.eat("port") {
+        let read = ports(reader)?;
+        span.end = read.span.end;
+        read.value
+    } else {
+        Vec::new()
+    };
+    set_peer(draft, Peer { side, networks: networks.into_iter().collect(), ports }, span)
+}
+
+/// `port PORTS`
+fn bare_port(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`port`", |_| Ok(()))?;
+    let read = ports(reader)?;
+    let peer = Peer { side: Side::Either, networks: Default::default(), ports: read.value };
+    set_peer(draft, peer, keyword.span.start..read.span.end)
+}
+
+fn ports(reader: &mut Reader<'_>) -> Result<Read<Vec<PortRange>>, Fail> {
+    let read = reader.list("a port", peer::ports)?;
+    Ok(Read { value: peer::join_ports(read.value), span: read.span })
+}
+
+fn set_peer(draft: &mut Draft, peer: Peer, span: Range<usize>) -> Result<(), Fail> {
+    if let Some(before) = &draft.clauses.peer {
+        let mistake = match (before.side, peer.side) {
+            (Side::To | Side::From, Side::Either) => {
+                Mistake::new("`port` stands apart from its address")
+                    .help("right behind it: `to 10.0.0.0/8 port 5432`")
+            }
+            (old, new) if old == new => Mistake::new("the peer is given twice")
+                .help("several networks go in one list: `to 10.0.0.0/8, 192.168.0.0/16`"),
+            _ => Mistake::new("a fault has only one peer")
+                .help("`to` or `from`, or a port of either end; write two sentences for two peers"),
+        };
+        return Err(Fail { span, mistake });
+    }
+    let clause = if peer.side == Side::Either { Clause::Port } else { Clause::Peer };
+    draft.place(clause, "the peer", span)?;
+    draft.clauses.peer = Some(peer);
+    Ok(())
+}
+
+/// `in container NAME`
+fn container(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`in`", |_| Ok(()))?;
+    reader.value("`container`", |word| {
+        word.eq_ignore_ascii_case("container").then_some(()).ok_or_else(|| {
+            Mistake::new(format!("expected `container`, found `{word}`"))
+                .help("write `in container NAME`; for how long is `for 5m`, when is `after 10s`")
+        })
+    })?;
+    let read = reader.value("a container's name", name::container)?;
+    draft.place(Clause::Container, "`in container`", keyword.span.start..read.span.end)?;
+    draft.clauses.container = Some(read.value);
+    Ok(())
+}
+
+/// `for DURATION`; with `fail dns` also `for NAME`
+fn for_clause(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`for`", |_| Ok(()))?;
+    let is_name = draft.verb == VerbWord::FailDns
+        && reader.peek().and_then(|token| token.value()).is_some_and(|w| !duration::looks_like(&w));
+    if is_name {
+        let read = reader.value("a DNS name", name::dns)?;
+        draft.place(Clause::Name, "the name", keyword.span.start..read.span.end)?;
+        draft.name = Some(read.value);
+    } else {
+        let read = reader.value("a duration", duration::parse)?;
+        draft.place(Clause::For, "`for`", keyword.span.start..read.span.end)?;
+        draft.clauses.duration = Some(read.value);
+    }
+    Ok(())
+}
+
+/// `at most N [per second]`
+fn at_most(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`at`", |_| Ok(()))?;
+    let expect = |expected: &'static str| {
+        move |word: &str| {
+            word.eq_ignore_ascii_case(expected).then_some(()).ok_or_else(|| {
+                Mistake::new(format!("expected `{expected}`, found `{word}`"))
+                    .help("write `at most 100` or `at most 10 per second`")
+            })
+        }
+    };
+    reader.value("`most`", expect("most"))?;
+    let read = reader.value("a number", |word| number::count::<u64>("at most", word))?;
+    if !reader.eat("per") {
+        draft.place(Clause::AtMost, "`at most`", keyword.span.start..read.span.end)?;
+        draft.clauses.at_most = Some(read.value);
+        return Ok(());
+    }
+    let second = reader.value("`second`", expect("second"))?;
+    let per_second = u32::try_from(read.value).map_err(|_| Fail {
+        span: read.span,
+        mistake: Mistake::new(format!("`{}` per second is too many", read.value))
+            .help(format!("at most {}", u32::MAX)),
+    })?;
+    let span = keyword.span.start..second.span.end;
+    draft.place(Clause::AtMostPerSecond, "`at most … per second`", span)?;
+    draft.clauses.at_most_per_second = Some(per_second);
+    Ok(())
+}
+
+/// `with ERRNO[*N][, …]`, or `with ANSWER` of `fail dns`
+fn with(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`with`", |_| Ok(()))?;
+    let end = if draft.verb == VerbWord::FailDns {
+        let read = reader.value("a DNS answer", DnsAnswer::expect)?;
+        draft.answer = Some(read.value);
+        read.span.end
+    } else {
+        let read = reader.list("an errno", word::weighted_errno)?;
+        draft.errnos = Some(read.value);
+        read.span.end
+    };
+    draft.place(Clause::With, "`with`", keyword.span.start..end)
+}
+
+/// How long, how far or how fast: what the verb is measured in.
+fn amount(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    match draft.verb {
+        VerbWord::Limit => {
+            let read = reader.value("a rate", rate::parse)?;
+            draft.place(Clause::Rate, "the rate", read.span)?;
+            draft.rate = Some(read.value);
+        }
+        VerbWord::SkewClock => {
+            let read = reader.value("an offset", duration::offset)?;
+            draft.place(Clause::By, "the offset", read.span)?;
+            draft.offset_ns = Some(read.value);
+        }
+        _ => {
+            let read = reader.value("a duration", duration::parse)?;
+            draft.place(Clause::By, "the duration", read.span)?;
+            draft.by = Some(read.value);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+//! What has been read of a sentence so far.
+
+use std::{collections::BTreeMap, ops::Range, time::Duration};
+
+use super::{Fail, verb::VerbWord};
+use crate::fault::{
+    mistake::{Clause, Mistake, Problem},
+    model::{Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Unit, Verb, WeightedErrno},
+};
+
+/// The parts of a verb are optional here, and need not go with it; [`Draft::into_fault`] asks
+/// for those that it needs and refuses the others.
+#[derive(Debug, Clone)]
+pub(super) struct Draft {
+    pub verb: VerbWord,
+    pub calls: Option<Vec<Call>>,
+    pub errnos: Option<Vec<WeightedErrno>>,
+    pub answer: Option<DnsAnswer>,
+    pub name: Option<String>,
+    pub by: Option<Duration>,
+    pub offset_ns: Option<i128>,
+    pub rate: Option<u64>,
+    pub jitter: Option<Duration>,
+    pub distribution: Option<Distribution>,
+    pub silent: bool,
+    pub how: HowOften,
+    pub unit: Option<Unit>,
+    /// Takes every clause that any verb can have; its own verb is only a place holder.
+    pub clauses: Fault,
+    /// Where each clause stands that has been read.
+    pub spans: BTreeMap<Clause, Range<usize>>,
+}
+
+impl Draft {
+    pub fn new(verb: VerbWord, span: Range<usize>) -> Self {
+        Self {
+            verb,
+            calls: None,
+            errnos: None,
+            answer: None,
+            name: None,
+            by: None,
+            offset_ns: None,
+            rate: None,
+            jitter: None,
+            distribution: None,
+            silent: false,
+            how: HowOften::Always,
+            unit: None,
+            clauses: Fault::new(Verb::Drop),
+            spans: BTreeMap::from([(Clause::Verb, span)]),
+        }
+    }
+
+    /// Notes where a clause stands; the second one of its kind is a mistake.
+    pub fn place(&mut self, clause: Clause, name: &str, span: Range<usize>) -> Result<(), Fail> {
+        if self.spans.contains_key(&clause) {
+            let mistake = Mistake::new(format!("{name} is given twice"))
+                .help("each clause at most once; write two sentences for two faults");
+            return Err(Fail { span, mistake });
+        }
+        self.spans.insert(clause, span);
+        Ok(())
+    }
+
+    pub fn has(&self, clause: Clause) -> bool {
+        self.spans.contains_key(&clause)
+    }
+
+    /// The fault, provided that the verb has all its parts and no others.
+    pub fn into_fault(self) -> Result<Fault, Problem> {
+        if let Some(problem) = self.misplaced() {
+            return Err(problem);
+        }
+        let word = self.verb;
+        let missing = |what: &str| Problem {
+            clause: Clause::Verb,
+            mistake: Mistake::new(format!("`{}` needs {what}", word.text())).help(word.example()),
+        };
+        let verb = match word {
+            VerbWord::Drop => Verb::Drop,
+            VerbWord::Corrupt => Verb::Corrupt { silent: self.silent },
+            VerbWord::Delay => Verb::Delay {
+                by: self.by.ok_or_else(|| missing("to know how long"))?,
+                jitter: self.jitter,
+                distribution: self.distribution,
+            },
+            VerbWord::Duplicate => Verb::Duplicate,
+            VerbWord::Reorder => {
+                Verb::Reorder { by: self.by.ok_or_else(|| missing("to know by how much"))? }
+            }
+            VerbWord::Limit => {
+                Verb::Limit { bits_per_second: self.rate.ok_or_else(|| missing("a rate"))? }
+            }
+            VerbWord::Reset => Verb::Reset,
+            VerbWord::Fail => Verb::Fail {
+                calls: self.calls.ok_or_else(|| missing("a system call"))?,
+                errnos: self.errnos.ok_or_else(|| missing("an errno"))?,
+            },
+            VerbWord::FailDns => Verb::FailDns {
+                answer: self.answer.ok_or_else(|| missing("an answer"))?,
+                name: self.name.ok_or_else(|| missing("a name"))?,
+            },
+            VerbWord::Slow => Verb::Slow {
+                calls: self.calls.ok_or_else(|| missing("a system call"))?,
+                by: self.by.ok_or_else(|| missing("to know by how much"))?,
+                jitter: self.jitter,
+            },
+            VerbWord::Kill => {
+                Verb::Kill { calls: self.calls.ok_or_else(|| missing("a system call"))? }
+            }
+            VerbWord::SkewClock => Verb::SkewClock {
+                offset_ns: self.offset_ns.ok_or_else(|| missing("to know how far"))?,
+            },
+        };
+        let of = self.unit.unwrap_or(verb.default_unit());
+        Ok(Fault { verb, chance: Chance { how: self.how, of }, ..self.clauses })
+    }
+
+    /// The first part that another verb would have needed.
+    fn misplaced(&self) -> Option<Problem> {
+        use VerbWord::{Corrupt, Delay, Fail, FailDns, Kill, Limit, Reorder, SkewClock, Slow};
+        let parts: [(Clause, &str, &[VerbWord]); 8] = [
+            (Clause::Calls, "a system call", &[Fail, Slow, Kill]),
+            (Clause::With, "`with`", &[Fail, FailDns]),
+            (Clause::Name, "a DNS name", &[FailDns]),
+            (Clause::By, "a duration", &[Delay, Reorder, Slow, SkewClock]),
+            (Clause::Rate, "a rate", &[Limit]),
+            (Clause::Jitter, "`jitter`", &[Delay, Slow]),
+            (Clause::Distribution, "a distribution", &[Delay]),
+            (Clause::Silent, "`silent`", &[Corrupt]),
+        ];
+        let (clause, what, verbs) = parts
+            .into_iter()
+            .find(|(clause, _, verbs)| self.has(*clause) && !verbs.contains(&self.verb))?;
+        let verbs: Vec<String> = verbs.iter().map(|verb| format!("`{}`", verb.text())).collect();
+        let mistake = Mistake::new(format!("`{}` does not take {what}", self.verb.text()))
+            .help(format!("{what} goes with {}", verbs.join(", ")));
+        Some(Problem { clause, mistake })
+    }
+}

@@ -1,0 +1,99 @@
+//! The beginning of a sentence: `shadow` and the verb.
+
+use super::{Fail, draft::Draft, reader::Reader};
+use crate::fault::{mistake::Mistake, suggest};
+
+/// A verb as the sentence begins, before its parts are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum VerbWord {
+    Drop,
+    Corrupt,
+    Delay,
+    Duplicate,
+    Reorder,
+    Limit,
+    Reset,
+    Fail,
+    FailDns,
+    Slow,
+    Kill,
+    SkewClock,
+}
+
+/// Each verb with its words and a sentence that shows it.
+const VERBS: [(VerbWord, &str, &str); 12] = [
+    (VerbWord::Drop, "drop", "drop 10% egress"),
+    (VerbWord::Corrupt, "corrupt", "corrupt 1% silent egress udp"),
+    (VerbWord::Delay, "delay", "delay 100ms jitter 20ms egress"),
+    (VerbWord::Duplicate, "duplicate", "duplicate 2%"),
+    (VerbWord::Reorder, "reorder", "reorder 5% by 10ms"),
+    (VerbWord::Limit, "limit", "limit 1mbit egress"),
+    (VerbWord::Reset, "reset", "reset 10% of flows tcp to port 6379"),
+    (VerbWord::Fail, "fail", "fail openat, read with EIO 5%"),
+    (VerbWord::FailDns, "fail dns", "fail dns with NXDOMAIN for *.example.com"),
+    (VerbWord::Slow, "slow", "slow fsync by 50ms"),
+    (VerbWord::Kill, "kill", "kill 1% of calls accept"),
+    (VerbWord::SkewClock, "skew clock", "skew clock by +1d"),
+];
+
+impl VerbWord {
+    /// The words it is written with.
+    pub fn text(self) -> &'static str {
+        VERBS.iter().find(|(verb, ..)| *verb == self).map_or("", |(_, text, _)| text)
+    }
+
+    /// Help that shows a whole sentence.
+    pub fn example(self) -> String {
+        let example = VERBS.iter().find(|(verb, ..)| *verb == self).map_or("", |(.., text)| text);
+        format!("for example `{example}`")
+    }
+
+    /// Whether it is measured: by a duration, an offset or a rate.
+    pub fn has_amount(self) -> bool {
+        matches!(self, Self::Delay | Self::Reorder | Self::Slow | Self::Limit | Self::SkewClock)
+    }
+
+    /// Whether its parts begin with the names of system calls.
+    pub fn takes_calls(self) -> bool {
+        matches!(self, Self::Fail | Self::Slow | Self::Kill)
+    }
+}
+
+/// Reads up to and including the verb.
+pub(super) fn read(reader: &mut Reader<'_>) -> Result<Draft, Fail> {
+    let shadow = reader.eat("shadow");
+    let verb = reader.value("a verb", verb)?;
+    let mut span = verb.span;
+    let verb = match verb.value {
+        VerbWord::Fail if reader.eat("dns") => VerbWord::FailDns,
+        VerbWord::SkewClock => {
+            reader.value("`clock`", |word| {
+                word.eq_ignore_ascii_case("clock").then_some(()).ok_or_else(|| {
+                    Mistake::new(format!("expected `clock`, found `{word}`"))
+                        .help(VerbWord::SkewClock.example())
+                })
+            })?;
+            VerbWord::SkewClock
+        }
+        verb => verb,
+    };
+    span.end = reader.last_span().end;
+    let mut draft = Draft::new(verb, span);
+    draft.clauses.shadow = shadow;
+    Ok(draft)
+}
+
+fn verb(word: &str) -> Result<VerbWord, Mistake> {
+    let first_word = |text: &'static str| text.split(' ').next().unwrap_or(text);
+    VERBS
+        .iter()
+        .find(|(_, text, _)| first_word(text).eq_ignore_ascii_case(word))
+        .map(|(verb, ..)| *verb)
+        .ok_or_else(|| {
+            let mut words: Vec<&str> = VERBS.iter().map(|(_, text, _)| first_word(text)).collect();
+            words.dedup();
+            Mistake::new(format!("`{word}` is not a verb"))
+                .help(format!("a sentence begins with one of {}", words.join(", ")))
+                .maybe_help(suggest::did_you_mean(word, words))
+        })
+}

@@ -1,0 +1,91 @@
+//! Paths, container names and DNS names.
+
+use super::duration;
+use crate::fault::mistake::Mistake;
+
+/// An absolute path without `.`, `..`, doubled or trailing slashes; the last two are removed.
+pub(in crate::fault) fn path(word: &str) -> Result<String, Mistake> {
+    if !word.starts_with('/') {
+        return Err(Mistake::new(format!("`{word}` is not an absolute path"))
+            .help("as the target sees it, from the root: `/var/lib`"));
+    }
+    if word.contains(char::is_control) {
+        return Err(Mistake::new("a path cannot have control characters in it"));
+    }
+    let parts: Vec<&str> = word.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.iter().any(|part| matches!(*part, "." | "..")) {
+        return Err(Mistake::new(format!("`{word}` has `.` or `..` in it"))
+            .help("write the path that it leads to"));
+    }
+    Ok(format!("/{}", parts.join("/")))
+}
+
+/// A container's name as Kubernetes has them: an RFC 1123 label.
+pub(in crate::fault) fn container(word: &str) -> Result<String, Mistake> {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let valid = (1..=63).contains(&word.len())
+        && word.chars().all(inside)
+        && !word.starts_with('-')
+        && !word.ends_with('-');
+    if valid {
+        return Ok(word.to_owned());
+    }
+    Err(Mistake::new(format!("`{word}` is not the name of a container"))
+        .help("at most 63 of a-z, 0-9 and -, such as `db`"))
+}
+
+/// A DNS name, lower case, without the last dot; the first label may be `*`, and `*` alone is
+/// every name.
+pub(in crate::fault) fn dns(word: &str) -> Result<String, Mistake> {
+    let name = word.strip_suffix('.').unwrap_or(word).to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    let labels = match name.strip_prefix("*.") {
+        Some(rest) => rest,
+        None if name == "*" => return Ok(name),
+        None => name.as_str(),
+    };
+    if name.len() <= 253 && labels.split('.').all(label) && !duration::looks_like(&name) {
+        return Ok(name);
+    }
+    let help = if word.is_ascii() {
+        "for example `db.example.com`, `*.example.com`, or `*` for every name"
+    } else {
+        "write its ASCII form, which begins with `xn--`"
+    };
+    Err(Mistake::new(format!("`{word}` is not a DNS name")).help(help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_made_plain_or_refused() {
+        assert_eq!(path("/data//x/").unwrap(), "/data/x");
+        assert_eq!(path("/").unwrap(), "/");
+        for wrong in ["data", "", "/a/../b", "/a/./b", "/a\0b"] {
+            assert!(path(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn container_names_are_labels() {
+        assert_eq!(container("db-0").unwrap(), "db-0");
+        for wrong in ["", "DB", "-db", "db-", "d_b", &"x".repeat(64)] {
+            assert!(container(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn dns_names_may_begin_with_a_star() {
+        assert_eq!(dns("*.Example.COM.").unwrap(), "*.example.com");
+        assert_eq!(dns("*").unwrap(), "*");
+        assert_eq!(dns("_sip._tcp.example").unwrap(), "_sip._tcp.example");
+        for wrong in ["", ".", "a..b", "a.*.b", "*a.b", "5m", "bücher.example", "a b"] {
+            assert!(dns(wrong).is_err(), "{wrong}");
+        }
+    }
+}
