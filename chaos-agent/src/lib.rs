@@ -4,4 +4,5 @@
 //! ledger → status.
 
 pub mod fault;
+pub mod plan;
 pub mod target;

@@ -1,0 +1,144 @@
+//! `fail CALL`: which hooks a system call has, and what it can be told apart by.
+
+use std::collections::BTreeSet;
+
+use super::{Hook, refusal::Objection};
+use crate::fault::{Call, Fault, Peer, Protocol, Side};
+
+/// A call that some hook answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hooked {
+    Connect,
+    Bind,
+    SendTo,
+    Socket,
+    SetSockopt,
+    GetSockopt,
+}
+
+impl Hooked {
+    pub(super) fn of(call: &Call) -> Option<Self> {
+        match call.name() {
+            "connect" => Some(Self::Connect),
+            "bind" => Some(Self::Bind),
+            "sendto" | "sendmsg" | "sendmmsg" => Some(Self::SendTo),
+            "socket" => Some(Self::Socket),
+            "setsockopt" => Some(Self::SetSockopt),
+            "getsockopt" => Some(Self::GetSockopt),
+            _ => None,
+        }
+    }
+}
+
+/// The hooks of all these calls together, or the first of them that cannot be failed as asked.
+pub(super) fn hooks(calls: &[Call], fault: &Fault) -> Result<BTreeSet<Hook>, Objection> {
+    let families = Families::of(fault.peer.as_ref());
+    let mut hooks = BTreeSet::new();
+    for call in calls {
+        let hooked = Hooked::of(call).ok_or_else(|| no_hook(call))?;
+        check_protocol(call, hooked, fault.protocol)?;
+        if let Some(peer) = &fault.peer {
+            check_peer(call, hooked, peer)?;
+        }
+        hooks.extend(hooks_of(hooked, families));
+    }
+    if hooks.is_empty() {
+        return Err(Objection::new("`fail` names no call").remedy("write `fail connect with …`"));
+    }
+    Ok(hooks)
+}
+
+fn hooks_of(call: Hooked, families: Families) -> Vec<Hook> {
+    // An IPv6 socket can name an IPv4-mapped address. `connect` and `bind` then still pass their
+    // IPv6 hooks, while `udpv6_sendmsg` hands over to `udp_sendmsg` before its own:
+    // <https://github.com/torvalds/linux/blob/v6.12/net/ipv6/udp.c>
+    match call {
+        Hooked::Connect if families.v4 => vec![Hook::Connect4, Hook::Connect6],
+        Hooked::Connect => vec![Hook::Connect6],
+        Hooked::Bind if families.v4 => vec![Hook::Bind4, Hook::Bind6],
+        Hooked::Bind => vec![Hook::Bind6],
+        Hooked::SendTo => [(families.v4, Hook::SendMsg4), (families.v6, Hook::SendMsg6)]
+            .into_iter()
+            .filter_map(|(wanted, hook)| wanted.then_some(hook))
+            .collect(),
+        Hooked::Socket => vec![Hook::SockCreate],
+        Hooked::SetSockopt => vec![Hook::SetSockopt],
+        Hooked::GetSockopt => vec![Hook::GetSockopt],
+    }
+}
+
+/// The address families that a fault's networks leave possible.
+#[derive(Debug, Clone, Copy)]
+struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    fn of(peer: Option<&Peer>) -> Self {
+        let networks = peer.map(|peer| &peer.networks).filter(|networks| !networks.is_empty());
+        networks.map_or(Self { v4: true, v6: true }, |networks| Self {
+            v4: networks.iter().any(|network| network.addr().is_ipv4()),
+            v6: networks.iter().any(|network| network.addr().is_ipv6()),
+        })
+    }
+}
+
+fn no_hook(call: &Call) -> Objection {
+    let name = call.name();
+    match name {
+        "recv" | "recvfrom" | "recvmsg" | "recvmmsg" => Objection::new(format!(
+            "no hook for `{name}` yet: the kernel's recvmsg cgroup hook cannot return an errno"
+        ))
+        .remedy("`drop ingress` keeps the data from arriving"),
+        "getpeername" | "getsockname" => Objection::new(format!(
+            "no hook for `{name}` yet: the kernel's {name} cgroup hook cannot return an errno"
+        )),
+        _ => Objection::new(format!(
+            "`{name}` needs the syscall backend, which this version does not have"
+        ))
+        .remedy(
+            "the calls that can be failed are connect, bind, sendto, sendmsg, sendmmsg, socket, \
+             setsockopt and getsockopt",
+        ),
+    }
+}
+
+fn check_protocol(
+    call: &Call,
+    hooked: Hooked,
+    protocol: Option<Protocol>,
+) -> Result<(), Objection> {
+    let name = call.name();
+    match (hooked, protocol) {
+        // Only `udp_sendmsg` and `udpv6_sendmsg` run the hook.
+        (Hooked::SendTo, Some(protocol @ (Protocol::Tcp | Protocol::Icmp))) => Err(Objection::new(
+            format!("the kernel's hook for `{name}` sees udp only, not {protocol}"),
+        )
+        .remedy(format!("`drop egress {protocol}` loses what is sent"))),
+        // Ping and raw sockets have a bind of their own, which passes the hook by.
+        (Hooked::Bind, Some(Protocol::Icmp)) => {
+            Err(Objection::new("the kernel's hook for `bind` does not see icmp sockets"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_peer(call: &Call, hooked: Hooked, peer: &Peer) -> Result<(), Objection> {
+    let name = call.name();
+    match (hooked, peer.side) {
+        (Hooked::Socket, _) => Err(Objection::new(
+            "a socket being created has neither an address nor a port to choose by",
+        )
+        .remedy("leave `to`, `from` and `port` out, or fail `connect` instead")),
+        (Hooked::Bind, Side::To) => {
+            Err(Objection::new("`bind` has no peer: the address in the call is the socket's own")
+                .remedy("write `from` for the address that is bound, or only `port N`"))
+        }
+        (Hooked::Connect | Hooked::SendTo, Side::From) => Err(Objection::new(format!(
+            "the socket's own address is not known yet when `{name}` is called"
+        ))
+        .remedy("write `to` for the address that is called")),
+        _ => Ok(()),
+    }
+}

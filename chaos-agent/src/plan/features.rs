@@ -1,0 +1,87 @@
+//! What the kernel can really do.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::Hook;
+
+/// What this kernel can do, hook by hook. Found by trying, never by its version; here it is only
+/// data, so that plans can be made for kernels that one does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelFeatures {
+    /// As `uname -r` prints it.
+    pub release: String,
+    hooks: BTreeMap<Hook, Support>,
+}
+
+/// Whether a hook can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Support {
+    Works,
+    Missing {
+        /// What was tried and what the kernel answered.
+        reason: String,
+        /// What would make it work.
+        remedy: String,
+    },
+}
+
+impl KernelFeatures {
+    /// A kernel on which nothing has been found to work yet.
+    pub fn nothing(release: impl Into<String>) -> Self {
+        Self { release: release.into(), hooks: BTreeMap::new() }
+    }
+
+    /// A kernel that has every hook.
+    pub fn everything(release: impl Into<String>) -> Self {
+        let hooks = Hook::ALL.into_iter().map(|hook| (hook, Support::Works)).collect();
+        Self { release: release.into(), hooks }
+    }
+
+    /// The same kernel, with this said of one hook.
+    #[must_use]
+    pub fn with(mut self, hook: Hook, support: Support) -> Self {
+        self.hooks.insert(hook, support);
+        self
+    }
+
+    /// Whether the hook can be used; one that was never tried cannot.
+    pub fn support(&self, hook: Hook) -> Support {
+        self.hooks.get(&hook).cloned().unwrap_or_else(|| Support::Missing {
+            reason: "it was not tried".to_owned(),
+            remedy: "run `chaos-agent doctor` as root to try it".to_owned(),
+        })
+    }
+
+    /// Every hook and what is known of it.
+    pub fn iter(&self) -> impl Iterator<Item = (Hook, Support)> + '_ {
+        Hook::ALL.into_iter().map(|hook| (hook, self.support(hook)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_tried_is_missing() {
+        let features = KernelFeatures::nothing("6.1.0").with(Hook::Bind4, Support::Works);
+        let working: Vec<Hook> = features
+            .iter()
+            .filter(|(_, support)| *support == Support::Works)
+            .map(|(hook, _)| hook)
+            .collect();
+        assert_eq!(working, [Hook::Bind4]);
+    }
+
+    #[test]
+    fn json_and_back() {
+        let missing = Support::Missing { reason: "EINVAL".into(), remedy: "kernel 6.6".into() };
+        let features = KernelFeatures::everything("6.1.0").with(Hook::TcxEgress, missing);
+        let json = serde_json::to_string(&features).unwrap();
+        assert!(json.contains(r#""tcx/egress":{"missing":{"reason":"EINVAL""#), "{json}");
+        assert_eq!(serde_json::from_str::<KernelFeatures>(&json).unwrap(), features);
+    }
+}

@@ -1,0 +1,183 @@
+//! (faults × kernel features) → plan, and plan → the kernel's tables. Pure: no kernel, no
+//! Kubernetes, no clock, no I/O.
+//!
+//! A plan is made for one target. Every fault becomes either a [`PlannedRule`], with the hooks it
+//! acts through and what it promises, or a [`Refusal`] with the reason and, where there is one,
+//! the remedy. A refusal never stops the other faults; whether to go on is the caller's choice.
+
+mod calls;
+mod clauses;
+mod compile;
+mod features;
+mod hook;
+mod notes;
+mod prefix;
+mod refusal;
+mod scope;
+mod seed;
+mod slots;
+mod verbs;
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use chaos_ebpf_common::{MAX_RULES, rule::Action};
+use serde::{Serialize, Serializer};
+
+pub use compile::{CompiledSet, compile};
+pub use features::{KernelFeatures, Support};
+pub use hook::Hook;
+pub use refusal::Refusal;
+pub use scope::{Scope, Share, by_container};
+pub use slots::{OutOfSlots, Slot, assign};
+
+use crate::fault::Fault;
+use refusal::Objection;
+
+/// What holds for every fault of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// For faults without `for`.
+    pub default_duration: Duration,
+    /// A fault that wants longer is refused.
+    pub longest: Duration,
+    /// For faults without `seed`.
+    pub seed: u64,
+    /// Addresses that are left alone at either end of the traffic, unless the fault's `to` or
+    /// `from` names exactly that one address.
+    pub exempt: Vec<IpAddr>,
+    pub scope: Scope,
+}
+
+impl Default for Terms {
+    /// 5 minutes, at most an hour, seed 0, nothing exempt, a target without containers.
+    fn default() -> Self {
+        Self {
+            default_duration: Duration::from_secs(5 * 60),
+            longest: Duration::from_secs(60 * 60),
+            seed: 0,
+            exempt: Vec::new(),
+            scope: Scope::Whole,
+        }
+    }
+}
+
+/// What will be done, and what will not.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Plan {
+    /// In the order of the faults, at most [`MAX_RULES`]. The first that hits an event decides.
+    pub rules: Vec<PlannedRule>,
+    /// In the order of the faults.
+    pub refused: Vec<Refusal>,
+    /// What is to be known about the plan as a whole.
+    pub notes: Vec<String>,
+}
+
+/// A fault that this kernel can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedRule {
+    /// Of the fault in the list that was planned, from 0.
+    pub index: usize,
+    #[serde(serialize_with = "sentence")]
+    pub fault: Fault,
+    /// In the order of [`Hook::ALL`], without duplicates, never empty.
+    pub hooks: Vec<Hook>,
+    #[serde(serialize_with = "action_name")]
+    pub action: Action,
+    /// From the moment the fault begins (`after` included) to its end.
+    #[serde(rename = "duration_seconds", serialize_with = "seconds")]
+    pub duration: Duration,
+    /// The fault's own, or that of the terms.
+    pub seed: u64,
+    /// Of the exempt addresses those that this fault leaves alone; sorted, IPv4-mapped ones as
+    /// IPv4.
+    pub exempt: BTreeSet<IpAddr>,
+    /// What is promised and what is not, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Decides for each fault whether and how it can be done.
+pub fn plan(faults: &[Fault], features: &KernelFeatures, terms: &Terms) -> Plan {
+    let mut plan = Plan::default();
+    let mut room = clauses::Room::new();
+    for (index, fault) in faults.iter().enumerate() {
+        let rule = plan_one(index, fault, features, terms).and_then(|rule| {
+            if plan.rules.len() == MAX_RULES {
+                return Err(Objection::new(format!("a target takes at most {MAX_RULES} rules"))
+                    .remedy("join faults that differ only in networks or ports"));
+            }
+            room.take(&rule)?;
+            Ok(rule)
+        });
+        match rule {
+            Ok(rule) => plan.rules.push(rule),
+            Err(objection) => plan.refused.push(objection.about(index, fault)),
+        }
+    }
+    plan.notes = notes::of_plan(&plan.rules);
+    plan
+}
+
+fn plan_one(
+    index: usize,
+    fault: &Fault,
+    features: &KernelFeatures,
+    terms: &Terms,
+) -> Result<PlannedRule, Objection> {
+    let mechanism = verbs::mechanism(fault)?;
+    clauses::check(fault, &terms.scope)?;
+    let duration = clauses::duration(fault, terms)?;
+    for hook in &mechanism.hooks {
+        if let Support::Missing { reason, remedy } = features.support(*hook) {
+            return Err(verbs::missing_hook(fault, *hook, features, &reason, &remedy));
+        }
+    }
+    let (exempt, named) = clauses::exemptions(fault, &terms.exempt);
+    Ok(PlannedRule {
+        index,
+        notes: notes::of_rule(fault, &mechanism, &named),
+        fault: fault.clone(),
+        hooks: mechanism.hooks.into_iter().collect(),
+        action: mechanism.action,
+        duration,
+        seed: fault.seed.unwrap_or(terms.seed),
+        exempt,
+    })
+}
+
+impl Plan {
+    /// Every hook that some rule needs.
+    pub fn hooks(&self) -> BTreeSet<Hook> {
+        self.rules.iter().flat_map(|rule| rule.hooks.iter().copied()).collect()
+    }
+
+    /// The plan of a [`Share`] with the indices of the list that was split. Indices beyond
+    /// `indices` stay as they are.
+    #[must_use]
+    pub fn renumbered(mut self, indices: &[usize]) -> Self {
+        let full = |index: usize| indices.get(index).copied().unwrap_or(index);
+        for rule in &mut self.rules {
+            rule.index = full(rule.index);
+        }
+        for refusal in &mut self.refused {
+            refusal.index = full(refusal.index);
+        }
+        self
+    }
+}
+
+fn sentence<S: Serializer>(fault: &Fault, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&seed::canonical(fault))
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match action {
+        Action::Drop => "drop",
+        Action::Fail => "fail",
+        Action::Corrupt => "corrupt",
+        Action::CorruptSilently => "corrupt silent",
+    })
+}

@@ -1,0 +1,117 @@
+//! What a plan promises, and what it does not.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use chaos_ebpf_common::rule::Action;
+
+use super::{Hook, PlannedRule, calls::Hooked, verbs::Mechanism};
+use crate::fault::{Fault, Protocol, Unit, Verb};
+
+/// One sentence for each thing to know about a rule. `named` are the exempt addresses that the
+/// fault names and therefore touches.
+pub(super) fn of_rule(
+    fault: &Fault,
+    mechanism: &Mechanism,
+    named: &BTreeSet<IpAddr>,
+) -> Vec<String> {
+    let mut notes: Vec<&str> = Vec::new();
+    if fault.shadow {
+        notes.push("shadow: hits are counted and nothing is done");
+    }
+    match mechanism.action {
+        Action::Drop => notes.extend(of_drop(mechanism)),
+        Action::Corrupt => notes.extend(of_corrupt(fault)),
+        Action::CorruptSilently => notes.extend(of_silent(fault)),
+        Action::Fail => notes.extend(of_calls(fault)),
+    }
+    if fault.chance.of == Unit::Flows {
+        notes.push(
+            "a flow is hit as a whole, in both directions; later fragments are let through, as \
+             their flow is not known",
+        );
+    }
+    let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
+    notes.extend(named.iter().map(|address| {
+        format!("{address} is otherwise left alone and is touched because the fault names it")
+    }));
+    notes
+}
+
+/// One sentence for each thing to know about the rules together.
+pub(super) fn of_plan(rules: &[PlannedRule]) -> Vec<String> {
+    let mut notes = Vec::new();
+    if rules.iter().filter(|rule| !rule.fault.shadow).count() > 1 {
+        notes.push("rules are asked in the order written, and the first that hits decides".into());
+    }
+    let exempt: BTreeSet<&IpAddr> = rules.iter().flat_map(|rule| &rule.exempt).collect();
+    notes.extend(
+        exempt
+            .iter()
+            .map(|address| format!("traffic from or to {address} is left alone, unless named")),
+    );
+    notes
+}
+
+fn of_drop(mechanism: &Mechanism) -> Vec<&'static str> {
+    let mut notes = Vec::new();
+    if mechanism.hooks.contains(&Hook::CgroupSkbEgress) {
+        notes.push("egress: the packet is lost silently, the sender gets no error");
+    }
+    if mechanism.hooks.contains(&Hook::CgroupSkbIngress) {
+        notes.push("ingress: the packet is lost before the socket, captures still show it");
+    }
+    notes
+}
+
+fn of_corrupt(fault: &Fault) -> Vec<&'static str> {
+    let mut notes = vec!["IPv4: the receiver discards the packet by its header checksum"];
+    if matches!(fault.protocol, None | Some(Protocol::Udp)) {
+        notes.push("IPv6 UDP: the receiver discards the packet by its UDP checksum");
+    }
+    notes.push(match fault.protocol {
+        Some(Protocol::Udp) => "segmentation-offloaded packets: equals a drop",
+        Some(Protocol::Icmp) => "IPv6 ICMP: equals a drop",
+        Some(Protocol::Tcp) => "IPv6 TCP and segmentation-offloaded packets: equals a drop",
+        None => "IPv6 other than UDP, and segmentation-offloaded packets: equals a drop",
+    });
+    notes
+}
+
+fn of_silent(fault: &Fault) -> Vec<&'static str> {
+    let mut notes = vec![
+        "one bit of the payload is flipped and the checksum made valid: the application reads \
+         wrong bytes",
+        "packets without payload are left alone and counted as unfit",
+    ];
+    if fault.protocol.is_none() {
+        notes.push("TCP and UDP only: nothing else can be corrupted silently");
+    }
+    notes
+}
+
+fn of_calls(fault: &Fault) -> Vec<&'static str> {
+    let Verb::Fail { calls, .. } = &fault.verb else {
+        return Vec::new();
+    };
+    let hooked: BTreeSet<Hooked> = calls.iter().filter_map(Hooked::of).collect();
+    hooked
+        .into_iter()
+        .filter_map(|call| match call {
+            Hooked::Connect => {
+                Some("connect: IPv4 and IPv6 sockets of TCP and UDP, and from kernel 6.1 of ping")
+            }
+            Hooked::Bind => Some("bind: IPv4 and IPv6 sockets other than raw and ping"),
+            Hooked::SendTo => Some(
+                "sendto, sendmsg, sendmmsg: UDP sockets that name the address in the call; \
+                 connected sockets are not seen",
+            ),
+            Hooked::Socket => Some("socket: IPv4 and IPv6 sockets"),
+            Hooked::SetSockopt | Hooked::GetSockopt if fault.peer.is_some() => Some(
+                "setsockopt, getsockopt: `from` is the socket's own address, `to` its connected \
+                 peer; where there is none, it counts as 0.0.0.0 or ::",
+            ),
+            Hooked::GetSockopt => Some("getsockopt: the option has been read when the call fails"),
+            Hooked::SetSockopt => None,
+        })
+        .collect()
+}

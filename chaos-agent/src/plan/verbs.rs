@@ -1,0 +1,118 @@
+//! By what means each verb is done.
+
+use std::collections::BTreeSet;
+
+use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
+
+use super::{Hook, KernelFeatures, calls, refusal::Objection};
+use crate::fault::{Direction, Fault, Protocol, Verb};
+
+/// How a fault is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mechanism {
+    pub(super) action: Action,
+    pub(super) hooks: BTreeSet<Hook>,
+}
+
+/// The means for a fault, or why this version has none.
+pub(super) fn mechanism(fault: &Fault) -> Result<Mechanism, Objection> {
+    match &fault.verb {
+        Verb::Drop => Ok(Mechanism { action: Action::Drop, hooks: packet_hooks(fault) }),
+        Verb::Corrupt { silent: false } => {
+            Ok(Mechanism { action: Action::Corrupt, hooks: frame_hooks(fault) })
+        }
+        Verb::Corrupt { silent: true } => {
+            if fault.protocol == Some(Protocol::Icmp) {
+                return Err(Objection::new(
+                    "`corrupt silent` repairs the checksum of tcp and udp only, not of icmp",
+                )
+                .remedy("write `corrupt` without `silent`: the receiver discards the packet"));
+            }
+            Ok(Mechanism { action: Action::CorruptSilently, hooks: frame_hooks(fault) })
+        }
+        Verb::Fail { calls, errnos } => {
+            if errnos.len() > MAX_ERRNOS {
+                return Err(Objection::new(format!(
+                    "{} errnos to pick from, and a rule has room for {MAX_ERRNOS}",
+                    errnos.len()
+                ))
+                .remedy("split the fault in two, each with its share of the chance"));
+            }
+            Ok(Mechanism { action: Action::Fail, hooks: calls::hooks(calls, fault)? })
+        }
+        verb => Err(not_yet(verb)),
+    }
+}
+
+/// Verbs that the language has and this version does not do.
+fn not_yet(verb: &Verb) -> Objection {
+    let lacking = |means: &str| {
+        Objection::new(format!("`{}` needs {means}, which this version does not have", verb.word()))
+    };
+    match verb {
+        Verb::Delay { .. } => lacking("the delay line that holds packets back"),
+        Verb::Reorder { .. } => lacking("the delay line that lets packets overtake each other"),
+        Verb::Duplicate => lacking("the program that clones packets"),
+        Verb::Limit { .. } => lacking("the queue that paces packets")
+            .remedy("`drop 1%` slows TCP down, though to no given rate"),
+        Verb::Reset => lacking("the program that answers with a TCP reset").remedy(
+            "`fail connect with ECONNREFUSED` refuses new connections, `drop` silences those \
+             that are open",
+        ),
+        Verb::FailDns { .. } => Objection::new(
+            "`fail dns` needs the program that answers DNS queries, which this \
+                            version does not have",
+        )
+        .remedy("`drop to port 53` lets every query time out"),
+        Verb::Slow { .. } => lacking("the syscall backend"),
+        Verb::Kill { .. } => lacking("the syscall backend"),
+        Verb::SkewClock { .. } => Objection::new(
+            "`skew clock` needs the tracing programs that hide the vDSO, which this version does \
+             not have",
+        ),
+        Verb::Drop | Verb::Corrupt { .. } | Verb::Fail { .. } => {
+            Objection::new(format!("`{}` has no mechanism", verb.word()))
+        }
+    }
+}
+
+/// The objection to a fault that needs a hook which this kernel lacks.
+pub(super) fn missing_hook(
+    fault: &Fault,
+    hook: Hook,
+    features: &KernelFeatures,
+    reason: &str,
+    remedy: &str,
+) -> Objection {
+    let objection = Objection::new(format!(
+        "`{}` needs {hook}, which kernel {} does not offer: {reason}",
+        fault.verb.word(),
+        features.release
+    ));
+    if hook.is_tcx() {
+        return objection.remedy(format!(
+            "{remedy}; tcx comes with kernel 6.6, and attaching by clsact on older ones with a \
+             later version"
+        ));
+    }
+    objection.remedy(remedy)
+}
+
+fn packet_hooks(fault: &Fault) -> BTreeSet<Hook> {
+    by_direction(fault, Hook::CgroupSkbEgress, Hook::CgroupSkbIngress)
+}
+
+fn frame_hooks(fault: &Fault) -> BTreeSet<Hook> {
+    by_direction(fault, Hook::TcxEgress, Hook::TcxIngress)
+}
+
+fn by_direction(fault: &Fault, egress: Hook, ingress: Hook) -> BTreeSet<Hook> {
+    fault
+        .directions()
+        .iter()
+        .map(|direction| match direction {
+            Direction::Egress => egress,
+            Direction::Ingress => ingress,
+        })
+        .collect()
+}
