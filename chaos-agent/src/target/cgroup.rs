@@ -75,8 +75,8 @@ impl Cgroup {
         other.path.starts_with(&self.path)
     }
 
-    /// The processes of the subtree, ascending, without duplicates. Those that the agent's pid
-    /// namespace cannot see are left out.
+    /// The processes of the subtree, ascending, without duplicates. An error where some live in a
+    /// pid namespace that the agent cannot see: half an answer would be taken for a whole one.
     pub fn processes(&self) -> Result<Vec<i32>, TargetError> {
         let failed = |errno| TargetError::io("read the processes of", &self.path, errno);
         let mut pids = direct_processes(&self.directory).map_err(failed)?;
@@ -94,13 +94,21 @@ impl Cgroup {
         }
         pids.sort_unstable();
         pids.dedup();
-        Ok(pids)
+        self.all_visible(pids)
     }
 
     /// The processes in this cgroup itself, without those of the cgroups below it.
     pub(super) fn direct_processes(&self) -> Result<Vec<i32>, TargetError> {
-        direct_processes(&self.directory)
-            .map_err(|errno| TargetError::io("read the processes of", &self.path, errno))
+        let pids = direct_processes(&self.directory)
+            .map_err(|errno| TargetError::io("read the processes of", &self.path, errno))?;
+        self.all_visible(pids)
+    }
+
+    fn all_visible(&self, pids: Vec<i32>) -> Result<Vec<i32>, TargetError> {
+        if pids.contains(&HIDDEN) {
+            return Err(TargetError::HiddenProcesses { path: self.path.clone() });
+        }
+        Ok(pids)
     }
 
     /// The cgroup `relative` below this one.
@@ -119,7 +127,10 @@ impl Cgroup {
     }
 }
 
-/// The processes in this cgroup itself; none when it has vanished.
+/// What `cgroup.procs` shows of a process that has no id in the reader's pid namespace.
+const HIDDEN: i32 = 0;
+
+/// The processes in this cgroup itself, [`HIDDEN`] ones too; none when it has vanished.
 pub(super) fn direct_processes(directory: impl AsFd) -> Result<Vec<i32>, Errno> {
     let text = match tree::read_file(directory.as_fd(), "cgroup.procs") {
         // Only its threads are listed in a threaded cgroup (cgroups(7)); a thread's id serves
@@ -130,9 +141,7 @@ pub(super) fn direct_processes(directory: impl AsFd) -> Result<Vec<i32>, Errno> 
         other => other,
     };
     match text.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))) {
-        Ok(text) => {
-            Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).collect())
-        }
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
         Err(errno) if tree::vanished(errno) => Ok(Vec::new()),
         Err(errno) => Err(errno),
     }
@@ -278,4 +287,69 @@ fn is_absent(raw: i32) -> bool {
         Errno::from_raw(raw),
         Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP | Errno::EXDEV | Errno::ENAMETOOLONG
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::fake::FakeTree;
+
+    fn locate(view: &NamespaceView, path: &str) -> Option<String> {
+        Some(view.locate(Path::new(path))?.display().to_string())
+    }
+
+    #[test]
+    fn paths_of_procfs_below_the_mount() {
+        let whole = NamespaceView::MountedAt("/".into());
+        assert_eq!(locate(&whole, "/").as_deref(), Some("/"));
+        assert_eq!(locate(&whole, "/a/b").as_deref(), Some("/a/b"));
+        assert_eq!(locate(&whole, "/../a"), None);
+
+        let part = NamespaceView::MountedAt("/kubepods".into());
+        assert_eq!(locate(&part, "/kubepods/pod1").as_deref(), Some("/pod1"));
+        assert_eq!(locate(&part, "/kubepods").as_deref(), Some("/"));
+        assert_eq!(locate(&part, "/kubepods2"), None);
+        assert_eq!(locate(&part, "/system.slice/x"), None);
+
+        let private = NamespaceView::NamespaceAt("/kubepods/pod1/agent".into());
+        assert_eq!(locate(&private, "/").as_deref(), Some("/kubepods/pod1/agent"));
+        assert_eq!(locate(&private, "/sub").as_deref(), Some("/kubepods/pod1/agent/sub"));
+        assert_eq!(locate(&private, "/../../pod2/web").as_deref(), Some("/kubepods/pod2/web"));
+        assert_eq!(locate(&private, "/../../../init.scope").as_deref(), Some("/init.scope"));
+        assert_eq!(locate(&private, "/../../../../x"), None);
+    }
+
+    #[test]
+    fn links_out_of_the_tree_are_not_followed() {
+        let tree = FakeTree::new();
+        tree.cgroup("a/b");
+        std::os::unix::fs::symlink("/etc", tree.path().join("a/out")).unwrap();
+        std::os::unix::fs::symlink("b", tree.path().join("a/in")).unwrap();
+        let root = tree.root();
+        for absent in ["/a/out", "/a/in", "/a/c"] {
+            let opened = root.open(Path::new(absent));
+            assert!(matches!(opened, Err(TargetError::NoSuchCgroup { .. })), "{absent}");
+        }
+        for bad in ["", "/a/../a/b", "..", "a/b/.."] {
+            let opened = root.open(Path::new(bad));
+            assert!(matches!(opened, Err(TargetError::BadPath { .. })), "{bad}");
+        }
+        let cgroup = root.open(Path::new("a/./b/")).unwrap();
+        assert_eq!((cgroup.path(), cgroup.level()), (Path::new("/a/b"), 2));
+        assert_eq!(root.open(&tree.path().join("a/b")).unwrap(), cgroup);
+    }
+
+    #[test]
+    fn processes_of_the_subtree_or_none_where_some_are_hidden() {
+        let tree = FakeTree::new();
+        tree.process(72, "one", "a");
+        tree.process(71, "two", "a/b/c");
+        tree.process(73, "other", "d");
+        let root = tree.root();
+        let cgroup = root.open(Path::new("/a")).unwrap();
+        assert_eq!(cgroup.processes().unwrap(), [71, 72]);
+        tree.process(HIDDEN, "", "a/b");
+        let refused = cgroup.processes().unwrap_err();
+        assert!(matches!(refused, TargetError::HiddenProcesses { .. }), "{refused}");
+    }
 }

@@ -38,6 +38,11 @@ pub enum TargetError {
     NoSuchProcess { pid: i32 },
     #[error("process {pid} is in cgroup {path}, which lies outside what is mounted at {mount}")]
     OutsideMount { pid: i32, path: PathBuf, mount: PathBuf },
+    #[error(
+        "{path} has processes that the agent cannot see; run it in the host's pid namespace \
+         (hostPID: true)"
+    )]
+    HiddenProcesses { path: PathBuf },
     #[error("{given:?} is not {expected}")]
     Malformed { given: String, expected: &'static str },
     #[error("no {what} below {mount}{}", hint(.near))]

@@ -95,7 +95,7 @@ impl NetNs {
         let object = || format!("network namespace {}", self.inode());
         thread::scope(|scope| {
             let thread = thread::Builder::new()
-                .name(format!("netns-{}", self.inode()))
+                .name("in-netns".to_owned())
                 .spawn_scoped(scope, || {
                     setns(&self.file, CloneFlags::CLONE_NEWNET)?;
                     Ok(work())

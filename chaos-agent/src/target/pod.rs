@@ -221,7 +221,7 @@ pub fn find_pod(root: &CgroupRoot, uid: &PodUid) -> Result<PodCgroup, TargetErro
         // A kubelet that changed its driver or root may leave the old, empty cgroup behind.
         found.retain(|path| {
             let pids = root.top().below(path).and_then(|cgroup| cgroup.processes());
-            pids.is_ok_and(|pids| !pids.is_empty())
+            pids.map_or(true, |pids| !pids.is_empty())
         });
     }
     match found.as_slice() {
