@@ -4,6 +4,7 @@
 //!   surroundings of a fault and take them away again, also when a test panics or is killed.
 //! - *Victims* ([`victim::Victim`]) are real processes that do one [job](job::Job) inside such
 //!   surroundings and report exactly what they saw.
+//! - A [control plane](control_plane::ControlPlane) is what the agent meets in a cluster.
 //! - *Judges* ([`residue::Snapshot`], [`stats::binomial_interval`], [`requirements`]) tell whether
 //!   something was left behind, whether a count is plausible and whether a test can run here.
 //!
@@ -11,6 +12,7 @@
 
 pub mod cgroup;
 pub mod clock;
+pub mod control_plane;
 pub mod job;
 pub mod machine;
 pub mod netns;

@@ -56,7 +56,6 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     if all || *unit {
         let workspace = ["--workspace", "--exclude", INTEGRATION];
         cargo_test(&workspace, &[], filter, &mut report)?;
-        cargo_test(&["--package", INTEGRATION, "--lib"], &[], filter, &mut report)?;
     }
     let (with_api_server, with_kernel): (Vec<String>, Vec<String>) =
         integration_targets()?.into_iter().partition(|name| name == KUBERNETES);

@@ -3,7 +3,7 @@
 use std::{fmt, process::ExitCode};
 
 /// How a test begins the line that says why it did not run.
-const SKIPPING: &str = "skipping";
+const SKIPPED: &str = "skipped: ";
 
 /// The results of several test programs.
 #[derive(Debug, Default)]
@@ -32,9 +32,9 @@ impl Report {
         {
             self.current = Some(name.to_owned());
         } else if let Some(name) = &self.current
-            && line.starts_with(SKIPPING)
+            && let Some(reason) = line.strip_prefix(SKIPPED)
         {
-            self.skipped.push(format!("{name}: {line}"));
+            self.skipped.push(format!("{name}: {reason}"));
         }
     }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Report {
         let Self { passed, failed, ignored, current: _, skipped, broken } = self;
         writeln!(f)?;
         for reason in skipped {
-            writeln!(f, "{reason}")?;
+            writeln!(f, "skipped {reason}")?;
         }
         for program in broken {
             writeln!(f, "broken: {program}")?;
@@ -107,14 +107,14 @@ mod tests {
     #[test]
     fn reasons_are_kept_with_the_name_of_the_test() {
         let report = report(&[
-            "skipping stones is no reason",
+            "skipped: stones over water",
             "successes:",
             "---- tcx::corrupts stdout ----",
-            "skipping: no tcx before 6.6",
+            "skipped: tcx is missing on 6.1",
             "test result: ok. 1 passed; 0 failed; 0 ignored",
         ]);
         let text = report.to_string();
-        assert_eq!(text, "\ntcx::corrupts: skipping: no tcx before 6.6\n1 passed, 0 failed\n");
+        assert_eq!(text, "\nskipped tcx::corrupts: tcx is missing on 6.1\n1 passed, 0 failed\n");
         assert_eq!(report.exit_code(), ExitCode::SUCCESS);
     }
 

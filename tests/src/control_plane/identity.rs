@@ -1,0 +1,154 @@
+//! Who the server is and who its clients are: certificates, bearer tokens, kubeconfig files.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use serde_json::json;
+
+/// The namespace of the agent's service account.
+pub const AGENT_NAMESPACE: &str = "chaos-agent";
+/// The agent's service account.
+pub const AGENT_SERVICE_ACCOUNT: &str = "chaos-agent";
+
+/// A client of the API server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Member of `system:masters`: may do everything.
+    Admin,
+    /// The agent's service account: may do what RBAC grants it, which is nothing at first.
+    Agent,
+}
+
+impl Identity {
+    const ALL: [Self; 2] = [Self::Admin, Self::Agent];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Agent => "agent",
+        }
+    }
+
+    /// User name and groups, as the authenticator of service accounts would have them.
+    fn user_and_groups(self) -> (String, String) {
+        match self {
+            Self::Admin => ("admin".to_owned(), "system:masters".to_owned()),
+            Self::Agent => (
+                format!("system:serviceaccount:{AGENT_NAMESPACE}:{AGENT_SERVICE_ACCOUNT}"),
+                format!("system:serviceaccounts,system:serviceaccounts:{AGENT_NAMESPACE}"),
+            ),
+        }
+    }
+}
+
+/// What the server is started with.
+#[derive(Debug)]
+pub struct Pki {
+    pub ca_certificate: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    /// Signs service account tokens; without one the server does not start.
+    pub service_account_key: PathBuf,
+    /// Verifies them.
+    pub service_account_public_key: PathBuf,
+    /// The bearer tokens that the server accepts, a line each: token, user, uid, groups.
+    pub token_file: PathBuf,
+    tokens: [String; Identity::ALL.len()],
+}
+
+impl Pki {
+    /// Makes new keys, certificates for 127.0.0.1 and tokens in `dir`.
+    pub fn create(dir: &Path) -> Result<Self> {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        ca.distinguished_name.push(DnType::CommonName, "chaos-agent tests");
+        let ca_key = KeyPair::generate()?;
+        let ca_certificate = ca.self_signed(&ca_key)?;
+        let issuer = Issuer::new(ca, ca_key);
+
+        let key = KeyPair::generate()?;
+        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
+        let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+
+        let accounts = KeyPair::generate()?;
+
+        let tokens = [random_token()?, random_token()?];
+        let mut token_lines = String::new();
+        for (identity, token) in Identity::ALL.into_iter().zip(&tokens) {
+            let (user, groups) = identity.user_and_groups();
+            writeln!(token_lines, "{token},{user},{},\"{groups}\"", identity.name())?;
+        }
+        Ok(Self {
+            ca_certificate: write(dir, "ca.crt", &ca_certificate.pem())?,
+            certificate: write(dir, "server.crt", &certificate.pem())?,
+            key: write(dir, "server.key", &key.serialize_pem())?,
+            service_account_key: write(dir, "sa.key", &accounts.serialize_pem())?,
+            service_account_public_key: write(dir, "sa.pub", &accounts.public_key_pem())?,
+            token_file: write(dir, "tokens.csv", &token_lines)?,
+            tokens,
+        })
+    }
+}
+
+/// What clients need to know.
+#[derive(Debug)]
+pub struct Credentials {
+    ca_certificate: PathBuf,
+    tokens: [String; Identity::ALL.len()],
+    kubeconfigs: [PathBuf; Identity::ALL.len()],
+}
+
+impl Credentials {
+    pub fn create(dir: &Path, url: &str, pki: &Pki) -> Result<Self> {
+        let Pki { ca_certificate, tokens, .. } = pki;
+        let kubeconfig = |identity: Identity| {
+            let name = identity.name();
+            // YAML includes JSON.
+            let config = json!({
+                "apiVersion": "v1",
+                "kind": "Config",
+                "clusters": [{
+                    "name": "test",
+                    "cluster": { "server": url, "certificate-authority": ca_certificate },
+                }],
+                "users": [{ "name": name, "user": { "token": tokens[identity as usize] } }],
+                "contexts": [{ "name": name, "context": { "cluster": "test", "user": name } }],
+                "current-context": name,
+            });
+            write(dir, &format!("{name}.kubeconfig"), &config.to_string())
+        };
+        let kubeconfigs = [kubeconfig(Identity::Admin)?, kubeconfig(Identity::Agent)?];
+        Ok(Self { ca_certificate: ca_certificate.clone(), tokens: tokens.clone(), kubeconfigs })
+    }
+
+    pub fn ca_certificate(&self) -> &Path {
+        &self.ca_certificate
+    }
+
+    pub fn token(&self, identity: Identity) -> &str {
+        &self.tokens[identity as usize]
+    }
+
+    pub fn kubeconfig(&self, identity: Identity) -> &Path {
+        &self.kubeconfigs[identity as usize]
+    }
+}
+
+fn write(dir: &Path, name: &str, content: &str) -> Result<PathBuf> {
+    let path = dir.join(name);
+    fs::write(&path, content).with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
+}
+
+fn random_token() -> Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(&mut bytes))
+        .context("read /dev/urandom")?;
+    Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
