@@ -21,6 +21,7 @@ pub use model::{
     Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };
 pub use parse::{Sentence, parse};
+pub use value::duration::print as print_duration;
 
 #[cfg(test)]
 mod arbitrary;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Hook, refusal::Objection};
+use super::{Hook, refusal::Objection, verbs::lacking};
 use crate::fault::{Call, Fault, Peer, Protocol, Side};
 
 /// A call that some hook answers.
@@ -41,9 +41,6 @@ pub(super) fn hooks(calls: &[Call], fault: &Fault) -> Result<BTreeSet<Hook>, Obj
             check_peer(call, hooked, peer)?;
         }
         hooks.extend(hooks_of(hooked, families));
-    }
-    if hooks.is_empty() {
-        return Err(Objection::new("`fail` names no call").remedy("write `fail connect with …`"));
     }
     Ok(hooks)
 }
@@ -94,10 +91,7 @@ fn no_hook(call: &Call) -> Objection {
         "getpeername" | "getsockname" => Objection::new(format!(
             "no hook for `{name}` yet: the kernel's {name} cgroup hook cannot return an errno"
         )),
-        _ => Objection::new(format!(
-            "`{name}` needs the syscall backend, which this version does not have"
-        ))
-        .remedy(
+        _ => lacking(name, "the syscall backend").remedy(
             "the calls that can be failed are connect, bind, sendto, sendmsg, sendmmsg, socket, \
              setsockopt and getsockopt",
         ),
@@ -110,27 +104,17 @@ fn check_protocol(
     protocol: Option<Protocol>,
 ) -> Result<(), Objection> {
     let name = call.name();
-    match (hooked, protocol) {
-        // Only `udp_sendmsg` and `udpv6_sendmsg` run the hook.
-        (Hooked::SendTo, Some(protocol @ (Protocol::Tcp | Protocol::Icmp))) => Err(Objection::new(
-            format!("the kernel's hook for `{name}` sees udp only, not {protocol}"),
-        )
-        .remedy(format!("`drop egress {protocol}` loses what is sent"))),
-        // Ping and raw sockets have a bind of their own, which passes the hook by.
-        (Hooked::Bind, Some(Protocol::Icmp)) => {
-            Err(Objection::new("the kernel's hook for `bind` does not see icmp sockets"))
-        }
-        _ => Ok(()),
+    // Only `udp_sendmsg` and `udpv6_sendmsg` run the hook.
+    if hooked == Hooked::SendTo && protocol == Some(Protocol::Tcp) {
+        return Err(Objection::new(format!("the kernel's hook for `{name}` sees udp, not tcp"))
+            .remedy("`drop egress tcp` loses what is sent"));
     }
+    Ok(())
 }
 
 fn check_peer(call: &Call, hooked: Hooked, peer: &Peer) -> Result<(), Objection> {
     let name = call.name();
     match (hooked, peer.side) {
-        (Hooked::Socket, _) => Err(Objection::new(
-            "a socket being created has neither an address nor a port to choose by",
-        )
-        .remedy("leave `to`, `from` and `port` out, or fail `connect` instead")),
         (Hooked::Bind, Side::To) => {
             Err(Objection::new("`bind` has no peer: the address in the call is the socket's own")
                 .remedy("write `from` for the address that is bound, or only `port N`"))

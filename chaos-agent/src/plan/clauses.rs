@@ -1,4 +1,4 @@
-//! Clauses that have to fit the verb, the target and the terms.
+//! Clauses that have to fit the target and the terms.
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -6,39 +6,10 @@ use chaos_ebpf_common::MAX_PREFIXES;
 use ipnet::IpNet;
 
 use super::{PlannedRule, Scope, Terms, prefix::Prefix, refusal::Objection};
-use crate::fault::{Fault, HowOften, Protocol, Unit};
+use crate::fault::{Fault, print_duration};
 
-/// Whether the clauses make sense for a verb that this version does.
-pub(super) fn check(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
-    let verb = fault.verb.word();
-    if fault.under.is_some() {
-        return Err(Objection::new(format!("`under` chooses files, and `{verb}` acts on traffic"))
-            .remedy("leave `under` out"));
-    }
-    check_container(fault, scope)?;
-    check_unit(fault)?;
-    let on_packets = fault.verb.acts_on_packets();
-    if let Some(direction) = fault.direction
-        && !on_packets
-    {
-        return Err(Objection::new(format!(
-            "a call has no direction: `{direction}` is for packets"
-        ))
-        .remedy(format!("leave `{direction}` out")));
-    }
-    let has_ports = fault.peer.as_ref().is_some_and(|peer| !peer.ports.is_empty());
-    if has_ports && fault.protocol == Some(Protocol::Icmp) {
-        return Err(Objection::new("icmp has no ports").remedy("leave `port` or `icmp` out"));
-    }
-    // Zero means "no limit" to the kernel side: it must never get there as a limit.
-    if fault.at_most == Some(0) || fault.at_most_per_second == Some(0) {
-        return Err(Objection::new("`at most 0` would never do anything")
-            .remedy("write `shadow` to count without acting"));
-    }
-    Ok(())
-}
-
-fn check_container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
+/// Whether the fault is for this target.
+pub(super) fn container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
     let Some(container) = &fault.container else {
         return Ok(());
     };
@@ -58,40 +29,17 @@ fn check_container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
     }
 }
 
-fn check_unit(fault: &Fault) -> Result<(), Objection> {
-    let on_packets = fault.verb.acts_on_packets();
-    let verb = fault.verb.word();
-    match fault.chance.of {
-        Unit::Calls if on_packets => {
-            Err(Objection::new(format!("`of calls`: `{verb}` acts on packets"))
-                .remedy("write `of packets` or `of flows`"))
-        }
-        Unit::Packets if !on_packets => {
-            Err(Objection::new(format!("`of packets`: `{verb}` acts on calls"))
-                .remedy("write `of calls`"))
-        }
-        Unit::Flows if !on_packets => {
-            Err(Objection::new("`of flows`: the flow is not known yet when the call is made")
-                .remedy("write `of calls`"))
-        }
-        Unit::Flows if matches!(fault.chance.how, HowOften::EveryNth(_)) => {
-            Err(Objection::new("`every` counts single events; flows are not counted")
-                .remedy("write a percentage `of flows`, or `every` without `of flows`"))
-        }
-        Unit::Packets | Unit::Flows | Unit::Calls => Ok(()),
-    }
-}
-
 /// How long the fault lasts.
 pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objection> {
+    let longest = print_duration(terms.longest);
     match fault.duration {
         None => Ok(terms.default_duration.min(terms.longest)),
         Some(wanted) if wanted <= terms.longest => Ok(wanted),
         Some(wanted) => Err(Objection::new(format!(
-            "`for {wanted:?}` is longer than the longest allowed, {:?}",
-            terms.longest
+            "`for {}` is longer than the longest allowed, {longest}",
+            print_duration(wanted)
         ))
-        .remedy(format!("write `for {:?}` or less", terms.longest))),
+        .remedy(format!("write `for {longest}` or less"))),
     }
 }
 

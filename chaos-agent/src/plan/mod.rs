@@ -3,7 +3,8 @@
 //!
 //! A plan is made for one target. Every fault becomes either a [`PlannedRule`], with the hooks it
 //! acts through and what it promises, or a [`Refusal`] with the reason and, where there is one,
-//! the remedy. A refusal never stops the other faults; whether to go on is the caller's choice.
+//! the remedy; one that is not well formed ([`fault::check`]) is refused, too. A refusal never
+//! stops the other faults; whether to go on is the caller's choice.
 
 mod calls;
 mod clauses;
@@ -18,6 +19,9 @@ mod seed;
 mod slots;
 mod verbs;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use chaos_ebpf_common::{MAX_RULES, rule::Action};
@@ -30,7 +34,7 @@ pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use slots::{OutOfSlots, Slot, assign};
 
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use refusal::Objection;
 
 /// What holds for every fault of a plan.
@@ -123,8 +127,11 @@ fn plan_one(
     features: &KernelFeatures,
     terms: &Terms,
 ) -> Result<PlannedRule, Objection> {
+    if let Some(problem) = fault::check(fault).into_iter().next() {
+        return Err(Objection::from_problem(problem));
+    }
     let mechanism = verbs::mechanism(fault)?;
-    clauses::check(fault, &terms.scope)?;
+    clauses::container(fault, &terms.scope)?;
     let duration = clauses::duration(fault, terms)?;
     for hook in &mechanism.hooks {
         if let Support::Missing { reason, remedy } = features.support(*hook) {
@@ -166,7 +173,7 @@ impl Plan {
 }
 
 fn sentence<S: Serializer>(fault: &Fault, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&seed::canonical(fault))
+    serializer.collect_str(fault)
 }
 
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::{seed, sentence};
-use crate::fault::Fault;
+use super::sentence;
+use crate::fault::{Fault, Problem};
 
 /// A fault that is not done, in words for whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -34,6 +34,11 @@ impl Objection {
         Self { remedy: Some(remedy.into()), ..self }
     }
 
+    /// What keeps a fault from being well formed.
+    pub(super) fn from_problem(Problem { mistake, .. }: Problem) -> Self {
+        Self { reason: mistake.message, remedy: mistake.help }
+    }
+
     pub(super) fn about(self, index: usize, fault: &Fault) -> Refusal {
         Refusal { index, fault: fault.clone(), reason: self.reason, remedy: self.remedy }
     }
@@ -41,7 +46,7 @@ impl Objection {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}`: {}", seed::canonical(&self.fault), self.reason)?;
+        write!(f, "`{}`: {}", self.fault, self.reason)?;
         match &self.remedy {
             Some(remedy) => write!(f, "; {remedy}"),
             None => Ok(()),

@@ -27,16 +27,12 @@ pub(super) fn seeds(rules: &[PlannedRule]) -> Vec<u64> {
         .collect()
 }
 
-/// A number for what the fault says. The seed is left out as it comes in beside it, and `shadow`
+/// A number for what the fault says, from its canonical sentence. The seed is left out as it comes in beside it, and `shadow`
 /// so that a shadow counts exactly the events that the fault itself would hit.
 fn fingerprint(fault: &Fault) -> u64 {
     let plain = Fault { seed: None, shadow: false, ..fault.clone() };
-    canonical(&plain)
+    plain
+        .to_string()
         .bytes()
         .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
-}
-
-/// The canonical sentence.
-pub(super) fn canonical(fault: &Fault) -> String {
-    format!("{fault:?}")
 }

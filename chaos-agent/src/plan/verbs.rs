@@ -40,40 +40,29 @@ pub(super) fn mechanism(fault: &Fault) -> Result<Mechanism, Objection> {
             }
             Ok(Mechanism { action: Action::Fail, hooks: calls::hooks(calls, fault)? })
         }
-        verb => Err(not_yet(verb)),
+        Verb::Delay { .. } => Err(lacking("delay", "the delay line that holds packets back")),
+        Verb::Reorder { .. } => {
+            Err(lacking("reorder", "the delay line that lets packets overtake each other"))
+        }
+        Verb::Duplicate => Err(lacking("duplicate", "the program that clones packets")),
+        Verb::Limit { .. } => Err(lacking("limit", "the queue that paces packets")),
+        Verb::Reset => Err(lacking("reset", "the program that answers with a TCP reset").remedy(
+            "`fail connect with ECONNREFUSED` refuses new connections, `drop tcp` silences those \
+             that are open",
+        )),
+        Verb::FailDns { .. } => Err(lacking("fail dns", "the program that answers DNS queries")
+            .remedy("`drop to port 53` lets every query time out")),
+        Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
+        Verb::Kill { .. } => Err(lacking("kill", "the syscall backend")),
+        Verb::SkewClock { .. } => {
+            Err(lacking("skew clock", "the tracing programs that hide the vDSO"))
+        }
     }
 }
 
-/// Verbs that the language has and this version does not do.
-fn not_yet(verb: &Verb) -> Objection {
-    let lacking = |means: &str| {
-        Objection::new(format!("`{}` needs {means}, which this version does not have", verb.word()))
-    };
-    match verb {
-        Verb::Delay { .. } => lacking("the delay line that holds packets back"),
-        Verb::Reorder { .. } => lacking("the delay line that lets packets overtake each other"),
-        Verb::Duplicate => lacking("the program that clones packets"),
-        Verb::Limit { .. } => lacking("the queue that paces packets")
-            .remedy("`drop 1%` slows TCP down, though to no given rate"),
-        Verb::Reset => lacking("the program that answers with a TCP reset").remedy(
-            "`fail connect with ECONNREFUSED` refuses new connections, `drop` silences those \
-             that are open",
-        ),
-        Verb::FailDns { .. } => Objection::new(
-            "`fail dns` needs the program that answers DNS queries, which this \
-                            version does not have",
-        )
-        .remedy("`drop to port 53` lets every query time out"),
-        Verb::Slow { .. } => lacking("the syscall backend"),
-        Verb::Kill { .. } => lacking("the syscall backend"),
-        Verb::SkewClock { .. } => Objection::new(
-            "`skew clock` needs the tracing programs that hide the vDSO, which this version does \
-             not have",
-        ),
-        Verb::Drop | Verb::Corrupt { .. } | Verb::Fail { .. } => {
-            Objection::new(format!("`{}` has no mechanism", verb.word()))
-        }
-    }
+/// The objection to what the language has and this version does not do.
+pub(super) fn lacking(what: &str, means: &str) -> Objection {
+    Objection::new(format!("`{what}` needs {means}, which this version does not have"))
 }
 
 /// The objection to a fault that needs a hook which this kernel lacks.

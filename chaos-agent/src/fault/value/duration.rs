@@ -107,7 +107,7 @@ fn from_ns(ns: u128) -> Option<Duration> {
 }
 
 /// The canonical spelling: whole units, largest first.
-pub(in crate::fault) fn print(duration: Duration) -> String {
+pub fn print(duration: Duration) -> String {
     let mut left = duration.as_nanos();
     let mut printed = String::new();
     for (unit, ns) in UNITS {

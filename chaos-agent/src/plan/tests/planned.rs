@@ -1,0 +1,135 @@
+use super::*;
+
+fn hooks(text: &str) -> String {
+    rule(text).hooks.iter().map(|hook| hook.program()).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_verb_that_can_be_done_has_its_hooks() {
+    for (text, programs) in [
+        ("drop", "skb_egress skb_ingress"),
+        ("drop egress", "skb_egress"),
+        ("drop from 10.0.0.0/8", "skb_ingress"),
+        ("drop ingress to port 53", "skb_ingress"),
+        ("drop port 53", "skb_egress skb_ingress"),
+        ("corrupt to 10.0.0.1", "tcx_egress"),
+        ("corrupt silent ingress udp", "tcx_ingress"),
+        ("fail connect with EIO", "connect4 connect6"),
+        ("fail connect with EIO to 10.0.0.0/8", "connect4 connect6"),
+        ("fail connect with EIO to fd00::/8", "connect6"),
+        ("fail bind with EADDRINUSE port 80", "bind4 bind6"),
+        ("fail bind with EADDRINUSE from ::1", "bind6"),
+        ("fail sendto with EPERM", "sendmsg4 sendmsg6"),
+        ("fail sendmsg with EPERM to 10.0.0.1", "sendmsg4"),
+        ("fail sendmmsg with EPERM to ::1", "sendmsg6"),
+        ("fail sendto, sendmsg with EPERM to 10.0.0.1, ::1", "sendmsg4 sendmsg6"),
+        ("fail socket with EMFILE", "sock_create"),
+        ("fail setsockopt with EPERM", "setsockopt"),
+        ("fail getsockopt with EPERM to port 443", "getsockopt"),
+        ("fail getsockopt, connect, socket with EIO", "connect4 connect6 sock_create getsockopt"),
+    ] {
+        assert_eq!(hooks(text), programs, "{text}");
+    }
+}
+
+#[test]
+fn actions_follow_the_verb() {
+    assert_eq!(rule("drop").action, Action::Drop);
+    assert_eq!(rule("corrupt").action, Action::Corrupt);
+    assert_eq!(rule("corrupt silent").action, Action::CorruptSilently);
+    assert_eq!(rule("fail connect with EIO").action, Action::Fail);
+}
+
+#[test]
+fn notes_say_what_is_promised() {
+    for (text, note) in [
+        ("drop egress", "egress: the packet is lost silently, the sender gets no error"),
+        ("drop ingress", "ingress: the packet is lost before the socket, captures still show it"),
+        ("shadow drop", "shadow: hits are counted and nothing is done"),
+        ("corrupt", "IPv4: the receiver discards the packet by its header checksum"),
+        ("corrupt udp", "IPv6 UDP: the receiver discards the packet by its UDP checksum"),
+        ("corrupt tcp", "IPv6 TCP and segmentation-offloaded packets: equals a drop"),
+        (
+            "corrupt silent",
+            "one bit of the payload is flipped and the checksum made valid: the application reads \
+             wrong bytes",
+        ),
+        ("corrupt silent", "TCP and UDP only: nothing else can be corrupted silently"),
+        (
+            "fail sendto with EIO",
+            "sendto, sendmsg, sendmmsg: UDP sockets that name the address in the call; connected \
+             sockets are not seen",
+        ),
+        (
+            "fail setsockopt with EIO to port 5",
+            "setsockopt, getsockopt: `from` is the socket's own address, `to` its connected peer; \
+             where there is none, it counts as 0.0.0.0 or ::",
+        ),
+        (
+            "drop 10% of flows",
+            "a flow is hit as a whole, in both directions; later fragments are let through, as \
+             their flow is not known",
+        ),
+    ] {
+        let notes = rule(text).notes;
+        assert!(notes.iter().any(|found| found == note), "{text}: {notes:#?}");
+    }
+    let notes = rule("corrupt silent udp").notes;
+    assert!(!notes.iter().any(|note| note.contains("nothing else")), "{notes:?}");
+}
+
+#[test]
+fn duration_and_seed_come_from_the_fault_or_the_terms() {
+    let terms = Terms { seed: 9, ..Terms::default() };
+    let faults = [fault("drop"), fault("drop for 1h seed 3")];
+    let rules = plan_all(&faults, &terms).rules;
+    let found: Vec<_> = rules.iter().map(|rule| (rule.duration.as_secs(), rule.seed)).collect();
+    assert_eq!(found, [(300, 9), (3600, 3)]);
+    let short = Terms { longest: Duration::from_secs(60), ..terms };
+    assert_eq!(plan_all(&faults[..1], &short).rules[0].duration, short.longest);
+}
+
+#[test]
+fn exempt_addresses_are_touched_only_when_named() {
+    let node: IpAddr = "::ffff:10.0.0.9".parse().unwrap();
+    let other: IpAddr = "fd00::9".parse().unwrap();
+    let terms = Terms { exempt: vec![node, other], ..Terms::default() };
+    let faults = [fault("drop to 10.0.0.0/24"), fault("drop to 10.0.0.9")];
+    let plan = plan_all(&faults, &terms);
+    assert_eq!(plan.rules[0].exempt, BTreeSet::from([node.to_canonical(), other]));
+    assert_eq!(plan.rules[1].exempt, BTreeSet::from([other]));
+    let named = "10.0.0.9 is otherwise left alone and is touched because the fault names it";
+    assert!(plan.rules[1].notes.iter().any(|note| note == named));
+    assert_eq!(
+        plan.notes,
+        [
+            "rules are asked in the order written, and the first that hits decides",
+            "traffic from or to 10.0.0.9 is left alone, unless named",
+            "traffic from or to fd00::9 is left alone, unless named",
+        ]
+    );
+}
+
+#[test]
+fn shares_of_containers_keep_the_indices() {
+    let faults = [fault("drop"), fault("drop in container db"), fault("delay 1s in container db")];
+    let shares = by_container(&faults);
+    let share = &shares[&Some("db".to_owned())];
+    let terms = Terms { scope: Scope::Container("db".to_owned()), ..Terms::default() };
+    let plan = plan_all(&share.faults, &terms).renumbered(&share.indices);
+    assert_eq!((plan.rules[0].index, plan.refused[0].index), (1, 2));
+}
+
+#[test]
+fn json_is_for_people_with_jq() {
+    let faults = [fault("drop 10% egress for 90s"), fault("duplicate")];
+    let plan = plan_all(&faults, &Terms::default());
+    let json = serde_json::to_value(&plan).unwrap();
+    assert_eq!(json["rules"][0]["fault"], "drop 10% egress for 1m30s");
+    assert_eq!(json["rules"][0]["hooks"], serde_json::json!(["cgroup_skb/egress"]));
+    assert_eq!(json["rules"][0]["action"], "drop");
+    assert_eq!(json["rules"][0]["duration_seconds"], 90.0);
+    assert_eq!(json["refused"][0]["index"], 1);
+    assert_eq!(json["refused"][0]["fault"], "duplicate");
+    assert_eq!(plan.hooks(), BTreeSet::from([Hook::CgroupSkbEgress]));
+}

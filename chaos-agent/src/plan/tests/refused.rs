@@ -1,0 +1,208 @@
+use ipnet::IpNet;
+
+use super::*;
+use crate::fault::{Direction, Peer, Side, Verb};
+
+/// Reason and remedy of the refusal of the only fault.
+fn refusal(fault: Fault, features: &KernelFeatures, terms: &Terms) -> (String, String) {
+    let sentence = fault.to_string();
+    let mut plan = plan(&[fault], features, terms);
+    assert_eq!(plan.rules, [], "{sentence}");
+    let Refusal { reason, remedy, .. } = plan.refused.remove(0);
+    (reason, remedy.unwrap_or_default())
+}
+
+fn refused(text: &str) -> (String, String) {
+    refusal(fault(text), &KernelFeatures::everything("6.12.0"), &Terms::default())
+}
+
+#[test]
+fn verbs_that_come_later_say_what_they_need() {
+    for (text, reason) in [
+        ("delay 10ms", "`delay` needs the delay line that holds packets back"),
+        ("reorder by 10ms", "`reorder` needs the delay line that lets packets overtake each other"),
+        ("duplicate", "`duplicate` needs the program that clones packets"),
+        ("limit 1mbit", "`limit` needs the queue that paces packets"),
+        ("reset tcp", "`reset` needs the program that answers with a TCP reset"),
+        ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
+        ("slow connect by 1ms", "`slow` needs the syscall backend"),
+        ("kill accept", "`kill` needs the syscall backend"),
+        ("skew clock by +1d", "`skew clock` needs the tracing programs that hide the vDSO"),
+        ("fail openat with EIO under /data", "`openat` needs the syscall backend"),
+        ("fail connect, accept4 with EIO", "`accept4` needs the syscall backend"),
+    ] {
+        assert_eq!(refused(text).0, format!("{reason}, which this version does not have"));
+    }
+}
+
+#[test]
+fn calls_are_refused_with_the_reason() {
+    for (text, reason, remedy) in [
+        (
+            "fail connect, recvmsg with EIO",
+            "no hook for `recvmsg` yet: the kernel's recvmsg cgroup hook cannot return an errno",
+            "`drop ingress` keeps the data from arriving",
+        ),
+        (
+            "fail recv with EIO",
+            "no hook for `recvfrom` yet: the kernel's recvmsg cgroup hook cannot return an errno",
+            "`drop ingress` keeps the data from arriving",
+        ),
+        (
+            "fail getpeername with EIO",
+            "no hook for `getpeername` yet: the kernel's getpeername cgroup hook cannot return an \
+             errno",
+            "",
+        ),
+        (
+            "fail bind with EIO to 10.0.0.1",
+            "`bind` has no peer: the address in the call is the socket's own",
+            "write `from` for the address that is bound, or only `port N`",
+        ),
+        (
+            "fail connect with EIO from 10.0.0.1",
+            "the socket's own address is not known yet when `connect` is called",
+            "write `to` for the address that is called",
+        ),
+        (
+            "fail sendmmsg with EIO from port 53",
+            "the socket's own address is not known yet when `sendmmsg` is called",
+            "write `to` for the address that is called",
+        ),
+        (
+            "fail sendto with EIO tcp",
+            "the kernel's hook for `sendto` sees udp, not tcp",
+            "`drop egress tcp` loses what is sent",
+        ),
+    ] {
+        assert_eq!(refused(text), (reason.to_owned(), remedy.to_owned()), "{text}");
+    }
+}
+
+#[test]
+fn clauses_are_refused_with_the_reason() {
+    for (text, reason, remedy) in [
+        (
+            "corrupt silent icmp",
+            "`corrupt silent` repairs the checksum of tcp and udp only, not of icmp",
+            "write `corrupt` without `silent`: the receiver discards the packet",
+        ),
+        (
+            "drop for 2h",
+            "`for 2h` is longer than the longest allowed, 1h",
+            "write `for 1h` or less",
+        ),
+        (
+            "drop in container db",
+            "`in container db`: the target is not a pod",
+            "leave `in container` out: the fault is for the whole target",
+        ),
+        (
+            "fail connect with EPERM, ENOENT, ESRCH, EINTR, EIO, ENXIO, E2BIG, ENOEXEC, EBADF",
+            "9 errnos to pick from, and a rule has room for 8",
+            "split the fault in two, each with its share of the chance",
+        ),
+    ] {
+        assert_eq!(refused(text), (reason.to_owned(), remedy.to_owned()), "{text}");
+    }
+    let in_db = |scope| {
+        let terms = Terms { scope, ..Terms::default() };
+        let features = KernelFeatures::everything("6.12.0");
+        refusal(fault("drop in container db"), &features, &terms).0
+    };
+    assert_eq!(
+        in_db(Scope::Pod),
+        "`in container db`: no such container is known in the target pod"
+    );
+    let web = Scope::Container("web".to_owned());
+    assert_eq!(in_db(web), "`in container db`: the target is the container `web`");
+}
+
+#[test]
+fn faults_that_are_not_well_formed_never_reach_the_kernel() {
+    let drop = Fault::new(Verb::Drop);
+    let to_nobody = Peer { side: Side::To, networks: BTreeSet::new(), ports: Vec::new() };
+    for (fault, reason) in [
+        (
+            Fault { under: Some("/data".to_owned()), ..drop.clone() },
+            "`drop` is about packets, which have no path",
+        ),
+        (Fault { at_most: Some(0), ..drop.clone() }, "would never do anything"),
+        (
+            Fault { direction: Some(Direction::Egress), ..fault("fail connect with EIO") },
+            "`fail` is about calls, which have no direction",
+        ),
+        (
+            Fault { peer: fault("drop port 5").peer, ..fault("fail socket with EIO") },
+            "`socket` has no peer",
+        ),
+        (Fault { peer: Some(to_nobody), ..drop.clone() }, "the peer has neither network nor port"),
+    ] {
+        let features = KernelFeatures::everything("6.12.0");
+        assert_eq!(refusal(fault, &features, &Terms::default()).0, reason);
+    }
+}
+
+#[test]
+fn a_missing_hook_is_named_with_what_the_kernel_said() {
+    let missing = |hook, remedy: &str| {
+        let reason = "BPF_LINK_CREATE: invalid argument".to_owned();
+        let support = Support::Missing { reason, remedy: remedy.to_owned() };
+        KernelFeatures::everything("6.1.0").with(hook, support)
+    };
+    let features = missing(Hook::TcxEgress, "run kernel 6.6 or newer");
+    let terms = Terms::default();
+    assert_eq!(
+        refusal(fault("corrupt egress"), &features, &terms),
+        (
+            "`corrupt` needs tcx/egress, which kernel 6.1.0 does not offer: BPF_LINK_CREATE: \
+             invalid argument"
+                .to_owned(),
+            "run kernel 6.6 or newer; tcx comes with kernel 6.6, and attaching by clsact on older \
+             ones with a later version"
+                .to_owned(),
+        )
+    );
+    assert_eq!(plan(&[fault("corrupt ingress")], &features, &terms).refused, []);
+    let features = missing(Hook::Connect6, "run kernel 5.18 or newer");
+    let (reason, remedy) = refusal(fault("fail connect with EIO"), &features, &terms);
+    assert!(reason.starts_with("`fail` needs cgroup/connect6, which kernel 6.1.0"), "{reason}");
+    assert_eq!(remedy, "run kernel 5.18 or newer");
+}
+
+#[test]
+fn a_refusal_stops_no_other_fault() {
+    let faults = [fault("delay 1s"), fault("drop"), fault("duplicate"), fault("corrupt")];
+    let plan = plan_all(&faults, &Terms::default());
+    assert_eq!(plan.rules.iter().map(|rule| rule.index).collect::<Vec<_>>(), [1, 3]);
+    assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(
+        plan.refused[0].to_string(),
+        "`delay 1s`: `delay` needs the delay line that holds packets back, which this version \
+         does not have"
+    );
+}
+
+#[test]
+fn rules_beyond_the_sixty_fourth_are_refused() {
+    let faults = vec![fault("drop egress"); MAX_RULES + 2];
+    let plan = plan_all(&faults, &Terms::default());
+    assert_eq!(plan.rules.len(), MAX_RULES);
+    assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [64, 65]);
+    assert_eq!(plan.refused[0].reason, "a target takes at most 64 rules");
+}
+
+#[test]
+fn a_fault_that_overflows_the_tables_is_refused_and_the_next_is_not() {
+    let many = |count: u32| {
+        let networks = (0..count).map(|n| IpNet::from(IpAddr::from((n << 8).to_be_bytes())));
+        let peer = Peer { side: Side::To, networks: networks.collect(), ports: Vec::new() };
+        Fault { peer: Some(peer), ..Fault::new(Verb::Drop) }
+    };
+    let plan = plan_all(&[many(5000), many(5000), fault("drop to 10.0.0.1")], &Terms::default());
+    assert_eq!(plan.rules.iter().map(|rule| rule.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(
+        plan.refused[0].reason,
+        "the fault needs 5000 IPv4 prefixes, and of 8192 only 3192 are left"
+    );
+}
