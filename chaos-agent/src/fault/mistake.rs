@@ -1,5 +1,7 @@
 //! What is wrong with a fault, before it is known where in the text that stands.
 
+use std::fmt;
+
 /// What was wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
@@ -60,4 +62,11 @@ pub enum Clause {
 pub struct Problem {
     pub clause: Clause,
     pub mistake: Mistake,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+    }
 }

@@ -12,6 +12,7 @@ mod parse;
 mod print;
 mod suggest;
 mod value;
+mod yaml;
 
 pub use check::check;
 pub use errors::{Diagnostic, Errors};
@@ -22,6 +23,7 @@ pub use model::{
 };
 pub use parse::{Sentence, parse};
 pub use value::duration::print as print_duration;
+pub use yaml::{read, read_yaml, to_yaml};
 
 #[cfg(test)]
 mod arbitrary;

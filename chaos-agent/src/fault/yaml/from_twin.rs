@@ -1,0 +1,255 @@
+//! A twin to its fault.
+
+use std::collections::BTreeMap;
+
+use serde_saphyr::{Location, Spanned};
+
+use super::{
+    scalar::Leaf,
+    twin::{End, Twin},
+};
+use crate::fault::{
+    check::check,
+    mistake::{Clause, Mistake},
+    model::{Call, Chance, DnsAnswer, Fault, HowOften, Peer, Side, Verb},
+    suggest,
+    value::{
+        chance, duration, name, number, peer, rate,
+        word::{self, Word},
+    },
+};
+
+/// A mistake and the node it is in.
+pub(super) struct Misplaced {
+    pub location: Location,
+    pub mistake: Mistake,
+}
+
+/// Reads leaves; collects what is wrong with them, and where each clause stands.
+#[derive(Default)]
+struct Builder {
+    places: BTreeMap<Clause, Location>,
+    wrong: Vec<Misplaced>,
+}
+
+/// The twin's fault, or everything that is wrong with it. `location` is the whole fault's.
+pub(super) fn fault(twin: &Twin, location: Location) -> Result<Fault, Vec<Misplaced>> {
+    let mut builder = Builder::default();
+    let Some(verb) = builder.verb(twin, location) else { return Err(builder.wrong) };
+    let mut fault = Fault::new(verb);
+    fault.shadow = twin.shadow.as_ref().is_some_and(|shadow| shadow.value);
+    fault.chance = builder.chance(twin, &fault);
+    fault.direction = builder.optional(Clause::Direction, &twin.direction, Word::expect);
+    fault.protocol = builder.optional(Clause::Protocol, &twin.protocol, Word::expect);
+    fault.peer = builder.peer(twin);
+    fault.under = builder.optional(Clause::Under, &twin.under, name::path);
+    fault.container = builder.optional(Clause::Container, &twin.container, name::container);
+    fault.after = builder.optional(Clause::After, &twin.after, duration::parse);
+    fault.duration = builder.optional(Clause::For, &twin.duration, duration::parse);
+    let count = |word: &str| number::count("atMost:", word);
+    fault.at_most = builder.optional(Clause::AtMost, &twin.at_most, count);
+    let count = |word: &str| number::count("atMostPerSecond:", word);
+    let clause = Clause::AtMostPerSecond;
+    fault.at_most_per_second = builder.optional(clause, &twin.at_most_per_second, count);
+    let seed = |word: &str| number::integer("seed:", word);
+    fault.seed = builder.optional(Clause::Seed, &twin.seed, seed);
+    if builder.wrong.is_empty() {
+        for problem in check(&fault) {
+            let place = builder.places.get(&problem.clause).copied().unwrap_or(location);
+            builder.wrong.push(Misplaced { location: place, mistake: problem.mistake });
+        }
+    }
+    if builder.wrong.is_empty() { Ok(fault) } else { Err(builder.wrong) }
+}
+
+impl Builder {
+    fn wrong(&mut self, location: Location, mistake: Mistake) {
+        self.wrong.push(Misplaced { location, mistake });
+    }
+
+    /// Reads a leaf; `None` when it is wrong.
+    fn leaf<T>(
+        &mut self,
+        clause: Clause,
+        leaf: &Leaf,
+        parse: impl FnOnce(&str) -> Result<T, Mistake>,
+    ) -> Option<T> {
+        self.places.insert(clause, leaf.referenced);
+        parse(&leaf.value.to_string()).map_err(|mistake| self.wrong(leaf.referenced, mistake)).ok()
+    }
+
+    fn optional<T>(
+        &mut self,
+        clause: Clause,
+        leaf: &Option<Leaf>,
+        parse: impl FnOnce(&str) -> Result<T, Mistake>,
+    ) -> Option<T> {
+        leaf.as_ref().and_then(|leaf| self.leaf(clause, leaf, parse))
+    }
+
+    /// Reads every leaf of a list; `None` when one of them is wrong.
+    fn list<T>(
+        &mut self,
+        leaves: &[Leaf],
+        parse: impl Fn(&str) -> Result<T, Mistake>,
+    ) -> Option<Vec<T>> {
+        let before = self.wrong.len();
+        let mut read = Vec::with_capacity(leaves.len());
+        for leaf in leaves {
+            match parse(&leaf.value.to_string()) {
+                Ok(value) => read.push(value),
+                Err(mistake) => self.wrong(leaf.referenced, mistake),
+            }
+        }
+        (self.wrong.len() == before).then_some(read)
+    }
+
+    fn calls(&mut self, calls: &Spanned<Vec<Leaf>>) -> Option<Vec<Call>> {
+        self.places.insert(Clause::Calls, calls.referenced);
+        self.list(&calls.value, Call::from_name)
+    }
+
+    /// The one verb; `None` when there is none, there are several, or a part is wrong.
+    fn verb(&mut self, twin: &Twin, location: Location) -> Option<Verb> {
+        let present = verbs(twin);
+        let place = match present[..] {
+            [(_, place)] => place,
+            [] => {
+                let mistake = Mistake::new("the verb is missing").help(
+                    "one of drop, corrupt, delay, duplicate, reorder, limit, reset, fail, \
+                           failDns, slow, kill, skewClock; without parts: `drop: {}`",
+                );
+                self.wrong(location, mistake);
+                return None;
+            }
+            [(first, _), (second, place), ..] => {
+                let mistake = Mistake::new(format!("both `{first}` and `{second}` in one fault"))
+                    .help("write a fault for each");
+                self.wrong(place, mistake);
+                return None;
+            }
+        };
+        self.places.insert(Clause::Verb, place);
+        self.parts(twin)
+    }
+
+    fn parts(&mut self, twin: &Twin) -> Option<Verb> {
+        let by = Clause::By;
+        let jitter = Clause::Jitter;
+        let before = self.wrong.len();
+        let verb = if let Some(Spanned { value: parts, .. }) = &twin.delay {
+            let length = self.leaf(by, &parts.by, duration::parse);
+            let jitter = self.optional(jitter, &parts.jitter, duration::parse);
+            let shape = self.optional(Clause::Distribution, &parts.distribution, Word::expect);
+            length.map(|by| Verb::Delay { by, jitter, distribution: shape })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.reorder {
+            self.leaf(by, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.limit {
+            let rate = self.leaf(Clause::Rate, &parts.rate, rate::parse);
+            rate.map(|bits_per_second| Verb::Limit { bits_per_second })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.fail {
+            self.places.insert(Clause::With, parts.with.referenced);
+            let calls = self.calls(&parts.calls);
+            let errnos = self.list(&parts.with.value, word::weighted_errno);
+            calls.zip(errnos).map(|(calls, errnos)| Verb::Fail { calls, errnos })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.fail_dns {
+            let answer = self.leaf(Clause::With, &parts.with, DnsAnswer::expect);
+            let name = self.leaf(Clause::Name, &parts.name, name::dns);
+            answer.zip(name).map(|(answer, name)| Verb::FailDns { answer, name })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.slow {
+            let calls = self.calls(&parts.calls);
+            let length = self.leaf(by, &parts.by, duration::parse);
+            let jitter = self.optional(jitter, &parts.jitter, duration::parse);
+            calls.zip(length).map(|(calls, by)| Verb::Slow { calls, by, jitter })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.kill {
+            self.calls(&parts.calls).map(|calls| Verb::Kill { calls })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.skew_clock {
+            let offset = self.leaf(by, &parts.by, duration::offset);
+            offset.map(|offset_ns| Verb::SkewClock { offset_ns })
+        } else if let Some(Spanned { value: parts, .. }) = &twin.corrupt {
+            Some(Verb::Corrupt { silent: parts.silent })
+        } else if twin.duplicate.is_some() {
+            Some(Verb::Duplicate)
+        } else if twin.reset.is_some() {
+            Some(Verb::Reset)
+        } else {
+            Some(Verb::Drop)
+        };
+        verb.filter(|_| self.wrong.len() == before)
+    }
+
+    fn chance(&mut self, twin: &Twin, fault: &Fault) -> Chance {
+        let mut chance = fault.chance;
+        if let (Some(_), Some(every)) = (&twin.chance, &twin.every) {
+            let mistake = Mistake::new("both `chance` and `every` in one fault");
+            self.wrong(every.referenced, mistake.help("one of the two"));
+            return chance;
+        }
+        let how = self
+            .optional(Clause::Chance, &twin.chance, chance::percentage)
+            .or_else(|| self.optional(Clause::Chance, &twin.every, chance::ordinal));
+        chance.how = how.unwrap_or(HowOften::Always);
+        chance.of = self.optional(Clause::Unit, &twin.of, Word::expect).unwrap_or(chance.of);
+        chance
+    }
+
+    fn peer(&mut self, twin: &Twin) -> Option<Peer> {
+        let ends = [
+            twin.to.as_ref().map(|end| (Side::To, end.referenced, &end.value)),
+            twin.from.as_ref().map(|end| (Side::From, end.referenced, &end.value)),
+        ];
+        let bare = twin.ports.as_ref().map(|ports| {
+            (Side::Either, ports.referenced, End { networks: vec![], ports: ports.value.clone() })
+        });
+        let either = bare.as_ref().map(|(side, place, end)| (*side, *place, end));
+        let mut present = ends.into_iter().chain([either]).flatten();
+        let (side, place, end) = present.next()?;
+        if let Some((_, second, _)) = present.next() {
+            let mistake = Mistake::new("a fault has only one peer")
+                .help("one of `to`, `from` and `ports`; write a fault for each");
+            self.wrong(second, mistake);
+            return None;
+        }
+        let clause = if side == Side::Either { Clause::Port } else { Clause::Peer };
+        self.places.insert(clause, place);
+        let networks = self.list(&end.networks, peer::network);
+        let ports = self.list(&end.ports, peer::ports).map(peer::join_ports);
+        let networks = networks?.into_iter().collect();
+        Some(Peer { side, networks, ports: ports? })
+    }
+}
+
+/// The verbs that are present, in the order of the fields.
+fn verbs(twin: &Twin) -> Vec<(&'static str, Location)> {
+    fn place<T>(name: &'static str, verb: &Option<Spanned<T>>) -> Option<(&'static str, Location)> {
+        verb.as_ref().map(|verb| (name, verb.referenced))
+    }
+    [
+        place("drop", &twin.drop),
+        place("corrupt", &twin.corrupt),
+        place("delay", &twin.delay),
+        place("duplicate", &twin.duplicate),
+        place("reorder", &twin.reorder),
+        place("limit", &twin.limit),
+        place("reset", &twin.reset),
+        place("fail", &twin.fail),
+        place("failDns", &twin.fail_dns),
+        place("slow", &twin.slow),
+        place("kill", &twin.kill),
+        place("skewClock", &twin.skew_clock),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+/// A field that no fault has, with the one that was meant.
+pub(super) fn unknown_field(field: &str, known: &[&'static str]) -> Mistake {
+    Mistake::new(format!("`{field}` is not a field here"))
+        .help(if known.is_empty() {
+            "it has no fields: write `{}`".to_owned()
+        } else {
+            format!("fields are {}", known.join(", "))
+        })
+        .maybe_help(suggest::did_you_mean(field, known.iter().copied()))
+}

@@ -1,0 +1,134 @@
+//! A fault to its twin.
+
+use std::time::Duration;
+
+use serde_saphyr::{Location, Spanned};
+
+use super::{
+    scalar::{Leaf, Scalar},
+    twin::{By, Corrupt, Delay, End, Fail, FailDns, Kill, Limit, NoParts, Slow, Twin},
+};
+use crate::fault::{
+    model::{Call, Fault, HowOften, Peer, PortRange, Side, Verb},
+    value::{
+        chance, duration, peer, rate,
+        word::{Word, print_weighted_errno},
+    },
+};
+
+impl From<&Fault> for Twin {
+    fn from(fault: &Fault) -> Self {
+        let mut twin = Self {
+            shadow: fault.shadow.then(|| unplaced(true)),
+            direction: fault.direction.map(|direction| word(direction.word())),
+            protocol: fault.protocol.map(|protocol| word(protocol.word())),
+            under: fault.under.as_deref().map(word),
+            container: fault.container.as_deref().map(word),
+            after: fault.after.map(time),
+            duration: fault.duration.map(time),
+            at_most: fault.at_most.map(number),
+            at_most_per_second: fault.at_most_per_second.map(|count| number(count.into())),
+            seed: fault.seed.map(number),
+            ..Self::default()
+        };
+        put_verb(&mut twin, &fault.verb);
+        put_chance(&mut twin, fault);
+        if let Some(peer) = &fault.peer {
+            put_peer(&mut twin, peer);
+        }
+        twin
+    }
+}
+
+fn put_verb(twin: &mut Twin, verb: &Verb) {
+    let no_parts = || Some(unplaced(NoParts {}));
+    match verb {
+        Verb::Drop => twin.drop = no_parts(),
+        Verb::Corrupt { silent } => twin.corrupt = Some(unplaced(Corrupt { silent: *silent })),
+        Verb::Delay { by, jitter, distribution } => {
+            twin.delay = Some(unplaced(Delay {
+                by: time(*by),
+                jitter: jitter.map(time),
+                distribution: distribution.map(|distribution| word(distribution.word())),
+            }));
+        }
+        Verb::Duplicate => twin.duplicate = no_parts(),
+        Verb::Reorder { by } => twin.reorder = Some(unplaced(By { by: time(*by) })),
+        Verb::Limit { bits_per_second } => {
+            twin.limit = Some(unplaced(Limit { rate: word(&rate::print(*bits_per_second)) }));
+        }
+        Verb::Reset => twin.reset = no_parts(),
+        Verb::Fail { calls, errnos } => {
+            let errnos = errnos.iter().map(|errno| word(&print_weighted_errno(*errno)));
+            let with = unplaced(errnos.collect());
+            twin.fail = Some(unplaced(Fail { calls: names(calls), with }));
+        }
+        Verb::FailDns { answer, name } => {
+            let parts = FailDns { with: word(answer.word()), name: word(name) };
+            twin.fail_dns = Some(unplaced(parts));
+        }
+        Verb::Slow { calls, by, jitter } => {
+            let parts = Slow { calls: names(calls), by: time(*by), jitter: jitter.map(time) };
+            twin.slow = Some(unplaced(parts));
+        }
+        Verb::Kill { calls } => twin.kill = Some(unplaced(Kill { calls: names(calls) })),
+        Verb::SkewClock { offset_ns } => {
+            twin.skew_clock = Some(unplaced(By { by: word(&duration::print_offset(*offset_ns)) }));
+        }
+    }
+}
+
+/// Leaves out what goes without saying, as the sentence does.
+fn put_chance(twin: &mut Twin, fault: &Fault) {
+    let own_unit = fault.chance.of == fault.verb.default_unit();
+    match fault.chance.how {
+        HowOften::Always if own_unit => {}
+        HowOften::Always => twin.chance = Some(word("100%")),
+        HowOften::Probability(probability) => {
+            twin.chance = Some(word(&chance::print_percentage(probability)));
+        }
+        HowOften::EveryNth(nth) => twin.every = Some(number(nth.into())),
+    }
+    if !own_unit {
+        twin.of = Some(word(fault.chance.of.word()));
+    }
+}
+
+fn put_peer(twin: &mut Twin, found: &Peer) {
+    let networks = found.networks.iter().map(|net| word(&peer::print_network(net))).collect();
+    let ports = found.ports.iter().map(ports).collect();
+    match found.side {
+        Side::To => twin.to = Some(unplaced(End { networks, ports })),
+        Side::From => twin.from = Some(unplaced(End { networks, ports })),
+        Side::Either => twin.ports = Some(unplaced(ports)),
+    }
+}
+
+fn ports(range: &PortRange) -> Leaf {
+    if range.first == range.last {
+        number(range.first.into())
+    } else {
+        word(&peer::print_ports(*range))
+    }
+}
+
+fn names(calls: &[Call]) -> Spanned<Vec<Leaf>> {
+    unplaced(calls.iter().map(|call| word(call.name())).collect())
+}
+
+fn time(length: Duration) -> Leaf {
+    word(&duration::print(length))
+}
+
+fn word(text: &str) -> Leaf {
+    unplaced(Scalar::Word(text.to_owned()))
+}
+
+fn number(number: u64) -> Leaf {
+    unplaced(Scalar::Number(number))
+}
+
+/// A value that no text was read for.
+fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
+}
