@@ -28,7 +28,11 @@ const KEYWORDS: [&str; 14] = [
 /// Reads the next clause into the draft.
 pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let Some(word) = reader.peek_word() else {
-        return reader.value("a clause", |word| not_a_clause(draft, word)).map(|read| read.value);
+        let quoted = |word: &str| {
+            Err(Mistake::new(format!("`{word}` does not belong here"))
+                .help("quotes are for values, such as a path behind `under`"))
+        };
+        return reader.value("a clause", quoted).map(|read| read.value);
     };
     if let Some(direction) = Direction::from_word(word) {
         return one_word(reader, draft, Clause::Direction, "the direction", |draft| {
@@ -152,18 +156,31 @@ fn keywords() -> impl Iterator<Item = &'static str> {
 /// Why a word cannot be where it is.
 fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
     let mistake = Mistake::new(format!("`{word}` does not belong here"));
+    let is_call = Call::from_name(word).is_ok();
     Err(if word.eq_ignore_ascii_case("of") {
         mistake.help("`of` stands behind a percentage: `10% of flows`")
-    } else if peer::network(word).is_ok() && word.contains(['.', ':', '/']) {
+    } else if word.eq_ignore_ascii_case("shadow") {
+        mistake.help("`shadow` stands before the verb, once")
+    } else if peer::network(word).is_ok() {
         mistake.help(format!("write `to {word}` or `from {word}`"))
     } else if word.starts_with('/') {
         mistake.help(format!("write `under {word}`"))
     } else if duration::looks_like(word) {
         mistake.help(format!("write `for {word}` for how long, `after {word}` for when"))
-    } else if word.parse::<f64>().is_ok() {
-        mistake.help(format!("write `{word}%` for a chance, `port {word}` for a port"))
-    } else if Call::from_name(word).is_ok() && draft.verb.takes_calls() {
+    } else if word.starts_with(|c: char| c.is_ascii_digit())
+        && let Ok(number) = word.parse::<f64>()
+    {
+        mistake.help(if number > 0.0 && number < 1.0 {
+            format!("write `{}%` for a chance", number * 100.0)
+        } else if number <= 100.0 {
+            format!("write `{word}%` for a chance, `port {word}` for a port")
+        } else {
+            format!("write `port {word}` for a port")
+        })
+    } else if is_call && draft.verb.takes_calls() {
         mistake.help("separate calls by commas: `openat, read`")
+    } else if is_call {
+        mistake.help("calls go with `fail`, `slow` and `kill`")
     } else {
         mistake.help(draft.verb.example()).maybe_help(suggest::did_you_mean(word, keywords()))
     })

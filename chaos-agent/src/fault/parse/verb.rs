@@ -84,6 +84,9 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Draft, Fail> {
 }
 
 fn verb(word: &str) -> Result<VerbWord, Mistake> {
+    if word.eq_ignore_ascii_case("shadow") {
+        return Err(Mistake::new("`shadow` is given twice").help("once, before the verb"));
+    }
     let first_word = |text: &'static str| text.split(' ').next().unwrap_or(text);
     VERBS
         .iter()

@@ -12,7 +12,6 @@ use crate::fault::{
     check::check,
     mistake::{Clause, Mistake},
     model::{Call, Chance, DnsAnswer, Fault, HowOften, Peer, Side, Verb},
-    suggest,
     value::{
         chance, duration, name, number, peer, rate,
         word::{self, Word},
@@ -241,15 +240,4 @@ fn verbs(twin: &Twin) -> Vec<(&'static str, Location)> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-/// A field that no fault has, with the one that was meant.
-pub(super) fn unknown_field(field: &str, known: &[&'static str]) -> Mistake {
-    Mistake::new(format!("`{field}` is not a field here"))
-        .help(if known.is_empty() {
-            "it has no fields: write `{}`".to_owned()
-        } else {
-            format!("fields are {}", known.join(", "))
-        })
-        .maybe_help(suggest::did_you_mean(field, known.iter().copied()))
 }
