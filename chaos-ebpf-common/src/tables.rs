@@ -21,6 +21,8 @@ pub struct PeerKey4 {
 pub struct PeerKey6 {
     pub set: u32,
     pub address: [u8; 16],
+    /// Always zero; a prefix never reaches it. Keeps the values behind the keys aligned.
+    pub padding: [u8; 4],
 }
 
 /// Key of the port trie; the port is big endian, as prefixes run from the first byte on.

@@ -1,0 +1,140 @@
+//! The gate's ground in the kernel: BPF maps and helpers.
+
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
+use aya_ebpf::{
+    btf_maps::lpm_trie::Key,
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_spin_lock, bpf_spin_unlock},
+};
+use chaos_ebpf_common::{
+    MAX_RULES,
+    event::{Event, Family},
+    gate::{self, Grant, Ground, Verdict},
+    ledger::Count,
+    record::Record,
+    rule::{Rule, RuleSet, RuleState},
+    tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS},
+};
+
+use crate::maps::{
+    ACTIVE, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, SETS_HEADS, STATES,
+};
+
+/// The maps of this instance.
+pub struct Maps;
+
+impl Ground for Maps {
+    #[inline(always)]
+    fn active(&self) -> Option<&RuleSet> {
+        SETS_HEADS.get(*ACTIVE.get(0)?)
+    }
+
+    #[inline(always)]
+    fn rule(&self, set: u32, bit: u32) -> Option<&Rule> {
+        RULES.get(set * MAX_RULES as u32 + bit)
+    }
+
+    #[inline(always)]
+    fn peer(&self, set: u32, family: Family, address: &[u8; 16]) -> Ends {
+        let found = match family {
+            Family::V4 => {
+                let address = [address[0], address[1], address[2], address[3]];
+                PEERS4.get(&Key::new(SET_BITS + 32, PeerKey4 { set, address }))
+            }
+            Family::V6 => PEERS6.get(&Key::new(
+                SET_BITS + 128,
+                PeerKey6 { set, address: *address, padding: [0; 4] },
+            )),
+            Family::None => None,
+        };
+        found.copied().unwrap_or(Ends::NONE)
+    }
+
+    #[inline(always)]
+    fn port(&self, set: u32, port: u16) -> Ends {
+        let key = PortKey { set, port: port.to_be_bytes(), padding: [0; 2] };
+        PORTS.get(&Key::new(SET_BITS + 16, key)).copied().unwrap_or(Ends::NONE)
+    }
+
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        // SAFETY: the helper takes nothing and only reads a clock (kernel 5.8).
+        unsafe { bpf_ktime_get_boot_ns() }
+    }
+
+    #[inline(always)]
+    fn lease(&self) -> u64 {
+        LEASE.get(0).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn ordinal(&self, slot: u32) -> Option<u64> {
+        let state = STATES.get_ptr_mut(slot)?;
+        // SAFETY: the pointer is to a live map value; between lock and unlock nobody else
+        // touches its fields.
+        unsafe {
+            bpf_spin_lock(&raw mut (*state).lock);
+            let ordinal = (*state).ordinal;
+            (*state).ordinal = ordinal + 1;
+            bpf_spin_unlock(&raw mut (*state).lock);
+            Some(ordinal)
+        }
+    }
+
+    #[inline(always)]
+    fn grant(&self, rule: &Rule, now: u64) -> Grant {
+        let Some(state) = STATES.get_ptr_mut(rule.slot) else {
+            return Grant::Spent;
+        };
+        // SAFETY: as in `ordinal`.
+        unsafe {
+            bpf_spin_lock(&raw mut (*state).lock);
+            let mut copy = RuleState {
+                lock: 0,
+                in_second: (*state).in_second,
+                ordinal: 0,
+                granted: (*state).granted,
+                second: (*state).second,
+            };
+            let grant = gate::grant(&mut copy, rule, now);
+            (*state).in_second = copy.in_second;
+            (*state).granted = copy.granted;
+            (*state).second = copy.second;
+            bpf_spin_unlock(&raw mut (*state).lock);
+            grant
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, slot: u32, count: Count) {
+        if let Some(entry) = LEDGER.get_ptr_mut(slot) {
+            // Atomic although per CPU: a softirq or another task may interrupt this program and
+            // count on the same CPU.
+            // SAFETY: the pointer is to a live map value and `Count` is below COUNTS.
+            unsafe {
+                let counter = (&raw mut (*entry).counts).cast::<u64>().add(count as usize);
+                atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, 1);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool, now: u64) {
+        if let Some(mut entry) = RECORDS.reserve(0) {
+            entry.write(Record {
+                at: now,
+                source: event.source,
+                destination: event.destination,
+                slot: verdict.slot,
+                source_port: event.source_port,
+                destination_port: event.destination_port,
+                kind: event.kind as u8,
+                protocol: event.protocol as u8,
+                family: event.family as u8,
+                shadow: shadow as u8,
+                errno: verdict.errno,
+            });
+            entry.submit(0);
+        }
+    }
+}

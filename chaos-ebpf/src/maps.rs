@@ -1,0 +1,64 @@
+//! The maps of one target. Each target has its own instance of the object: nothing of one target
+//! can crowd or confuse another, and everything goes when the instance goes.
+
+use aya_ebpf::{
+    bindings::bpf_spin_lock,
+    btf_maps::{Array, LpmTrie, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use chaos_ebpf_common::{
+    MAX_RULES, SETS,
+    ledger::RuleCounts,
+    record::{RING_BYTES, Record},
+    rule::{Rule, RuleSet, RuleState},
+    tables::{Ends, PeerKey4, PeerKey6, PortKey},
+};
+
+/// Prefixes a rule set may need: enough for 64 rules with dozens of networks and ranges each,
+/// twice over, as the next set is written beside the one in force. Tries allocate on insert.
+const PREFIXES: usize = 16 * 1024;
+
+/// One element: the id of the rule set in force, an index into [`SETS_HEADS`].
+#[btf_map]
+pub static ACTIVE: Array<u32, 1> = Array::new();
+
+#[btf_map]
+pub static SETS_HEADS: Array<RuleSet, SETS> = Array::new();
+
+/// Rule `bit` of set `id` is at `id * MAX_RULES + bit`.
+#[btf_map]
+pub static RULES: Array<Rule, { SETS * MAX_RULES }> = Array::new();
+
+#[btf_map]
+pub static PEERS4: LpmTrie<PeerKey4, Ends, PREFIXES> = LpmTrie::new();
+
+#[btf_map]
+pub static PEERS6: LpmTrie<PeerKey6, Ends, PREFIXES> = LpmTrie::new();
+
+#[btf_map]
+pub static PORTS: LpmTrie<PortKey, Ends, PREFIXES> = LpmTrie::new();
+
+/// One element: the boot-clock moment (ns) at which the lease lapses.
+#[btf_map]
+pub static LEASE: Array<u64, 1> = Array::new();
+
+/// [`RuleState`] with its lock under the name by which the kernel finds it in BTF.
+#[repr(C)]
+pub struct LockedState {
+    pub lock: bpf_spin_lock,
+    pub in_second: u32,
+    pub ordinal: u64,
+    pub granted: u64,
+    pub second: u64,
+}
+
+const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());
+
+#[btf_map]
+pub static STATES: Array<LockedState, MAX_RULES> = Array::new();
+
+#[btf_map]
+pub static LEDGER: PerCpuArray<RuleCounts, MAX_RULES> = PerCpuArray::new();
+
+#[btf_map]
+pub static RECORDS: RingBuf<Record, { RING_BYTES as usize }> = RingBuf::new();

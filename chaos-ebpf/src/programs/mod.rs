@@ -1,0 +1,33 @@
+//! One file a hook family, the kernel's call site named above each program.
+
+mod skb;
+mod sock_addr;
+mod socket;
+mod tcx;
+
+use aya_ebpf::helpers::generated::bpf_set_retval;
+use chaos_ebpf_common::{
+    event::Event,
+    gate::{Verdict, decide, settle},
+    rule::Action,
+};
+
+use crate::ground::Maps;
+
+/// Real errnos end here (`include/uapi/asm-generic/errno.h`); the gate is not trusted beyond.
+const LAST_ERRNO: u32 = 133;
+
+/// Asks the gate about a call. Returns what the program must return: 1 lets the call go on, 0
+/// ends it with the errno that was set.
+#[inline(always)]
+fn answer_call(event: &Event) -> i32 {
+    let verdict = decide(&Maps, event);
+    if verdict == Verdict::PASS {
+        return 1;
+    }
+    let real = verdict.is(Action::Fail) && verdict.errno > 0 && verdict.errno <= LAST_ERRNO;
+    // SAFETY: the helper takes a return value for the call (kernel 5.18); negative is an errno.
+    let done = real && unsafe { bpf_set_retval(-(verdict.errno as i32)) } == 0;
+    settle(&Maps, event, &verdict, done);
+    if done { 0 } else { 1 }
+}
