@@ -28,7 +28,7 @@ pub struct Record {
 }
 
 /// Bytes of the ring of one target.
-pub const RING_BYTES: u32 = 64 * 1024;
+pub const RING_BYTES: usize = 64 * 1024;
 
 impl Record {
     /// Reads a record as it came out of the ring; `None` when it has another size.

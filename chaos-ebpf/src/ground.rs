@@ -17,7 +17,7 @@ use chaos_ebpf_common::{
 };
 
 use crate::maps::{
-    ACTIVE, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, SETS_HEADS, STATES,
+    ACTIVE, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, HEADS, STATES,
 };
 
 /// The maps of this instance.
@@ -26,7 +26,7 @@ pub struct Maps;
 impl Ground for Maps {
     #[inline(always)]
     fn active(&self) -> Option<&RuleSet> {
-        SETS_HEADS.get(*ACTIVE.get(0)?)
+        HEADS.get(*ACTIVE.get(0)?)
     }
 
     #[inline(always)]

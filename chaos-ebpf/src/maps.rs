@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use chaos_ebpf_common::{
-    MAX_RULES, SETS,
+    MAX_RULES, SETS, SLOTS,
     ledger::RuleCounts,
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
@@ -18,12 +18,12 @@ use chaos_ebpf_common::{
 /// twice over, as the next set is written beside the one in force. Tries allocate on insert.
 const PREFIXES: usize = 16 * 1024;
 
-/// One element: the id of the rule set in force, an index into [`SETS_HEADS`].
+/// One element: the id of the rule set in force, an index into [`HEADS`].
 #[btf_map]
 pub static ACTIVE: Array<u32, 1> = Array::new();
 
 #[btf_map]
-pub static SETS_HEADS: Array<RuleSet, SETS> = Array::new();
+pub static HEADS: Array<RuleSet, SETS> = Array::new();
 
 /// Rule `bit` of set `id` is at `id * MAX_RULES + bit`.
 #[btf_map]
@@ -55,10 +55,10 @@ pub struct LockedState {
 const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());
 
 #[btf_map]
-pub static STATES: Array<LockedState, MAX_RULES> = Array::new();
+pub static STATES: Array<LockedState, SLOTS> = Array::new();
 
 #[btf_map]
-pub static LEDGER: PerCpuArray<RuleCounts, MAX_RULES> = PerCpuArray::new();
+pub static LEDGER: PerCpuArray<RuleCounts, SLOTS> = PerCpuArray::new();
 
 #[btf_map]
-pub static RECORDS: RingBuf<Record, { RING_BYTES as usize }> = RingBuf::new();
+pub static RECORDS: RingBuf<Record, RING_BYTES> = RingBuf::new();

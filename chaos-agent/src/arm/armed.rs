@@ -1,0 +1,242 @@
+//! One target with its rules in the kernel. Dropping it disarms.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    os::fd::AsFd,
+    time::Duration,
+};
+
+use chaos_ebpf_common::SLOTS;
+use thiserror::Error;
+
+use super::{
+    interfaces::{Interface, ethernet_interfaces},
+    report::{FaultReport, Phase},
+};
+use crate::{
+    fault::Fault,
+    kernel::{Instance, KernelError, Link, boot_now},
+    plan::{Hook, OutOfSlots, Plan, PlannedRule, assign, compile},
+    target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
+};
+
+/// Why a plan could not be put into the kernel. Nothing of it is in force then.
+#[derive(Debug, Error)]
+pub enum ArmError {
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Slots(#[from] OutOfSlots),
+    #[error("cgroup {path} is gone")]
+    TargetGone { path: String },
+}
+
+/// A target whose rules are in the kernel, acting as long as the lease is renewed.
+pub struct Armed {
+    // Links before the instance: fields are dropped in order, so packets meet no program whose
+    // maps are on their way out.
+    links: BTreeMap<Hook, Link>,
+    interface_links: BTreeMap<(Hook, u64, u32), Link>,
+    instance: Instance,
+    rules: Vec<ArmedRule>,
+    target: Target,
+    root: CgroupRoot,
+}
+
+/// A rule in force, and where it counts.
+struct ArmedRule {
+    planned: PlannedRule,
+    slot: u32,
+    /// Boot-clock moment at which the fault's own clock began.
+    began: u64,
+}
+
+impl Armed {
+    /// Loads an instance for the target and attaches what the plan needs. No rule acts before
+    /// the first [`Armed::renew`]. `began` tells when a fault began that was armed before (by an
+    /// agent that has been restarted); others begin now.
+    pub fn arm(
+        root: &CgroupRoot,
+        target: Target,
+        plan: &Plan,
+        began: &dyn Fn(&Fault) -> Option<u64>,
+    ) -> Result<Self, ArmError> {
+        let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
+        let mut armed = Self {
+            links: BTreeMap::new(),
+            interface_links: BTreeMap::new(),
+            instance,
+            rules: Vec::new(),
+            target,
+            root: root.clone(),
+        };
+        armed.replace(plan, began)?;
+        Ok(armed)
+    }
+
+    /// Puts another plan in force, whole. Faults that stay keep their clock and their counts.
+    pub fn replace(
+        &mut self,
+        plan: &Plan,
+        began: &dyn Fn(&Fault) -> Option<u64>,
+    ) -> Result<(), ArmError> {
+        let previous: Vec<(Fault, u32)> =
+            self.rules.iter().map(|rule| (rule.planned.fault.clone(), rule.slot)).collect();
+        let slots = assign(
+            &previous,
+            plan.rules.iter().map(|rule| &rule.fault),
+            0..SLOTS as u32,
+        )?;
+        let now = boot_now();
+        let mut rules = Vec::with_capacity(slots.len());
+        for (planned, slot) in plan.rules.iter().zip(&slots) {
+            let kept = self.rules.iter().find(|rule| rule.slot == *slot);
+            if kept.is_none() {
+                self.instance.maps.reset_slot(*slot)?;
+            }
+            let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
+            rules.push(ArmedRule {
+                planned: planned.clone(),
+                slot: *slot,
+                began: began.unwrap_or(now),
+            });
+        }
+        let starts: Vec<u64> = rules.iter().map(|rule| rule.began).collect();
+        let compiled = compile(&plan.rules, &slots, self.instance.maps.next_set(), &starts);
+        let hooks = plan.hooks();
+        self.attach(&hooks)?;
+        self.instance.maps.replace(&compiled)?;
+        self.links.retain(|hook, _| hooks.contains(hook));
+        self.interface_links.retain(|(hook, ..), _| hooks.contains(hook));
+        self.rules = rules;
+        Ok(())
+    }
+
+    fn attach(&mut self, hooks: &BTreeSet<Hook>) -> Result<(), ArmError> {
+        for hook in hooks.iter().copied().filter(|hook| !hook.is_tcx()) {
+            if self.links.contains_key(&hook) {
+                continue;
+            }
+            let cgroup = &self.target.cgroup;
+            let path = cgroup.path().display().to_string();
+            let link = self.instance.attach_cgroup(hook, cgroup.as_fd(), &path);
+            if link.is_err() && !cgroup.is_alive() {
+                return Err(ArmError::TargetGone { path });
+            }
+            self.links.insert(hook, link?);
+        }
+        let tcx: Vec<Hook> = hooks.iter().copied().filter(|hook| hook.is_tcx()).collect();
+        self.attach_interfaces(&tcx)
+    }
+
+    /// Attaches to every interface of every network namespace of the target that is not served
+    /// yet.
+    fn attach_interfaces(&mut self, hooks: &[Hook]) -> Result<(), ArmError> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let mut namespaces = self.target.network_namespaces(&self.root)?;
+        if self.target.kind == TargetKind::Child
+            && let own = NetNs::own()?
+            && namespaces.iter().all(|namespace| namespace.inode() != own.inode())
+        {
+            // The child does not run yet; it will inherit our namespace.
+            namespaces.push(own);
+        }
+        for namespace in namespaces {
+            let Self { instance, interface_links, .. } = self;
+            namespace.enter_in_thread(|| -> Result<(), ArmError> {
+                for Interface { index, name } in ethernet_interfaces()? {
+                    for hook in hooks.iter().copied() {
+                        let place = (hook, namespace.inode(), index);
+                        if !interface_links.contains_key(&place) {
+                            let link = instance.attach_interface(hook, index, &name)?;
+                            interface_links.insert(place, link);
+                        }
+                    }
+                }
+                Ok(())
+            })??;
+        }
+        Ok(())
+    }
+
+    /// Lets the rules act for another `lease` from now on, after looking for network namespaces
+    /// and interfaces that the target has got since.
+    pub fn renew(&mut self, lease: Duration) -> Result<(), ArmError> {
+        let tcx: BTreeSet<Hook> = self.interface_links.keys().map(|(hook, ..)| *hook).collect();
+        let tcx: Vec<Hook> = tcx.into_iter().collect();
+        self.attach_interfaces(&tcx)?;
+        self.instance.flush_log();
+        let until = boot_now().saturating_add(lease.as_nanos().try_into().unwrap_or(u64::MAX));
+        Ok(self.instance.maps.lease_until(until)?)
+    }
+
+    /// Stops every rule at once; a later [`Armed::renew`] goes on.
+    pub fn suspend(&mut self) -> Result<(), ArmError> {
+        Ok(self.instance.maps.lease_until(0)?)
+    }
+
+    /// Whether every rule's deadline has passed.
+    pub fn has_ended(&self) -> bool {
+        let now = boot_now();
+        self.rules.iter().all(|rule| rule.phase(now) == Phase::Ended)
+    }
+
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// What was counted, rule by rule.
+    pub fn ledger(&self) -> Result<Vec<FaultReport>, ArmError> {
+        let now = boot_now();
+        let mut reports = Vec::with_capacity(self.rules.len());
+        for rule in &self.rules {
+            let counts = self.instance.maps.counts(rule.slot)?;
+            let ends = rule.ends();
+            reports.push(FaultReport {
+                fault: rule.planned.fault.to_string(),
+                index: rule.planned.index,
+                hooks: rule.planned.hooks.clone(),
+                seed: rule.planned.seed,
+                phase: rule.phase(now),
+                began: rule.began,
+                ends,
+                slot: rule.slot,
+                counts: counts.into(),
+            });
+        }
+        Ok(reports)
+    }
+
+    /// Injections since the last call, as far as the ring kept them.
+    pub fn drain_records(&mut self) -> Vec<chaos_ebpf_common::record::Record> {
+        self.instance.maps.drain_records()
+    }
+}
+
+impl ArmedRule {
+    fn starts(&self) -> u64 {
+        self.began.saturating_add(nanoseconds(self.planned.fault.after.unwrap_or_default()))
+    }
+
+    fn ends(&self) -> u64 {
+        self.starts().saturating_add(nanoseconds(self.planned.duration))
+    }
+
+    fn phase(&self, now: u64) -> Phase {
+        if now >= self.ends() {
+            Phase::Ended
+        } else if now < self.starts() {
+            Phase::Waiting
+        } else {
+            Phase::Active
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,168 @@
+//! Every armed target of this process, and the one loop that keeps them armed.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use chaos_ebpf_common::record::Record;
+use serde::{Deserialize, Serialize};
+
+use super::{ArmError, Armed, TargetReport};
+use crate::{
+    fault::Fault,
+    plan::{KernelFeatures, Plan, Terms, plan},
+    target::{CgroupRoot, Target},
+};
+
+/// What an armed target is called by whoever asked for it: `pod:shop/web-0`, `cli:1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ArmedId(pub String);
+
+impl fmt::Display for ArmedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is asked of the armory.
+pub struct Request<'a> {
+    pub id: ArmedId,
+    pub target: Target,
+    pub faults: &'a [Fault],
+    pub terms: Terms,
+    /// The boot-clock moment (ns) at which a fault was first armed, for one that is resumed.
+    pub began: &'a dyn Fn(&Fault) -> Option<u64>,
+}
+
+/// A target that is no longer armed, its last ledger, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub id: ArmedId,
+    pub why: String,
+    pub report: Option<TargetReport>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    Armed(Plan),
+    /// At least one fault was refused: none is armed. A text is armed whole or not at all.
+    Refused(Plan),
+}
+
+/// The armed targets. Everything happens in the calls: whoever does not call [`Armory::tick`]
+/// lets the leases lapse, and that is the point.
+pub struct Armory {
+    root: CgroupRoot,
+    features: KernelFeatures,
+    lease: Duration,
+    armed: BTreeMap<ArmedId, Armed>,
+}
+
+impl Armory {
+    /// `lease` is how long faults go on when this process stops working.
+    pub fn new(root: CgroupRoot, features: KernelFeatures, lease: Duration) -> Self {
+        Self { root, features, lease, armed: BTreeMap::new() }
+    }
+
+    pub fn features(&self) -> &KernelFeatures {
+        &self.features
+    }
+
+    pub fn root(&self) -> &CgroupRoot {
+        &self.root
+    }
+
+    /// Arms a target, or changes the faults of one that is armed. On an error or a refusal what
+    /// was armed before stays as it was.
+    pub fn arm(&mut self, request: Request<'_>) -> Result<Outcome, ArmError> {
+        let Request { id, target, faults, terms, began } = request;
+        let plan = plan(faults, &self.features, &terms);
+        if !plan.refused.is_empty() {
+            return Ok(Outcome::Refused(plan));
+        }
+        let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
+        match self.armed.get_mut(&id).filter(|armed| same_cgroup(armed)) {
+            Some(armed) => {
+                armed.replace(&plan, began)?;
+                armed.renew(self.lease)?;
+            }
+            None => {
+                let mut armed = Armed::arm(&self.root, target, &plan, began)?;
+                armed.renew(self.lease)?;
+                self.armed.insert(id, armed);
+            }
+        }
+        Ok(Outcome::Armed(plan))
+    }
+
+    /// Disarms one target.
+    pub fn disarm(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
+        let mut armed = self.armed.remove(id)?;
+        // Stop first, so that the report is final.
+        if let Err(error) = armed.suspend() {
+            tracing::warn!(%id, %error, "the lease could not be withdrawn; detaching");
+        }
+        let report = report(id, &armed).ok();
+        Some(Ended { id: id.clone(), why: why.to_owned(), report })
+    }
+
+    /// Disarms everything.
+    pub fn halt(&mut self, why: &str) -> Vec<Ended> {
+        let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
+        ids.iter().filter_map(|id| self.disarm(id, why)).collect()
+    }
+
+    /// Renews the leases, and disarms what has ended or has lost its target. Call it several
+    /// times per lease.
+    pub fn tick(&mut self) -> Vec<Ended> {
+        let mut over: Vec<(ArmedId, String)> = Vec::new();
+        for (id, armed) in &mut self.armed {
+            if !armed.target().is_alive() {
+                over.push((id.clone(), "its cgroup is gone".to_owned()));
+            } else if armed.has_ended() {
+                over.push((id.clone(), "its time is up".to_owned()));
+            } else if let Err(error) = armed.renew(self.lease) {
+                over.push((id.clone(), format!("its lease could not be renewed: {error}")));
+            }
+        }
+        over.iter().filter_map(|(id, why)| self.disarm(id, why)).collect()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.armed.is_empty()
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &ArmedId> {
+        self.armed.keys()
+    }
+
+    /// The ledger of one target.
+    pub fn report(&self, id: &ArmedId) -> Option<Result<TargetReport, ArmError>> {
+        self.armed.get(id).map(|armed| report(id, armed))
+    }
+
+    /// The ledgers of all targets.
+    pub fn reports(&self) -> Result<Vec<TargetReport>, ArmError> {
+        self.armed.iter().map(|(id, armed)| report(id, armed)).collect()
+    }
+
+    /// Injections since the last call, with the target they were done to.
+    pub fn drain_records(&mut self) -> Vec<(ArmedId, Record)> {
+        let mut records = Vec::new();
+        for (id, armed) in &mut self.armed {
+            records.extend(armed.drain_records().into_iter().map(|record| (id.clone(), record)));
+        }
+        records
+    }
+}
+
+fn report(id: &ArmedId, armed: &Armed) -> Result<TargetReport, ArmError> {
+    let target = armed.target();
+    Ok(TargetReport {
+        id: id.0.clone(),
+        target: target.name.clone(),
+        cgroup: target.cgroup.path().display().to_string(),
+        notes: target.notes.clone(),
+        faults: armed.ledger()?,
+    })
+}

@@ -1,0 +1,118 @@
+//! What is told about armed faults, the same on every screen, in JSON and in a pod's status.
+
+use std::collections::BTreeMap;
+
+use chaos_ebpf_common::ledger::Count;
+use serde::{Deserialize, Serialize};
+
+use crate::{kernel::SlotCounts, plan::Hook};
+
+/// Where a fault is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// `after` has not passed yet.
+    Waiting,
+    Active,
+    /// The deadline has passed.
+    Ended,
+}
+
+/// The ledger of one fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultReport {
+    /// The canonical sentence.
+    pub fault: String,
+    /// Its place in the text it came from.
+    pub index: usize,
+    pub hooks: Vec<Hook>,
+    pub seed: u64,
+    pub phase: Phase,
+    /// Boot clock, ns: when the fault's own clock began.
+    pub began: u64,
+    /// Boot clock, ns: its deadline.
+    pub ends: u64,
+    /// The ledger slot, by which records of the ring name their rule.
+    pub slot: u32,
+    pub counts: Counts,
+}
+
+/// `matched = injected + shadowed + sum of spared`, always.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Counts {
+    pub matched: u64,
+    pub injected: u64,
+    pub shadowed: u64,
+    /// By reason; reasons that never occurred are left out.
+    pub spared: BTreeMap<String, u64>,
+}
+
+impl From<SlotCounts> for Counts {
+    fn from(slot: SlotCounts) -> Self {
+        let mut counts = Self::default();
+        for (count, number) in slot {
+            match spared_reason(count) {
+                Some(reason) if number > 0 => {
+                    counts.spared.insert(reason.to_owned(), number);
+                }
+                Some(_) => {}
+                None => match count {
+                    Count::Matched => counts.matched = number,
+                    Count::Injected => counts.injected = number,
+                    _ => counts.shadowed = number,
+                },
+            }
+        }
+        counts
+    }
+}
+
+/// The word for why an event was spared; `None` for what is not sparing.
+fn spared_reason(count: Count) -> Option<&'static str> {
+    match count {
+        Count::Matched | Count::Injected | Count::Shadowed => None,
+        Count::Lease => Some("lease"),
+        Count::Early => Some("early"),
+        Count::Ended => Some("ended"),
+        Count::Chance => Some("chance"),
+        Count::AtMost => Some("at-most"),
+        Count::PerSecond => Some("per-second"),
+        Count::Fragment => Some("fragment"),
+        Count::Unfit => Some("unfit"),
+    }
+}
+
+/// A target and its faults.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetReport {
+    pub id: String,
+    pub target: String,
+    pub cgroup: String,
+    pub notes: Vec<String>,
+    pub faults: Vec<FaultReport>,
+}
+
+impl Counts {
+    /// Events that were matched and not accounted for: 0 unless the ledger was read while it
+    /// was being written.
+    pub fn imbalance(&self) -> i128 {
+        let spared: u64 = self.spared.values().sum();
+        i128::from(self.matched) - i128::from(self.injected + self.shadowed + spared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_sorted_into_their_places() {
+        let slot = Count::ALL.into_iter().zip([10, 1, 2, 0, 0, 0, 7, 0, 0, 0, 0]).collect();
+        let counts = Counts::from(slot);
+        assert_eq!((counts.matched, counts.injected, counts.shadowed), (10, 1, 2));
+        assert_eq!(counts.spared, BTreeMap::from([("chance".to_owned(), 7)]));
+        assert_eq!(counts.imbalance(), 0);
+    }
+}

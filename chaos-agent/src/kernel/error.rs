@@ -1,0 +1,59 @@
+//! What the kernel refused.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use thiserror::Error;
+
+use crate::plan::Hook;
+
+/// A bpf(2) call, or what leads to one, that failed.
+#[derive(Debug, Error)]
+pub enum KernelError {
+    #[error("load the BPF object: {}", brief(.0))]
+    Object(#[from] EbpfError),
+    #[error("open the log of the BPF programs: {}", brief(.0))]
+    Log(#[from] aya_log::Error),
+    #[error("the BPF object has no {what} {name}")]
+    Lacks { what: &'static str, name: &'static str },
+    #[error("load the program for {hook}: {}", reason(.source))]
+    Load { hook: Hook, source: ProgramError },
+    #[error("attach {hook} to {object}: {}", reason(.source))]
+    Attach { hook: Hook, object: String, source: ProgramError },
+    #[error("{call} map {map}: {}", brief(.source))]
+    Map { call: &'static str, map: &'static str, source: MapError },
+    #[error("{call}: {source}")]
+    Call { call: &'static str, source: io::Error },
+}
+
+/// The last link of a chain of errors says what the kernel answered; the ones before repeat it.
+fn brief(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(source) = last.source() {
+        last = source;
+    }
+    if last.to_string() == error.to_string() {
+        error.to_string()
+    } else {
+        format!("{error}: {last}")
+    }
+}
+
+/// A program error without the verifier's whole log: its last words say what was wrong.
+pub(super) fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let complaint = log
+                .lines()
+                .rev()
+                .map(str::trim)
+                .find(|line| !line.is_empty() && !line.starts_with("processed "));
+            match complaint {
+                Some(complaint) => format!("{io_error}: {complaint}"),
+                None => io_error.to_string(),
+            }
+        }
+        other => brief(other),
+    }
+}

@@ -1,0 +1,74 @@
+//! The BPF object, loaded once for each target.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use aya::{Ebpf, EbpfLoader};
+use aya_log::EbpfLogger;
+
+use super::{KernelError, Link, TargetMaps, links};
+use crate::plan::Hook;
+
+/// Built by `build.rs`.
+const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));
+
+/// One target's maps and programs in the kernel. Programs are loaded when they are first
+/// attached, so that a hook which this kernel lacks does not stand in the way of the others.
+/// Dropping the instance unloads everything.
+pub struct Instance {
+    ebpf: Ebpf,
+    logger: EbpfLogger<&'static dyn log::Log>,
+    pub maps: TargetMaps,
+}
+
+impl Instance {
+    /// Creates the maps for the target whose cgroup has this id and depth; nothing is attached
+    /// and nothing matches yet.
+    pub fn load(cgroup_id: u64, level: u32) -> Result<Self, KernelError> {
+        let mut ebpf = EbpfLoader::new()
+            .override_global("TARGET_CGROUP", &cgroup_id, true)
+            .override_global("TARGET_LEVEL", &level, true)
+            .load(OBJECT)?;
+        let logger = EbpfLogger::init(&mut ebpf)?;
+        let maps = TargetMaps::take(&mut ebpf)?;
+        Ok(Self { ebpf, logger, maps })
+    }
+
+    /// Hands what the programs had to complain about to the agent's log.
+    pub fn flush_log(&mut self) {
+        self.logger.flush();
+    }
+
+    /// Loads the program of a hook into the kernel without attaching it: does the verifier
+    /// accept it here?
+    pub(super) fn load_program(&mut self, hook: Hook) -> Result<(), KernelError> {
+        links::load(&mut self.ebpf, hook)
+    }
+
+    /// Attaches a hook to a cgroup; `name` is for the error message.
+    pub fn attach_cgroup(
+        &mut self,
+        hook: Hook,
+        cgroup: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<Link, KernelError> {
+        links::load(&mut self.ebpf, hook)?;
+        links::attach_cgroup(&mut self.ebpf, hook, cgroup).map_err(|source| {
+            KernelError::Attach { hook, object: format!("cgroup {name}"), source }
+        })
+    }
+
+    /// Attaches a hook to an interface of the calling thread's network namespace.
+    pub fn attach_interface(
+        &mut self,
+        hook: Hook,
+        index: u32,
+        name: &str,
+    ) -> Result<Link, KernelError> {
+        links::load(&mut self.ebpf, hook)?;
+        links::attach_tcx(&mut self.ebpf, hook, index).map_err(|source| KernelError::Attach {
+            hook,
+            object: format!("interface {name}"),
+            source,
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! Links: dropping one detaches.
+
+use std::os::fd::BorrowedFd;
+
+use aya::{
+    Ebpf,
+    programs::{
+        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, ProgramError, TcAttachType,
+        tc::TcAttach,
+    },
+};
+
+use super::KernelError;
+use crate::plan::Hook;
+
+/// One program attached at one place. Dropping it detaches the program.
+pub struct Link {
+    _attached: Box<dyn Send>,
+}
+
+impl Link {
+    fn new(attached: impl Send + 'static) -> Self {
+        Self { _attached: Box::new(attached) }
+    }
+}
+
+/// Loads the program of a hook into the kernel, unless it is there already.
+pub(super) fn load(ebpf: &mut Ebpf, hook: Hook) -> Result<(), KernelError> {
+    let program = program(ebpf, hook)?;
+    if program.fd().is_ok() {
+        return Ok(());
+    }
+    match program {
+        Program::CgroupSkb(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSock(program) => program.load(),
+        Program::CgroupSockopt(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+    .map_err(|source| KernelError::Load { hook, source })
+}
+
+/// Attaches a loaded program to a cgroup (kernel 5.7 for links).
+pub(super) fn attach_cgroup(
+    ebpf: &mut Ebpf,
+    hook: Hook,
+    cgroup: BorrowedFd<'_>,
+) -> Result<Link, ProgramError> {
+    // Other modes are EINVAL for links (aya-rs/aya#1078); the kernel allows several links on one
+    // cgroup all the same.
+    let mode = CgroupAttachMode::Single;
+    let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
+    Ok(match program {
+        Program::CgroupSkb(program) => {
+            let direction = if hook == Hook::CgroupSkbEgress {
+                CgroupSkbAttachType::Egress
+            } else {
+                CgroupSkbAttachType::Ingress
+            };
+            let id = program.attach(cgroup, direction, mode)?;
+            Link::new(program.take_link(id)?)
+        }
+        Program::CgroupSockAddr(program) => {
+            let id = program.attach(cgroup, mode)?;
+            Link::new(program.take_link(id)?)
+        }
+        Program::CgroupSock(program) => {
+            let id = program.attach(cgroup, mode)?;
+            Link::new(program.take_link(id)?)
+        }
+        Program::CgroupSockopt(program) => {
+            let id = program.attach(cgroup, mode)?;
+            Link::new(program.take_link(id)?)
+        }
+        _ => return Err(ProgramError::UnexpectedProgramType),
+    })
+}
+
+/// Attaches a loaded program to an interface of the calling thread's network namespace, behind
+/// what is already there (kernel 6.6).
+pub(super) fn attach_tcx(
+    ebpf: &mut Ebpf,
+    hook: Hook,
+    interface: u32,
+) -> Result<Link, ProgramError> {
+    let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
+    let Program::SchedClassifier(program) = program else {
+        return Err(ProgramError::UnexpectedProgramType);
+    };
+    let attach_type =
+        if hook == Hook::TcxEgress { TcAttachType::Egress } else { TcAttachType::Ingress };
+    let id = program
+        .attach(interface, TcAttach::Tcx { attach_type, order: LinkOrder::last() })?;
+    Ok(Link::new(program.take_link(id)?))
+}
+
+fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Program, KernelError> {
+    let name = hook.program();
+    ebpf.program_mut(name).ok_or(KernelError::Lacks { what: "program", name })
+}

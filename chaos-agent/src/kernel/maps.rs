@@ -1,0 +1,186 @@
+//! The maps of one target.
+
+use std::{collections::BTreeMap, io};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{
+        Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf, lpm_trie::Key,
+    },
+};
+use chaos_ebpf_common::{
+    MAX_RULES, SETS,
+    ledger::{COUNTS, Count, RuleCounts},
+    record::Record,
+    rule::{Rule, RuleSet, RuleState},
+    tables::{Ends, PeerKey4, PeerKey6, PortKey},
+};
+
+use super::KernelError;
+use crate::plan::CompiledSet;
+
+/// Counts of one ledger slot, summed over the CPUs.
+pub type SlotCounts = BTreeMap<Count, u64>;
+
+/// Typed access to the maps of an instance.
+pub struct TargetMaps {
+    active: Array<MapData, u32>,
+    heads: Array<MapData, RuleSet>,
+    rules: Array<MapData, Rule>,
+    peers4: LpmTrie<MapData, PeerKey4, Ends>,
+    peers6: LpmTrie<MapData, PeerKey6, Ends>,
+    ports: LpmTrie<MapData, PortKey, Ends>,
+    lease: Array<MapData, u64>,
+    states: Array<MapData, RuleState>,
+    ledger: PerCpuArray<MapData, RuleCounts>,
+    records: RingBuf<MapData>,
+    set_in_force: u32,
+}
+
+impl TargetMaps {
+    /// Takes the maps out of a loaded object.
+    pub fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self {
+            active: map(ebpf, "ACTIVE")?,
+            heads: map(ebpf, "HEADS")?,
+            rules: map(ebpf, "RULES")?,
+            peers4: map(ebpf, "PEERS4")?,
+            peers6: map(ebpf, "PEERS6")?,
+            ports: map(ebpf, "PORTS")?,
+            lease: map(ebpf, "LEASE")?,
+            states: map(ebpf, "STATES")?,
+            ledger: map(ebpf, "LEDGER")?,
+            records: map(ebpf, "RECORDS")?,
+            set_in_force: 0,
+        })
+    }
+
+    /// The id that the next rule set must be compiled for.
+    pub fn next_set(&self) -> u32 {
+        (self.set_in_force + 1) % SETS as u32
+    }
+
+    /// Puts a rule set in force, whole: a program sees the old set or the new one, never a
+    /// mixture. On an error the old set stays in force.
+    pub fn replace(&mut self, compiled: &CompiledSet) -> Result<(), KernelError> {
+        if let Err(error) = self.write(compiled) {
+            // The next attempt clears again before it writes; what is left is not in force.
+            drop(self.clear(compiled.set.id));
+            return Err(error);
+        }
+        self.active.set(0, &compiled.set.id, 0).map_err(failed("update", "ACTIVE"))?;
+        let old = std::mem::replace(&mut self.set_in_force, compiled.set.id);
+        wait_for_running_programs()?;
+        self.clear(old)
+    }
+
+    fn write(&mut self, compiled: &CompiledSet) -> Result<(), KernelError> {
+        let CompiledSet { set, rules, peers4, peers6, ports } = compiled;
+        self.clear(set.id)?;
+        for (bits, key, ends) in peers4 {
+            self.peers4
+                .insert(&Key::new(*bits, *key), ends, 0)
+                .map_err(failed("update", "PEERS4"))?;
+        }
+        for (bits, key, ends) in peers6 {
+            self.peers6
+                .insert(&Key::new(*bits, *key), ends, 0)
+                .map_err(failed("update", "PEERS6"))?;
+        }
+        for (bits, key, ends) in ports {
+            self.ports.insert(&Key::new(*bits, *key), ends, 0).map_err(failed("update", "PORTS"))?;
+        }
+        let first = set.id * MAX_RULES as u32;
+        for (index, rule) in (first..).zip(rules) {
+            self.rules.set(index, rule, 0).map_err(failed("update", "RULES"))?;
+        }
+        self.heads.set(set.id, set, 0).map_err(failed("update", "HEADS"))
+    }
+
+    /// Removes what a set that is not in force has left in the tries.
+    fn clear(&mut self, set: u32) -> Result<(), KernelError> {
+        self.heads.set(set, &RuleSet::empty(set), 0).map_err(failed("update", "HEADS"))?;
+        clear_trie(&mut self.peers4, "PEERS4", |key| key.set == set)?;
+        clear_trie(&mut self.peers6, "PEERS6", |key| key.set == set)?;
+        clear_trie(&mut self.ports, "PORTS", |key| key.set == set)
+    }
+
+    /// Lets the rules act until this moment of the boot clock (ns); 0 stops them at once.
+    pub fn lease_until(&mut self, until: u64) -> Result<(), KernelError> {
+        self.lease.set(0, &until, 0).map_err(failed("update", "LEASE"))
+    }
+
+    /// Forgets counts, ordinals and budgets of a slot, for a new rule.
+    pub fn reset_slot(&mut self, slot: u32) -> Result<(), KernelError> {
+        self.states.set(slot, &RuleState::default(), 0).map_err(failed("update", "STATES"))?;
+        let cpus = aya::util::nr_cpus()
+            .map_err(|(_, source)| KernelError::Call { call: "count the CPUs", source })?;
+        let zeros = PerCpuValues::try_from(vec![RuleCounts::default(); cpus])
+            .map_err(|source| KernelError::Call { call: "count the CPUs", source })?;
+        self.ledger.set(slot, zeros, 0).map_err(failed("update", "LEDGER"))
+    }
+
+    /// The counts of a slot.
+    pub fn counts(&self, slot: u32) -> Result<SlotCounts, KernelError> {
+        let per_cpu = self.ledger.get(&slot, 0).map_err(failed("look up", "LEDGER"))?;
+        let mut sums = [0u64; COUNTS];
+        for entry in per_cpu.iter() {
+            for (sum, count) in sums.iter_mut().zip(entry.counts) {
+                *sum += count;
+            }
+        }
+        Ok(Count::ALL.into_iter().map(|count| (count, sums[count as usize])).collect())
+    }
+
+    /// The records that have come in since the last call; a sample, see [`Record`].
+    pub fn drain_records(&mut self) -> Vec<Record> {
+        let mut records = Vec::new();
+        while let Some(item) = self.records.next() {
+            records.extend(Record::from_bytes(&item));
+        }
+        records
+    }
+}
+
+/// Waits until every program that may still read the old set has ended. Programs run inside RCU
+/// read sections, and MEMBARRIER_CMD_GLOBAL is `synchronize_rcu()` (kernel 4.3,
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/sched/membarrier.c>).
+fn wait_for_running_programs() -> Result<(), KernelError> {
+    // SAFETY: the call takes three integers and touches no memory of ours.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    if answer == 0 {
+        Ok(())
+    } else {
+        Err(KernelError::Call { call: "membarrier", source: io::Error::last_os_error() })
+    }
+}
+
+fn clear_trie<K: Pod>(
+    trie: &mut LpmTrie<MapData, K, Ends>,
+    name: &'static str,
+    belongs: impl Fn(K) -> bool,
+) -> Result<(), KernelError> {
+    let keys = trie
+        .keys()
+        .collect::<Result<Vec<Key<K>>, MapError>>()
+        .map_err(failed("iterate", name))?;
+    for key in keys {
+        if belongs(key.data()) {
+            trie.remove(&key).map_err(failed("delete from", name))?;
+        }
+    }
+    Ok(())
+}
+
+fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
+where
+    M: TryFrom<aya::maps::Map, Error = MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(KernelError::Lacks { what: "map", name })?;
+    M::try_from(map).map_err(failed("open", name))
+}
+
+fn failed(call: &'static str, map: &'static str) -> impl Fn(MapError) -> KernelError {
+    move |source| KernelError::Map { call, map, source }
+}

@@ -1,0 +1,18 @@
+//! The kernel side as the agent sees it: the BPF object, its maps, its links.
+//!
+//! Only this module and [`crate::arm`] issue bpf(2). No link is pinned: when this process ends,
+//! however it ends, the kernel takes everything away.
+
+mod clock;
+mod error;
+mod features;
+mod instance;
+mod links;
+mod maps;
+
+pub use clock::boot_now;
+pub use error::KernelError;
+pub use features::find_features;
+pub use instance::Instance;
+pub use links::Link;
+pub use maps::{SlotCounts, TargetMaps};
