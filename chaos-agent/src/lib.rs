@@ -1,8 +1,10 @@
 //! chaos-agent: in-kernel fault injection, scoped to a cgroup.
 //!
-//! Data flows one way: fault text → [`fault`] model → plan → armed hooks → kernel decision →
-//! ledger → status.
+//! Data flows one way: fault text → [`fault`] model → [`plan`] → armed hooks ([`arm`]) → kernel
+//! decision ([`kernel`]) → ledger → status.
 
+pub mod arm;
 pub mod fault;
+pub mod kernel;
 pub mod plan;
 pub mod target;

@@ -34,7 +34,9 @@ pub trait Ground {
     /// Adds one to a counter.
     fn count(&self, slot: u32, count: Count);
     /// Tells of an injection (or of one that a shadow rule would have done); may be lost.
-    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool, now: u64);
+    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool);
+    /// [`ask`] on this ground; the kernel makes a function of its own of it.
+    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer;
 }
 
 /// Answer of [`Ground::grant`].
@@ -85,36 +87,111 @@ pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
         return Verdict::PASS;
     }
     let now = ground.now();
-    let leased = now < ground.lease();
+    let circumstances = Circumstances {
+        now,
+        flow: if matching & set.by_flow == 0 { 0 } else { hash::flow(event) },
+        leased: (now < ground.lease()) as u32,
+        fragment: event.fragment as u32,
+    };
     for _ in 0..MAX_RULES {
         if matching == 0 {
             break;
         }
         let bit = lowest_bit(matching);
         matching &= matching - 1;
-        let Some(rule) = ground.rule(set.id, bit) else {
-            continue;
-        };
-        ground.count(rule.slot, Count::Matched);
-        match judge(ground, rule, event, now, leased) {
-            Err(spared) => ground.count(rule.slot, spared),
-            Ok(entropy) => {
-                let verdict = Verdict {
-                    action: rule.action,
-                    errno: pick_errno(rule, entropy),
-                    slot: rule.slot,
-                    entropy,
-                    at: now,
-                };
-                if rule.shadow == 0 {
-                    return verdict;
-                }
-                ground.count(rule.slot, Count::Shadowed);
-                ground.tell(event, &verdict, true, now);
+        let answer = ground.ask(set.id, bit, &circumstances);
+        if answer.is_hit() {
+            let verdict = answer.verdict(now);
+            if !answer.is_shadow() {
+                return verdict;
             }
+            ground.count(verdict.slot, Count::Shadowed);
+            ground.tell(event, &verdict, true);
         }
     }
     Verdict::PASS
+}
+
+/// What a rule needs to know of an event that it matches.
+#[derive(Debug, Clone, Copy)]
+pub struct Circumstances {
+    /// Boot clock, nanoseconds.
+    pub now: u64,
+    /// [`hash::flow`], or 0 where no rule asks for it.
+    pub flow: u64,
+    /// 1 while the lease holds.
+    pub leased: u32,
+    /// 1 for a fragment whose flow cannot be known.
+    pub fragment: u32,
+}
+
+/// A rule's answer to an event, packed into one register: so it can be the result of a BPF
+/// function that the verifier checks once, instead of once for each of 64 rules.
+///
+/// From the low end: action (8 bits), errno (8), slot (8), shadow (1), entropy (39).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Answer(pub u64);
+
+impl Answer {
+    /// The event is spared.
+    pub const SPARED: Self = Self(0);
+
+    #[inline(always)]
+    fn hit(rule: &Rule, entropy: u64) -> Self {
+        Self(
+            rule.action as u64
+                | (pick_errno(rule, entropy) as u64 & 0xff) << 8
+                | (rule.slot as u64 & 0xff) << 16
+                | (rule.shadow as u64 & 1) << 24
+                | (entropy >> 25) << 25,
+        )
+    }
+
+    #[inline(always)]
+    fn is_hit(self) -> bool {
+        self.0 & 0xff != 0
+    }
+
+    #[inline(always)]
+    fn is_shadow(self) -> bool {
+        self.0 >> 24 & 1 == 1
+    }
+
+    #[inline(always)]
+    fn verdict(self, at: u64) -> Verdict {
+        Verdict {
+            action: self.0 as u8,
+            errno: (self.0 >> 8 & 0xff) as u32,
+            slot: (self.0 >> 16 & 0xff) as u32,
+            entropy: self.0 >> 25,
+            at,
+        }
+    }
+}
+
+/// Asks one rule: counts the match, and why the event is spared if it is.
+#[inline(always)]
+pub fn ask<G: Ground>(ground: &G, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
+    let Some(rule) = ground.rule(set, bit) else {
+        return Answer::SPARED;
+    };
+    ground.count(rule.slot, Count::Matched);
+    match judge(ground, rule, circumstances) {
+        Ok(entropy) => Answer::hit(rule, entropy),
+        Err(spared) => {
+            ground.count(rule.slot, spared);
+            Answer::SPARED
+        }
+    }
+}
+
+/// Whether any rule in force speaks of the event, before anything is counted.
+#[inline(always)]
+pub fn matches_any<G: Ground>(ground: &G, event: &Event) -> bool {
+    match ground.active() {
+        Some(set) => matching(ground, set, event) != 0,
+        None => false,
+    }
 }
 
 /// Closes a decision: the hook says whether it did what the verdict asked for.
@@ -122,7 +199,7 @@ pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
 pub fn settle<G: Ground>(ground: &G, event: &Event, verdict: &Verdict, done: bool) {
     if done {
         ground.count(verdict.slot, Count::Injected);
-        ground.tell(event, verdict, false, verdict.at);
+        ground.tell(event, verdict, false);
     } else {
         ground.count(verdict.slot, Count::Unfit);
     }
@@ -166,11 +243,10 @@ pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
 fn judge<G: Ground>(
     ground: &G,
     rule: &Rule,
-    event: &Event,
-    now: u64,
-    leased: bool,
+    circumstances: &Circumstances,
 ) -> Result<u64, Count> {
-    if !leased {
+    let Circumstances { now, flow, leased, fragment } = *circumstances;
+    if leased == 0 {
         return Err(Count::Lease);
     }
     if now < rule.not_before {
@@ -180,10 +256,10 @@ fn judge<G: Ground>(
         return Err(Count::Ended);
     }
     let entropy = if rule.trigger == Trigger::FlowChance as u8 {
-        if event.fragment != 0 {
+        if fragment != 0 {
             return Err(Count::Fragment);
         }
-        hash::flow(rule.seed, event)
+        hash::mix(rule.seed ^ flow)
     } else {
         let Some(ordinal) = ground.ordinal(rule.slot) else {
             return Err(Count::Unfit);

@@ -85,6 +85,8 @@ pub struct RuleSet {
     /// Rules that constrain the source or destination port.
     pub port_source: u64,
     pub port_destination: u64,
+    /// Rules whose chance is taken by flow.
+    pub by_flow: u64,
     pub id: u32,
     pub padding: u32,
 }
@@ -100,6 +102,7 @@ impl RuleSet {
             peer_exempt: 0,
             port_source: 0,
             port_destination: 0,
+            by_flow: 0,
             id,
             padding: 0,
         }
@@ -139,7 +142,7 @@ mod tests {
     #[test]
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
-        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + 5) * 8 + 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + 6) * 8 + 8);
         assert_eq!(size_of::<RuleState>(), 32);
     }
 }

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     MAX_RULES,
     event::{Event, Family},
-    gate::{self, Grant, Ground, Verdict},
+    gate::{self, Answer, Circumstances, Grant, Ground, Verdict},
     ledger::Count,
     record::Record,
     rule::{Rule, RuleSet, RuleState},
@@ -119,10 +119,10 @@ impl Ground for Maps {
     }
 
     #[inline(always)]
-    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool, now: u64) {
+    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool) {
         if let Some(mut entry) = RECORDS.reserve(0) {
             entry.write(Record {
-                at: now,
+                at: verdict.at,
                 source: event.source,
                 destination: event.destination,
                 slot: verdict.slot,
@@ -137,4 +137,22 @@ impl Ground for Maps {
             entry.submit(0);
         }
     }
+
+    #[inline(always)]
+    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
+        let Circumstances { now, flow, leased, fragment } = *circumstances;
+        Answer(chaos_ask(set, bit, now, flow, leased | fragment << 1))
+    }
+}
+
+/// [`gate::ask`] as a function with external linkage: the verifier checks such a function once,
+/// on its own, and takes any answer from it (kernel 5.6,
+/// <https://docs.kernel.org/bpf/verifier.html>). Inlined into the loop over the matching rules it
+/// would be walked 64 times, each time with every outcome of the rules before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_ask(set: u32, bit: u32, now: u64, flow: u64, flags: u32) -> u64 {
+    let circumstances =
+        Circumstances { now, flow, leased: flags & 1, fragment: flags >> 1 & 1 };
+    gate::ask(&Maps, set, bit, &circumstances).0
 }

@@ -7,16 +7,14 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use chaos_ebpf_common::{
-    MAX_RULES, SETS, SLOTS,
+    MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
     ledger::RuleCounts,
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{Ends, PeerKey4, PeerKey6, PortKey},
 };
 
-/// Prefixes a rule set may need: enough for 64 rules with dozens of networks and ranges each,
-/// twice over, as the next set is written beside the one in force. Tries allocate on insert.
-const PREFIXES: usize = 16 * 1024;
+const PREFIXES: usize = SETS * MAX_PREFIXES;
 
 /// One element: the id of the rule set in force, an index into [`HEADS`].
 #[btf_map]

@@ -2,6 +2,8 @@
 //!
 //! Cgroup hooks need none of this: the kernel runs them for the target's sockets only.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     Global,
     bindings::{
@@ -9,11 +11,14 @@ use aya_ebpf::{
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
     },
     helpers::generated::{
-        bpf_sk_ancestor_cgroup_id, bpf_sk_lookup_tcp, bpf_sk_lookup_udp, bpf_sk_release,
-        bpf_skb_ancestor_cgroup_id,
+        bpf_sk_assign, bpf_sk_lookup_udp, bpf_sk_release, bpf_skb_ancestor_cgroup_id,
+        bpf_skc_lookup_tcp,
     },
 };
 use chaos_ebpf_common::event::{Event, Family, ProtocolClass};
+
+/// `pkt_type` of a packet for this machine (`include/uapi/linux/if_packet.h`).
+const PACKET_HOST: u32 = 0;
 
 /// Inode number of the target's cgroup directory.
 #[unsafe(no_mangle)]
@@ -32,14 +37,23 @@ pub fn owns_egress(skb: *mut __sk_buff) -> bool {
     owner == TARGET_CGROUP.load()
 }
 
-/// Whether a packet that arrives is for a socket of the target: the socket is looked up as the
-/// stack will do it a moment later.
+/// Whether a packet that arrives is for a socket of the target. The socket is looked up as the
+/// stack will do it a moment later and handed to the packet, because a classifier can ask for the
+/// cgroup of a packet's socket only; the stack then uses that socket instead of looking again.
+/// <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c> `bpf_sk_assign` (kernel 5.7)
 #[inline(always)]
 pub fn owns_ingress(skb: *mut __sk_buff, event: &Event) -> bool {
-    let mut tuple = bpf_sock_tuple { __bindgen_anon_1: unsafe { core::mem::zeroed() } };
+    // SAFETY: reading the program's context.
+    if unsafe { (*skb).pkt_type } != PACKET_HOST {
+        // Broadcast and multicast go to any number of sockets.
+        return false;
+    }
+    let mut tuple = MaybeUninit::<bpf_sock_tuple>::zeroed();
+    // SAFETY: all zeroes is a valid tuple.
+    let addresses = unsafe { &mut tuple.assume_init_mut().__bindgen_anon_1 };
     let size = match event.family {
         Family::V4 => {
-            tuple.__bindgen_anon_1.ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+            addresses.ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
                 saddr: word(&event.source, 0),
                 daddr: word(&event.destination, 0),
                 sport: event.source_port.to_be(),
@@ -48,7 +62,7 @@ pub fn owns_ingress(skb: *mut __sk_buff, event: &Event) -> bool {
             size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>()
         }
         Family::V6 => {
-            tuple.__bindgen_anon_1.ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+            addresses.ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
                 saddr: words(&event.source),
                 daddr: words(&event.destination),
                 sport: event.source_port.to_be(),
@@ -60,23 +74,24 @@ pub fn owns_ingress(skb: *mut __sk_buff, event: &Event) -> bool {
     };
     let netns = BPF_F_CURRENT_NETNS as i64 as u64;
     // SAFETY: the tuple is initialised and `size` is one of the two sizes that the helpers take;
-    // the reference is released on every path (kernel 4.20; ancestor id of a socket 5.8).
+    // the reference is released on every path. TCP: the request socket of a half-open connection
+    // must be found as such (kernel 5.2), as the listener would not recognise its packet.
     unsafe {
         let socket = match event.protocol {
             ProtocolClass::Tcp => {
-                bpf_sk_lookup_tcp(skb.cast(), &raw mut tuple, size as u32, netns, 0)
+                bpf_skc_lookup_tcp(skb.cast(), tuple.as_mut_ptr(), size as u32, netns, 0)
             }
             ProtocolClass::Udp => {
-                bpf_sk_lookup_udp(skb.cast(), &raw mut tuple, size as u32, netns, 0)
+                bpf_sk_lookup_udp(skb.cast(), tuple.as_mut_ptr(), size as u32, netns, 0)
             }
             ProtocolClass::Icmp | ProtocolClass::Other => return false,
         };
         if socket.is_null() {
             return false;
         }
-        let owner = bpf_sk_ancestor_cgroup_id(socket.cast(), TARGET_LEVEL.load() as i32);
+        let assigned = bpf_sk_assign(skb.cast(), socket.cast(), 0);
         bpf_sk_release(socket.cast());
-        owner == TARGET_CGROUP.load()
+        assigned == 0 && owns_egress(skb)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The BPF object, loaded once for each target.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;

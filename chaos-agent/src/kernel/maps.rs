@@ -115,7 +115,7 @@ impl TargetMaps {
         self.states.set(slot, &RuleState::default(), 0).map_err(failed("update", "STATES"))?;
         let cpus = aya::util::nr_cpus()
             .map_err(|(_, source)| KernelError::Call { call: "count the CPUs", source })?;
-        let zeros = PerCpuValues::try_from(vec![RuleCounts::default(); cpus])
+        let zeros = PerCpuValues::try_from(vec![RuleCounts::default(); cpus.get() as usize])
             .map_err(|source| KernelError::Call { call: "count the CPUs", source })?;
         self.ledger.set(slot, zeros, 0).map_err(failed("update", "LEDGER"))
     }

@@ -52,7 +52,10 @@ impl Ground for HostGround {
     fn count(&self, slot: u32, count: Count) {
         self.counts.borrow_mut()[slot as usize].counts[count as usize] += 1;
     }
-    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool, _now: u64) {}
+    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
+    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
+        ask(self, set, bit, circumstances)
+    }
 }
 
 fn rule(slot: u32) -> Rule {
@@ -79,6 +82,7 @@ fn ground(rules: Vec<Rule>) -> HostGround {
     let all = if rules.len() == 64 { u64::MAX } else { (1 << rules.len()) - 1 };
     set.by_kind[EventKind::PacketEgress as usize] = all;
     set.by_protocol = [all; 4];
+    set.by_flow = all;
     let slots = rules.len();
     HostGround {
         set,

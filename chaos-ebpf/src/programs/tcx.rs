@@ -3,7 +3,7 @@
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM,
+        BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM,
         tcx_action_base::{TCX_DROP, TCX_NEXT},
     },
     macros::classifier,
@@ -11,8 +11,8 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
-    event::{EventKind, Family, ProtocolClass},
-    gate::{Verdict, decide, settle},
+    event::{Event, EventKind, Family, ProtocolClass},
+    gate::{Verdict, decide, matches_any, settle},
     packet::{Octets, Packet, parse},
     rule::Action,
 };
@@ -29,43 +29,57 @@ const LINK_HEADER: u32 = 14;
 /// `sch_handle_egress`, in `__dev_queue_xmit` before the qdisc.
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    if !owns_egress(skb) {
+    let octets = SkbOctets(ctx.as_ptr().cast());
+    if !owns_egress(octets.0) {
         return TCX_NEXT;
     }
-    let octets = SkbOctets(skb);
-    match parse(&octets, octets.ethertype(), EventKind::FrameEgress) {
-        Some(packet) => act(&ctx, &octets, &packet),
-        None => TCX_NEXT,
-    }
+    let Some(Packet { event, .. }) = parse(&octets, octets.ethertype(), EventKind::FrameEgress)
+    else {
+        return TCX_NEXT;
+    };
+    judge(&ctx, &octets, &event)
 }
 
 /// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
 #[classifier]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
-    let skb: *mut __sk_buff = ctx.as_ptr().cast();
-    let octets = SkbOctets(skb);
-    match parse(&octets, octets.ethertype(), EventKind::FrameIngress) {
-        Some(packet) if owns_ingress(skb, &packet.event) => act(&ctx, &octets, &packet),
-        _ => TCX_NEXT,
+    let octets = SkbOctets(ctx.as_ptr().cast());
+    let Some(Packet { event, .. }) = parse(&octets, octets.ethertype(), EventKind::FrameIngress)
+    else {
+        return TCX_NEXT;
+    };
+    // Looking the socket up is not free and touches the packet: not for what no rule matches.
+    if matches_any(&Maps, &event) && owns_ingress(octets.0, &event) {
+        judge(&ctx, &octets, &event)
+    } else {
+        TCX_NEXT
     }
 }
 
 #[inline(always)]
-fn act(ctx: &TcContext, octets: &SkbOctets, packet: &Packet) -> i32 {
-    let verdict = decide(&Maps, &packet.event);
+fn judge(ctx: &TcContext, octets: &SkbOctets, event: &Event) -> i32 {
+    let verdict = decide(&Maps, event);
     if verdict == Verdict::PASS {
         return TCX_NEXT;
     }
-    let outcome = if verdict.is(Action::CorruptSilently) {
-        corrupt_silently(ctx, octets, packet, verdict.entropy)
+    let outcome = act(ctx, octets, event.kind, &verdict);
+    settle(&Maps, event, &verdict, outcome.is_some());
+    outcome.unwrap_or(TCX_NEXT)
+}
+
+/// Does what the verdict says; `None` where that cannot be done to this packet. Reads the headers
+/// again: had the offsets to survive the gate, the verifier would walk it once for each way in
+/// which headers can be stacked.
+#[inline(always)]
+fn act(ctx: &TcContext, octets: &SkbOctets, kind: EventKind, verdict: &Verdict) -> Option<i32> {
+    let packet = parse(octets, octets.ethertype(), kind)?;
+    if verdict.is(Action::CorruptSilently) {
+        corrupt_silently(ctx, octets, &packet, verdict.entropy)
     } else if verdict.is(Action::Corrupt) {
-        corrupt(ctx, octets, packet, verdict.entropy)
+        corrupt(ctx, octets, &packet, verdict.entropy)
     } else {
         None
-    };
-    settle(&Maps, &packet.event, &verdict, outcome.is_some());
-    outcome.unwrap_or(TCX_NEXT)
+    }
 }
 
 /// One bit of the payload flipped and the checksum repaired, whoever is to compute it: the
