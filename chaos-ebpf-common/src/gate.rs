@@ -240,11 +240,7 @@ pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
 
 /// Lease, deadline, chance, budget: the entropy of the hit, or why the event is spared.
 #[inline(always)]
-fn judge<G: Ground>(
-    ground: &G,
-    rule: &Rule,
-    circumstances: &Circumstances,
-) -> Result<u64, Count> {
+fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> Result<u64, Count> {
     let Circumstances { now, flow, leased, fragment } = *circumstances;
     if leased == 0 {
         return Err(Count::Lease);
@@ -328,7 +324,7 @@ pub fn grant(state: &mut crate::rule::RuleState, rule: &Rule, now: u64) -> Grant
 /// and each branch here would double the paths that the verifier walks.
 #[inline(always)]
 fn lowest_bit(mask: u64) -> u32 {
-    let below = (mask & mask.wrapping_neg()).wrapping_sub(1);
+    let below = mask.isolate_lowest_one().wrapping_sub(1);
     let pairs = below - ((below >> 1) & 0x5555_5555_5555_5555);
     let nibbles = (pairs & 0x3333_3333_3333_3333) + ((pairs >> 2) & 0x3333_3333_3333_3333);
     let bytes = (nibbles + (nibbles >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;

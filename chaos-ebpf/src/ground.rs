@@ -16,9 +16,7 @@ use chaos_ebpf_common::{
     tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS},
 };
 
-use crate::maps::{
-    ACTIVE, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, HEADS, STATES,
-};
+use crate::maps::{ACTIVE, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES};
 
 /// The maps of this instance.
 pub struct Maps;
@@ -152,7 +150,6 @@ impl Ground for Maps {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_ask(set: u32, bit: u32, now: u64, flow: u64, flags: u32) -> u64 {
-    let circumstances =
-        Circumstances { now, flow, leased: flags & 1, fragment: flags >> 1 & 1 };
+    let circumstances = Circumstances { now, flow, leased: flags & 1, fragment: flags >> 1 & 1 };
     gate::ask(&Maps, set, bit, &circumstances).0
 }

@@ -1,6 +1,12 @@
 //! The BPF object: one program a hook. Each translates its context into an event, asks the gate
 //! of `chaos-ebpf-common`, and translates the verdict back. No policy lives here.
-#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics), expect(internal_features, reason = "atomic_xadd: core has no BPF atomics"))]
+#![cfg_attr(
+    target_arch = "bpf",
+    no_std,
+    no_main,
+    feature(core_intrinsics),
+    expect(internal_features, reason = "atomic_xadd: core has no BPF atomics")
+)]
 
 #[cfg(target_arch = "bpf")]
 mod ground;

@@ -1,7 +1,7 @@
 //! One target with its rules in the kernel. Dropping it disarms.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     os::fd::AsFd,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     fault::Fault,
     kernel::{Instance, KernelError, Link, boot_now},
-    plan::{Hook, OutOfSlots, Plan, PlannedRule, assign, compile},
+    plan::{Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, compile},
     target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
 };
 
@@ -84,25 +84,19 @@ impl Armed {
     ) -> Result<(), ArmError> {
         let previous: Vec<(Fault, u32)> =
             self.rules.iter().map(|rule| (rule.planned.fault.clone(), rule.slot)).collect();
-        let slots = assign(
-            &previous,
-            plan.rules.iter().map(|rule| &rule.fault),
-            0..SLOTS as u32,
-        )?;
+        let faults = plan.rules.iter().map(|rule| &rule.fault);
+        let slots = assign(&previous, faults, SLOTS as u32)?;
         let now = boot_now();
         let mut rules = Vec::with_capacity(slots.len());
-        for (planned, slot) in plan.rules.iter().zip(&slots) {
-            let kept = self.rules.iter().find(|rule| rule.slot == *slot);
-            if kept.is_none() {
-                self.instance.maps.reset_slot(*slot)?;
+        for (planned, Slot { number: slot, fresh }) in plan.rules.iter().zip(slots) {
+            let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
+            if fresh {
+                self.instance.maps.reset_slot(slot)?;
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
-            rules.push(ArmedRule {
-                planned: planned.clone(),
-                slot: *slot,
-                began: began.unwrap_or(now),
-            });
+            rules.push(ArmedRule { planned: planned.clone(), slot, began: began.unwrap_or(now) });
         }
+        let slots: Vec<u32> = rules.iter().map(|rule| rule.slot).collect();
         let starts: Vec<u64> = rules.iter().map(|rule| rule.began).collect();
         let compiled = compile(&plan.rules, &slots, self.instance.maps.next_set(), &starts);
         let hooks = plan.hooks();
@@ -151,9 +145,8 @@ impl Armed {
                 for Interface { index, name } in ethernet_interfaces()? {
                     for hook in hooks.iter().copied() {
                         let place = (hook, namespace.inode(), index);
-                        if !interface_links.contains_key(&place) {
-                            let link = instance.attach_interface(hook, index, &name)?;
-                            interface_links.insert(place, link);
+                        if let Entry::Vacant(vacant) = interface_links.entry(place) {
+                            vacant.insert(instance.attach_interface(hook, index, &name)?);
                         }
                     }
                 }

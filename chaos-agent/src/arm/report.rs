@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn counts_are_sorted_into_their_places() {
-        let slot = Count::ALL.into_iter().zip([10, 1, 2, 0, 0, 0, 7, 0, 0, 0, 0]).collect();
+        let slot: SlotCounts =
+            Count::ALL.into_iter().zip([10, 1, 2, 0, 0, 0, 7, 0, 0, 0, 0]).collect();
         let counts = Counts::from(slot);
         assert_eq!((counts.matched, counts.injected, counts.shadowed), (10, 1, 2));
         assert_eq!(counts.spared, BTreeMap::from([("chance".to_owned(), 7)]));

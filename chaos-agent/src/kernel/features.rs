@@ -84,10 +84,7 @@ fn in_empty_namespace(
             attempt()
         });
         attempt.join().unwrap_or_else(|_| {
-            Err(KernelError::Call {
-                call: "probe thread",
-                source: io::Error::other("it panicked"),
-            })
+            Err(KernelError::Call { call: "probe thread", source: io::Error::other("it panicked") })
         })
     })
 }

@@ -52,8 +52,10 @@ impl Instance {
         name: &str,
     ) -> Result<Link, KernelError> {
         links::load(&mut self.ebpf, hook)?;
-        links::attach_cgroup(&mut self.ebpf, hook, cgroup).map_err(|source| {
-            KernelError::Attach { hook, object: format!("cgroup {name}"), source }
+        links::attach_cgroup(&mut self.ebpf, hook, cgroup).map_err(|source| KernelError::Attach {
+            hook,
+            object: format!("cgroup {name}"),
+            source,
         })
     }
 

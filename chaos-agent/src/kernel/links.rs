@@ -90,8 +90,7 @@ pub(super) fn attach_tcx(
     };
     let attach_type =
         if hook == Hook::TcxEgress { TcAttachType::Egress } else { TcAttachType::Ingress };
-    let id = program
-        .attach(interface, TcAttach::Tcx { attach_type, order: LinkOrder::last() })?;
+    let id = program.attach(interface, TcAttach::Tcx { attach_type, order: LinkOrder::last() })?;
     Ok(Link::new(program.take_link(id)?))
 }
 

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, io};
 
 use aya::{
     Ebpf, Pod,
-    maps::{
-        Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf, lpm_trie::Key,
-    },
+    maps::{Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf, lpm_trie::Key},
 };
 use chaos_ebpf_common::{
     MAX_RULES, SETS,
@@ -88,7 +86,9 @@ impl TargetMaps {
                 .map_err(failed("update", "PEERS6"))?;
         }
         for (bits, key, ends) in ports {
-            self.ports.insert(&Key::new(*bits, *key), ends, 0).map_err(failed("update", "PORTS"))?;
+            self.ports
+                .insert(&Key::new(*bits, *key), ends, 0)
+                .map_err(failed("update", "PORTS"))?;
         }
         let first = set.id * MAX_RULES as u32;
         for (index, rule) in (first..).zip(rules) {
@@ -147,8 +147,7 @@ impl TargetMaps {
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/sched/membarrier.c>).
 fn wait_for_running_programs() -> Result<(), KernelError> {
     // SAFETY: the call takes three integers and touches no memory of ours.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+    let answer = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
     if answer == 0 {
         Ok(())
     } else {
@@ -161,10 +160,8 @@ fn clear_trie<K: Pod>(
     name: &'static str,
     belongs: impl Fn(K) -> bool,
 ) -> Result<(), KernelError> {
-    let keys = trie
-        .keys()
-        .collect::<Result<Vec<Key<K>>, MapError>>()
-        .map_err(failed("iterate", name))?;
+    let keys =
+        trie.keys().collect::<Result<Vec<Key<K>>, MapError>>().map_err(failed("iterate", name))?;
     for key in keys {
         if belongs(key.data()) {
             trie.remove(&key).map_err(failed("delete from", name))?;

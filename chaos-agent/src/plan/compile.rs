@@ -44,6 +44,9 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         for hook in &rule.hooks {
             set.by_kind[hook.event_kind() as usize] |= bit;
         }
+        if rule.fault.chance.of == Unit::Flows {
+            set.by_flow |= bit;
+        }
         for class in protocols(rule) {
             set.by_protocol[*class as usize] |= bit;
         }
@@ -138,7 +141,11 @@ fn key4(set: u32, prefix: Prefix, ends: Ends) -> (u32, PeerKey4, Ends) {
 }
 
 fn key6(set: u32, prefix: Prefix, ends: Ends) -> (u32, PeerKey6, Ends) {
-    (SET_BITS + prefix.length, PeerKey6 { set, address: prefix.bits.to_be_bytes() }, ends)
+    (
+        SET_BITS + prefix.length,
+        PeerKey6 { set, address: prefix.bits.to_be_bytes(), padding: [0; 4] },
+        ends,
+    )
 }
 
 fn port_key(set: u32, prefix: Prefix, ends: Ends) -> (u32, PortKey, Ends) {

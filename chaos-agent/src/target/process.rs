@@ -29,8 +29,7 @@ impl Proc {
         let file = self.0.join(format!("{pid}/cgroup"));
         let text = fs::read_to_string(&file).map_err(|error| {
             // ESRCH: it ended between the open and the read.
-            if error.kind() == io::ErrorKind::NotFound
-                || error.raw_os_error() == Some(nix::libc::ESRCH)
+            if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
             {
                 TargetError::NoSuchProcess { pid }
             } else {

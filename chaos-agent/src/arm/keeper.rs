@@ -1,0 +1,179 @@
+//! The thread that owns the armory: it does all the work, and only it renews the leases. If it
+//! hangs, the leases lapse in the kernel.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use chaos_ebpf_common::record::Record;
+use thiserror::Error;
+use tokio::sync::{broadcast, oneshot};
+
+use super::{ArmedId, Armory, Ended};
+
+/// Notices kept for a subscriber that is slow; older ones are lost to it.
+const BACKLOG: usize = 4096;
+
+/// Leases are renewed this many times before they would lapse.
+const RENEWALS: u32 = 5;
+
+/// The longest time between two looks at the armed targets.
+const SLOWEST: Duration = Duration::from_secs(1);
+
+/// The keeper has stopped: the agent is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the agent is shutting down")]
+pub struct KeeperGone;
+
+/// What happened by itself, told to every subscriber.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// A target is no longer armed, and nobody asked for that.
+    Ended(Ended),
+    /// Something was done to a victim; a sample.
+    Injected(ArmedId, Record),
+}
+
+type Work = Box<dyn FnOnce(&mut Armory) + Send>;
+
+enum Order {
+    Work(Work),
+    /// The named owner is alive; what it armed may go on for this long.
+    Tether(String, Duration),
+    Stop,
+}
+
+/// A way to the keeper; clone it freely. When the last one goes, the keeper disarms everything
+/// and ends.
+#[derive(Clone)]
+pub struct Handle {
+    orders: mpsc::Sender<Order>,
+    notices: broadcast::Sender<Notice>,
+}
+
+/// The keeper's thread. Dropping it disarms everything.
+pub struct Keeper {
+    handle: Handle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Keeper {
+    /// Starts the thread; `lease` is the armory's.
+    pub fn start(armory: Armory, lease: Duration) -> io::Result<Self> {
+        let (orders, received) = mpsc::channel();
+        let (notices, _) = broadcast::channel(BACKLOG);
+        let handle = Handle { orders, notices: notices.clone() };
+        let tick = (lease / RENEWALS).min(SLOWEST);
+        let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
+            let mut keeping = Keeping { armory, notices, tethers: BTreeMap::new() };
+            keeping.keep(&received, tick);
+            keeping.armory.halt("the agent is shutting down");
+        })?;
+        Ok(Self { handle, thread: Some(thread) })
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // A keeper that is gone already has disarmed everything.
+        if self.handle.orders.send(Order::Stop).is_ok()
+            && let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the keeper panicked; the kernel detaches when this process ends");
+        }
+    }
+}
+
+impl Handle {
+    /// Has `work` done on the armory and waits for its answer.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Armory) -> T + Send + 'static,
+    ) -> Result<T, KeeperGone> {
+        let (answer, answered) = oneshot::channel();
+        let work = move |armory: &mut Armory| {
+            // Whoever asked may have gone; the work is done all the same.
+            drop(answer.send(work(armory)));
+        };
+        self.orders.send(Order::Work(Box::new(work))).map_err(|_| KeeperGone)?;
+        answered.await.map_err(|_| KeeperGone)
+    }
+
+    /// Says that `owner` is alive: everything armed under an id that begins with `owner:` is
+    /// disarmed when this is not said again within `for_as_long_as`.
+    pub fn tether(&self, owner: &str, for_as_long_as: Duration) -> Result<(), KeeperGone> {
+        let order = Order::Tether(owner.to_owned(), for_as_long_as);
+        self.orders.send(order).map_err(|_| KeeperGone)
+    }
+
+    /// Everything that happens from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
+        self.notices.subscribe()
+    }
+}
+
+struct Keeping {
+    armory: Armory,
+    notices: broadcast::Sender<Notice>,
+    tethers: BTreeMap<String, Instant>,
+}
+
+impl Keeping {
+    fn keep(&mut self, orders: &mpsc::Receiver<Order>, tick: Duration) {
+        let mut next = Instant::now();
+        loop {
+            let now = Instant::now();
+            if now >= next {
+                self.look();
+                next = Instant::now() + tick;
+            }
+            match orders.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(Order::Work(work)) => work(&mut self.armory),
+                Ok(Order::Tether(owner, for_as_long_as)) => {
+                    self.tethers.insert(owner, Instant::now() + for_as_long_as);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let now = Instant::now();
+        let lost: Vec<String> =
+            self.tethers.extract_if(.., |_, until| *until <= now).map(|(owner, _)| owner).collect();
+        for owner in lost {
+            let prefix = format!("{owner}:");
+            let ids: Vec<ArmedId> =
+                self.armory.ids().filter(|id| id.0.starts_with(&prefix)).cloned().collect();
+            for id in ids {
+                let why = format!("{owner} has not been heard of for too long");
+                let ended = self.armory.disarm(&id, &why);
+                self.tell(ended.map(Notice::Ended));
+            }
+        }
+        let ended = self.armory.tick();
+        self.tell(ended.into_iter().map(Notice::Ended));
+        let records = self.armory.drain_records();
+        self.tell(records.into_iter().map(|(id, record)| Notice::Injected(id, record)));
+    }
+
+    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
+        for notice in notices {
+            if let Notice::Ended(Ended { id, why, .. }) = &notice {
+                tracing::info!(%id, %why, "disarmed");
+            }
+            // Nobody may be listening.
+            drop(self.notices.send(notice));
+        }
+    }
+}
