@@ -36,7 +36,13 @@ pub trait Ground {
     /// Tells of an injection (or of one that a shadow rule would have done); may be lost.
     fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool);
     /// [`ask`] on this ground; the kernel makes a function of its own of it.
-    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer;
+    #[inline(always)]
+    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer
+    where
+        Self: Sized,
+    {
+        ask(self, set, bit, circumstances)
+    }
 }
 
 /// Answer of [`Ground::grant`].

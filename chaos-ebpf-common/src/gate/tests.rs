@@ -53,9 +53,6 @@ impl Ground for HostGround {
         self.counts.borrow_mut()[slot as usize].counts[count as usize] += 1;
     }
     fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
-    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
-        ask(self, set, bit, circumstances)
-    }
 }
 
 fn rule(slot: u32) -> Rule {

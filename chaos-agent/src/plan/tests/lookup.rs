@@ -89,7 +89,7 @@ impl Ground for Tables {
         Grant::Spent
     }
     fn count(&self, _slot: u32, _count: Count) {}
-    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool, _now: u64) {}
+    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
 }
 
 /// Whether the event meets every condition of the fault.
