@@ -9,6 +9,7 @@ use anyhow::Result;
 use xtask::paths;
 
 use crate::{
+    build_ebpf,
     command::run as run_command,
     setup,
     test::{self, Report},
@@ -23,6 +24,7 @@ pub fn run() -> Result<ExitCode> {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         cargo(&args)
     });
+    let object = stages.run("object", build_ebpf::run);
     let report = stages.run("tests", || test::run_tests(&test::Args::default()))?;
     println!();
     for Stage { name, took, passed } in &stages.0 {
@@ -30,7 +32,7 @@ pub fn run() -> Result<ExitCode> {
         println!("{name:<7} {:>7.1} s  {verdict}", took.as_secs_f64());
     }
     print!("{report}");
-    let checks_passed = format.is_ok() && lints.is_ok();
+    let checks_passed = format.is_ok() && lints.is_ok() && object.is_ok();
     Ok(if checks_passed { report.exit_code() } else { ExitCode::FAILURE })
 }
 

@@ -25,7 +25,7 @@ enum Verb {
     BuildEbpf,
     /// Run the tests; without a choice of kind, all of them
     Test(test::Args),
-    /// What a change must pass: setup, formatting, lints, tests
+    /// What a change must pass: setup, formatting, lints, BPF object, tests
     Ci,
 }
 

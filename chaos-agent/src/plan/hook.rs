@@ -130,7 +130,18 @@ impl fmt::Display for Hook {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use chaos_ebpf_common::object::PROGRAMS;
+
     use super::*;
+
+    #[test]
+    fn every_program_of_the_object_serves_one_hook() {
+        let served: BTreeSet<&str> = Hook::ALL.into_iter().map(Hook::program).collect();
+        assert_eq!(served, PROGRAMS.into_iter().map(|(name, _)| name).collect());
+        assert_eq!(served.len(), Hook::ALL.len());
+    }
 
     #[test]
     fn serde_prints_and_reads_the_name() {

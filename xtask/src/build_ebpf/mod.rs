@@ -1,7 +1,6 @@
 //! `build-ebpf`: compiles the BPF object as the agent's build script does, into `target/ebpf`,
 //! and checks what came out.
 
-mod expected;
 mod inspect;
 
 use std::{
@@ -10,6 +9,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use chaos_ebpf_common::object::{MAPS, PROGRAMS};
+use inspect::{Expected, Object};
 use xtask::paths;
 
 use crate::{
@@ -17,14 +18,15 @@ use crate::{
     setup::{self, Part, build::nightly_command},
 };
 
+const EXPECTED: Expected<'static> = Expected { programs: &PROGRAMS, maps: &MAPS };
+
 pub fn run() -> Result<()> {
     setup::ensure(&[Part::Build])?;
     let path = compile()?;
     let file = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let object =
-        inspect::Object::parse(&file).with_context(|| format!("inspect {}", path.display()))?;
+    let object = Object::parse(&file).with_context(|| format!("inspect {}", path.display()))?;
     print!("{object}");
-    object.check(&expected::EXPECTED).with_context(|| format!("check {}", path.display()))?;
+    object.check(&EXPECTED).with_context(|| format!("check {}", path.display()))?;
     println!("{}: as expected", path.strip_prefix(paths::workspace()).unwrap_or(&path).display());
     Ok(())
 }

@@ -1,0 +1,25 @@
+//! What the BPF object holds, by name: the agent loads it by these names, and the build checks
+//! that they are there.
+
+/// Each program with its ELF section, which tells the loader the program type and hook.
+pub const PROGRAMS: [(&str, &str); 13] = [
+    ("skb_egress", "cgroup_skb/egress"),
+    ("skb_ingress", "cgroup_skb/ingress"),
+    ("connect4", "cgroup/connect4"),
+    ("connect6", "cgroup/connect6"),
+    ("bind4", "cgroup/bind4"),
+    ("bind6", "cgroup/bind6"),
+    ("sendmsg4", "cgroup/sendmsg4"),
+    ("sendmsg6", "cgroup/sendmsg6"),
+    ("sock_create", "cgroup/sock_create"),
+    ("setsockopt", "cgroup/setsockopt"),
+    ("getsockopt", "cgroup/getsockopt"),
+    ("tcx_egress", "classifier"),
+    ("tcx_ingress", "classifier"),
+];
+
+/// Each map. `AYA_LOGS` is aya-log's ring of messages.
+pub const MAPS: [&str; 11] = [
+    "ACTIVE", "AYA_LOGS", "HEADS", "LEASE", "LEDGER", "PEERS4", "PEERS6", "PORTS", "RECORDS",
+    "RULES", "STATES",
+];
