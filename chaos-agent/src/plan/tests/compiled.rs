@@ -44,6 +44,13 @@ fn chances_become_triggers() {
 }
 
 #[test]
+fn only_rules_that_ask_for_the_flow_have_it_hashed() {
+    let rules = ["drop 50%", "drop 50% of flows", "drop 5% of flows udp"].map(rule);
+    let set = compile(&rules, &[0, 1, 2], 0, &[BEGAN; 3]).set;
+    assert_eq!(set.by_flow, 0b110);
+}
+
+#[test]
 fn errnos_share_the_range_by_weight() {
     let rule = compiled("fail connect with ENOSPC*3, EIO");
     let choice = |below, errno| ErrnoChoice { below, errno };
