@@ -38,7 +38,9 @@ pub struct Armed {
     // Links before the instance: fields are dropped in order, so packets meet no program whose
     // maps are on their way out.
     links: BTreeMap<Hook, Link>,
+    /// By hook, inode of the network namespace and index of the interface.
     interface_links: BTreeMap<(Hook, u64, u32), Link>,
+    frame_hooks: Vec<Hook>,
     instance: Instance,
     rules: Vec<ArmedRule>,
     target: Target,
@@ -67,6 +69,7 @@ impl Armed {
         let mut armed = Self {
             links: BTreeMap::new(),
             interface_links: BTreeMap::new(),
+            frame_hooks: Vec::new(),
             instance,
             rules: Vec::new(),
             target,
@@ -121,14 +124,14 @@ impl Armed {
             }
             self.links.insert(hook, link?);
         }
-        let tcx: Vec<Hook> = hooks.iter().copied().filter(|hook| hook.is_tcx()).collect();
-        self.attach_interfaces(&tcx)
+        self.frame_hooks = hooks.iter().copied().filter(|hook| hook.is_tcx()).collect();
+        self.attach_interfaces()
     }
 
     /// Attaches to every interface of every network namespace of the target that is not served
     /// yet.
-    fn attach_interfaces(&mut self, hooks: &[Hook]) -> Result<(), ArmError> {
-        if hooks.is_empty() {
+    fn attach_interfaces(&mut self) -> Result<(), ArmError> {
+        if self.frame_hooks.is_empty() {
             return Ok(());
         }
         let mut namespaces = self.target.network_namespaces(&self.root)?;
@@ -140,10 +143,10 @@ impl Armed {
             namespaces.push(own);
         }
         for namespace in namespaces {
-            let Self { instance, interface_links, .. } = self;
+            let Self { instance, interface_links, frame_hooks, .. } = self;
             namespace.enter_in_thread(|| -> Result<(), ArmError> {
                 for Interface { index, name } in ethernet_interfaces()? {
-                    for hook in hooks.iter().copied() {
+                    for hook in frame_hooks.iter().copied() {
                         let place = (hook, namespace.inode(), index);
                         if let Entry::Vacant(vacant) = interface_links.entry(place) {
                             vacant.insert(instance.attach_interface(hook, index, &name)?);
@@ -159,9 +162,10 @@ impl Armed {
     /// Lets the rules act for another `lease` from now on, after looking for network namespaces
     /// and interfaces that the target has got since.
     pub fn renew(&mut self, lease: Duration) -> Result<(), ArmError> {
-        let tcx: BTreeSet<Hook> = self.interface_links.keys().map(|(hook, ..)| *hook).collect();
-        let tcx: Vec<Hook> = tcx.into_iter().collect();
-        self.attach_interfaces(&tcx)?;
+        if let Err(error) = self.attach_interfaces() {
+            // Interfaces come and go while we look; what is attached already goes on.
+            tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
+        }
         self.instance.flush_log();
         let until = boot_now().saturating_add(lease.as_nanos().try_into().unwrap_or(u64::MAX));
         Ok(self.instance.maps.lease_until(until)?)
