@@ -78,10 +78,15 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     }
     // The tests start the agent's program, which cargo does not build for another crate's tests.
     run_command(cargo().args(["build", "--package", "chaos-agent"]))?;
+    // One at a time: they count packets and watch the clock on a machine with few cores.
+    let harness_args = ["--test-threads=1"];
+    if all || *native {
+        // The tests of the guards themselves.
+        cargo_test(&["--package", INTEGRATION, "--lib"], &harness_args, filter, &mut report)?;
+    }
     for target in &integration {
-        // One at a time: they count packets and watch the clock on a machine with few cores.
         let select = ["--package", INTEGRATION, "--test", target];
-        cargo_test(&select, &["--test-threads=1"], filter, &mut report)?;
+        cargo_test(&select, &harness_args, filter, &mut report)?;
     }
     Ok(report)
 }
