@@ -1,0 +1,28 @@
+//! The log: to standard error, chosen by `CHAOS_LOG`.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// The environment variable with the filter.
+const VARIABLE: &str = "CHAOS_LOG";
+
+/// Sends `tracing` events, and those of `log` (the BPF programs' among them), to standard error.
+/// `default` is the level where `CHAOS_LOG` says nothing.
+pub fn init(default: &str) {
+    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
+    let color = std::io::stderr().is_terminal()
+        && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(color)
+        .with_target(false)
+        .init();
+    tracing::debug!(
+        version = env!("CARGO_PKG_VERSION"),
+        architecture = std::env::consts::ARCH,
+        debug_assertions = cfg!(debug_assertions),
+        "chaos-agent"
+    );
+}

@@ -1,0 +1,74 @@
+//! The command line, one file a verb.
+
+mod completions;
+mod failure;
+mod logs;
+mod man;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::{failure::Failure, output::Format};
+
+/// Breaks the network and the system calls of one pod, container, unit or process, inside the
+/// kernel, and nothing else.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chaos-agent",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_long_help = AFTER_HELP
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How results are printed
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        display_order = 900
+    )]
+    output: Format,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  it went well
+  1  the plan was refused, or something failed on the way
+  2  wrong usage: options, the text of a fault, or the target
+  `run` exits as its command does, 128 + N when that is ended by signal N.
+
+Environment:
+  CHAOS_LOG  what is logged to standard error: warn (default), info, debug,
+             or by module, such as chaos_agent::arm=debug
+  NO_COLOR   no colour, also on a terminal";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let Cli { command, output: _ } = Cli::parse();
+    logs::init("warn");
+    match execute(command) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Completions(args) => completions::execute(&args),
+        Command::Man(args) => man::execute(&args),
+    }
+}
