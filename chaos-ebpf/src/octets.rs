@@ -2,16 +2,18 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{
-    bindings::{__sk_buff, bpf_hdr_start_off::BPF_HDR_START_NET},
-    helpers::generated::bpf_skb_load_bytes_relative,
-};
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
 use chaos_ebpf_common::packet::Octets;
 
-/// The packet of a `__sk_buff` context, counted from the network header on.
-pub struct SkbOctets(pub *mut __sk_buff);
+/// The packet of a `__sk_buff` context, counted from behind a link header of `LINK` bytes: 0 where
+/// the program gets none.
+///
+/// Not by `bpf_skb_load_bytes_relative`: it reads linear data only, and calls the header behind a
+/// VLAN tag in the data the network header.
+/// <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c>
+pub struct SkbOctets<const LINK: u32>(pub *mut __sk_buff);
 
-impl SkbOctets {
+impl<const LINK: u32> SkbOctets<LINK> {
     /// The EtherType, in host order; a tag that the device took off is not part of it.
     #[inline(always)]
     pub fn ethertype(&self) -> u16 {
@@ -20,19 +22,14 @@ impl SkbOctets {
     }
 }
 
-impl Octets for SkbOctets {
+impl<const LINK: u32> Octets for SkbOctets<LINK> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the helper writes N bytes, or fails (and zeroes them).
         unsafe {
-            let failed = bpf_skb_load_bytes_relative(
-                self.0.cast(),
-                offset,
-                bytes.as_mut_ptr().cast(),
-                N as u32,
-                BPF_HDR_START_NET,
-            );
+            let to = bytes.as_mut_ptr().cast();
+            let failed = bpf_skb_load_bytes(self.0.cast(), LINK + offset, to, N as u32);
             if failed == 0 { Some(bytes.assume_init()) } else { None }
         }
     }

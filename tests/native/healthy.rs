@@ -4,56 +4,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Result;
-use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::job::{
     Call, Repeat, Repeated, SocketKind, TcpReceive, TcpSend, TcpServe, UdpEcho, UdpPing, UdpSend,
     UdpSink,
 };
-use chaos_tests::machine::Shared;
-use chaos_tests::netns::{End, TestNetns};
-use chaos_tests::process::Place;
 use chaos_tests::victim::Victim;
 
+use crate::pair::Pair;
+
 const MANY: u64 = 100_000;
-
-/// Two hosts, each a namespace and a cgroup, with a wire between them.
-struct Pair {
-    client_cgroup: TestCgroup,
-    server_cgroup: TestCgroup,
-    client_netns: TestNetns,
-    server_netns: TestNetns,
-    server_end: End,
-    _shared: Shared,
-}
-
-impl Pair {
-    fn new() -> Result<Self> {
-        let shared = Shared::acquire()?;
-        let (client_netns, server_netns) = (TestNetns::new()?, TestNetns::new()?);
-        let (_, server_end) = client_netns.veth(&server_netns, 0)?;
-        Ok(Self {
-            client_cgroup: TestCgroup::new(&shared, "client")?,
-            server_cgroup: TestCgroup::new(&shared, "server")?,
-            client_netns,
-            server_netns,
-            server_end,
-            _shared: shared,
-        })
-    }
-
-    fn client(&self) -> Place<'_> {
-        Place::here().cgroup(&self.client_cgroup).netns(&self.client_netns)
-    }
-
-    fn server(&self) -> Place<'_> {
-        Place::here().cgroup(&self.server_cgroup).netns(&self.server_netns)
-    }
-
-    /// The server's addresses of both families, with ports of the kernel's choice.
-    fn addresses(&self) -> [SocketAddr; 2] {
-        [self.server_end.socket_v4(0), self.server_end.socket_v6(0)]
-    }
-}
 
 #[test]
 fn no_datagram_is_lost_or_changed() -> Result<()> {

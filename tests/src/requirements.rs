@@ -66,7 +66,7 @@ pub fn judge<R: fmt::Display>(
 }
 
 /// Ends the test early, with the reason on standard error, where a feature is missing; fails it
-/// where the release ought to have the feature. The last argument is what probing it gave, a
+/// where the release ought to have the feature. The test returns a `Result<()>`. The last argument is what probing it gave, a
 /// `Result<(), impl Display>`.
 ///
 /// ```ignore
@@ -87,7 +87,7 @@ macro_rules! require {
             $crate::requirements::Verdict::Run => {}
             $crate::requirements::Verdict::Skip(reason) => {
                 eprintln!("skipped: {reason}");
-                return Default::default();
+                return Ok(());
             }
             $crate::requirements::Verdict::Fail(reason) => panic!("{reason}"),
         }

@@ -36,7 +36,7 @@ pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
 
 #[inline(always)]
 fn loses(ctx: &SkBuffContext, kind: EventKind) -> bool {
-    let octets = SkbOctets(ctx.as_ptr().cast());
+    let octets = SkbOctets::<0>(ctx.as_ptr().cast());
     let Some(packet) = parse(&octets, octets.ethertype(), kind) else {
         return false;
     };

@@ -26,10 +26,13 @@ use crate::{
 /// The link header: the agent attaches to Ethernet and loopback devices only.
 const LINK_HEADER: u32 = 14;
 
+/// A frame's bytes from behind the link header on.
+type FrameOctets = SkbOctets<LINK_HEADER>;
+
 /// `sch_handle_egress`, in `__dev_queue_xmit` before the qdisc.
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
-    let octets = SkbOctets(ctx.as_ptr().cast());
+    let octets: FrameOctets = SkbOctets(ctx.as_ptr().cast());
     if !owns_egress(octets.0) {
         return TCX_NEXT;
     }
@@ -43,7 +46,7 @@ pub fn tcx_egress(ctx: TcContext) -> i32 {
 /// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
 #[classifier]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
-    let octets = SkbOctets(ctx.as_ptr().cast());
+    let octets: FrameOctets = SkbOctets(ctx.as_ptr().cast());
     let Some(Packet { event, .. }) = parse(&octets, octets.ethertype(), EventKind::FrameIngress)
     else {
         return TCX_NEXT;
@@ -57,7 +60,7 @@ pub fn tcx_ingress(ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn judge(ctx: &TcContext, octets: &SkbOctets, event: &Event) -> i32 {
+fn judge(ctx: &TcContext, octets: &FrameOctets, event: &Event) -> i32 {
     let verdict = decide(&Maps, event);
     if verdict == Verdict::PASS {
         return TCX_NEXT;
@@ -71,7 +74,7 @@ fn judge(ctx: &TcContext, octets: &SkbOctets, event: &Event) -> i32 {
 /// again: had the offsets to survive the gate, the verifier would walk it once for each way in
 /// which headers can be stacked.
 #[inline(always)]
-fn act(ctx: &TcContext, octets: &SkbOctets, kind: EventKind, verdict: &Verdict) -> Option<i32> {
+fn act(ctx: &TcContext, octets: &FrameOctets, kind: EventKind, verdict: &Verdict) -> Option<i32> {
     let packet = parse(octets, octets.ethertype(), kind)?;
     if verdict.is(Action::CorruptSilently) {
         corrupt_silently(ctx, octets, &packet, verdict.entropy)
@@ -89,7 +92,7 @@ fn act(ctx: &TcContext, octets: &SkbOctets, kind: EventKind, verdict: &Verdict) 
 #[inline(always)]
 fn corrupt_silently(
     ctx: &TcContext,
-    octets: &SkbOctets,
+    octets: &FrameOctets,
     packet: &Packet,
     entropy: u64,
 ) -> Option<i32> {
@@ -115,7 +118,7 @@ fn corrupt_silently(
 /// does not allow to be zero (RFC 8200 §8.1). Where there is neither, the packet is lost, as the
 /// receiver would have seen to.
 #[inline(always)]
-fn corrupt(ctx: &TcContext, octets: &SkbOctets, packet: &Packet, entropy: u64) -> Option<i32> {
+fn corrupt(ctx: &TcContext, octets: &FrameOctets, packet: &Packet, entropy: u64) -> Option<i32> {
     // SAFETY: reading the program's context.
     let segmented_later = unsafe { (*octets.0).gso_size } != 0;
     if segmented_later {
@@ -126,10 +129,10 @@ fn corrupt(ctx: &TcContext, octets: &SkbOctets, packet: &Packet, entropy: u64) -
         let field = packet.network + 10;
         let [high, low] = octets.read::<2>(field)?;
         let broken = [high ^ (1 << (entropy & 7)), low];
-        return store(ctx, field, &broken).then_some(TCX_NEXT);
+        return store(ctx, field, &broken, BPF_F_RECOMPUTE_CSUM).then_some(TCX_NEXT);
     }
     if packet.event.protocol == ProtocolClass::Udp && packet.transport != 0 {
-        return store(ctx, packet.transport + 6, &[0, 0]).then_some(TCX_NEXT);
+        return store(ctx, packet.transport + 6, &[0, 0], BPF_F_RECOMPUTE_CSUM).then_some(TCX_NEXT);
     }
     Some(TCX_DROP)
 }
@@ -139,7 +142,7 @@ fn corrupt(ctx: &TcContext, octets: &SkbOctets, packet: &Packet, entropy: u64) -
 #[inline(always)]
 fn flip(
     ctx: &TcContext,
-    octets: &SkbOctets,
+    octets: &FrameOctets,
     packet: &Packet,
     entropy: u64,
 ) -> Option<(u32, u8, u8)> {
@@ -166,12 +169,12 @@ fn flip(
     let at = start + ((entropy >> 16) % (end - start) as u64) as u32;
     let [old] = octets.read::<1>(at)?;
     let new = old ^ (1 << (entropy & 7));
-    store(ctx, at, &[new]).then_some((at, old, new))
+    store(ctx, at, &[new], 0).then_some((at, old, new))
 }
 
 /// Where the packet ends, Ethernet padding left out.
 #[inline(always)]
-fn end(octets: &SkbOctets, packet: &Packet) -> Option<u32> {
+fn end(octets: &FrameOctets, packet: &Packet) -> Option<u32> {
     // SAFETY: reading the program's context.
     let frame = unsafe { (*octets.0).len }.wrapping_sub(LINK_HEADER);
     let length = if packet.event.family == Family::V4 {
@@ -187,10 +190,12 @@ fn end(octets: &SkbOctets, packet: &Packet) -> Option<u32> {
     Some(if length == 0 || end > frame { frame } else { end })
 }
 
+/// `flags`: `BPF_F_RECOMPUTE_CSUM` where what the device has summed up (`CHECKSUM_COMPLETE`) is to
+/// tell of the change, 0 where a checksum field changes to balance it.
 #[inline(always)]
-fn store<const N: usize>(ctx: &TcContext, at: u32, bytes: &[u8; N]) -> bool {
+fn store<const N: usize>(ctx: &TcContext, at: u32, bytes: &[u8; N], flags: u32) -> bool {
     let at = LINK_HEADER + at;
-    match ctx.store(at as usize, bytes, BPF_F_RECOMPUTE_CSUM as u64) {
+    match ctx.store(at as usize, bytes, flags as u64) {
         Ok(()) => true,
         Err(code) => {
             warn!(ctx, "bpf_skb_store_bytes at {} failed: {}", at, code);

@@ -1,0 +1,103 @@
+//! The agent's arming side inside the test.
+
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use chaos_agent::arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport};
+use chaos_agent::fault::{self, Fault};
+use chaos_agent::kernel::find_features;
+use chaos_agent::plan::{Hook, KernelFeatures, Plan, Support, Terms};
+use chaos_agent::target::{CgroupRoot, Target, TargetSpec};
+use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::machine::Claim;
+
+/// Longer than any test: what is armed ends by its deadline or with the [`Agent`].
+const LEASE: Duration = Duration::from_secs(600);
+
+/// Arms faults, and does nothing by itself afterwards, as an agent that was stopped does nothing.
+/// Dropping it disarms.
+pub struct Agent {
+    pub armory: Armory,
+}
+
+impl Agent {
+    pub fn new(claim: &impl Claim) -> Result<Self> {
+        Self::with_lease(claim, LEASE)
+    }
+
+    pub fn with_lease(claim: &impl Claim, lease: Duration) -> Result<Self> {
+        let features = features(claim)?.clone();
+        Ok(Self { armory: Armory::new(CgroupRoot::discover()?, features, lease) })
+    }
+
+    /// An agent that has armed `faults`, one text of the fault language, for one target.
+    pub fn armed(claim: &impl Claim, cgroup: &TestCgroup, faults: &str) -> Result<Self> {
+        let mut agent = Self::new(claim)?;
+        agent.arm(cgroup, faults)?;
+        Ok(agent)
+    }
+
+    /// Arms a target, or replaces what it is armed with.
+    pub fn arm(&mut self, cgroup: &TestCgroup, faults: &str) -> Result<Plan> {
+        self.arm_on(cgroup, faults, Terms::default())
+    }
+
+    pub fn arm_on(&mut self, cgroup: &TestCgroup, faults: &str, terms: Terms) -> Result<Plan> {
+        let request = Request {
+            id: id(cgroup),
+            target: target(cgroup)?,
+            faults: &parse(faults)?,
+            terms,
+            began: &|_| None,
+        };
+        match self.armory.arm(request).with_context(|| format!("arm {faults:?}"))? {
+            Outcome::Armed(plan) => Ok(plan),
+            Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
+        }
+    }
+
+    pub fn report(&self, cgroup: &TestCgroup) -> Result<TargetReport> {
+        Ok(self.armory.report(&id(cgroup)).context("the target is not armed")??)
+    }
+
+    /// The n-th fault's ledger. The traffic must have ended: its books are checked.
+    pub fn counts(&self, cgroup: &TestCgroup, fault: usize) -> Result<Counts> {
+        let FaultReport { counts, .. } = self.report(cgroup)?.faults.swap_remove(fault);
+        ensure!(counts.imbalance() == 0, "the ledger does not add up: {counts:?}");
+        Ok(counts)
+    }
+}
+
+pub fn id(cgroup: &TestCgroup) -> ArmedId {
+    ArmedId(cgroup.path().display().to_string())
+}
+
+pub fn target(cgroup: &TestCgroup) -> Result<Target> {
+    Ok(TargetSpec::Cgroup(cgroup.path().to_owned()).resolve(&CgroupRoot::discover()?)?)
+}
+
+pub fn parse(faults: &str) -> Result<Vec<Fault>> {
+    let sentences = fault::parse(faults).with_context(|| format!("parse {faults:?}"))?;
+    Ok(sentences.into_iter().map(|sentence| sentence.fault).collect())
+}
+
+/// What this kernel can do, found once.
+pub fn features(claim: &impl Claim) -> Result<&'static KernelFeatures> {
+    static FEATURES: OnceLock<KernelFeatures> = OnceLock::new();
+    if let Some(found) = FEATURES.get() {
+        return Ok(found);
+    }
+    let probe = TestCgroup::new(claim, "probe")?;
+    let cgroup = target(&probe)?.cgroup;
+    Ok(FEATURES.get_or_init(|| find_features(Ok(cgroup.as_fd()))))
+}
+
+/// Whether this kernel has a hook, for [`chaos_tests::require`].
+pub fn has(claim: &impl Claim, hook: Hook) -> Result<(), String> {
+    match features(claim).map_err(|error| error.to_string())?.support(hook) {
+        Support::Works => Ok(()),
+        Support::Missing { reason, .. } => Err(reason),
+    }
+}
