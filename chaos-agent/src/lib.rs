@@ -7,4 +7,5 @@ pub mod arm;
 pub mod fault;
 pub mod kernel;
 pub mod plan;
+pub mod policy;
 pub mod target;

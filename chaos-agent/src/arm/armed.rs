@@ -3,15 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     os::fd::AsFd,
+    sync::Arc,
     time::Duration,
 };
 
-use chaos_ebpf_common::SLOTS;
+use chaos_ebpf_common::{SLOTS, record::Record};
 use thiserror::Error;
 
 use super::{
     interfaces::{Interface, ethernet_interfaces},
-    report::{FaultReport, Phase},
+    report::{Counts, FaultReport, Phase},
+    sample::Sample,
 };
 use crate::{
     fault::Fault,
@@ -43,14 +45,24 @@ pub struct Armed {
     frame_hooks: Vec<Hook>,
     instance: Instance,
     rules: Vec<ArmedRule>,
+    samples: BTreeMap<u32, Sample>,
     target: Target,
     root: CgroupRoot,
+}
+
+/// What came out of the ring.
+pub(super) struct Drained {
+    /// With the canonical sentence of the fault that each belongs to.
+    pub records: Vec<(Arc<str>, Record)>,
+    /// How many the ring could not keep.
+    pub lost: u64,
 }
 
 /// A rule in force, and where it counts.
 struct ArmedRule {
     planned: PlannedRule,
     slot: u32,
+    sentence: Arc<str>,
     /// Boot-clock moment at which the fault's own clock began.
     began: u64,
 }
@@ -72,6 +84,7 @@ impl Armed {
             frame_hooks: Vec::new(),
             instance,
             rules: Vec::new(),
+            samples: BTreeMap::new(),
             target,
             root: root.clone(),
         };
@@ -95,9 +108,15 @@ impl Armed {
             let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
             if fresh {
                 self.instance.maps.reset_slot(slot)?;
+                self.samples.remove(&slot);
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
-            rules.push(ArmedRule { planned: planned.clone(), slot, began: began.unwrap_or(now) });
+            rules.push(ArmedRule {
+                planned: planned.clone(),
+                slot,
+                sentence: planned.fault.to_string().into(),
+                began: began.unwrap_or(now),
+            });
         }
         let slots: Vec<u32> = rules.iter().map(|rule| rule.slot).collect();
         let starts: Vec<u64> = rules.iter().map(|rule| rule.began).collect();
@@ -194,7 +213,7 @@ impl Armed {
             let counts = self.instance.maps.counts(rule.slot)?;
             let ends = rule.ends();
             reports.push(FaultReport {
-                fault: rule.planned.fault.to_string(),
+                fault: rule.sentence.to_string(),
                 index: rule.planned.index,
                 hooks: rule.planned.hooks.clone(),
                 seed: rule.planned.seed,
@@ -202,6 +221,7 @@ impl Armed {
                 began: rule.began,
                 ends,
                 slot: rule.slot,
+                notes: rule.planned.notes.clone(),
                 counts: counts.into(),
             });
         }
@@ -209,8 +229,33 @@ impl Armed {
     }
 
     /// Injections since the last call, as far as the ring kept them.
-    pub fn drain_records(&mut self) -> Vec<chaos_ebpf_common::record::Record> {
-        self.instance.maps.drain_records()
+    pub(super) fn drain(&mut self) -> Result<Drained, ArmError> {
+        self.drain_by(Sample::lost)
+    }
+
+    /// The same after [`Armed::suspend`], when nothing more is to come.
+    pub(super) fn drain_at_last(&mut self) -> Result<Drained, ArmError> {
+        self.drain_by(Sample::lost_at_last)
+    }
+
+    fn drain_by(&mut self, lost: fn(&mut Sample, u64) -> u64) -> Result<Drained, ArmError> {
+        let mut acts = Vec::with_capacity(self.rules.len());
+        for ArmedRule { slot, .. } in &self.rules {
+            let counts = Counts::from(self.instance.maps.counts(*slot)?);
+            acts.push((*slot, counts.injected + counts.shadowed));
+        }
+        let mut drained = Drained { records: Vec::new(), lost: 0 };
+        for record in self.instance.maps.drain_records() {
+            self.samples.entry(record.slot).or_default().drained();
+            // A record of a rule that has just been replaced is nobody's.
+            if let Some(rule) = self.rules.iter().find(|rule| rule.slot == record.slot) {
+                drained.records.push((rule.sentence.clone(), record));
+            }
+        }
+        for (slot, acts) in acts {
+            drained.lost += lost(self.samples.entry(slot).or_default(), acts);
+        }
+        Ok(drained)
     }
 }
 

@@ -1,11 +1,10 @@
 //! Every armed target of this process, and the one loop that keeps them armed.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use chaos_ebpf_common::record::Record;
 use serde::{Deserialize, Serialize};
 
-use super::{ArmError, Armed, TargetReport};
+use super::{ArmError, Armed, Ended, Injection, Notice, TargetReport, armed::Drained};
 use crate::{
     fault::Fault,
     plan::{KernelFeatures, Plan, Terms, plan},
@@ -33,14 +32,6 @@ pub struct Request<'a> {
     pub began: &'a dyn Fn(&Fault) -> Option<u64>,
 }
 
-/// A target that is no longer armed, its last ledger, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
-    pub id: ArmedId,
-    pub why: String,
-    pub report: Option<TargetReport>,
-}
-
 /// What became of a request.
 #[derive(Debug)]
 pub enum Outcome {
@@ -56,12 +47,13 @@ pub struct Armory {
     features: KernelFeatures,
     lease: Duration,
     armed: BTreeMap<ArmedId, Armed>,
+    notices: Vec<Notice>,
 }
 
 impl Armory {
     /// `lease` is how long faults go on when this process stops working.
     pub fn new(root: CgroupRoot, features: KernelFeatures, lease: Duration) -> Self {
-        Self { root, features, lease, armed: BTreeMap::new() }
+        Self { root, features, lease, armed: BTreeMap::new(), notices: Vec::new() }
     }
 
     pub fn features(&self) -> &KernelFeatures {
@@ -95,13 +87,28 @@ impl Armory {
         Ok(Outcome::Armed(plan))
     }
 
-    /// Disarms one target.
+    /// Disarms one target, as somebody asked for.
     pub fn disarm(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
+        let ended = self.take_out(id, why)?;
+        self.notices.push(Notice::Disarmed(ended.clone()));
+        Some(ended)
+    }
+
+    /// Disarms one target, which nobody asked for.
+    pub(super) fn end(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
+        let ended = self.take_out(id, why)?;
+        self.notices.push(Notice::Ended(ended.clone()));
+        Some(ended)
+    }
+
+    fn take_out(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
         let mut armed = self.armed.remove(id)?;
         // Stop first, so that the report is final.
         if let Err(error) = armed.suspend() {
             tracing::warn!(%id, %error, "the lease could not be withdrawn; detaching");
         }
+        let drained = armed.drain_at_last();
+        note(&mut self.notices, id, &armed, drained);
         let report = report(id, &armed).ok();
         Some(Ended { id: id.clone(), why: why.to_owned(), report })
     }
@@ -125,7 +132,7 @@ impl Armory {
                 over.push((id.clone(), format!("its lease could not be renewed: {error}")));
             }
         }
-        over.iter().filter_map(|(id, why)| self.disarm(id, why)).collect()
+        over.iter().filter_map(|(id, why)| self.end(id, why)).collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -146,13 +153,36 @@ impl Armory {
         self.armed.iter().map(|(id, armed)| report(id, armed)).collect()
     }
 
-    /// Injections since the last call, with the target they were done to.
-    pub fn drain_records(&mut self) -> Vec<(ArmedId, Record)> {
-        let mut records = Vec::new();
+    /// What has happened since the last call, injections included, in order as far as each
+    /// target is concerned.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
         for (id, armed) in &mut self.armed {
-            records.extend(armed.drain_records().into_iter().map(|record| (id.clone(), record)));
+            let drained = armed.drain();
+            note(&mut self.notices, id, armed, drained);
         }
-        records
+        std::mem::take(&mut self.notices)
+    }
+}
+
+fn note(
+    notices: &mut Vec<Notice>,
+    id: &ArmedId,
+    armed: &Armed,
+    drained: Result<Drained, ArmError>,
+) {
+    let Drained { records, lost } = match drained {
+        Ok(drained) => drained,
+        Err(error) => {
+            tracing::warn!(%id, %error, "the sample of injections could not be read");
+            return;
+        }
+    };
+    let target: Arc<str> = armed.target().name.as_str().into();
+    notices.extend(records.into_iter().map(|(fault, record)| {
+        Notice::Injected(Injection { id: id.clone(), target: target.clone(), fault, record })
+    }));
+    if lost > 0 {
+        notices.push(Notice::Lost(id.clone(), lost));
     }
 }
 

@@ -9,11 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_ebpf_common::record::Record;
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use super::{ArmedId, Armory, Ended};
+use super::{ArmedId, Armory, Ended, Notice};
 
 /// Notices kept for a subscriber that is slow; older ones are lost to it.
 const BACKLOG: usize = 4096;
@@ -28,15 +27,6 @@ const SLOWEST: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the agent is shutting down")]
 pub struct KeeperGone;
-
-/// What happened by itself, told to every subscriber.
-#[derive(Debug, Clone)]
-pub enum Notice {
-    /// A target is no longer armed, and nobody asked for that.
-    Ended(Ended),
-    /// Something was done to a victim; a sample.
-    Injected(ArmedId, Record),
-}
 
 type Work = Box<dyn FnOnce(&mut Armory) + Send>;
 
@@ -72,6 +62,7 @@ impl Keeper {
             let mut keeping = Keeping { armory, notices, tethers: BTreeMap::new() };
             keeping.keep(&received, tick);
             keeping.armory.halt("the agent is shutting down");
+            keeping.tell();
         })?;
         Ok(Self { handle, thread: Some(thread) })
     }
@@ -137,7 +128,10 @@ impl Keeping {
                 next = Instant::now() + tick;
             }
             match orders.recv_timeout(next.saturating_duration_since(now)) {
-                Ok(Order::Work(work)) => work(&mut self.armory),
+                Ok(Order::Work(work)) => {
+                    work(&mut self.armory);
+                    self.tell();
+                }
                 Ok(Order::Tether(owner, for_as_long_as)) => {
                     self.tethers.insert(owner, Instant::now() + for_as_long_as);
                 }
@@ -157,19 +151,18 @@ impl Keeping {
                 self.armory.ids().filter(|id| id.0.starts_with(&prefix)).cloned().collect();
             for id in ids {
                 let why = format!("{owner} has not been heard of for too long");
-                let ended = self.armory.disarm(&id, &why);
-                self.tell(ended.map(Notice::Ended));
+                self.armory.end(&id, &why);
             }
         }
-        let ended = self.armory.tick();
-        self.tell(ended.into_iter().map(Notice::Ended));
-        let records = self.armory.drain_records();
-        self.tell(records.into_iter().map(|(id, record)| Notice::Injected(id, record)));
+        self.armory.tick();
+        self.tell();
     }
 
-    fn tell(&self, notices: impl IntoIterator<Item = Notice>) {
-        for notice in notices {
-            if let Notice::Ended(Ended { id, why, .. }) = &notice {
+    fn tell(&mut self) {
+        for notice in self.armory.take_notices() {
+            if let Notice::Ended(Ended { id, why, .. }) | Notice::Disarmed(Ended { id, why, .. }) =
+                &notice
+            {
                 tracing::info!(%id, %why, "disarmed");
             }
             // Nobody may be listening.

@@ -4,9 +4,12 @@ mod armed;
 mod armory;
 mod interfaces;
 mod keeper;
+mod notice;
 mod report;
+mod sample;
 
 pub use armed::{ArmError, Armed};
-pub use armory::{ArmedId, Armory, Ended, Outcome, Request};
-pub use keeper::{Handle, Keeper, KeeperGone, Notice};
+pub use armory::{ArmedId, Armory, Outcome, Request};
+pub use keeper::{Handle, Keeper, KeeperGone};
+pub use notice::{Ended, Injection, Notice};
 pub use report::{Counts, FaultReport, Phase, TargetReport};

@@ -35,6 +35,8 @@ pub struct FaultReport {
     pub ends: u64,
     /// The ledger slot, by which records of the ring name their rule.
     pub slot: u32,
+    /// What the plan promises of it and what it does not.
+    pub notes: Vec<String>,
     pub counts: Counts,
 }
 

@@ -9,7 +9,7 @@ use aya::{
 use chaos_ebpf_common::{
     MAX_RULES, SETS,
     ledger::{COUNTS, Count, RuleCounts},
-    record::Record,
+    record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{Ends, PeerKey4, PeerKey6, PortKey},
 };
@@ -19,6 +19,9 @@ use crate::plan::CompiledSet;
 
 /// Counts of one ledger slot, summed over the CPUs.
 pub type SlotCounts = BTreeMap<Count, u64>;
+
+/// Records that are read at once.
+const MOST_RECORDS: usize = 4 * RING_BYTES / size_of::<Record>();
 
 /// Typed access to the maps of an instance.
 pub struct TargetMaps {
@@ -132,10 +135,13 @@ impl TargetMaps {
         Ok(Count::ALL.into_iter().map(|count| (count, sums[count as usize])).collect())
     }
 
-    /// The records that have come in since the last call; a sample, see [`Record`].
+    /// The records that have come in since the last call, at most a few rings full: programs may
+    /// write faster than this reads. A sample, see [`Record`].
     pub fn drain_records(&mut self) -> Vec<Record> {
         let mut records = Vec::new();
-        while let Some(item) = self.records.next() {
+        while records.len() < MOST_RECORDS
+            && let Some(item) = self.records.next()
+        {
             records.extend(Record::from_bytes(&item));
         }
         records
