@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use chaos_agent::{plan::Refusal, target::TargetError};
 
 use super::output;
 
@@ -13,10 +14,13 @@ const WRONG_USAGE: u8 = 2;
 pub enum Failure {
     /// What the user wrote is wrong: an option, a fault, a target. Exit code 2.
     Usage(String),
-    /// A report that is finished and needs no heading, such as errors with their carets. Exit
-    /// code 2.
+    /// The same, as a finished report that needs no heading: errors with their carets.
     Rendered(String),
-    /// Anything else, a refused plan included. Exit code 1.
+    /// Faults that are well formed and cannot be done here. Exit code 1.
+    Refused(Vec<Refusal>),
+    /// The command of `run` did not start. The exit code is the one that env(1) has.
+    Command { code: u8, message: String },
+    /// Anything else. Exit code 1.
     Runtime(anyhow::Error),
 }
 
@@ -27,6 +31,28 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 }
 
 impl Failure {
+    /// A target that was named wrongly or may not be one is wrong usage; a machine that cannot be
+    /// searched is not.
+    pub fn of_target(error: TargetError) -> Self {
+        match error {
+            TargetError::BadPath { .. }
+            | TargetError::NotCgroup2 { .. }
+            | TargetError::NoSuchCgroup { .. }
+            | TargetError::RootCgroup { .. }
+            | TargetError::Protected { .. }
+            | TargetError::NoSuchProcess { .. }
+            | TargetError::Malformed { .. }
+            | TargetError::NotFound { .. }
+            | TargetError::Ambiguous { .. } => Self::Usage(error.to_string()),
+            TargetError::NoCgroup2
+            | TargetError::PartialHierarchy { .. }
+            | TargetError::OwnCgroupHidden { .. }
+            | TargetError::OutsideMount { .. }
+            | TargetError::HiddenProcesses { .. }
+            | TargetError::Io { .. } => Self::Runtime(error.into()),
+        }
+    }
+
     /// Prints what went wrong on standard error.
     pub fn report(&self) -> ExitCode {
         match self {
@@ -37,6 +63,16 @@ impl Failure {
             Self::Rendered(report) => {
                 output::error_line(report);
                 ExitCode::from(WRONG_USAGE)
+            }
+            Self::Refused(refusals) => {
+                for refusal in refusals {
+                    output::error_line(&refused(refusal));
+                }
+                ExitCode::FAILURE
+            }
+            Self::Command { code, message } => {
+                output::error_line(&heading(message));
+                ExitCode::from(*code)
             }
             Self::Runtime(error) => {
                 output::error_line(&heading(&format!("{error:#}")));
@@ -49,4 +85,16 @@ impl Failure {
 fn heading(message: &str) -> String {
     let red: Style = AnsiColor::Red.on_default().bold();
     format!("{red}error:{red:#} {message}")
+}
+
+/// In the form of the language's own errors.
+fn refused(Refusal { fault, reason, remedy, .. }: &Refusal) -> String {
+    let title = heading(&format!("cannot `{fault}`: {reason}"));
+    match remedy {
+        Some(remedy) => {
+            let cyan = AnsiColor::Cyan.on_default().bold();
+            format!("{title}\n  {cyan}help:{cyan:#} {remedy}")
+        }
+        None => title,
+    }
 }

@@ -1,10 +1,22 @@
 //! The command line, one file a verb.
 
 mod completions;
+mod doctor;
+mod explain;
 mod failure;
+mod faults;
+mod hooks;
+mod inject;
+mod kernel;
+mod ledger;
 mod logs;
 mod man;
 mod output;
+mod run;
+mod session;
+mod signals;
+mod target;
+mod terms;
 
 use std::process::ExitCode;
 
@@ -52,22 +64,30 @@ Environment:
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Args),
+    Inject(inject::Args),
+    Explain(explain::Args),
+    Doctor(doctor::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let Cli { command, output: _ } = Cli::parse();
+    let Cli { command, output } = Cli::parse();
     logs::init("warn");
-    match execute(command) {
+    match execute(command, output) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-fn execute(command: Command) -> Result<ExitCode, Failure> {
+fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
     match command {
+        Command::Run(args) => run::execute(&args, format),
+        Command::Inject(args) => inject::execute(&args, format),
+        Command::Explain(args) => explain::execute(&args, format),
+        Command::Doctor(doctor::Args {}) => doctor::execute(format),
         Command::Completions(args) => completions::execute(&args),
         Command::Man(args) => man::execute(&args),
     }

@@ -5,12 +5,21 @@
 
 use std::io::{self, Write};
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
 use tabled::{
     builder::Builder,
-    settings::{Padding, Style, Width, peaker::PriorityMax},
+    settings::{
+        Padding, Style as Rules, Width, formatting::TrimStrategy, object::Segment,
+        peaker::PriorityMax,
+    },
 };
+
+pub const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+pub const RED: Style = AnsiColor::Red.on_default();
+pub const GREEN: Style = AnsiColor::Green.on_default();
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -23,7 +32,9 @@ pub enum Format {
 }
 
 /// The width of tables where standard output is no terminal.
-const DEFAULT_WIDTH: u16 = 120;
+const DEFAULT_WIDTH: usize = 120;
+/// Narrower terminals wrap by themselves.
+const NARROWEST: usize = 60;
 
 /// Prints a line on standard output. A reader that has gone (`| head`) is no error.
 pub fn line(text: &str) -> io::Result<()> {
@@ -37,6 +48,11 @@ pub fn line(text: &str) -> io::Result<()> {
 /// Prints a line on standard error. Where that is impossible nobody can be told.
 pub fn error_line(text: &str) {
     drop(writeln!(anstream::stderr().lock(), "{}", text.trim_end()));
+}
+
+/// Says something on standard error that is no part of the result.
+pub fn note(text: &str) {
+    error_line(&format!("{DIM}chaos-agent:{DIM:#} {text}"));
 }
 
 /// Prints one JSON value on standard output.
@@ -55,18 +71,34 @@ pub fn table<const N: usize>(
     for row in rows {
         builder.push_record(row);
     }
+    columns(builder, width())
+}
+
+/// Names and their values below each other, each line behind `indent`.
+pub fn fields(indent: &str, fields: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    let mut builder = Builder::new();
+    for (name, value) in fields {
+        builder.push_record([name.to_owned(), value]);
+    }
+    let lines = columns(builder, width() - indent.len());
+    lines.lines().map(|line| format!("{indent}{line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn columns(builder: Builder, width: usize) -> String {
     let mut table = builder.build();
     table
-        .with(Style::empty())
+        .modify(Segment::all(), TrimStrategy::Horizontal)
+        .with(Rules::empty())
         .with(Padding::new(0, 2, 0, 0))
-        .with(Width::wrap(usize::from(width())).keep_words(true).priority(PriorityMax::right()));
+        .with(Width::wrap(width).keep_words(true).priority(PriorityMax::right()));
     let lines: Vec<String> =
         table.to_string().lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
-fn width() -> u16 {
-    terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| width.0.max(60))
+fn width() -> usize {
+    let terminal = terminal_size::terminal_size();
+    terminal.map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0).max(NARROWEST))
 }
 
 #[cfg(test)]

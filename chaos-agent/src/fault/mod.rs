@@ -22,7 +22,7 @@ pub use model::{
     Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };
 pub use parse::{Sentence, parse};
-pub use value::duration::print as print_duration;
+pub use value::duration::{parse as parse_duration, print as print_duration};
 pub use yaml::{read, read_yaml, to_yaml};
 
 #[cfg(test)]

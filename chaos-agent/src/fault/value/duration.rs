@@ -33,7 +33,7 @@ const ALIASES: [(&str, &str); 7] = [
 pub(in crate::fault) const MAX_NS: u128 = 36_500 * 86_400_000_000_000;
 
 /// A duration longer than nothing, exact to the nanosecond.
-pub(in crate::fault) fn parse(word: &str) -> Result<Duration, Mistake> {
+pub fn parse(word: &str) -> Result<Duration, Mistake> {
     let ns = nanoseconds(word)?;
     if ns == 0 {
         return Err(Mistake::new(format!("`{word}` is no time at all"))

@@ -1,0 +1,161 @@
+//! `doctor`: what this kernel can do, found by trying.
+
+use std::process::ExitCode;
+
+use caps::{CapSet, Capability};
+use chaos_agent::{
+    fault,
+    kernel::find_features,
+    plan::{KernelFeatures, Plan, Support, Terms, plan},
+    target::{CgroupRoot, TargetError},
+};
+
+use super::{
+    failure::Failure,
+    hooks, kernel,
+    output::{self, Format, GREEN, RED},
+};
+
+/// Find out what this kernel can do, by trying each hook on a cgroup and a network namespace of
+/// our own
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exits with 0 when at least one hook works.
+
+Examples:
+  chaos-agent doctor
+  chaos-agent doctor --output json > node.json    # for explain --features")]
+pub struct Args {}
+
+/// A plain fault of each family of the language.
+const FAMILIES: [&str; 22] = [
+    "drop",
+    "corrupt",
+    "corrupt silent",
+    "fail connect with ECONNREFUSED",
+    "fail bind with EADDRINUSE",
+    "fail sendto, sendmsg, sendmmsg with ENETUNREACH",
+    "fail socket with EMFILE",
+    "fail setsockopt with EPERM",
+    "fail getsockopt with EPERM",
+    "fail recvfrom, recvmsg, recvmmsg with ECONNRESET",
+    "fail openat, read with EIO",
+    "fail write, fsync with ENOSPC",
+    "fail mmap, brk with ENOMEM",
+    "fail dns with NXDOMAIN for *.example.com",
+    "delay 100ms",
+    "reorder 5% by 10ms",
+    "duplicate 2%",
+    "limit 1mbit",
+    "reset tcp",
+    "slow fsync by 50ms",
+    "kill 1% of calls accept",
+    "skew clock by +1d",
+];
+
+/// What loading and attaching our programs takes (capabilities(7)); before Linux 5.8
+/// CAP_SYS_ADMIN stood for the first two.
+const NEEDED: [Capability; 4] = [
+    Capability::CAP_BPF,
+    Capability::CAP_PERFMON,
+    Capability::CAP_NET_ADMIN,
+    Capability::CAP_SYS_ADMIN,
+];
+
+pub fn execute(format: Format) -> Result<ExitCode, Failure> {
+    let root = CgroupRoot::discover();
+    let features = match &root {
+        Ok(root) => kernel::try_features(root),
+        Err(error) => find_features(Err(error.to_string())),
+    };
+    match format {
+        Format::Json => output::json(&features)?,
+        Format::Table => {
+            let machine = output::fields("", machine(&features, root.as_ref()));
+            output::line(&[machine, by_hook(&features), by_fault(&features)?].join("\n\n"))?;
+        }
+    }
+    let works = features.iter().any(|(_, support)| support == Support::Works);
+    Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn machine(
+    features: &KernelFeatures,
+    root: Result<&CgroupRoot, &TargetError>,
+) -> Vec<(&'static str, String)> {
+    let cgroups = match root {
+        Ok(root) => root.mount_point().display().to_string(),
+        Err(error) => format!("{RED}{error}{RED:#}"),
+    };
+    vec![
+        ("kernel", format!("{} {}", features.release, std::env::consts::ARCH)),
+        ("cgroup v2", cgroups),
+        ("rights", rights()),
+    ]
+}
+
+/// The capabilities that we have and lack.
+fn rights() -> String {
+    let effective = match caps::read(None, CapSet::Effective) {
+        Ok(effective) => effective,
+        Err(error) => return format!("{RED}unknown: {error}{RED:#}"),
+    };
+    let names = |have: bool| {
+        let of = NEEDED.into_iter().filter(|capability| effective.contains(capability) == have);
+        of.map(|capability| capability.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    match (names(true), names(false)) {
+        (have, lack) if lack.is_empty() => have,
+        (have, lack) if have.is_empty() => format!("{RED}none of {lack}{RED:#}"),
+        (have, lack) => format!("{have}; {RED}not {lack}{RED:#}"),
+    }
+}
+
+fn by_hook(features: &KernelFeatures) -> String {
+    let rows = features.iter().map(|(hook, support)| match support {
+        Support::Works => [hook.to_string(), yes(), hooks::sees(hook).to_owned()],
+        Support::Missing { reason, remedy } => {
+            [hook.to_string(), no(), format!("{reason}; {remedy}")]
+        }
+    });
+    output::table(["HOOK", "WORKS", "WHAT IT SEES, OR WHAT IS MISSING"], rows)
+}
+
+/// What the planner makes of one fault of each family here.
+fn by_fault(features: &KernelFeatures) -> anyhow::Result<String> {
+    let mut rows = Vec::new();
+    for text in FAMILIES {
+        let faults = fault::parse(text)?.into_iter().map(|sentence| sentence.fault);
+        let Plan { rules, refused, .. } =
+            plan(&faults.collect::<Vec<_>>(), features, &Terms::default());
+        for rule in rules {
+            let hooks: Vec<String> = rule.hooks.iter().map(ToString::to_string).collect();
+            rows.push([text.to_owned(), yes(), hooks.join(", ")]);
+        }
+        for refusal in refused {
+            rows.push([text.to_owned(), no(), refusal.reason]);
+        }
+    }
+    Ok(output::table(["FAULT", "WORKS", "BY WHICH HOOK, OR WHAT IS MISSING"], rows))
+}
+
+fn yes() -> String {
+    format!("{GREEN}yes{GREEN:#}")
+}
+
+fn no() -> String {
+    format!("{RED}no{RED:#}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_family_is_a_sentence_of_the_language() {
+        for text in FAMILIES {
+            let sentences = fault::parse(text).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+            assert_eq!(sentences.len(), 1, "{text}");
+        }
+    }
+}

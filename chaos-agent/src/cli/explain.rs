@@ -1,0 +1,200 @@
+//! `explain`: the plan, without arming it.
+
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+
+use chaos_agent::{
+    fault::{Fault, HowOften, Unit, Verb, print_duration},
+    plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan},
+    target::{CgroupRoot, Target},
+};
+use chaos_ebpf_common::rule::{Action, Rule};
+use serde::Serialize;
+
+use super::{
+    failure::Failure,
+    faults::FaultArgs,
+    hooks, kernel,
+    output::{self, BOLD, Format, RED},
+    target::TargetArgs,
+    terms::{self, SeedArg},
+};
+
+/// Show what a fault would do here, by which hook and why, or why it cannot be done; arm nothing
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  chaos-agent explain --fault 'drop 10% egress tcp to 10.0.0.0/8 port 5432 for 5m'
+  chaos-agent explain --faults faults.yaml --pid 4242
+  ssh node chaos-agent doctor --output json > node.json
+  chaos-agent explain --features node.json --fault 'corrupt 1% egress'")]
+pub struct Args {
+    #[command(flatten)]
+    faults: FaultArgs,
+    /// What the kernel can do, as `doctor --output json` wrote it on the machine that is meant;
+    /// without it this kernel is tried, which needs root
+    #[arg(long, value_name = "FILE")]
+    features: Option<PathBuf>,
+    /// How long faults last that have no `for` of their own, at most 1h
+    #[arg(long = "for", value_name = "DURATION", value_parser = terms::lasting, default_value = "5m")]
+    lasting: Duration,
+    #[command(flatten)]
+    seed: SeedArg,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Serialize)]
+struct Explanation<'a> {
+    kernel: &'a str,
+    target: Option<TargetView>,
+    #[serde(flatten)]
+    plan: &'a Plan,
+}
+
+#[derive(Serialize)]
+struct TargetView {
+    name: String,
+    cgroup: String,
+    notes: Vec<String>,
+}
+
+pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
+    let faults = args.faults.read()?;
+    let features = args.features.as_ref().map(read_features).transpose()?;
+    let terms = args.seed.terms(args.lasting)?;
+    let spec = args.target.spec();
+    let target = match spec {
+        None => None,
+        Some(spec) => {
+            let root = CgroupRoot::discover()?;
+            Some(spec.resolve(&root).map_err(Failure::of_target)?)
+        }
+    };
+    let features = match features {
+        Some(features) => features,
+        None => kernel::try_features(&CgroupRoot::discover()?),
+    };
+    let plan = plan(&faults, &features, &terms);
+    let target = target.map(TargetView::from);
+    match format {
+        Format::Json => {
+            output::json(&Explanation { kernel: &features.release, target, plan: &plan })?
+        }
+        Format::Table => output::line(&text(&features, target.as_ref(), &plan))?,
+    }
+    Ok(if plan.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl From<Target> for TargetView {
+    fn from(target: Target) -> Self {
+        let cgroup = target.cgroup.path().display().to_string();
+        Self { name: target.name, cgroup, notes: target.notes }
+    }
+}
+
+fn read_features(path: &PathBuf) -> Result<KernelFeatures, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("cannot read {}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::Usage(format!(
+            "{} is not what `chaos-agent doctor --output json` writes: {error}",
+            path.display()
+        ))
+    })
+}
+
+/// The plan as people read it.
+fn text(features: &KernelFeatures, target: Option<&TargetView>, plan: &Plan) -> String {
+    let mut head = vec![("kernel", features.release.clone())];
+    if let Some(TargetView { name, cgroup, notes }) = target {
+        head.push(("target", format!("{name} (cgroup {cgroup})")));
+        head.extend(notes.iter().map(|note| ("", note.clone())));
+    }
+    if features.iter().all(|(_, support)| support != Support::Works) {
+        let hint = "no hook works here; --features plans for another kernel, --help tells how";
+        head.push(("note", hint.to_owned()));
+    }
+    head.extend(plan.notes.iter().map(|note| ("note", note.clone())));
+    let positions: Vec<u32> = (0..).take(plan.rules.len()).collect();
+    let compiled = compile(&plan.rules, &positions, 1, &vec![0; plan.rules.len()]);
+    let mut blocks: Vec<(usize, String)> = Vec::new();
+    for (rule, in_kernel) in plan.rules.iter().zip(&compiled.rules) {
+        blocks.push((rule.index, block(&rule.fault, planned(rule, in_kernel))));
+    }
+    for refusal in &plan.refused {
+        blocks.push((refusal.index, block(&refusal.fault, refused(refusal))));
+    }
+    blocks.sort_by_key(|(index, _)| *index);
+    let blocks = blocks.into_iter().map(|(_, block)| block);
+    [output::fields("", head)].into_iter().chain(blocks).collect::<Vec<_>>().join("\n\n")
+}
+
+fn block(fault: &Fault, fields: Vec<(&'static str, String)>) -> String {
+    format!("{BOLD}{fault}{BOLD:#}\n{}", output::fields("  ", fields))
+}
+
+fn planned(rule: &PlannedRule, in_kernel: &Rule) -> Vec<(&'static str, String)> {
+    let mut fields = Vec::new();
+    for hook in &rule.hooks {
+        let label = if fields.is_empty() { "hook" } else { "" };
+        fields.push((label, format!("{hook}: {}", hooks::sees(*hook))));
+    }
+    fields.push(("rule", rule_text(rule, in_kernel)));
+    let begins = match rule.fault.after {
+        Some(after) => format!(", from {} after arming", print_duration(after)),
+        None => String::new(),
+    };
+    fields.push(("lasts", format!("{}{begins}", print_duration(rule.duration))));
+    fields.extend(rule.notes.iter().map(|note| ("note", note.clone())));
+    fields
+}
+
+fn refused(Refusal { reason, remedy, .. }: &Refusal) -> Vec<(&'static str, String)> {
+    let mut fields = vec![("refused", format!("{RED}{reason}{RED:#}"))];
+    fields.extend(remedy.iter().map(|remedy| ("help", remedy.clone())));
+    fields
+}
+
+/// What the gate is told.
+fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
+    let mut parts = vec![action(rule)];
+    let unit = match rule.fault.chance.of {
+        Unit::Packets => "packet",
+        Unit::Flows => "flow",
+        Unit::Calls => "call",
+    };
+    parts.push(match rule.fault.chance.how {
+        HowOften::Always => format!("every {unit} that matches"),
+        HowOften::Probability(_) => format!(
+            "a {unit} that matches where its dice, of seed {}, are below {} of 2^32",
+            rule.seed, in_kernel.threshold
+        ),
+        HowOften::EveryNth(every) => format!("one {unit} in {every} that match"),
+    });
+    if in_kernel.at_most > 0 {
+        parts.push(format!("at most {}", in_kernel.at_most));
+    }
+    if in_kernel.per_second > 0 {
+        parts.push(format!("at most {} a second", in_kernel.per_second));
+    }
+    parts.join("; ")
+}
+
+fn action(rule: &PlannedRule) -> String {
+    if rule.fault.shadow {
+        return "count and let pass".to_owned();
+    }
+    match rule.action {
+        Action::Drop => "drop".to_owned(),
+        Action::Corrupt => "flip a bit and leave the checksum wrong".to_owned(),
+        Action::CorruptSilently => "flip a bit and make the checksum valid".to_owned(),
+        Action::Fail => {
+            let Verb::Fail { errnos, .. } = &rule.fault.verb else { return "fail".to_owned() };
+            let errnos: Vec<String> = errnos
+                .iter()
+                .map(|choice| format!("{} ({})", choice.errno, choice.errno.number()))
+                .collect();
+            format!("return {}", errnos.join(" or "))
+        }
+    }
+}

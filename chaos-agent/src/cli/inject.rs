@@ -1,0 +1,117 @@
+//! `inject`: faults for something that runs already.
+
+use std::{process::ExitCode, time::Duration};
+
+use chaos_agent::{
+    arm::{Ended, TargetReport},
+    target::{Target, TargetSpec},
+};
+use nix::sys::signal::Signal;
+use serde::Serialize;
+
+use super::{
+    failure::Failure,
+    faults::FaultArgs,
+    kernel, ledger,
+    output::{self, Format, note},
+    session::{Event, Session, lived_its_time},
+    signals::Signals,
+    target::TargetArgs,
+    terms::{self, SeedArg},
+};
+
+/// Break a cgroup, process, unit or container that is there already
+///
+/// The faults end with their time, with Ctrl-C or SIGTERM, with the target, and with this process
+/// however it ends. The ledger is printed then.
+#[derive(Debug, clap::Args)]
+#[command(
+    mut_group("TargetArgs", |group| group.required(true)),
+    after_help = "\
+Exits with 0 when the faults lived their time or were ended by a signal, and with 1 when the
+target vanished before or the faults could not be kept in force.
+
+Examples:
+  chaos-agent inject --unit nginx.service --fault 'drop 10% egress tcp'
+  chaos-agent inject --pid 4242 --for 1m --fault 'fail connect with ECONNREFUSED 25%'
+  chaos-agent inject --container 8c5f8b9a2d11 --faults faults.yaml --output json"
+)]
+pub struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    faults: FaultArgs,
+    /// How long faults last that have no `for` of their own, at most 1h
+    #[arg(long = "for", value_name = "DURATION", value_parser = terms::lasting, default_value = "5m")]
+    lasting: Duration,
+    /// How long faults go on when this process hangs or is stopped
+    #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
+    lease: Duration,
+    #[command(flatten)]
+    seed: SeedArg,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct InjectReport<'a> {
+    seed: u64,
+    ended_because: &'a str,
+    #[serde(flatten)]
+    ledger: &'a Option<TargetReport>,
+}
+
+pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
+    let faults = args.faults.read()?;
+    let spec = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
+    let terms = args.seed.terms(args.lasting)?;
+    let seed = terms.seed;
+    let signals =
+        Signals::block([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
+    let root = kernel::prepare()?;
+    let target = spec.resolve(&root).map_err(Failure::of_target)?;
+    let features = kernel::try_features(&root);
+    let mut session = Session::arm(root, features, target.clone(), &faults, terms, args.lease)?;
+    announce(&spec, &target, faults.len());
+    let why = match session.wait(&signals)? {
+        Event::Signal(received) => format!("{} was received", received.signal),
+        Event::Ended => String::new(),
+    };
+    let by_signal = session.ended().is_none();
+    let ended = session.end(&why);
+    let vanished = !by_signal && !target.is_alive();
+    if vanished {
+        note(&format!("cgroup {} is gone", target.cgroup.path().display()));
+    }
+    print(&ended, seed, format)?;
+    let went_well = by_signal || (!vanished && lived_its_time(&ended));
+    Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn announce(spec: &TargetSpec, target: &Target, faults: usize) {
+    let faults = if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") };
+    let cgroup = match spec {
+        TargetSpec::Cgroup(_) => String::new(),
+        _ => format!(" (cgroup {})", target.cgroup.path().display()),
+    };
+    note(&format!("{faults} armed for {}{cgroup}; Ctrl-C ends it", target.name));
+    for text in &target.notes {
+        note(text);
+    }
+}
+
+fn print(ended: &Ended, seed: u64, format: Format) -> anyhow::Result<()> {
+    let Ended { why, report, .. } = ended;
+    match (format, report) {
+        (Format::Json, _) => {
+            output::json(&InjectReport { seed, ended_because: why, ledger: report })
+        }
+        (Format::Table, Some(report)) => {
+            note(&format!("disarmed: {why}; {}", ledger::repeat(seed)));
+            Ok(output::line(&ledger::table(&report.faults))?)
+        }
+        (Format::Table, None) => {
+            note(&format!("disarmed: {why}; the ledger could not be read"));
+            Ok(())
+        }
+    }
+}

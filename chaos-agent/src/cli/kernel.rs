@@ -1,0 +1,41 @@
+//! The kernel of this machine, for verbs that need it.
+
+use std::os::fd::AsFd;
+
+use anyhow::Context;
+use chaos_agent::{
+    kernel::find_features,
+    plan::KernelFeatures,
+    target::{CgroupRoot, TransientCgroup, collect_leftovers},
+};
+
+/// Finds the cgroup hierarchy, and removes what killed agents left in it.
+pub fn prepare() -> anyhow::Result<CgroupRoot> {
+    let root = CgroupRoot::discover()?;
+    match collect_leftovers(&root) {
+        Ok(removed) => {
+            for path in removed {
+                tracing::info!(path = %path.display(), "removed what a killed agent left");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "cannot look for what killed agents left"),
+    }
+    Ok(root)
+}
+
+/// A cgroup of our own below the agent's.
+pub fn own_cgroup(root: &CgroupRoot) -> anyhow::Result<TransientCgroup> {
+    let made = TransientCgroup::create(root);
+    if nix::unistd::geteuid().is_root() {
+        return Ok(made?);
+    }
+    made.context("no right to inject faults; run as root")
+}
+
+/// Tries every hook, on a cgroup that exists only meanwhile.
+pub fn try_features(root: &CgroupRoot) -> KernelFeatures {
+    match own_cgroup(root) {
+        Ok(probe) => find_features(Ok(probe.cgroup().as_fd())),
+        Err(error) => find_features(Err(format!("{error:#}"))),
+    }
+}

@@ -1,0 +1,39 @@
+//! The ledger as people read it.
+
+use chaos_agent::arm::{Counts, FaultReport};
+
+use super::output;
+
+/// One row a fault. `SHADOWED` is there where something was.
+pub fn table(faults: &[FaultReport]) -> String {
+    if faults.iter().any(|fault| fault.counts.shadowed > 0 || fault.fault.starts_with("shadow ")) {
+        let rows = faults.iter().map(|FaultReport { fault, counts, .. }| {
+            let Counts { matched, injected, shadowed, .. } = counts;
+            let numbers = [matched, injected, shadowed].map(u64::to_string);
+            let [matched, injected, shadowed] = numbers;
+            [fault.clone(), matched, injected, shadowed, spared(counts)]
+        });
+        return output::table(["FAULT", "MATCHED", "INJECTED", "SHADOWED", "SPARED"], rows);
+    }
+    let rows = faults.iter().map(|FaultReport { fault, counts, .. }| {
+        let Counts { matched, injected, .. } = counts;
+        [fault.clone(), matched.to_string(), injected.to_string(), spared(counts)]
+    });
+    output::table(["FAULT", "MATCHED", "INJECTED", "SPARED"], rows)
+}
+
+/// `57 (chance 50, at-most 7)`.
+fn spared(counts: &Counts) -> String {
+    let total: u64 = counts.spared.values().sum();
+    if total == 0 {
+        return "0".to_owned();
+    }
+    let reasons: Vec<String> =
+        counts.spared.iter().map(|(reason, number)| format!("{reason} {number}")).collect();
+    format!("{total} ({})", reasons.join(", "))
+}
+
+/// How the decisions of a run are made again.
+pub fn repeat(seed: u64) -> String {
+    format!("--seed {seed} repeats it")
+}

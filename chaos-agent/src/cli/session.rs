@@ -1,0 +1,94 @@
+//! One armed target, and the loop that keeps it armed.
+
+use std::time::{Duration, Instant};
+
+use chaos_agent::{
+    arm::{ArmedId, Armory, Ended, Outcome, Phase, Request},
+    fault::Fault,
+    plan::{KernelFeatures, Terms},
+    target::{CgroupRoot, Target},
+};
+
+use super::{
+    failure::Failure,
+    signals::{Received, Signals},
+};
+
+/// The lease is renewed this many times before it would lapse.
+const RENEWALS: u32 = 5;
+
+/// The longest time between two looks at the target.
+const SLOWEST: Duration = Duration::from_millis(250);
+
+/// What the loop has to tell.
+pub enum Event {
+    Signal(Received),
+    /// The faults have ended by themselves; [`Session::end`] tells why.
+    Ended,
+}
+
+/// A target with its faults in force. Dropping it disarms.
+pub struct Session {
+    armory: Armory,
+    id: ArmedId,
+    ended: Option<Ended>,
+    tick: Duration,
+    next: Instant,
+}
+
+impl Session {
+    /// Arms all of the faults or none. They act as long as [`Session::wait`] is called.
+    pub fn arm(
+        root: CgroupRoot,
+        features: KernelFeatures,
+        target: Target,
+        faults: &[Fault],
+        terms: Terms,
+        lease: Duration,
+    ) -> Result<Self, Failure> {
+        let mut armory = Armory::new(root, features, lease);
+        let id = ArmedId(target.name.clone());
+        let request = Request { id: id.clone(), target, faults, terms, began: &|_| None };
+        match armory.arm(request)? {
+            Outcome::Refused(plan) => Err(Failure::Refused(plan.refused)),
+            Outcome::Armed(_) => {
+                let tick = (lease / RENEWALS).min(SLOWEST);
+                Ok(Self { armory, id, ended: None, tick, next: Instant::now() + tick })
+            }
+        }
+    }
+
+    /// Keeps the faults in force until something happens.
+    pub fn wait(&mut self, signals: &Signals) -> anyhow::Result<Event> {
+        loop {
+            let now = Instant::now();
+            if now >= self.next {
+                self.next = now + self.tick;
+                if let Some(ended) = self.armory.tick().pop() {
+                    self.ended = Some(ended);
+                    return Ok(Event::Ended);
+                }
+            }
+            if let Some(received) = signals.next(self.next.saturating_duration_since(now))? {
+                return Ok(Event::Signal(received));
+            }
+        }
+    }
+
+    /// Why the faults ended by themselves; `None` while they are in force.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// Disarms. `why` is for a session that has not ended by itself.
+    pub fn end(mut self, why: &str) -> Ended {
+        let ended = self.ended.take().or_else(|| self.armory.disarm(&self.id, why));
+        ended.unwrap_or_else(|| Ended { id: self.id.clone(), why: why.to_owned(), report: None })
+    }
+}
+
+/// Whether every fault was in force until its deadline.
+pub fn lived_its_time(ended: &Ended) -> bool {
+    let faults = ended.report.as_ref().map(|report| report.faults.as_slice());
+    faults.is_some_and(|faults| faults.iter().all(|fault| fault.phase == Phase::Ended))
+}

@@ -1,0 +1,41 @@
+//! The options that name a target.
+
+use std::path::PathBuf;
+
+use chaos_agent::target::{ContainerId, TargetSpec, UnitName};
+
+/// Where things go wrong
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+pub struct TargetArgs {
+    /// A cgroup v2: its path in the file system, or below the root of the hierarchy
+    #[arg(long, value_name = "PATH", help_heading = "Target")]
+    cgroup: Option<PathBuf>,
+    /// The whole cgroup of this process
+    #[arg(
+        long,
+        value_name = "N",
+        help_heading = "Target",
+        value_parser = clap::value_parser!(i32).range(1..)
+    )]
+    pid: Option<i32>,
+    /// A systemd unit that runs, such as nginx.service
+    #[arg(long, value_name = "NAME", help_heading = "Target")]
+    unit: Option<UnitName>,
+    /// A container of containerd, CRI-O, Docker or Podman, by its ID (or the first 12 digits)
+    #[arg(long, value_name = "ID", help_heading = "Target")]
+    container: Option<ContainerId>,
+}
+
+impl TargetArgs {
+    /// The target that was named, if any.
+    pub fn spec(&self) -> Option<TargetSpec> {
+        let Self { cgroup, pid, unit, container } = self;
+        cgroup
+            .clone()
+            .map(TargetSpec::Cgroup)
+            .or(pid.map(TargetSpec::Pid))
+            .or(unit.clone().map(TargetSpec::Unit))
+            .or(container.clone().map(TargetSpec::Container))
+    }
+}
