@@ -1,7 +1,7 @@
 //! Processes that are put somewhere and do not outlive their test.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -120,6 +120,14 @@ impl Process {
     /// What is left of its standard output, line by line; ends when it closes it.
     pub fn remaining_lines(&self) -> impl Iterator<Item = String> + '_ {
         self.lines.iter()
+    }
+
+    /// Writes to its standard input.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let pid = self.pid();
+        let stdin =
+            self.stdin.as_mut().with_context(|| format!("process {pid}'s input is closed"))?;
+        stdin.write_all(bytes).with_context(|| format!("write to process {pid}"))
     }
 
     pub fn close_stdin(&mut self) {

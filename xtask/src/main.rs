@@ -1,8 +1,10 @@
 //! The project's own commands: `cargo xtask VERB`. One file a verb.
 
+mod bench;
 mod build_ebpf;
 mod ci;
 mod command;
+mod integration;
 mod setup;
 mod test;
 
@@ -25,6 +27,8 @@ enum Verb {
     BuildEbpf,
     /// Run the tests; without a choice of kind, all of them
     Test(test::Args),
+    /// Measure what the agent costs its victims; needs root
+    Bench(bench::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
     Ci,
 }
@@ -41,6 +45,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Ci => ci::run(),
     }
 }
