@@ -13,6 +13,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod control_plane;
+pub mod injector;
 pub mod job;
 pub mod machine;
 pub mod netns;

@@ -4,6 +4,7 @@ mod bench;
 mod build_ebpf;
 mod ci;
 mod command;
+mod demo;
 mod integration;
 mod setup;
 mod test;
@@ -27,6 +28,8 @@ enum Verb {
     BuildEbpf,
     /// Run the tests; without a choice of kind, all of them
     Test(test::Args),
+    /// Show a client and a server broken and healed, fault by fault; needs root
+    Demo,
     /// Measure what the agent costs its victims; needs root
     Bench(bench::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
@@ -46,6 +49,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
         Verb::Ci => ci::run(),
     }
 }

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use chaos_agent::fault::Fault;
-use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    injector::{Injector, parse},
+};
 
 use crate::{
-    arming::{Injector, parse},
     rounds::{Effort, Samples, alternate},
     scene::{Courier, Scene},
 };
@@ -51,7 +53,7 @@ impl Variant {
 
 pub fn run(effort: Effort) -> Result<Vec<Section>> {
     let scene = Scene::new()?;
-    let mut bench = Bench { effort, injector: Injector::new(&scene.probe)?, scene: &scene };
+    let mut bench = Bench { effort, injector: Injector::new(scene.probe.path())?, scene: &scene };
     Ok(vec![
         bench.targets_packets()?,
         bench.bystanders_packets()?,
@@ -211,7 +213,7 @@ impl Bench<'_> {
         let faults = parse(faults)?;
         let (mut armed, mut disarmed) = (Vec::new(), Vec::new());
         for _ in 0..self.effort.repetitions {
-            let target = self.injector.target(&self.scene.sender)?;
+            let target = self.injector.target(self.scene.sender.path())?;
             let start = Instant::now();
             self.injector.arm(target, &faults)?;
             armed.push(milliseconds(start));
@@ -232,7 +234,7 @@ impl Bench<'_> {
         if faults.is_empty() {
             return measure();
         }
-        self.injector.arm(self.injector.target(target)?, faults)?;
+        self.injector.arm(self.injector.target(target.path())?, faults)?;
         let measured = measure();
         self.injector.disarm();
         measured

@@ -1,7 +1,6 @@
 //! What the agent costs its victims, measured from their side. Prints a Markdown table;
 //! `cargo xtask bench` puts it into docs/benchmarks.md.
 
-mod arming;
 mod courier;
 mod experiments;
 mod rounds;

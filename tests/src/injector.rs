@@ -1,18 +1,17 @@
-//! The agent's arming side, inside the benchmark.
+//! The agent's arming side inside a program of this crate.
 
-use std::{os::fd::AsFd, time::Duration};
+use std::{os::fd::AsFd, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::{
-    arm::{ArmedId, Armory, Outcome, Request},
+    arm::{ArmedId, Armory, Outcome, Request, TargetReport},
     fault::{self, Fault},
     kernel::find_features,
     plan::Terms,
     target::{CgroupRoot, Target, TargetSpec},
 };
-use chaos_tests::cgroup::TestCgroup;
 
-/// Longer than any run: nobody renews it.
+/// Longer than any measurement: nobody renews it.
 const LEASE: Duration = Duration::from_secs(3600);
 
 /// Arms one target at a time. Dropping it disarms.
@@ -21,19 +20,21 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// `probe` is an empty cgroup to find out on what this kernel can do.
-    pub fn new(probe: &TestCgroup) -> Result<Self> {
+    /// `probe` is a cgroup to find out on what this kernel can do.
+    pub fn new(probe: &Path) -> Result<Self> {
         let root = CgroupRoot::discover()?;
-        let probe = TargetSpec::Cgroup(probe.path().to_owned()).resolve(&root)?;
+        let probe = TargetSpec::Cgroup(probe.to_owned()).resolve(&root)?;
         let features = find_features(Ok(probe.cgroup.as_fd()));
         Ok(Self { armory: Armory::new(root, features, LEASE) })
     }
 
-    pub fn target(&self, cgroup: &TestCgroup) -> Result<Target> {
-        let spec = TargetSpec::Cgroup(cgroup.path().to_owned());
+    /// Resolves a target; it may be armed again and again.
+    pub fn target(&self, cgroup: &Path) -> Result<Target> {
+        let spec = TargetSpec::Cgroup(cgroup.to_owned());
         spec.resolve(self.armory.root()).context("resolve the target")
     }
 
+    /// Arms the target, or replaces what it is armed with. A refusal is an error.
     pub fn arm(&mut self, target: Target, faults: &[Fault]) -> Result<()> {
         let request =
             Request { id: id(), target, faults, terms: Terms::default(), began: &|_| None };
@@ -43,13 +44,14 @@ impl Injector {
         }
     }
 
-    pub fn disarm(&mut self) {
-        self.armory.disarm(&id(), "the measurement is over");
+    /// Disarms it, if it is armed; its last ledger.
+    pub fn disarm(&mut self) -> Option<TargetReport> {
+        self.armory.disarm(&id(), "no longer wanted")?.report
     }
 }
 
 fn id() -> ArmedId {
-    ArmedId("bench".to_owned())
+    ArmedId("injector".to_owned())
 }
 
 /// Reads a text of sentences.

@@ -1,0 +1,79 @@
+//! How the demo looks. Colours are taken out where the stream is no terminal.
+
+use std::{fmt::Display, time::Duration};
+
+use anstream::println;
+use anstyle::{AnsiColor, Style};
+use chaos_agent::arm::{Counts, FaultReport};
+
+use crate::{hosts::Hosts, traffic::Seen};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const FAULT: Style = AnsiColor::Yellow.on_default().bold();
+
+pub fn scene(hosts: &Hosts) {
+    let release = nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_default();
+    println!(
+        "A client and a server, each in a cgroup and a network namespace of its own; Linux {release}"
+    );
+    println!();
+    println!("  client    {} ── veth ── {}    server", hosts.client_end.v4, hosts.server_end.v4);
+    println!("  neighbour {}    in the client's namespace, in another cgroup", hosts.client_end.v4);
+}
+
+pub fn healthy() {
+    println!();
+    println!("{GOOD}healthy{GOOD:#}");
+}
+
+pub fn fault(what: &str, sentence: &str) {
+    println!();
+    println!("{FAULT}{sentence}{FAULT:#}    {DIM}{what}{DIM:#}");
+}
+
+pub fn victim(who: &str, Seen { text, broken }: &Seen) {
+    let style = if *broken == 0 { GOOD } else { BAD };
+    line(who, format_args!("{style}{text}{style:#}"));
+}
+
+/// What the kernel counted; returns whether it is what the victim saw.
+pub fn kernel(FaultReport { counts, .. }: &FaultReport, seen: &Seen) -> bool {
+    let Counts { matched, injected, spared, .. } = counts;
+    let mut text = format!("{matched} matched, {injected} injected");
+    for (reason, number) in spared {
+        text.push_str(&format!(", {number} spared ({reason})"));
+    }
+    line("kernel", &text);
+    let agrees = *injected == seen.broken;
+    if !agrees {
+        line("", format_args!("{BAD}the victim saw {} broken{BAD:#}", seen.broken));
+    }
+    agrees
+}
+
+pub fn recovered(answered: &str, after: Duration) {
+    line("victim", answered);
+    let after = after.as_secs_f64() * 1000.0;
+    line("healthy", format_args!("{GOOD}{after:.1} ms after SIGKILL{GOOD:#}"));
+}
+
+pub fn residue(left: &[&String]) {
+    println!();
+    if left.is_empty() {
+        println!("{GOOD}nothing left{GOOD:#}: no program, map, link, qdisc, interface or cgroup");
+        return;
+    }
+    println!("{BAD}left behind{BAD:#}");
+    for thing in left {
+        println!("  {thing}");
+    }
+}
+
+fn line(who: &str, text: impl Display) {
+    println!("  {BOLD}{who:<9}{BOLD:#} {text}");
+}

@@ -1,0 +1,91 @@
+//! What the client does, and what it sees.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated, UdpSend, UdpSink},
+    victim::Victim,
+};
+
+use crate::hosts::Hosts;
+
+/// After each datagram and each connect.
+const PAUSE: Duration = Duration::from_millis(1);
+const DATAGRAMS: u64 = 1500;
+const CONNECTS: u64 = 1000;
+const FEW_CONNECTS: u64 = 8;
+/// Of a connect that gets no answer; shorter than TCP's second try.
+const TIMEOUT: Duration = Duration::from_millis(250);
+
+/// A client's work of about two seconds.
+#[derive(Clone, Copy)]
+pub enum Traffic {
+    /// Datagrams to a receiver that checks every byte.
+    Datagrams,
+    /// TCP connections, one after the other.
+    Connects,
+    /// The same with fewer, for when each has to time out.
+    FewConnects,
+}
+
+/// What one process saw.
+pub struct Seen {
+    pub text: String,
+    /// Operations that did not go as they should.
+    pub broken: u64,
+}
+
+/// Work under way.
+pub enum Running {
+    Datagrams { sink: Victim<UdpSink>, sender: Victim<UdpSend> },
+    Connects(Victim<Call>),
+}
+
+impl Traffic {
+    /// Starts the work in the client's cgroup or in its neighbour's.
+    pub fn start(self, hosts: &Hosts, cgroup: &TestCgroup) -> Result<Running> {
+        let place = hosts.at_client(cgroup);
+        let count = match self {
+            Self::Datagrams => {
+                let bind = hosts.server_end.socket_v4(0);
+                let sink = Victim::start(UdpSink { bind }, hosts.at_server())?;
+                let send = UdpSend { interval: PAUSE, ..UdpSend::new(sink.address(), DATAGRAMS) };
+                let sender = Victim::start(send, place)?;
+                return Ok(Running::Datagrams { sink, sender });
+            }
+            Self::Connects => CONNECTS,
+            Self::FewConnects => FEW_CONNECTS,
+        };
+        let what = Repeated::Connect { to: hosts.tcp(), nonblocking: false, timeout: TIMEOUT };
+        let call = Call { interval: PAUSE, ..Call::new(what, count) };
+        Ok(Running::Connects(Victim::start(call, place)?))
+    }
+}
+
+impl Running {
+    /// Waits until the work is done.
+    pub fn finish(self) -> Result<Seen> {
+        match self {
+            Self::Datagrams { sink, sender } => {
+                let sent = sender.report()?.total();
+                let sunk = sink.stop()?;
+                let mut text = format!("{} datagrams sent, {} arrived", sent.ok, sunk.received);
+                if sunk.corrupted > 0 {
+                    text.push_str(&format!(", {} of them with wrong bytes", sunk.corrupted));
+                }
+                let lost = sent.ok.saturating_sub(sunk.received);
+                Ok(Seen { text, broken: lost + sunk.corrupted + sent.failed() })
+            }
+            Self::Connects(client) => {
+                let tally = client.report()?.total();
+                let mut text = format!("{} connects, {} established", tally.attempts(), tally.ok);
+                for (errno, number) in &tally.errors {
+                    text.push_str(&format!(", {number} {errno}"));
+                }
+                Ok(Seen { text, broken: tally.failed() })
+            }
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `demo`: a client and a server, broken and healed before your eyes.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{
+    command::run as run_command,
+    integration,
+    setup::{self, Part},
+};
+
+pub fn run() -> Result<()> {
+    integration::needs_root("the demo makes cgroups and network namespaces")?;
+    setup::ensure(&[Part::Build, Part::System])?;
+    // The demo starts it; both lie in one directory.
+    integration::build_program("victim")?;
+    run_command(&mut Command::new(integration::build_program("demo")?))
+}
