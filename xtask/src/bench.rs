@@ -29,7 +29,7 @@ pub struct Args {
 pub fn run(Args { quick }: &Args) -> Result<()> {
     integration::needs_root("the benchmark makes cgroups and network namespaces")?;
     setup::ensure(&[Part::Build, Part::System])?;
-    let mut bench = Command::new(integration::build_program("bench")?);
+    let mut bench = Command::new(integration::build_programs(&["bench"])?.join("bench"));
     if *quick {
         bench.arg("--quick");
     }

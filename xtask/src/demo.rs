@@ -13,7 +13,6 @@ use crate::{
 pub fn run() -> Result<()> {
     integration::needs_root("the demo makes cgroups and network namespaces")?;
     setup::ensure(&[Part::Build, Part::System])?;
-    // The demo starts it; both lie in one directory.
-    integration::build_program("victim")?;
-    run_command(&mut Command::new(integration::build_program("demo")?))
+    let programs = integration::build_programs(&["demo", "victim"])?;
+    run_command(Command::new(programs.join("demo")).arg(programs.join(integration::AGENT)))
 }

@@ -11,6 +11,8 @@ use crate::command::run;
 
 /// The crate whose programs and tests need root.
 pub const PACKAGE: &str = "chaos-tests";
+/// The agent's package and its program.
+pub const AGENT: &str = "chaos-agent";
 
 /// Fails, with the reason, when this process is not root's.
 pub fn needs_root(why: &str) -> Result<()> {
@@ -20,11 +22,13 @@ pub fn needs_root(why: &str) -> Result<()> {
     Ok(())
 }
 
-/// Builds a program of the integration crate for release and tells where it is.
-pub fn build_program(name: &str) -> Result<PathBuf> {
+/// Builds programs of the integration crate, and the agent, for release; the directory with them.
+pub fn build_programs(names: &[&str]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(paths::workspace());
-    run(cargo.args(["build", "--release", "--package", PACKAGE, "--bin", name]))?;
+    cargo.args(["build", "--release", "--package", PACKAGE, "--package", AGENT, "--bin", AGENT]);
+    cargo.args(names.iter().flat_map(|name| ["--bin", name]));
+    run(&mut cargo)?;
     let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec()?;
-    Ok(metadata.target_directory.join("release").join(name).into())
+    Ok(metadata.target_directory.join("release").into())
 }

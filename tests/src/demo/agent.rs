@@ -1,34 +1,39 @@
-//! An agent process that breaks one cgroup for as long as it lives.
+//! The agent, breaking one cgroup for as long as it runs.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::{ffi::OsStr, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
-use chaos_agent::arm::FaultReport;
+use anyhow::{Context, Result, ensure};
+use chaos_agent::arm::{FaultReport, TargetReport};
 use chaos_tests::{
     cgroup::TestCgroup,
-    injector::{Injector, parse},
     process::{Place, Process},
 };
 use nix::sys::signal::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A running `chaos-agent inject`.
 pub struct Agent {
     process: Process,
 }
 
 impl Agent {
-    /// Starts an agent and waits until it has armed the fault.
+    /// Starts the agent and waits until it has armed the fault.
     pub fn inject(program: &Path, cgroup: &TestCgroup, fault: &str) -> Result<Self> {
-        let mut command = Command::new(program);
-        command.arg("inject").arg(cgroup.path()).arg(fault);
+        // It says on standard error that it has armed, and prints the ledger on standard output.
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"exec "$0" "$@" 2>&1"#]).arg(program);
+        command.args([
+            OsStr::new("inject"),
+            OsStr::new("--cgroup"),
+            cgroup.path().as_os_str(),
+            OsStr::new("--fault"),
+            OsStr::new(fault),
+            OsStr::new("--output=json"),
+        ]);
         let process = Process::spawn(command, Place::here())?;
-        process.line(PATIENCE).context("wait for the agent to arm")?;
+        let line = process.line(PATIENCE).context("wait for the agent to arm")?;
+        ensure!(line.contains("armed"), "the agent said {line:?}");
         Ok(Self { process })
     }
 
@@ -36,27 +41,14 @@ impl Agent {
         self.process.signal(signal)
     }
 
-    /// Tells it to disarm, and waits for its ledger.
+    /// Ends it as Ctrl-C would, and returns its ledger.
     pub fn stop(mut self) -> Result<FaultReport> {
-        self.process.close_stdin();
-        let line = self.process.line(PATIENCE).context("wait for the agent's ledger")?;
+        self.signal(Signal::SIGINT)?;
         self.process.wait(PATIENCE)?;
-        serde_json::from_str(&line).with_context(|| format!("the agent said {line:?}"))
+        let lines = self.process.remaining_lines().skip_while(|line| line != "{");
+        let ledger = lines.collect::<Vec<_>>().join("\n");
+        let report: TargetReport =
+            serde_json::from_str(&ledger).with_context(|| format!("the agent said {ledger:?}"))?;
+        report.faults.into_iter().next().context("the ledger has no fault")
     }
-}
-
-/// The agent's side: arms, says so, and disarms when its standard input closes.
-pub fn serve(cgroup: &Path, fault: &str) -> Result<()> {
-    let mut injector = Injector::new(cgroup)?;
-    injector.arm(injector.target(cgroup)?, &parse(fault)?)?;
-    say("armed")?;
-    io::copy(&mut io::stdin().lock(), &mut io::sink()).context("wait for the end")?;
-    let report = injector.disarm().context("nothing was armed")?;
-    let fault = report.faults.first().context("one fault was armed")?;
-    say(&serde_json::to_string(fault)?)
-}
-
-fn say(line: &str) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("answer")
 }

@@ -8,7 +8,10 @@ mod recovery;
 mod residue;
 mod traffic;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, Result};
 use chaos_tests::machine::Quiet;
@@ -23,18 +26,12 @@ struct Act {
 }
 
 fn main() -> Result<ExitCode> {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [_, role, cgroup, fault] = arguments.as_slice()
-        && role == "inject"
-    {
-        agent::serve(Path::new(cgroup), fault)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let agent = std::env::current_exe().context("find the demo's own path")?;
+    let agent = std::env::args_os().nth(1).map(PathBuf::from);
+    let agent = agent.context("usage: demo PATH-OF-CHAOS-AGENT (see `cargo xtask demo`)")?;
     let quiet = Quiet::acquire()?;
     let hosts = Hosts::new(&quiet)?;
     let before = residue::take(&quiet, &hosts)?;
-    print::scene(&hosts);
+    print::scene(&hosts, &agent);
 
     let mut agrees = healthy(&hosts)?;
     for act in acts(&hosts) {

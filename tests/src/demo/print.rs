@@ -1,6 +1,6 @@
 //! How the demo looks. Colours are taken out where the stream is no terminal.
 
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, path::Path, time::Duration};
 
 use anstream::println;
 use anstyle::{AnsiColor, Style};
@@ -14,7 +14,7 @@ const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const FAULT: Style = AnsiColor::Yellow.on_default().bold();
 
-pub fn scene(hosts: &Hosts) {
+pub fn scene(hosts: &Hosts, agent: &Path) {
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_default();
@@ -24,6 +24,16 @@ pub fn scene(hosts: &Hosts) {
     println!();
     println!("  client    {} ── veth ── {}    server", hosts.client_end.v4, hosts.server_end.v4);
     println!("  neighbour {}    in the client's namespace, in another cgroup", hosts.client_end.v4);
+    println!();
+    let here = std::env::current_dir().unwrap_or_default();
+    let agent = agent.strip_prefix(here).unwrap_or(agent);
+    println!("Each fault is armed by a process of its own:");
+    println!();
+    println!(
+        "  {} inject --cgroup {} --fault '...'",
+        agent.display(),
+        hosts.client.path().display()
+    );
 }
 
 pub fn healthy() {
