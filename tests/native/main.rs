@@ -2,8 +2,14 @@
 
 mod agent;
 mod calls;
+mod chance;
 mod checksums;
+mod features;
 mod guards;
 mod healthy;
+mod matchers;
 mod packets;
 mod pair;
+mod replacement;
+mod scope;
+mod triggers;

@@ -20,6 +20,8 @@ pub enum KernelError {
     Load { hook: Hook, source: ProgramError },
     #[error("attach {hook} to {object}: {}", reason(.source))]
     Attach { hook: Hook, object: String, source: ProgramError },
+    #[error("run the program for {hook}: {}", brief(.source))]
+    Run { hook: Hook, source: ProgramError },
     #[error("{call} map {map}: {}", brief(.source))]
     Map { call: &'static str, map: &'static str, source: MapError },
     #[error("{call}: {source}")]

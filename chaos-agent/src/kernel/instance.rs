@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 
-use super::{KernelError, Link, TargetMaps, links};
+use super::{KernelError, Link, TargetMaps, Trial, links, trial};
 use crate::plan::Hook;
 
 /// Built by `build.rs`.
@@ -72,5 +72,19 @@ impl Instance {
             object: format!("interface {name}"),
             source,
         })
+    }
+
+    /// Runs the program of a packet hook once on an Ethernet frame, with the rules in force and
+    /// without attaching it. The packet belongs to a socket of the calling thread's cgroup, and
+    /// `gso_size` is its segment size where it is to be segmented later, else 0. For tests of
+    /// what no network would carry.
+    pub fn try_frame(
+        &mut self,
+        hook: Hook,
+        frame: &[u8],
+        gso_size: u32,
+    ) -> Result<Trial, KernelError> {
+        links::load(&mut self.ebpf, hook)?;
+        trial::run(&self.ebpf, hook, frame, gso_size)
     }
 }

@@ -9,6 +9,7 @@ mod features;
 mod instance;
 mod links;
 mod maps;
+mod trial;
 
 pub use clock::boot_now;
 pub use error::KernelError;
@@ -16,3 +17,4 @@ pub use features::find_features;
 pub use instance::Instance;
 pub use links::Link;
 pub use maps::{SlotCounts, TargetMaps};
+pub use trial::Trial;

@@ -1,0 +1,106 @@
+//! Chances are kept, and kept again with the same seed.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink};
+use chaos_tests::ordinals::Ordinals;
+use chaos_tests::stats::binomial_interval;
+use chaos_tests::victim::Victim;
+
+use crate::agent::Agent;
+use crate::pair::Pair;
+
+const TRIALS: u64 = 100_000;
+const CONFIDENCE: f64 = 0.999;
+
+fn assert_plausible(what: &str, hits: u64, trials: u64, chance: f64) {
+    let (low, high) = binomial_interval(trials, chance, CONFIDENCE);
+    println!("{what}: {hits} of {trials}, expected {low} to {high}");
+    assert!((low..=high).contains(&hits), "{what}: {hits} of {trials} not in {low}..={high}");
+}
+
+#[test]
+fn shares_of_datagrams_from_two_cpus() -> Result<()> {
+    let pair = Pair::new()?;
+    for (percent, chance) in [("1%", 0.01), ("10%", 0.1), ("50%", 0.5)] {
+        let fault = format!("drop {percent} egress udp");
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+        let send = UdpSend { flows: 2, threads: 2, ..UdpSend::new(sink.address(), TRIALS) };
+        assert_eq!(Victim::run(send, pair.client())?.total().ok, TRIALS);
+        let lost = TRIALS - sink.stop()?.received;
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        assert_eq!((counts.matched, counts.injected), (TRIALS, lost), "{fault}");
+        assert_plausible(&fault, lost, TRIALS, chance);
+    }
+    Ok(())
+}
+
+#[test]
+fn shares_of_calls_from_two_cpus() -> Result<()> {
+    let pair = Pair::new()?;
+    for (percent, chance) in [("1%", 0.01), ("10%", 0.1), ("50%", 0.5)] {
+        let fault = format!("fail setsockopt with ENOMEM {percent}");
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let call = Call { threads: 2, ..Call::new(Repeated::SetSockopt, TRIALS) };
+        let failed = Victim::run(call, pair.client())?.total().failed_with("ENOMEM");
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        assert_eq!((counts.matched, counts.injected), (TRIALS, failed), "{fault}");
+        assert_plausible(&fault, failed, TRIALS, chance);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_same_seed_decides_the_same() -> Result<()> {
+    let pair = Pair::new()?;
+    let calls = |fault: &str| -> Result<Ordinals> {
+        let _agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
+        let call = Call::new(Repeated::Socket { kind: SocketKind::Udp4 }, 5_000);
+        Ok(Victim::run(call, pair.client())?.lanes.swap_remove(0).failed)
+    };
+    let datagrams = |fault: &str| -> Result<Ordinals> {
+        let _agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
+        let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+        let sent = Victim::run(UdpSend::new(sink.address(), 5_000), pair.client())?.total();
+        let mut seen = sink.stop()?;
+        Ok(seen.flows.remove(&0).context("nothing arrived")?.sequences.missing(sent.ok))
+    };
+    let seven = calls("fail socket with EMFILE 10% seed 7")?;
+    assert_eq!(seven, calls("fail socket with EMFILE 10% seed 7")?);
+    assert_ne!(seven, calls("fail socket with EMFILE 10% seed 8")?);
+    assert_ne!(seven, calls("fail socket with EMFILE 10%")?);
+    let seven = datagrams("drop 20% egress udp seed 7")?;
+    assert_eq!(seven, datagrams("drop 20% egress udp seed 7")?);
+    assert_ne!(seven, datagrams("drop 20% egress udp seed 8")?);
+    Ok(())
+}
+
+#[test]
+fn a_flow_is_hit_as_a_whole_or_not_at_all() -> Result<()> {
+    const FLOWS: u64 = 1_000;
+    const EACH: u64 = 10;
+    let pair = Pair::new()?;
+    for (bind, percent, chance) in
+        [(pair.server_end.socket_v4(0), "10%", 0.1), (pair.server_end.socket_v6(0), "50%", 0.5)]
+    {
+        let sink = Victim::start(UdpSink { bind }, pair.server())?;
+        let fault = format!("drop {percent} of flows egress udp");
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let send = UdpSend {
+            repeat: Repeat::Times(FLOWS * EACH),
+            flows: FLOWS as u32,
+            threads: 2,
+            ..UdpSend::new(sink.address(), 0)
+        };
+        assert_eq!(Victim::run(send, pair.client())?.total().ok, FLOWS * EACH);
+        let sunk = sink.stop()?;
+        let sizes: BTreeSet<u64> = sunk.flows.values().map(|flow| flow.sequences.len()).collect();
+        assert_eq!(sizes, BTreeSet::from([EACH]), "{fault}: some flows arrived in part");
+        let hit = FLOWS - sunk.flows.len() as u64;
+        assert_eq!(agent.counts(&pair.client_cgroup, 0)?.injected, hit * EACH, "{fault}");
+        assert_plausible(&format!("{fault} ({bind})"), hit, FLOWS, chance);
+    }
+    Ok(())
+}
