@@ -6,6 +6,7 @@
 pub mod arm;
 pub mod fault;
 pub mod kernel;
+pub mod kube;
 pub mod plan;
 pub mod policy;
 pub mod target;

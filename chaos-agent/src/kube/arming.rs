@@ -1,0 +1,192 @@
+//! One pod's faults into the kernel, whole or not at all. Runs on the keeper's thread.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::wanted::{Ask, Place};
+use crate::{
+    arm::{ArmError, ArmedId, Armory, Outcome, Request, TargetReport},
+    fault::Fault,
+    kernel::boot_now,
+    plan::{Plan, plan},
+    target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
+};
+
+/// When a fault's clock began, by its canonical sentence: a moment of the boot clock, or `None`
+/// for one before the machine was booted.
+pub(super) type Clocks = BTreeMap<String, Option<u64>>;
+
+/// What is to be armed for one pod, and what may be armed for it already.
+pub(super) struct Arming {
+    pub asks: Vec<Ask>,
+    pub clocks: Clocks,
+    pub armed: BTreeSet<ArmedId>,
+}
+
+/// What became of it.
+pub(super) enum Verdict {
+    /// Nothing is armed.
+    Refused(Vec<String>),
+    /// What became of each ask.
+    Done(Vec<Fate>),
+}
+
+/// What became of one ask.
+pub(super) enum Fate {
+    Armed {
+        report: TargetReport,
+        /// For each fault in the kernel its index in the full text.
+        indices: Vec<usize>,
+        /// Its ledger began just now.
+        is_fresh: bool,
+    },
+    /// It may work later.
+    Waiting(String),
+    /// The time of all of its faults is up.
+    Over,
+}
+
+impl Arming {
+    pub fn run(self, armory: &mut Armory) -> Verdict {
+        let plans: Vec<Plan> =
+            self.asks.iter().map(|ask| plan(&ask.faults, armory.features(), &ask.terms)).collect();
+        let mut refusals: Vec<String> =
+            plans.iter().flat_map(|plan| &plan.refused).map(ToString::to_string).collect();
+        let mut targets = Vec::new();
+        for ask in &self.asks {
+            targets.push(match resolve(&ask.target, armory.root()) {
+                Err(Obstacle::Refused(reason)) => {
+                    refusals.push(reason);
+                    continue;
+                }
+                Err(Obstacle::Awaited(reason)) => Err(reason),
+                Ok(target) => Ok(target),
+            });
+        }
+        if !refusals.is_empty() {
+            disarm(armory, &self.armed, "its faults were refused");
+            return Verdict::Refused(refusals);
+        }
+        let mut stale = self.armed;
+        for ask in &self.asks {
+            stale.remove(&ask.id);
+        }
+        disarm(armory, &stale, "its faults were taken back");
+        let mut fates = Vec::new();
+        for ((ask, plan), target) in self.asks.iter().zip(&plans).zip(targets) {
+            let armed = target.and_then(|target| {
+                arm(armory, ask, plan, &self.clocks, target).map_err(|error| error.to_string())
+            });
+            let fate = armed.unwrap_or_else(Fate::Waiting);
+            if !matches!(fate, Fate::Armed { .. }) {
+                disarm(armory, [&ask.id], "it cannot go on");
+            }
+            fates.push(fate);
+        }
+        Verdict::Done(fates)
+    }
+}
+
+/// Disarms what is armed of `ids` and returns the last ledgers.
+pub(super) fn disarm<'a>(
+    armory: &mut Armory,
+    ids: impl IntoIterator<Item = &'a ArmedId>,
+    why: &str,
+) -> Vec<TargetReport> {
+    ids.into_iter().filter_map(|id| armory.disarm(id, why)?.report).collect()
+}
+
+enum Obstacle {
+    Awaited(String),
+    Refused(String),
+}
+
+fn resolve(place: &Place, root: &CgroupRoot) -> Result<Target, Obstacle> {
+    let (spec, name, confirmed_by) = match place {
+        Place::Known { spec, name, confirmed_by } => (spec, name, confirmed_by),
+        Place::Awaited(reason) => return Err(Obstacle::Awaited(reason.clone())),
+    };
+    let found = spec.resolve(root).and_then(|target| {
+        let is_confirmed = is_confirmed(spec, root, confirmed_by)?;
+        Ok((target, is_confirmed))
+    });
+    match found {
+        Ok((target, true)) => Ok(target.named(name.clone())),
+        Ok((target, false)) => Err(Obstacle::Awaited(format!(
+            "cgroup {} has none of the pod's running containers yet",
+            target.cgroup.path().display()
+        ))),
+        Err(
+            error @ (TargetError::Protected { .. }
+            | TargetError::RootCgroup { .. }
+            | TargetError::Malformed { .. }),
+        ) => Err(Obstacle::Refused(error.to_string())),
+        Err(error) => Err(Obstacle::Awaited(error.to_string())),
+    }
+}
+
+/// Whether the pod's cgroup has one of the containers that the kubelet says run in it.
+fn is_confirmed(
+    spec: &TargetSpec,
+    root: &CgroupRoot,
+    containers: &[ContainerId],
+) -> Result<bool, TargetError> {
+    match spec {
+        // A container is found by its id in the first place.
+        TargetSpec::Pod { uid, container: None } if !containers.is_empty() => {
+            find_pod(root, uid)?.is_confirmed_by(containers)
+        }
+        _ => Ok(true),
+    }
+}
+
+fn arm(
+    armory: &mut Armory,
+    ask: &Ask,
+    plan: &Plan,
+    clocks: &Clocks,
+    target: Target,
+) -> Result<Fate, ArmError> {
+    let now = boot_now();
+    let is_over = |index: usize, fault: &Fault| match clocks.get(&fault.to_string()) {
+        None => false,
+        // The machine was booted since; how much of its time was left cannot be told for sure.
+        Some(None) => true,
+        Some(Some(began)) => {
+            let duration = plan.rules.iter().find(|rule| rule.index == index);
+            let span = fault.after.unwrap_or_default()
+                + duration.map(|rule| rule.duration).unwrap_or_default();
+            began.saturating_add(span.as_nanos().try_into().unwrap_or(u64::MAX)) <= now
+        }
+    };
+    let before = armory.report(&ask.id).transpose()?;
+    let all_over = ask.faults.iter().enumerate().all(|(index, fault)| is_over(index, fault));
+    if all_over && before.is_none() {
+        return Ok(Fate::Over);
+    }
+    // What is in the kernel already keeps its ledger there after its end.
+    let is_there = |sentence: &str| {
+        before.iter().flat_map(|report| &report.faults).any(|report| report.fault == sentence)
+    };
+    let (indices, faults): (Vec<usize>, Vec<Fault>) = (0..)
+        .zip(&ask.faults)
+        .filter(|(index, fault)| !is_over(*index, fault) || is_there(&fault.to_string()))
+        .map(|(index, fault)| (ask.indices[index], fault.clone()))
+        .unzip();
+    let is_fresh =
+        before.is_none_or(|before| before.cgroup != target.cgroup.path().display().to_string());
+    let request = Request {
+        id: ask.id.clone(),
+        target,
+        faults: &faults,
+        terms: ask.terms.clone(),
+        began: &|fault| clocks.get(&fault.to_string()).copied().flatten(),
+    };
+    if let Outcome::Refused(plan) = armory.arm(request)? {
+        let reasons: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();
+        return Ok(Fate::Waiting(reasons.join("; ")));
+    }
+    match armory.report(&ask.id).transpose()? {
+        Some(report) => Ok(Fate::Armed { report, indices, is_fresh }),
+        None => Ok(Fate::Over),
+    }
+}

@@ -1,0 +1,36 @@
+//! What the keeper did that concerns pods, out of all that it tells.
+
+use tokio::sync::{broadcast::error::RecvError, mpsc};
+
+use super::names::OWNER;
+use crate::arm::{ArmedId, Ended, Handle, Notice};
+
+/// Something of a pod is not armed any more.
+pub(super) enum Change {
+    /// Nobody asked for that.
+    Ended(Ended),
+    /// Somebody asked for that: this loop, or a person at the node.
+    Disarmed(Ended),
+    /// Notices were missed.
+    Unknown,
+}
+
+/// Passes on what concerns pods, until the keeper or the receiver is gone. Injections are told in
+/// great numbers; they must not push out what matters while the receiver is busy.
+pub(super) async fn forward(handle: Handle, changes: mpsc::UnboundedSender<Change>) {
+    let is_pod = |id: &ArmedId| id.0.split_once(':').is_some_and(|(owner, _)| owner == OWNER);
+    let mut notices = handle.subscribe();
+    drop(handle);
+    loop {
+        let change = match notices.recv().await {
+            Ok(Notice::Ended(ended)) if is_pod(&ended.id) => Change::Ended(ended),
+            Ok(Notice::Disarmed(ended)) if is_pod(&ended.id) => Change::Disarmed(ended),
+            Ok(_) => continue,
+            Err(RecvError::Lagged(_)) => Change::Unknown,
+            Err(RecvError::Closed) => return,
+        };
+        if changes.send(change).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! What the agent knows of one pod: its faults, their clocks and ledgers, and what was answered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::MicroTime};
+
+use super::{
+    arming::Clocks,
+    clock::Now,
+    facts::Facts,
+    status::{FaultStatus, PodPhase, Status, digest},
+};
+use crate::{
+    arm::{ArmedId, Phase, TargetReport},
+    fault::Fault,
+};
+
+/// The pause before something that failed is tried again doubles between these.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// A pod that has, or had, faults.
+pub(super) struct Known {
+    /// What it asked for when it was last dealt with.
+    pub facts: Facts,
+    pub reference: ObjectReference,
+    pub faults: Vec<Tracked>,
+    /// What is in the kernel, and for each fault there its index in `faults`.
+    pub armed: BTreeMap<ArmedId, Vec<usize>>,
+    pub retry: Option<Retry>,
+    /// What is to be said of the pod as a whole.
+    pub phase: PodPhase,
+    pub messages: Vec<String>,
+    /// What is written on the pod, or on its way there.
+    pub answered: Option<Status>,
+}
+
+/// One fault of the text.
+pub(super) struct Tracked {
+    pub status: FaultStatus,
+    /// Boot clock, ns; `None` before the machine was booted, or never.
+    began: Option<u64>,
+    ends: Option<u64>,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Retry {
+    pub at: Instant,
+    pause: Duration,
+}
+
+impl Known {
+    /// A pod met for the first time. What an earlier agent answered tells the clocks, unless the
+    /// faults it speaks of were taken back.
+    pub fn new(
+        facts: Facts,
+        reference: ObjectReference,
+        answered: Option<Status>,
+        now: &Now,
+    ) -> Self {
+        let resumed = answered.iter().filter(|status| status.observed.is_some());
+        let faults = resumed
+            .flat_map(|status| &status.faults)
+            .map(|status| Tracked {
+                began: status.since.as_ref().and_then(|since| now.boot_moment(since.0)),
+                ends: None,
+                status: status.clone(),
+            })
+            .collect();
+        let mut known = Self {
+            facts,
+            reference,
+            faults,
+            armed: BTreeMap::new(),
+            retry: None,
+            phase: PodPhase::Waiting,
+            messages: Vec::new(),
+            answered,
+        };
+        if known.is_answered()
+            && let Some(status) = &known.answered
+        {
+            known.phase = status.phase;
+            known.messages.clone_from(&status.messages);
+        }
+        known
+    }
+
+    /// Whether the faults of this text are over: nothing more is done about it.
+    pub fn is_finished(&self) -> bool {
+        self.facts.text.is_some() && self.phase == PodPhase::Ended
+    }
+
+    /// Goes over to the faults of another text: those that stay keep clock and ledger.
+    pub fn adopt(&mut self, faults: &[Fault]) {
+        let mut before: Vec<Option<Tracked>> = self.faults.drain(..).map(Some).collect();
+        self.faults = faults
+            .iter()
+            .map(|fault| {
+                let sentence = fault.to_string();
+                let same = |tracked: &Tracked| tracked.status.fault == sentence;
+                let kept = before.iter_mut().find(|slot| slot.as_ref().is_some_and(same));
+                kept.and_then(Option::take).unwrap_or_else(|| Tracked {
+                    status: FaultStatus::new(sentence),
+                    began: None,
+                    ends: None,
+                })
+            })
+            .collect();
+        self.armed.clear();
+    }
+
+    pub fn clocks(&self) -> Clocks {
+        let began = self.faults.iter().filter(|tracked| tracked.status.since.is_some());
+        began.map(|tracked| (tracked.status.fault.clone(), tracked.began)).collect()
+    }
+
+    pub fn armed_ids(&self) -> BTreeSet<ArmedId> {
+        self.armed.keys().cloned().collect()
+    }
+
+    /// Takes the last ledgers of what was armed.
+    pub fn count_all(&mut self, reports: &[TargetReport]) {
+        let now = Now::read();
+        for report in reports {
+            self.count(report, false, &now);
+        }
+    }
+
+    /// Takes what the kernel counted. `is_fresh` says that it began to count just now.
+    pub fn count(&mut self, report: &TargetReport, is_fresh: bool, now: &Now) {
+        let Some(indices) = self.armed.get(&ArmedId(report.id.clone())) else { return };
+        for fault in &report.faults {
+            let index = indices.get(fault.index).copied();
+            let Some(tracked) = index.and_then(|index| self.faults.get_mut(index)) else {
+                continue;
+            };
+            let Tracked { status, began, ends } = tracked;
+            if is_fresh && status.since.is_some() {
+                status.counted_since = Some(MicroTime(now.wall));
+            }
+            status.since.get_or_insert_with(|| MicroTime(now.wall_moment(fault.began)));
+            // The two clocks are never read at quite the same moment: convert once.
+            if *ends != Some(fault.ends) {
+                status.until = Some(MicroTime(now.wall_moment(fault.ends)));
+                *ends = Some(fault.ends);
+            }
+            *began = Some(fault.began);
+            status.phase = fault.phase;
+            status.counts = fault.counts.clone();
+        }
+    }
+
+    /// Says of every fault that is not in the kernel any more that it `is` waiting, or over.
+    fn mark_unarmed(&mut self, is: Phase) {
+        let armed: BTreeSet<usize> = self.armed.values().flatten().copied().collect();
+        for (index, tracked) in self.faults.iter_mut().enumerate() {
+            if !armed.contains(&index) && tracked.status.phase != Phase::Ended {
+                tracked.status.phase = is;
+            }
+        }
+    }
+
+    /// The time of these faults is up.
+    pub fn end(&mut self, indices: &[usize]) {
+        for index in indices {
+            if let Some(tracked) = self.faults.get_mut(*index) {
+                tracked.status.phase = Phase::Ended;
+            }
+        }
+    }
+
+    /// Derives the phase from what is armed and what is over.
+    pub fn settle(&mut self, messages: Vec<String>) {
+        self.mark_unarmed(Phase::Waiting);
+        self.messages = messages;
+        self.phase = if !self.armed.is_empty() {
+            PodPhase::Armed
+        } else if self.faults.iter().all(|tracked| tracked.status.phase == Phase::Ended) {
+            PodPhase::Ended
+        } else {
+            PodPhase::Waiting
+        };
+    }
+
+    /// Nothing is armed any more, for as long as the facts stay what they are.
+    pub fn close(&mut self, phase: PodPhase, messages: Vec<String>) {
+        self.armed.clear();
+        self.retry = None;
+        self.phase = phase;
+        self.messages = messages;
+        match phase {
+            PodPhase::Ended => self.mark_unarmed(Phase::Ended),
+            // The answer is about another text than these faults are of.
+            _ if !self.is_answered() => self.faults.clear(),
+            _ => self.mark_unarmed(Phase::Waiting),
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        let observed = self.answered.as_ref().and_then(|status| status.observed.as_deref());
+        observed == self.facts.text.as_deref().map(digest).as_deref()
+    }
+
+    /// The status as it is now.
+    pub fn status(&self) -> Status {
+        let observed = self.facts.text.as_deref().map(digest);
+        let faults = self.faults.iter().map(|tracked| tracked.status.clone()).collect();
+        Status::new(self.phase, observed, faults, self.messages.clone())
+    }
+
+    /// Something is not armed any more, and nobody asked for that.
+    pub fn lose(&mut self, id: &ArmedId, why: String) {
+        self.armed.remove(id);
+        self.settle(vec![why]);
+        if self.phase != PodPhase::Ended {
+            self.retry_soon();
+        }
+    }
+
+    /// Whether something is armed, or may be later.
+    pub fn is_open(&self) -> bool {
+        !self.armed.is_empty() || self.retry.is_some()
+    }
+
+    /// Tries again, at first soon, then less often.
+    pub fn retry_later(&mut self) {
+        let pause = self.retry.map_or(FIRST_RETRY, |retry| (retry.pause * 2).min(LAST_RETRY));
+        self.retry = Some(Retry { at: Instant::now() + pause, pause });
+    }
+
+    fn retry_soon(&mut self) {
+        self.retry = Some(Retry { at: Instant::now() + FIRST_RETRY, pause: FIRST_RETRY });
+    }
+
+    /// Whether something is to be tried again now.
+    pub fn is_due(&self) -> bool {
+        self.retry.is_some_and(|retry| retry.at <= Instant::now())
+    }
+
+    /// Tries again later what would be due now.
+    pub fn put_off(&mut self) {
+        if self.is_due() {
+            self.retry_later();
+        }
+    }
+
+    /// Tries again now what would be due later.
+    pub fn hurry(&mut self) {
+        if self.retry.is_some() {
+            self.retry = Some(Retry { at: Instant::now(), pause: FIRST_RETRY });
+        }
+    }
+}

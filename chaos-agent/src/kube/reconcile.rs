@@ -1,0 +1,350 @@
+//! The loop: what the API server says, what the kernel does, what is answered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Resource as _, ResourceExt as _, core::PartialObjectMeta, runtime::reflector::Store};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+
+use super::{
+    Options,
+    answers::Answer,
+    arming::{self, Arming, Fate, Verdict},
+    clock::Now,
+    events::event,
+    facts::{Facts, name_of},
+    hearing::Hearing,
+    names::{PodName, STATUS},
+    notices::Change,
+    pod::Known,
+    status::{PodPhase, Status},
+    wanted::{Asked, Wanted, wanted},
+};
+use crate::arm::{ArmedId, Armory, Ended, Handle, KeeperGone, TargetReport};
+
+/// Counts are written no more often than this.
+const REFRESH: Duration = Duration::from_secs(3);
+
+/// The one who arms pods.
+pub(super) struct Reconciler<'a> {
+    pub handle: Handle,
+    pub options: &'a Options,
+    pub hearing: &'a Hearing,
+    pub pods: Store<Pod>,
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub answers: mpsc::UnboundedSender<Answer>,
+    pub known: BTreeMap<PodName, Known>,
+    /// The API server was not heard when something was to be done.
+    pub is_deaf: bool,
+}
+
+impl Reconciler<'_> {
+    /// Works until `shutdown` says so, then takes back what it armed.
+    pub async fn run(
+        mut self,
+        mut notices: mpsc::UnboundedReceiver<Change>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), KeeperGone> {
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let retry =
+                self.known.values().filter_map(|known| known.retry).map(|retry| retry.at).min();
+            let retry = async {
+                match retry {
+                    Some(at) => sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // Whoever can no longer tell us to stop has stopped.
+                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = self.hearing.changed.notified() => self.reconcile().await?,
+                () = retry => self.reconcile().await?,
+                _ = refresh.tick() => self.refresh().await?,
+                notice = notices.recv() => match notice {
+                    Some(Change::Ended(ended)) => self.ended(ended).await?,
+                    Some(Change::Disarmed(ended)) => self.disarmed(ended).await?,
+                    Some(Change::Unknown) => self.look_for_lost().await?,
+                    None => return Err(KeeperGone),
+                },
+            }
+        }
+        self.withdraw().await
+    }
+
+    /// Brings every pod to what it asks for now. Pods that ask for the same as before cost no
+    /// more than a comparison.
+    async fn reconcile(&mut self) -> Result<(), KeeperGone> {
+        if !self.hearing.may_arm() {
+            self.is_deaf = true;
+            self.known.values_mut().for_each(Known::put_off);
+            return Ok(());
+        }
+        if std::mem::take(&mut self.is_deaf) {
+            self.known.values_mut().for_each(Known::hurry);
+        }
+        let enabled: BTreeSet<String> =
+            self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
+        let mut there = BTreeSet::new();
+        for pod in self.pods.state() {
+            let name = name_of(&pod);
+            let facts = Facts::of(&pod, enabled.contains(&name.namespace));
+            there.insert(name);
+            self.reconcile_pod(&pod, facts).await?;
+        }
+        let gone = self.known.extract_if(.., |name, _| !there.contains(name));
+        let gone: BTreeSet<ArmedId> = gone.flat_map(|(_, known)| known.armed.into_keys()).collect();
+        self.disarm(gone, "the pod is gone").await?;
+        Ok(())
+    }
+
+    async fn reconcile_pod(&mut self, pod: &Arc<Pod>, facts: Facts) -> Result<(), KeeperGone> {
+        let name = facts.name.clone();
+        if let Some(known) = self.known.get(&name).filter(|known| known.facts.uid != facts.uid) {
+            let ids = known.armed_ids();
+            self.known.remove(&name);
+            self.disarm(ids, "the pod was replaced").await?;
+        }
+        match self.known.get_mut(&name) {
+            Some(known) => {
+                if known.facts != facts {
+                    known.retry = None;
+                    if known.facts.text.is_none() {
+                        // Asking again is a new fault, with a clock of its own.
+                        known.faults.clear();
+                    }
+                    let same_text = known.facts.text == facts.text;
+                    known.facts = facts;
+                    if known.is_finished() && same_text {
+                        return Ok(());
+                    }
+                } else if !known.is_due() {
+                    return Ok(());
+                }
+            }
+            None => {
+                let answered = pod.annotations().get(STATUS).and_then(|text| Status::read(text));
+                let was_asked = answered.as_ref().is_some_and(|status| status.observed.is_some());
+                if facts.text.is_none() && !was_asked {
+                    return Ok(());
+                }
+                let reference = pod.object_ref(&());
+                let known = Known::new(facts, reference, answered, &Now::read());
+                let is_finished = known.is_finished();
+                self.known.insert(name.clone(), known);
+                if is_finished {
+                    return Ok(());
+                }
+            }
+        }
+        self.act(&name).await
+    }
+
+    /// Does what a pod asks for, and answers.
+    async fn act(&mut self, name: &PodName) -> Result<(), KeeperGone> {
+        let Some(known) = self.known.get(name) else { return Ok(()) };
+        match wanted(&known.facts, &self.options.terms, &self.options.node_ips) {
+            Wanted::Faults(asked) => self.arm(name, asked).await?,
+            Wanted::Nothing => {
+                self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
+            }
+            Wanted::Over(why) => self.close(name, PodPhase::Ended, vec![why.into()]).await?,
+            Wanted::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
+        }
+        self.answer(name);
+        Ok(())
+    }
+
+    async fn arm(&mut self, name: &PodName, asked: Asked) -> Result<(), KeeperGone> {
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        let armed = known.armed_ids();
+        known.adopt(&asked.faults);
+        let arming = Arming { asks: asked.asks.clone(), clocks: known.clocks(), armed };
+        let verdict = self.handle.with(move |armory| arming.run(armory)).await?;
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        let fates = match verdict {
+            Verdict::Done(fates) => fates,
+            Verdict::Refused(messages) => {
+                known.close(PodPhase::Refused, messages);
+                return Ok(());
+            }
+        };
+        let now = Now::read();
+        let mut messages = Vec::new();
+        let mut is_waiting = false;
+        for (ask, fate) in asked.asks.into_iter().zip(fates) {
+            match fate {
+                Fate::Armed { report, indices, is_fresh } => {
+                    messages.extend(report.notes.iter().cloned());
+                    known.armed.insert(ask.id.clone(), indices);
+                    known.count(&report, is_fresh, &now);
+                }
+                Fate::Waiting(message) => {
+                    is_waiting = true;
+                    messages.push(message);
+                }
+                Fate::Over => known.end(&ask.indices),
+            }
+        }
+        if is_waiting {
+            known.retry_later();
+        } else {
+            known.retry = None;
+        }
+        known.settle(messages);
+        Ok(())
+    }
+
+    /// Disarms a pod for as long as its facts stay what they are.
+    async fn close(
+        &mut self,
+        name: &PodName,
+        phase: PodPhase,
+        messages: Vec<String>,
+    ) -> Result<(), KeeperGone> {
+        let Some(known) = self.known.get(name) else { return Ok(()) };
+        let reports = self.disarm(known.armed_ids(), &messages.join("; ")).await?;
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        known.count_all(&reports);
+        known.close(phase, messages);
+        Ok(())
+    }
+
+    /// The keeper ended something by itself.
+    async fn ended(&mut self, ended: Ended) -> Result<(), KeeperGone> {
+        if let Some(name) = self.owner_of_lost(&ended.id).await?
+            && let Some(known) = self.known.get_mut(&name)
+        {
+            known.count_all(ended.report.as_slice());
+            known.lose(&ended.id, ended.why);
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    /// Somebody else had a target disarmed. All of the pod's faults end then, for good.
+    async fn disarmed(&mut self, ended: Ended) -> Result<(), KeeperGone> {
+        if let Some(name) = self.owner_of_lost(&ended.id).await? {
+            if let Some(known) = self.known.get_mut(&name) {
+                known.count_all(ended.report.as_slice());
+            }
+            self.close(&name, PodPhase::Ended, vec![ended.why]).await?;
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    /// Finds what is not armed any more after notices were missed.
+    async fn look_for_lost(&mut self) -> Result<(), KeeperGone> {
+        let ids: Vec<ArmedId> = self.known.values().flat_map(Known::armed_ids).collect();
+        for id in ids {
+            if let Some(name) = self.owner_of_lost(&id).await?
+                && let Some(known) = self.known.get_mut(&name)
+            {
+                known.lose(&id, "it is not armed any more".to_owned());
+                self.answer(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pod for which this was armed, unless it is armed still: a notice may speak of an
+    /// earlier arming under the same id.
+    async fn owner_of_lost(&self, id: &ArmedId) -> Result<Option<PodName>, KeeperGone> {
+        let owner = self.known.values().find(|known| known.armed.contains_key(id));
+        let Some(name) = owner.map(|known| known.facts.name.clone()) else { return Ok(None) };
+        let id = id.clone();
+        let is_armed =
+            self.handle.with(move |armory| armory.ids().any(|armed| *armed == id)).await?;
+        Ok((!is_armed).then_some(name))
+    }
+
+    /// Reads all ledgers.
+    async fn refresh(&mut self) -> Result<(), KeeperGone> {
+        let ids: Vec<ArmedId> =
+            self.known.values().flat_map(|known| known.armed.keys().cloned()).collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let read = move |armory: &mut Armory| -> Vec<_> {
+            ids.into_iter().map(|id| (armory.report(&id), id)).collect()
+        };
+        let read = self.handle.with(read).await?;
+        let mut reports = BTreeMap::new();
+        for (report, id) in read {
+            match report {
+                Some(Ok(report)) => drop(reports.insert(id, report)),
+                Some(Err(error)) => tracing::warn!(%id, %error, "the ledger was not read"),
+                // A notice of that is on its way.
+                None => {}
+            }
+        }
+        let names: Vec<PodName> = self.known.keys().cloned().collect();
+        for name in names {
+            let Some(known) = self.known.get_mut(&name) else { continue };
+            let now = Now::read();
+            for id in known.armed_ids() {
+                if let Some(report) = reports.remove(&id) {
+                    known.count(&report, false, &now);
+                }
+            }
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    /// Takes everything back as the agent stops; the next one goes on with the clocks.
+    async fn withdraw(mut self) -> Result<(), KeeperGone> {
+        let names: Vec<PodName> = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.is_open())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            let message = format!("the agent of node {} has stopped", self.options.node_name);
+            self.close(&name, PodPhase::Waiting, vec![message]).await?;
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    async fn disarm(
+        &self,
+        ids: BTreeSet<ArmedId>,
+        why: &str,
+    ) -> Result<Vec<TargetReport>, KeeperGone> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let why = why.to_owned();
+        self.handle.with(move |armory| arming::disarm(armory, &ids, &why)).await
+    }
+
+    /// Has the pod's status written, if it is not what is written already.
+    fn answer(&mut self, name: &PodName) {
+        let Some(known) = self.known.get_mut(name) else { return };
+        let status = known.status();
+        let before = known.answered.replace(status.clone());
+        if before.as_ref() == Some(&status) {
+            return;
+        }
+        let answer = Answer {
+            pod: name.clone(),
+            reference: known.reference.clone(),
+            event: event(before.as_ref(), &status),
+            status,
+        };
+        if self.answers.send(answer).is_err() {
+            tracing::debug!(pod = %name, "nobody writes answers any more");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! What a pod's facts ask of the node. Pure.
+
+use std::net::IpAddr;
+
+use super::{
+    facts::Facts,
+    names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
+};
+use crate::{
+    arm::ArmedId,
+    fault::{self, Fault},
+    plan::{Scope, Terms, by_container},
+    target::{ContainerId, TargetSpec},
+};
+
+/// What is to be armed for a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// There is no annotation.
+    Nothing,
+    /// There is one, and its time is over, whatever it says.
+    Over(&'static str),
+    /// There is one that nothing is done for.
+    Refused(Vec<String>),
+    Faults(Asked),
+}
+
+/// A text that can be read, for a pod that may be a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Every fault, in the order of the text.
+    pub faults: Vec<Fault>,
+    /// Faults by where they go: the whole pod, single containers.
+    pub asks: Vec<Ask>,
+}
+
+/// The faults for one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub id: ArmedId,
+    pub target: Place,
+    pub faults: Vec<Fault>,
+    /// For each of `faults` its index in [`Asked::faults`].
+    pub indices: Vec<usize>,
+    pub terms: Terms,
+}
+
+/// Where faults go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    Known {
+        spec: TargetSpec,
+        name: String,
+        /// Containers of which at least one is to be found in the pod's cgroup.
+        confirmed_by: Vec<ContainerId>,
+    },
+    /// It is not there yet, and this is what is waited for.
+    Awaited(String),
+}
+
+/// What a pod asks for. `base` is what holds for every pod of the node; `node_ips` are exempt.
+pub(super) fn wanted(facts: &Facts, base: &Terms, node_ips: &[IpAddr]) -> Wanted {
+    let Some(text) = &facts.text else {
+        return Wanted::Nothing;
+    };
+    if facts.is_over {
+        return Wanted::Over("the pod has finished");
+    }
+    match asked(facts, text, base, node_ips) {
+        Ok(asked) => Wanted::Faults(asked),
+        Err(messages) => Wanted::Refused(messages),
+    }
+}
+
+fn asked(
+    facts: &Facts,
+    text: &str,
+    base: &Terms,
+    node_ips: &[IpAddr],
+) -> Result<Asked, Vec<String>> {
+    let PodName { namespace, .. } = &facts.name;
+    if PROTECTED_NAMESPACES.contains(&namespace.as_str()) {
+        return Err(vec![format!("pods of namespace {namespace} are never targets")]);
+    }
+    if !facts.is_enabled {
+        return Err(vec![format!(
+            "namespace {namespace} does not allow faults; label it {ENABLED}=true"
+        )]);
+    }
+    let sentences = fault::read(text)
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let faults: Vec<Fault> = sentences.into_iter().map(|sentence| sentence.fault).collect();
+    if faults.is_empty() {
+        return Err(vec![format!("annotation {FAULTS} has no fault; remove it to end faults")]);
+    }
+    let mut asks = Vec::new();
+    for (container, share) in by_container(&faults) {
+        asks.push(Ask {
+            id: id(&facts.name, container.as_deref()),
+            target: place(facts, container.as_deref())?,
+            terms: terms(facts, container, base, node_ips),
+            faults: share.faults,
+            indices: share.indices,
+        });
+    }
+    Ok(Asked { faults, asks })
+}
+
+fn id(name: &PodName, container: Option<&str>) -> ArmedId {
+    ArmedId(match container {
+        None => format!("{OWNER}:{name}"),
+        Some(container) => format!("{OWNER}:{name}/{container}"),
+    })
+}
+
+fn place(facts: &Facts, container: Option<&str>) -> Result<Place, Vec<String>> {
+    let Some(uid) = facts.cgroup.clone() else {
+        return Err(vec!["the pod's UID is no name of a cgroup".to_owned()]);
+    };
+    let known = |id: Option<ContainerId>, name: String, confirmed_by: Vec<ContainerId>| {
+        Place::Known { spec: TargetSpec::Pod { uid, container: id }, name, confirmed_by }
+    };
+    let Some(container) = container else {
+        let running = facts.running();
+        // Whoever creates a pod chooses its annotations, but only the kubelet its status.
+        if facts.is_mirror && running.is_empty() {
+            return Ok(Place::Awaited("no container of the static pod runs yet".to_owned()));
+        }
+        return Ok(known(None, facts.name.to_string(), running));
+    };
+    match facts.containers.get(container) {
+        Some(Some(id)) => {
+            let name = format!("{}/{container}", facts.name);
+            Ok(known(Some(id.clone()), name, vec![id.clone()]))
+        }
+        Some(None) => Ok(Place::Awaited(format!("container {container} does not run"))),
+        None => {
+            let names: Vec<&str> = facts.containers.keys().map(String::as_str).collect();
+            let names = names.join(", ");
+            Err(vec![format!("the pod has no container `{container}`; it has {names}")])
+        }
+    }
+}
+
+fn terms(facts: &Facts, container: Option<String>, base: &Terms, node_ips: &[IpAddr]) -> Terms {
+    let mut terms = base.clone();
+    if facts.host_network {
+        // The pod's own address is the node's: with it exempt, no packet would be left.
+        terms.exempt.clear();
+    } else {
+        terms.exempt.extend(node_ips);
+    }
+    terms.scope = container.map_or(Scope::Pod, Scope::Container);
+    terms
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+
+    fn id_of(digit: char) -> ContainerId {
+        digit.to_string().repeat(64).parse().unwrap()
+    }
+
+    fn pod(text: &str) -> Facts {
+        Facts {
+            name: PodName { namespace: "shop".into(), name: "web-0".into() },
+            uid: "0f-1".into(),
+            cgroup: Some("0f-1".parse().unwrap()),
+            is_mirror: false,
+            host_network: false,
+            containers: BTreeMap::from([
+                ("init".into(), None),
+                ("main".into(), Some(id_of('a'))),
+                ("db".into(), Some(id_of('b'))),
+            ]),
+            is_over: false,
+            is_enabled: true,
+            text: Some(text.into()),
+        }
+    }
+
+    fn of(facts: &Facts) -> Wanted {
+        wanted(facts, &Terms::default(), &[NODE])
+    }
+
+    fn asks(facts: &Facts) -> Vec<Ask> {
+        match of(facts) {
+            Wanted::Faults(asked) => asked.asks,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(facts: &Facts) -> String {
+        match of(facts) {
+            Wanted::Refused(messages) => messages.join("\n"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn without_annotation_nothing_and_of_a_finished_pod_nothing_more() {
+        assert_eq!(of(&Facts { text: None, ..pod("") }), Wanted::Nothing);
+        let over = Facts { is_over: true, ..pod("drop egress") };
+        assert!(matches!(of(&over), Wanted::Over(_)));
+    }
+
+    #[test]
+    fn namespaces_must_allow_it_and_some_never_do() {
+        let refused = refusal(&Facts { is_enabled: false, ..pod("drop egress") });
+        assert!(refused.contains("label it chaos-agent.dev/enabled=true"), "{refused}");
+        let name = PodName { namespace: "kube-system".into(), name: "dns".into() };
+        let refused = refusal(&Facts { name, ..pod("drop egress") });
+        assert!(refused.contains("never targets"), "{refused}");
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_place() {
+        let refused = refusal(&pod("drip egress\ndrop 200%"));
+        assert!(refused.contains("line 1, column 1") && refused.contains("line 2"), "{refused}");
+        assert!(refusal(&pod("  # nothing")).contains("no fault"));
+    }
+
+    #[test]
+    fn faults_are_split_by_container_and_keep_their_places() {
+        let asks = asks(&pod("drop egress in container db\ndrop ingress"));
+        let ids: Vec<&str> = asks.iter().map(|ask| ask.id.0.as_str()).collect();
+        assert_eq!(ids, ["pod:shop/web-0", "pod:shop/web-0/db"]);
+        assert_eq!((&asks[0].indices, &asks[1].indices), (&vec![1], &vec![0]));
+        assert_eq!(asks[0].terms.scope, Scope::Pod);
+        assert_eq!(asks[1].terms.scope, Scope::Container("db".into()));
+        let Place::Known { spec, name, confirmed_by } = &asks[1].target else {
+            panic!("{:?}", asks[1].target);
+        };
+        assert_eq!(spec.to_string(), format!("pod:0f-1/{}", id_of('b')));
+        assert_eq!((name.as_str(), confirmed_by), ("shop/web-0/db", &vec![id_of('b')]));
+    }
+
+    #[test]
+    fn a_container_that_does_not_run_is_awaited_and_one_that_is_not_there_refused() {
+        let asks = asks(&pod("drop egress in container init"));
+        assert_eq!(asks[0].target, Place::Awaited("container init does not run".into()));
+        let refused = refusal(&pod("drop egress in container cache"));
+        assert_eq!(refused, "the pod has no container `cache`; it has db, init, main");
+    }
+
+    #[test]
+    fn the_nodes_addresses_are_exempt_but_for_pods_that_use_them() {
+        assert_eq!(asks(&pod("drop egress"))[0].terms.exempt, [NODE]);
+        let host = Facts { host_network: true, ..pod("drop egress") };
+        assert_eq!(asks(&host)[0].terms.exempt, Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn a_static_pod_must_be_confirmed_by_a_container() {
+        let mut mirror = Facts { is_mirror: true, ..pod("drop egress") };
+        assert!(
+            matches!(&asks(&mirror)[0].target, Place::Known { confirmed_by, .. } if confirmed_by.len() == 2)
+        );
+        mirror.containers.values_mut().for_each(|id| *id = None);
+        assert!(matches!(asks(&mirror)[0].target, Place::Awaited(_)));
+    }
+}
