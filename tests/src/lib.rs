@@ -15,6 +15,7 @@ pub mod clock;
 pub mod control_plane;
 pub mod injector;
 pub mod job;
+pub mod kubelet;
 pub mod machine;
 pub mod netns;
 pub mod ordinals;

@@ -1,0 +1,212 @@
+//! The kubelet of one node, played by a test: real objects, real cgroups, real network
+//! namespaces, and processes instead of container images.
+//!
+//! What a kubelet does for a pod that is bound to its node is done here: the cgroups are made as
+//! either cgroup driver names them for each quality of service, a process stands for the pause
+//! container, and the status names the containers that run. Everything is below one
+//! [`TestCgroup`].
+
+mod layout;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::cgroup::TestCgroup;
+use crate::control_plane::ControlPlane;
+use crate::machine::Claim;
+use crate::netns::TestNetns;
+use crate::process::{Place, Process};
+
+pub use layout::{Driver, Layout, QualityOfService};
+
+/// A node and what runs on it.
+pub struct Kubelet<'p> {
+    plane: &'p ControlPlane,
+    node: String,
+    root: TestCgroup,
+}
+
+/// A pod as a test wants it.
+#[derive(Clone, Debug)]
+pub struct PodSpec {
+    pub namespace: String,
+    pub name: String,
+    pub layout: Layout,
+    pub containers: Vec<String>,
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl PodSpec {
+    /// A pod with one container, `main`.
+    pub fn new(namespace: &str, name: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            layout: Layout::default(),
+            containers: vec!["main".to_owned()],
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    #[must_use]
+    pub fn layout(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    #[must_use]
+    pub fn container(mut self, name: &str) -> Self {
+        self.containers.push(name.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub fn annotation(mut self, name: &str, value: &str) -> Self {
+        self.annotations.insert(name.to_owned(), value.to_owned());
+        self
+    }
+}
+
+/// A pod that runs, until it is dropped: its processes die then. The object stays.
+#[derive(Debug)]
+pub struct Pod {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub netns: TestNetns,
+    containers: BTreeMap<String, Container>,
+    // After the containers, which lie in it.
+    cgroup: TestCgroup,
+    _pause: Process,
+}
+
+#[derive(Debug)]
+struct Container {
+    id: String,
+    cgroup: TestCgroup,
+}
+
+impl<'p> Kubelet<'p> {
+    /// Registers the node.
+    pub fn start(plane: &'p ControlPlane, claim: &impl Claim, node: &str) -> Result<Self> {
+        let object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node } });
+        plane.apply(&object.to_string())?;
+        Ok(Self { plane, node: node.to_owned(), root: TestCgroup::new(claim, "kubelet")? })
+    }
+
+    /// Creates a pod on this node and starts it.
+    pub fn run(&self, spec: &PodSpec) -> Result<Pod> {
+        let PodSpec { namespace, name, .. } = spec;
+        self.plane.apply(&self.object(spec).to_string())?;
+        let of_uid = "--output=jsonpath={.metadata.uid}";
+        let uid = self.plane.kubectl(&["get", "pod", name, "--namespace", namespace, of_uid])?;
+        let pod = self.make(spec, uid)?;
+        self.report(&pod)?;
+        Ok(pod)
+    }
+
+    fn make(&self, spec: &PodSpec, uid: String) -> Result<Pod> {
+        let PodSpec { namespace, name, layout, containers, .. } = spec;
+        let cgroup = self.root.child(layout.pod(&uid))?;
+        let netns = TestNetns::new()?;
+        let container = |number: usize| -> Result<Container> {
+            let id = layout::container_id(&uid, number);
+            Ok(Container { cgroup: cgroup.child(layout.container(&id))?, id })
+        };
+        let sandbox = container(0)?;
+        let pause = pause(Place::here().cgroup(&sandbox.cgroup).netns(&netns))?;
+        let containers = (1..)
+            .zip(containers)
+            .map(|(number, name)| Ok((name.clone(), container(number)?)))
+            .collect::<Result<_>>()?;
+        Ok(Pod {
+            namespace: namespace.clone(),
+            name: name.clone(),
+            uid,
+            netns,
+            containers,
+            cgroup,
+            _pause: pause,
+        })
+    }
+
+    /// Starts a container anew: another id, another cgroup, as after a crash.
+    pub fn restart(&self, pod: &mut Pod, spec: &PodSpec, container: &str) -> Result<()> {
+        let number = pod.containers.len() + 100;
+        let id = layout::container_id(&pod.uid, number);
+        let cgroup = pod.cgroup.child(spec.layout.container(&id))?;
+        pod.containers.insert(container.to_owned(), Container { id, cgroup });
+        self.report(pod)
+    }
+
+    /// Writes the pod's status.
+    fn report(&self, pod: &Pod) -> Result<()> {
+        let containers: Vec<Value> = pod
+            .containers
+            .iter()
+            .map(|(name, container)| {
+                json!({
+                    "name": name,
+                    "image": "none",
+                    "imageID": "",
+                    "ready": true,
+                    "restartCount": 0,
+                    "containerID": format!("containerd://{}", container.id),
+                    "state": { "running": {} },
+                })
+            })
+            .collect();
+        let status = json!({ "status": { "phase": "Running", "containerStatuses": containers } });
+        self.plane.kubectl(&[
+            "patch",
+            "pod",
+            &pod.name,
+            "--namespace",
+            &pod.namespace,
+            "--subresource=status",
+            "--type=merge",
+            "--patch",
+            &status.to_string(),
+        ])?;
+        Ok(())
+    }
+
+    fn object(&self, spec: &PodSpec) -> Value {
+        let PodSpec { namespace, name, containers, annotations, .. } = spec;
+        let containers: Vec<Value> =
+            containers.iter().map(|name| json!({ "name": name, "image": "none" })).collect();
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
+            "spec": { "nodeName": self.node, "containers": containers },
+        })
+    }
+}
+
+impl Pod {
+    /// Where the processes of a container run.
+    ///
+    /// # Panics
+    /// If the pod has no such container.
+    pub fn place(&self, container: &str) -> Place<'_> {
+        Place::here().cgroup(&self.containers[container].cgroup).netns(&self.netns)
+    }
+
+    /// In the pod's network, but in none of its containers: where a test's servers run.
+    pub fn network(&self) -> Place<'_> {
+        Place::here().netns(&self.netns)
+    }
+}
+
+/// A process that does nothing and is called `pause`, as the kubelet's is.
+fn pause(place: Place<'_>) -> Result<Process> {
+    // It reads its standard input, which the test never writes.
+    let mut command = Command::new("sh");
+    command.args(["-c", "echo pause >/proc/self/comm && echo ready && read -r line"]);
+    let process = Process::spawn(command, place)?;
+    process.line(std::time::Duration::from_secs(10)).context("wait for the pause process")?;
+    Ok(process)
+}
