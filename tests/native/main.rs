@@ -12,4 +12,5 @@ mod packets;
 mod pair;
 mod replacement;
 mod scope;
+mod shows;
 mod triggers;
