@@ -11,13 +11,13 @@ use xtask::paths;
 use crate::{
     build_ebpf,
     command::run as run_command,
-    setup,
+    setup::{self, Part},
     test::{self, Report},
 };
 
 pub fn run() -> Result<ExitCode> {
     let mut stages = Stages::default();
-    stages.run("setup", || setup::run(&setup::Args::default()))?;
+    stages.run("setup", || setup::ensure(&[Part::Build, Part::System, Part::Kube]))?;
     // A later stage still tells something when an earlier one fails.
     let format = stages.run("format", || cargo(&["fmt", "--all", "--check"]));
     let lints = stages.run("lints", || {

@@ -8,6 +8,7 @@ mod demo;
 mod integration;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,8 @@ enum Verb {
     Demo,
     /// Measure what the agent costs its victims; needs root
     Bench(bench::Args),
+    /// Run a command or the native tests on other kernels, under QEMU
+    Vm(vm::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
     Ci,
 }
@@ -50,6 +53,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Verb::Vm(args) => vm::run(&args),
         Verb::Ci => ci::run(),
     }
 }

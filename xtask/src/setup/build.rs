@@ -21,7 +21,8 @@ const BPF_LINKER: &str = "0.13.0";
 /// The feature of bpf-linker that names the nightly's LLVM.
 const BPF_LINKER_LLVM: &str = "llvm-23";
 
-const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
+/// The target of programs that need nothing of the machine they run on.
+pub const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
 
 pub fn ensure() -> Result<()> {
     let toolchain = paths::bpf_toolchain()?;

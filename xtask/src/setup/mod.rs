@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod kube;
+mod lab;
 mod packages;
 pub mod system;
 
@@ -24,6 +25,8 @@ pub enum Part {
     System,
     /// etcd, kube-apiserver and kubectl, for tests against a real API server
     Kube,
+    /// QEMU and what the kernels of `cargo xtask vm` are unpacked with
+    Lab,
 }
 
 pub fn run(Args { parts }: &Args) -> Result<()> {
@@ -40,6 +43,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
             Part::Build => build::ensure(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),
+            Part::Lab => lab::ensure(),
         }
         .with_context(|| format!("setup {name}"))?;
         eprintln!("setup {name}: ready after {:.1} s", start.elapsed().as_secs_f64());

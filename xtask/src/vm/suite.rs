@@ -1,0 +1,70 @@
+//! The native tests inside a machine: the very binary that runs on this machine's kernel.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, bail};
+use cargo_metadata::Message;
+
+use super::{Lab, cargo, host_job, kernels::Kernel, print};
+use crate::{integration, test::Report};
+
+/// The test target that is about the kernel.
+const TARGET: &str = "native";
+
+/// Builds the tests and says where they are.
+pub fn build() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["test", "--no-run", "--package", integration::PACKAGE, "--test", TARGET]);
+    command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
+    let output = command.output().with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", output.status);
+    }
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message.context("read cargo's messages")?
+            && artifact.target.name == TARGET
+            && let Some(path) = artifact.executable
+        {
+            return Ok(path.into());
+        }
+    }
+    bail!("{command:?} built no test")
+}
+
+/// Runs the tests on `kernel`, shows what they print and adds their results up. A machine that
+/// fails is in the report as well.
+pub fn run(lab: &Lab<'_>, kernel: &Kernel, binary: &Path, filter: Option<&str>) -> Report {
+    let mut report = Report::default();
+    if let Err(error) = try_run(lab, kernel, binary, filter, &mut report) {
+        report.broke(format!("{error:#}"));
+    }
+    report
+}
+
+fn try_run(
+    lab: &Lab<'_>,
+    kernel: &Kernel,
+    binary: &Path,
+    filter: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
+    let Some(program) = binary.to_str() else { bail!("{} is not UTF-8", binary.display()) };
+    // As `cargo xtask test` has it: one at a time, with the reasons of those that did not run.
+    let mut command = vec![program.to_owned()];
+    command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
+    command.extend(filter.map(str::to_owned));
+    let mut job = host_job(command)?;
+    job.directory = format!("{}/tests", xtask::paths::workspace().display());
+    let failed_before = report.failed();
+    let outcome = lab.boot(kernel, job, |line| {
+        print(line);
+        report.read(String::from_utf8_lossy(line).trim_end_matches('\n'));
+    })?;
+    if outcome.code != 0 && report.failed() == failed_before {
+        report.broke(format!("the tests ended with exit code {}", outcome.code));
+    }
+    Ok(())
+}
