@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use chaos_guest::{HOST_TAG, Milestone};
 
 use super::{alarm, kernels::Installed};
@@ -90,7 +90,7 @@ impl Machine<'_> {
                 _ => bail!("the machine ended before the command did"),
             }
         })
-        .with_context(|| self.describe_log())
+        .map_err(|error: anyhow::Error| anyhow!("{error:#}\n{}", self.describe_log()))
     }
 
     fn command(&self) -> Command {
@@ -143,7 +143,7 @@ impl Machine<'_> {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let shown = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
-        format!("{}\nthe kernel's log, {}", shown.join("\n"), self.log.display())
+        format!("The kernel's log, {}, ends with\n{}", self.log.display(), shown.join("\n"))
     }
 }
 
