@@ -64,8 +64,7 @@ impl Reconciler<'_> {
                 }
             };
             tokio::select! {
-                // Whoever can no longer tell us to stop has stopped.
-                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = told_to_stop(&mut shutdown) => break,
                 () = self.hearing.changed.notified() => self.reconcile().await?,
                 () = retry => self.reconcile().await?,
                 _ = refresh.tick() => self.refresh().await?,
@@ -347,4 +346,9 @@ impl Reconciler<'_> {
             tracing::debug!(pod = %name, "nobody writes answers any more");
         }
     }
+}
+
+/// Whoever can no longer tell us to stop has stopped.
+async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
 }
