@@ -4,6 +4,7 @@
 //! decision ([`kernel`]) → ledger → status.
 
 pub mod arm;
+pub mod control;
 pub mod fault;
 pub mod kernel;
 pub mod kube;

@@ -153,13 +153,17 @@ impl Armory {
         self.armed.iter().map(|(id, armed)| report(id, armed)).collect()
     }
 
-    /// What has happened since the last call, injections included, in order as far as each
-    /// target is concerned.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
+    /// Notes what the rings of the armed targets hold.
+    pub(super) fn sample(&mut self) {
         for (id, armed) in &mut self.armed {
             let drained = armed.drain();
             note(&mut self.notices, id, armed, drained);
         }
+    }
+
+    /// What was noted since the last call, in the order of its happening as far as each target is
+    /// concerned.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 }

@@ -28,7 +28,8 @@ const SLOWEST: Duration = Duration::from_secs(1);
 #[error("the agent is shutting down")]
 pub struct KeeperGone;
 
-type Work = Box<dyn FnOnce(&mut Armory) + Send>;
+type Work = Box<dyn FnOnce(&mut Armory) -> Answer + Send>;
+type Answer = Box<dyn FnOnce() + Send>;
 
 enum Order {
     Work(Work),
@@ -85,15 +86,17 @@ impl Drop for Keeper {
 }
 
 impl Handle {
-    /// Has `work` done on the armory and waits for its answer.
+    /// Has `work` done on the armory and waits for its answer. What is to be told of the work has
+    /// been told by then.
     pub async fn with<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Armory) -> T + Send + 'static,
     ) -> Result<T, KeeperGone> {
         let (answer, answered) = oneshot::channel();
-        let work = move |armory: &mut Armory| {
+        let work = move |armory: &mut Armory| -> Answer {
+            let done = work(armory);
             // Whoever asked may have gone; the work is done all the same.
-            drop(answer.send(work(armory)));
+            Box::new(move || drop(answer.send(done)))
         };
         self.orders.send(Order::Work(Box::new(work))).map_err(|_| KeeperGone)?;
         answered.await.map_err(|_| KeeperGone)
@@ -129,8 +132,9 @@ impl Keeping {
             }
             match orders.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(Order::Work(work)) => {
-                    work(&mut self.armory);
+                    let answer = work(&mut self.armory);
                     self.tell();
+                    answer();
                 }
                 Ok(Order::Tether(owner, for_as_long_as)) => {
                     self.tethers.insert(owner, Instant::now() + for_as_long_as);
@@ -155,6 +159,7 @@ impl Keeping {
             }
         }
         self.armory.tick();
+        self.armory.sample();
         self.tell();
     }
 

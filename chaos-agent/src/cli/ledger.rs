@@ -23,7 +23,7 @@ pub fn table(faults: &[FaultReport]) -> String {
 }
 
 /// `57 (chance 50, at-most 7)`.
-fn spared(counts: &Counts) -> String {
+pub fn spared(counts: &Counts) -> String {
     let total: u64 = counts.spared.values().sum();
     if total == 0 {
         return "0".to_owned();

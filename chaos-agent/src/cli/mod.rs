@@ -1,20 +1,28 @@
 //! The command line, one file a verb.
 
+mod agent;
+mod arm;
 mod completions;
+mod disarm;
 mod doctor;
 mod explain;
 mod failure;
 mod faults;
+mod follow;
+mod halt;
 mod hooks;
 mod inject;
 mod kernel;
 mod ledger;
+mod list;
 mod logs;
 mod man;
 mod output;
 mod run;
 mod session;
+mod show;
 mod signals;
+mod socket;
 mod target;
 mod terms;
 
@@ -68,6 +76,13 @@ enum Command {
     Inject(inject::Args),
     Explain(explain::Args),
     Doctor(doctor::Args),
+    Agent(agent::Args),
+    Arm(arm::Args),
+    List(list::Args),
+    Show(show::Args),
+    Disarm(disarm::Args),
+    Halt(halt::Args),
+    Follow(follow::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -75,7 +90,10 @@ enum Command {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let Cli { command, output } = Cli::parse();
-    logs::init("warn");
+    logs::init(match &command {
+        Command::Agent(_) => "info",
+        _ => "warn",
+    });
     match execute(command, output) {
         Ok(code) => code,
         Err(failure) => failure.report(),
@@ -88,6 +106,13 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Inject(args) => inject::execute(&args, format),
         Command::Explain(args) => explain::execute(&args, format),
         Command::Doctor(doctor::Args {}) => doctor::execute(format),
+        Command::Agent(args) => agent::execute(&args, format),
+        Command::Arm(args) => arm::execute(&args, format),
+        Command::List(args) => list::execute(&args, format),
+        Command::Show(args) => show::execute(&args, format),
+        Command::Disarm(args) => disarm::execute(&args, format),
+        Command::Halt(args) => halt::execute(&args, format),
+        Command::Follow(args) => follow::execute(&args, format),
         Command::Completions(args) => completions::execute(&args),
         Command::Man(args) => man::execute(&args),
     }

@@ -38,13 +38,18 @@ pub fn lasting(word: &str) -> Result<Duration, String> {
     within(word, [Duration::from_nanos(1), LONGEST])
 }
 
+/// Reads a duration that has no other bounds than the language's.
+pub fn duration(word: &str) -> Result<Duration, String> {
+    parse_duration(word).map_err(|mistake| mistake.to_string())
+}
+
 /// Reads `--lease`.
 pub fn lease(word: &str) -> Result<Duration, String> {
     within(word, LEASES)
 }
 
 fn within(word: &str, [shortest, longest]: [Duration; 2]) -> Result<Duration, String> {
-    let duration = parse_duration(word).map_err(|mistake| mistake.to_string())?;
+    let duration = duration(word)?;
     if duration < shortest {
         return Err(format!("at least {}", print_duration(shortest)));
     }

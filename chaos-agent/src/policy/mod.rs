@@ -35,7 +35,7 @@ pub enum PolicyError {
 
 /// A node has enough to bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("{most} targets are armed already, the most that this node allows; disarm one first")]
+#[error("this node allows no more than {most} armed at once; disarm one first")]
 pub struct TooManyTargets {
     most: usize,
 }
@@ -137,7 +137,7 @@ mod tests {
         let error = policy.admit(2).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "2 targets are armed already, the most that this node allows; disarm one first"
+            "this node allows no more than 2 armed at once; disarm one first"
         );
     }
 }

@@ -1,0 +1,229 @@
+//! `agent`: the daemon of a node.
+
+use std::{io, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use chaos_agent::{
+    arm::{ArmedId, Armory, Ended, Handle, Keeper, Notice},
+    control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve},
+    fault::print_duration,
+    kube,
+    plan::{Scope, Support},
+    policy::Policy,
+};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{broadcast::error::TryRecvError, watch},
+    time::timeout,
+};
+
+use super::{failure::Failure, halt, kernel, output::Format, terms};
+
+/// What the loop of the cluster may take to say good-bye to its pods, which are disarmed by then.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Keep faults armed in the background, as pods' annotations and the control socket ask for
+///
+/// SIGTERM and Ctrl-C disarm everything and print the ledgers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  chaos-agent agent --standalone &
+  chaos-agent arm --unit nginx.service --fault 'drop 10% egress tcp'
+  chaos-agent list")]
+pub struct Args {
+    /// Without Kubernetes, whatever is said of a node: only what the socket asks for is armed
+    #[arg(long)]
+    standalone: bool,
+    #[command(flatten)]
+    node: Node,
+    /// Where to listen for `list`, `arm`, `halt` and the like
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// How long faults go on when the agent hangs or is stopped
+    #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
+    lease: Duration,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+/// Which part of a cluster is served. The cluster itself is that of the pod that the agent runs
+/// in, or of KUBECONFIG.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Kubernetes")]
+struct Node {
+    /// The node whose pods are looked after
+    #[arg(long, value_name = "NAME", env = "NODE_NAME", required_unless_present = "standalone")]
+    node_name: Option<String>,
+    /// The node's addresses: left alone in the traffic of pods, for the kubelet's probes
+    #[arg(long, value_name = "IP", env = "NODE_IPS", value_delimiter = ',')]
+    node_ip: Vec<IpAddr>,
+    /// How long faults go on when the API server is not heard
+    #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "30s")]
+    grace: Duration,
+}
+
+/// What this node allows.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// How long faults last that have no `for`
+    #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "5m")]
+    default_duration: Duration,
+    /// The longest `for` that is allowed
+    #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "1h")]
+    longest: Duration,
+    /// How many targets may be armed at once when `arm` asks for one more
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    most_targets: usize,
+    /// An address that is left alone unless a fault names just that one; may be given again
+    #[arg(long, value_name = "IP")]
+    exempt: Vec<IpAddr>,
+}
+
+impl Limits {
+    fn policy(&self) -> Result<Policy, Failure> {
+        let policy = Policy::new(self.default_duration, self.longest)
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(policy.most_targets(self.most_targets).exempting(self.exempt.clone()))
+    }
+}
+
+impl Args {
+    /// What the loop of the cluster is told; `None` without a cluster.
+    fn cluster(&self, policy: &Policy) -> Option<kube::Options> {
+        let Node { node_name, node_ip, grace } = &self.node;
+        Some(kube::Options {
+            node_name: node_name.clone().filter(|_| !self.standalone)?,
+            node_ips: node_ip.clone(),
+            // Equal on every start, so that an agent that resumes decides as the one before.
+            terms: policy.terms(0, Scope::Whole),
+            grace: *grace,
+        })
+    }
+}
+
+pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
+    let policy = args.limits.policy()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let ended = runtime.block_on(run(args, policy))?;
+    halt::print(&ended, format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
+    let mut signals = Signals::new()?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        architecture = std::env::consts::ARCH,
+        debug_assertions = cfg!(debug_assertions),
+        lease = %print_duration(args.lease),
+        "starting"
+    );
+    let socket = ControlSocket::bind(&args.socket).await?;
+    let root = kernel::prepare()?;
+    let features = kernel::try_features(&root);
+    tracing::info!(kernel = features.release, "the hooks of the kernel have been tried");
+    for (hook, support) in features.iter() {
+        if let Support::Missing { reason, .. } = support {
+            tracing::warn!(%hook, %reason, "this kernel lacks a hook");
+        }
+    }
+    let armory = Armory::new(root.clone(), features, args.lease);
+    let keeper = Keeper::start(armory, args.lease).context("start the keeper's thread")?;
+    let handle = keeper.handle();
+    let (stop_watching, watching) = watch::channel(false);
+    let (stop_serving, serving) = watch::channel(false);
+    let cluster = args.cluster(&policy);
+    tracing::info!(socket = %socket.path().display(), "ready");
+    let server = serve(socket, Arc::new(Agent::new(handle.clone(), root, policy)), serving);
+    let server = tokio::spawn(server);
+    let mut pods = tokio::spawn({
+        let handle = handle.clone();
+        async move {
+            match cluster {
+                Some(options) => kube::run(handle, options, watching).await,
+                None => std::future::pending().await,
+            }
+        }
+    });
+
+    let mut failure = None;
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "shutting down"),
+        // It ends by itself only when it cannot go on.
+        over = &mut pods => failure = over.context("look after the pods")?.err(),
+    }
+    let mut told = handle.subscribe();
+    stop_watching.send_replace(true);
+    disarm_own(&handle).await?;
+    if failure.is_none() && !args.standalone {
+        // It takes its pods back itself, so that it can say so on them.
+        match timeout(FAREWELL, &mut pods).await {
+            Ok(over) => failure = over.context("look after the pods")?.err(),
+            Err(_) => tracing::warn!("the cluster was not told in time"),
+        }
+    }
+    pods.abort();
+    halt_all(&handle).await?;
+    stop_serving.send_replace(true);
+    server.await.context("serve clients")?;
+    // A client may have been faster than the end of serving.
+    halt_all(&handle).await?;
+    let mut ended = Vec::new();
+    loop {
+        match told.try_recv() {
+            Ok(Notice::Ended(last) | Notice::Disarmed(last)) => ended.push(last),
+            Ok(_) | Err(TryRecvError::Lagged(_)) => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+        }
+    }
+    failure.map_or(Ok(ended), |error| Err(error.into()))
+}
+
+const SHUTDOWN: &str = "the agent is shutting down";
+
+/// Ends what clients have asked for.
+async fn disarm_own(handle: &Handle) -> anyhow::Result<()> {
+    let work = handle.with(|armory| {
+        let own = |id: &&ArmedId| id.0.split_once(':').is_some_and(|(owner, _)| owner == OWNER);
+        let ids: Vec<_> = armory.ids().filter(own).cloned().collect();
+        for id in ids {
+            armory.disarm(&id, SHUTDOWN);
+        }
+    });
+    Ok(work.await?)
+}
+
+async fn halt_all(handle: &Handle) -> anyhow::Result<()> {
+    let work = handle.with(|armory| {
+        armory.halt(SHUTDOWN);
+    });
+    Ok(work.await?)
+}
+
+/// Those that end an agent.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `arm`: faults kept in force by a running agent.
+
+use std::process::ExitCode;
+
+use chaos_agent::{
+    arm::TargetReport,
+    control::{Answer, Command},
+};
+
+use super::{
+    failure::Failure,
+    faults::FaultArgs,
+    output::{self, Format, note},
+    socket::{SocketArg, failure},
+    target::TargetArgs,
+};
+
+/// Have a running agent break a cgroup, process, unit or container
+///
+/// Prints the id by which `show`, `disarm` and `follow` know it. The faults end with their time,
+/// with `disarm` or `halt`, with the target, and with the agent.
+#[derive(Debug, clap::Args)]
+#[command(
+    mut_group("TargetArgs", |group| group.required(true)),
+    after_help = "\
+Examples:
+  chaos-agent arm --unit nginx.service --fault 'drop 10% egress tcp for 2m'
+  id=$(chaos-agent arm --pid 4242 --faults faults.yaml) && chaos-agent follow $id"
+)]
+pub struct Args {
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    faults: FaultArgs,
+    #[command(flatten)]
+    socket: SocketArg,
+}
+
+pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
+    // Read here, where errors can point into the text.
+    let faults: Vec<String> = args.faults.read()?.iter().map(ToString::to_string).collect();
+    let target = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
+    let mut client = args.socket.connect()?;
+    let command = Command::Arm { target, faults: faults.join("\n") };
+    let report = match client.ask(command).map_err(failure)? {
+        Answer::Armed(report) => report,
+        other => return Err(client.unexpected(&other).into()),
+    };
+    match format {
+        Format::Json => output::json(&report)?,
+        Format::Table => {
+            let TargetReport { id, notes, faults, .. } = &report;
+            for text in notes.iter().chain(faults.iter().flat_map(|fault| &fault.notes)) {
+                note(text);
+            }
+            output::line(id)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,89 @@
+//! Arming a target as a client asks for.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    Agent,
+    protocol::{Refusal, RefusalKind},
+};
+use crate::{
+    arm::{ArmedId, Armory, Outcome, Request, TargetReport},
+    fault::{self, Fault},
+    plan::Scope,
+    target::{Target, TargetSpec},
+};
+
+/// The owner of what clients have asked for: the part of an id before the colon.
+pub const OWNER: &str = "cli";
+
+/// Arms `spec` under a new id.
+pub(super) async fn arm(
+    agent: &Arc<Agent>,
+    spec: &TargetSpec,
+    text: &str,
+) -> Result<TargetReport, Refusal> {
+    let faults = read(text)?;
+    let root = agent.root.clone();
+    let spec = spec.clone();
+    // Looking for a target walks directories: not a thing for the keeper, nor for this thread.
+    let target = tokio::task::spawn_blocking(move || spec.resolve(&root))
+        .await
+        .map_err(|error| Refusal::new(RefusalKind::Failed, error))?
+        .map_err(|error| Refusal::new(RefusalKind::Target, error))?;
+    let serving = agent.clone();
+    agent.handle.with(move |armory| arm_in(armory, &serving, target, &faults)).await?
+}
+
+fn read(text: &str) -> Result<Vec<Fault>, Refusal> {
+    let refused = |message: String| Refusal::new(RefusalKind::Faults, message);
+    let sentences = fault::read(text).map_err(|errors| refused(errors.to_string()))?;
+    if sentences.is_empty() {
+        return Err(refused("the text has no fault; write one, such as `drop 10%`".to_owned()));
+    }
+    Ok(sentences.into_iter().map(|sentence| sentence.fault).collect())
+}
+
+fn arm_in(
+    armory: &mut Armory,
+    agent: &Agent,
+    target: Target,
+    faults: &[Fault],
+) -> Result<TargetReport, Refusal> {
+    let armed = armory.ids().count();
+    agent.policy.admit(armed).map_err(|error| Refusal::new(RefusalKind::Policy, error))?;
+    // Only the keeper's thread comes here, so nobody else takes this number meanwhile.
+    let number = agent.armed_so_far.load(Ordering::Relaxed) + 1;
+    let id = ArmedId(format!("{OWNER}:{number}"));
+    let terms = agent.policy.terms(any_seed()?, Scope::Whole);
+    let outcome =
+        armory.arm(Request { id: id.clone(), target, faults, terms, began: &|_| None })?;
+    if let Outcome::Refused(plan) = outcome {
+        let refusals: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();
+        return Err(Refusal::new(RefusalKind::Plan, refusals.join("\n")));
+    }
+    agent.armed_so_far.store(number, Ordering::Relaxed);
+    let gone = || Refusal::new(RefusalKind::Failed, "it was disarmed at once");
+    Ok(armory.report(&id).ok_or_else(gone)??)
+}
+
+/// For faults that name none: another one each time.
+fn any_seed() -> Result<u64, Refusal> {
+    // 32 bits: short to type, and exact in every reader of JSON.
+    let seed = getrandom::u32().map_err(|error| {
+        Refusal::new(RefusalKind::Failed, format!("cannot pick a random seed: {error}"))
+    })?;
+    Ok(seed.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_without_a_fault_are_refused() {
+        for text in ["", "# nothing\n", "explode", "drop 200%"] {
+            assert_eq!(read(text).unwrap_err().kind, RefusalKind::Faults, "{text:?}");
+        }
+        assert_eq!(read("drop 1%; drop 2%").unwrap().len(), 2);
+    }
+}

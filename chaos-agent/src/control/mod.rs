@@ -1,0 +1,27 @@
+//! The agent's local socket: list, show, arm, disarm, halt, follow.
+//!
+//! One JSON object a line in both directions. Only root and the agent's own user are served.
+//! Nothing here can hold the keeper up: it is asked through a [`crate::arm::Handle`], and each
+//! connection waits for its own client.
+
+mod arming;
+mod client;
+mod event;
+mod follow;
+mod lines;
+mod peer;
+mod protocol;
+mod server;
+mod socket;
+
+pub use arming::OWNER;
+pub use client::{Client, ClientError, Events};
+pub use protocol::{
+    Answer, Command, Endpoint, Event, Injection, MAX_REQUEST, Refusal, RefusalKind, Reply, Request,
+    VERSION,
+};
+pub use server::{Agent, serve};
+pub use socket::{ControlSocket, SocketError};
+
+/// Where an agent listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/chaos-agent/agent.sock";

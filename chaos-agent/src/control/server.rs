@@ -1,0 +1,319 @@
+//! The agent's end of the socket.
+
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+
+use super::{
+    ControlSocket,
+    arming::arm,
+    follow::follow,
+    lines::{Line, Lines},
+    peer::Peer,
+    protocol::{Answer, Command, MAX_REQUEST, Refusal, RefusalKind, Reply, Request, VERSION},
+};
+use crate::{
+    arm::{ArmError, ArmedId, Handle, KeeperGone},
+    policy::Policy,
+    target::CgroupRoot,
+};
+
+/// Conversations at once, followers not counted.
+const MOST_CLIENTS: usize = 32;
+const MOST_FOLLOWERS: usize = 16;
+
+/// How long a client may take to say something, and to take an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long conversations may go on when the agent shuts down.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Between attempts to accept a connection when that fails, as when there are too many open
+/// files.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// What clients are served from.
+pub struct Agent {
+    pub(super) handle: Handle,
+    pub(super) root: CgroupRoot,
+    pub(super) policy: Policy,
+    pub(super) armed_so_far: AtomicU64,
+    clients: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
+}
+
+impl Agent {
+    pub fn new(handle: Handle, root: CgroupRoot, policy: Policy) -> Self {
+        Self {
+            handle,
+            root,
+            policy,
+            armed_so_far: AtomicU64::new(0),
+            clients: Arc::new(Semaphore::new(MOST_CLIENTS)),
+            followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
+        }
+    }
+}
+
+/// Serves clients until `shutdown` becomes true; then finishes what has begun, says good-bye to
+/// followers, and removes the socket.
+pub async fn serve(socket: ControlSocket, agent: Arc<Agent>, mut shutdown: watch::Receiver<bool>) {
+    let mut conversations = JoinSet::new();
+    let ending = shutdown.clone();
+    let mut over = std::pin::pin!(is_over(&mut shutdown));
+    loop {
+        tokio::select! {
+            () = &mut over => break,
+            accepted = socket.accept() => match accepted {
+                Ok(stream) => {
+                    conversations.spawn(converse(stream, agent.clone(), ending.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            },
+            Some(_) = conversations.join_next() => {}
+        }
+    }
+    drop(socket);
+    // A client that does not take what it is told is left alone.
+    drop(timeout(FAREWELL, async { while conversations.join_next().await.is_some() {} }).await);
+}
+
+/// Waits until the agent shuts down. Without a sender nobody could ever say so any more: it
+/// counts as said.
+pub(super) async fn is_over(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|over| *over).await);
+}
+
+/// A client that breaks off is none of our errors.
+async fn converse(stream: UnixStream, agent: Arc<Agent>, mut shutdown: watch::Receiver<bool>) {
+    let mut ending = shutdown.clone();
+    let mut conversation = match Conversation::begin(stream, agent).await {
+        Ok(Some(conversation)) => conversation,
+        Ok(None) | Err(_) => return,
+    };
+    loop {
+        let line = tokio::select! {
+            line = timeout(PATIENCE, conversation.lines.next()) => line,
+            () = is_over(&mut shutdown) => return,
+        };
+        match conversation.go_on(line, &mut ending).await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => return,
+        }
+    }
+}
+
+struct Conversation {
+    lines: Lines<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    peer: Peer,
+    agent: Arc<Agent>,
+    place: Option<tokio::sync::OwnedSemaphorePermit>,
+}
+
+impl Conversation {
+    /// `None` when the client is refused.
+    async fn begin(stream: UnixStream, agent: Arc<Agent>) -> io::Result<Option<Self>> {
+        let peer = Peer::of(&stream)?;
+        let (reader, mut writer) = stream.into_split();
+        if !peer.may_control() {
+            tracing::warn!(%peer, "refused a client");
+            let own = nix::unistd::geteuid();
+            let message = format!("only root and user {own} may control this agent");
+            let refusal = Refusal::new(RefusalKind::Forbidden, message);
+            write(&mut writer, Answer::Refused(refusal)).await?;
+            return Ok(None);
+        }
+        let Ok(place) = agent.clients.clone().try_acquire_owned() else {
+            let message = format!("{MOST_CLIENTS} clients are connected already; try again");
+            let refusal = Refusal::new(RefusalKind::Busy, message);
+            write(&mut writer, Answer::Refused(refusal)).await?;
+            return Ok(None);
+        };
+        let lines = Lines::new(reader, MAX_REQUEST);
+        Ok(Some(Self { lines, writer, peer, agent, place: Some(place) }))
+    }
+
+    /// Answers what was read; tells whether there may be more.
+    async fn go_on(
+        &mut self,
+        line: Result<io::Result<Line>, tokio::time::error::Elapsed>,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> io::Result<bool> {
+        let malformed = |message| Refusal::new(RefusalKind::Malformed, message);
+        let line = match line {
+            Ok(Ok(Line::Whole(line))) => line,
+            Ok(Ok(Line::End)) => return Ok(false),
+            Ok(Ok(Line::TooLong)) => {
+                let message = format!("a request has at most {MAX_REQUEST} bytes");
+                write(&mut self.writer, Answer::Refused(malformed(message))).await?;
+                return Ok(false);
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let message = format!("no request came within {PATIENCE:?}");
+                write(&mut self.writer, Answer::Refused(malformed(message))).await?;
+                return Ok(false);
+            }
+        };
+        let command = match read(&line) {
+            Ok(command) => command,
+            Err(refusal) => {
+                write(&mut self.writer, Answer::Refused(refusal)).await?;
+                return Ok(true);
+            }
+        };
+        if let Command::Follow { id } = command {
+            self.follow(id, shutdown).await?;
+            return Ok(false);
+        }
+        let answer = answer(&self.agent, command, &self.peer).await.unwrap_or_else(Answer::Refused);
+        write(&mut self.writer, answer).await?;
+        Ok(true)
+    }
+
+    async fn follow(
+        &mut self,
+        id: Option<ArmedId>,
+        shutdown: &mut watch::Receiver<bool>,
+    ) -> io::Result<()> {
+        // Followers stay for long and must not keep others out.
+        self.place = None;
+        let Ok(_place) = self.agent.followers.clone().try_acquire_owned() else {
+            let message = format!("{MOST_FOLLOWERS} clients follow already");
+            let refusal = Refusal::new(RefusalKind::Busy, message);
+            return write(&mut self.writer, Answer::Refused(refusal)).await;
+        };
+        let handle = self.agent.handle.clone();
+        let wanted = id.clone();
+        // Looked up and subscribed in one go, so that an end in between is not missed.
+        let subscribed = self.agent.handle.with(move |armory| match wanted {
+            Some(id) if !armory.ids().any(|armed| *armed == id) => Err(unknown(&id)),
+            _ => Ok(handle.subscribe()),
+        });
+        match subscribed.await.map_err(Refusal::from).flatten() {
+            Ok(notices) => {
+                write(&mut self.writer, Answer::Following).await?;
+                let Self { lines, writer, .. } = self;
+                follow(notices, id.as_ref(), writer, lines, shutdown).await
+            }
+            Err(refusal) => write(&mut self.writer, Answer::Refused(refusal)).await,
+        }
+    }
+}
+
+/// One request out of one line.
+fn read(line: &[u8]) -> Result<Command, Refusal> {
+    // The version first: what else a request of another version holds is not known.
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let malformed = |error: serde_json::Error| {
+        Refusal::new(RefusalKind::Malformed, format!("this is no request: {error}"))
+    };
+    let Versioned { version } = serde_json::from_slice(line).map_err(malformed)?;
+    if version != VERSION {
+        let message = format!("this agent speaks version {VERSION} of the protocol, not {version}");
+        return Err(Refusal::new(RefusalKind::Version, message));
+    }
+    let Request { command, .. } = serde_json::from_slice(line).map_err(malformed)?;
+    Ok(command)
+}
+
+async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Answer, Refusal> {
+    let asked = format!("{} asked for it", peer);
+    match command {
+        Command::List => Ok(Answer::Targets(agent.handle.with(|armory| armory.reports()).await??)),
+        Command::Show { id } => {
+            let report = agent.handle.with({
+                let id = id.clone();
+                move |armory| armory.report(&id)
+            });
+            Ok(Answer::Target(report.await?.ok_or_else(|| unknown(&id))??))
+        }
+        Command::Arm { target, faults } => {
+            let report = arm(agent, &target, &faults).await?;
+            tracing::info!(id = %report.id, target = %report.target, %peer, "armed");
+            Ok(Answer::Armed(report))
+        }
+        Command::Disarm { id } => {
+            let ended = agent.handle.with({
+                let id = id.clone();
+                move |armory| armory.disarm(&id, &asked)
+            });
+            Ok(Answer::Disarmed(ended.await?.ok_or_else(|| unknown(&id))?))
+        }
+        Command::Halt => {
+            Ok(Answer::Halted(agent.handle.with(move |armory| armory.halt(&asked)).await?))
+        }
+        Command::Follow { .. } => unreachable!("a follower's conversation is another one"),
+    }
+}
+
+fn unknown(id: &ArmedId) -> Refusal {
+    let message = format!("no target is armed as {id}; `chaos-agent list` shows those that are");
+    Refusal::new(RefusalKind::UnknownId, message)
+}
+
+impl From<KeeperGone> for Refusal {
+    fn from(error: KeeperGone) -> Self {
+        Self::new(RefusalKind::Failed, error)
+    }
+}
+
+impl From<ArmError> for Refusal {
+    fn from(error: ArmError) -> Self {
+        Self::new(RefusalKind::Failed, error)
+    }
+}
+
+/// Writes one line.
+pub(super) async fn write(writer: &mut OwnedWriteHalf, answer: Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(&Reply::from(answer))?;
+    line.push(b'\n');
+    timeout(PATIENCE, writer.write_all(&line)).await?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_requests_of_this_version_are_read() {
+        assert_eq!(read(br#"{"version":1,"command":"list"}"#).unwrap(), Command::List);
+        for (line, kind) in [
+            (r"", RefusalKind::Malformed),
+            (r"list", RefusalKind::Malformed),
+            (r"{}", RefusalKind::Malformed),
+            (r#"{"version":1}"#, RefusalKind::Malformed),
+            (r#"{"version":1,"command":"explode"}"#, RefusalKind::Malformed),
+            (r#"{"version":1,"command":"list","more":1}"#, RefusalKind::Malformed),
+            (r#"{"version":1,"command":{"disarm":{}}}"#, RefusalKind::Malformed),
+            (r#"{"version":1,"command":{"disarm":{"id":"a","x":1}}}"#, RefusalKind::Malformed),
+            (r#"{"version":1,"command":{"halt":{"id":"a"}}}"#, RefusalKind::Malformed),
+            (r#"{"version":1,"command":"list"}{}"#, RefusalKind::Malformed),
+            (r#"{"version":-1,"command":"list"}"#, RefusalKind::Malformed),
+            (r#"{"version":2,"command":"detonate"}"#, RefusalKind::Version),
+        ] {
+            assert_eq!(read(line.as_bytes()).unwrap_err().kind, kind, "{line}");
+        }
+        assert_eq!(read(b"\xff\xfe").unwrap_err().kind, RefusalKind::Malformed);
+    }
+}
