@@ -99,6 +99,9 @@ pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
         leased: (now < ground.lease()) as u32,
         fragment: event.fragment as u32,
     };
+    // The loop does as little as it can: the verifier walks it 64 times.
+    let mut hit = Answer::SPARED;
+    let mut shadow = Answer::SPARED;
     for _ in 0..MAX_RULES {
         if matching == 0 {
             break;
@@ -106,16 +109,18 @@ pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
         let bit = lowest_bit(matching);
         matching &= matching - 1;
         let answer = ground.ask(set.id, bit, &circumstances);
-        if answer.is_hit() {
-            let verdict = answer.verdict(now);
-            if !answer.is_shadow() {
-                return verdict;
-            }
-            ground.count(verdict.slot, Count::Shadowed);
-            ground.tell(event, &verdict, true);
+        if answer.is_shadow() {
+            shadow = answer;
+        } else if answer.is_hit() {
+            hit = answer;
+            break;
         }
     }
-    Verdict::PASS
+    if shadow.is_hit() {
+        // Of several shadows the last is told of; all are counted.
+        ground.tell(event, &shadow.verdict(now), true);
+    }
+    if hit.is_hit() { hit.verdict(now) } else { Verdict::PASS }
 }
 
 /// What a rule needs to know of an event that it matches.
@@ -175,7 +180,7 @@ impl Answer {
     }
 }
 
-/// Asks one rule: counts the match, and why the event is spared if it is.
+/// Asks one rule: counts the match, the hit of a shadow, and why the event is spared if it is.
 #[inline(always)]
 pub fn ask<G: Ground>(ground: &G, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
     let Some(rule) = ground.rule(set, bit) else {
@@ -183,7 +188,12 @@ pub fn ask<G: Ground>(ground: &G, set: u32, bit: u32, circumstances: &Circumstan
     };
     ground.count(rule.slot, Count::Matched);
     match judge(ground, rule, circumstances) {
-        Ok(entropy) => Answer::hit(rule, entropy),
+        Ok(entropy) => {
+            if rule.shadow != 0 {
+                ground.count(rule.slot, Count::Shadowed);
+            }
+            Answer::hit(rule, entropy)
+        }
         Err(spared) => {
             ground.count(rule.slot, spared);
             Answer::SPARED
