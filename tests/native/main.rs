@@ -4,6 +4,7 @@ mod agent;
 mod calls;
 mod chance;
 mod checksums;
+mod command_line;
 mod features;
 mod guards;
 mod healthy;

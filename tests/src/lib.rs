@@ -21,6 +21,7 @@ pub mod netns;
 pub mod ordinals;
 pub mod payload;
 pub mod process;
+pub mod program;
 pub mod requirements;
 pub mod residue;
 pub mod stats;

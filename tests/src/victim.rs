@@ -1,10 +1,8 @@
 //! Starting victims and reading what they report.
 
-use std::env;
 use std::ffi::OsString;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -14,9 +12,7 @@ use nix::unistd::Pid;
 
 use crate::job::{Job, Options, Ready};
 use crate::process::{Place, Process};
-
-/// Names the victim's program where it is not beside the test's own.
-pub const PATH_VARIABLE: &str = "CHAOS_TESTS_VICTIM";
+use crate::program;
 
 /// How long a victim may take to start, and to report after it was told to stop.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -83,26 +79,10 @@ impl<O: Options> Victim<O> {
 pub fn command_line(options: impl Options) -> Result<[OsString; 2]> {
     let job: Job = options.into();
     let job = serde_json::to_string(&job).context("write a job as JSON")?;
-    Ok([program()?.into(), job.into()])
+    Ok([program::victim()?.into(), job.into()])
 }
 
 /// Reads the last line that a victim printed.
 pub fn parse_report<O: Options>(line: &str) -> Result<O::Report> {
     serde_json::from_str(line).with_context(|| format!("victim reported {line:?}"))
-}
-
-/// Cargo puts test binaries into `deps`, one directory below the programs.
-fn program() -> Result<PathBuf> {
-    if let Some(path) = env::var_os(PATH_VARIABLE) {
-        return Ok(path.into());
-    }
-    let test = env::current_exe().context("find the running test's path")?;
-    test.ancestors()
-        .skip(1)
-        .take(2)
-        .map(|directory| directory.join("victim"))
-        .find(|path| path.is_file())
-        .with_context(|| {
-            format!("no victim near {}: build it, or name it in {PATH_VARIABLE}", test.display())
-        })
 }

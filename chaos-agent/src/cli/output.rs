@@ -15,6 +15,7 @@ use tabled::{
         peaker::PriorityMax,
     },
 };
+use terminal_size::terminal_size_of;
 
 pub const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -97,7 +98,7 @@ fn columns(builder: Builder, width: usize) -> String {
 }
 
 fn width() -> usize {
-    let terminal = terminal_size::terminal_size();
+    let terminal = terminal_size_of(io::stdout()).or_else(|| terminal_size_of(io::stderr()));
     terminal.map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0).max(NARROWEST))
 }
 

@@ -80,8 +80,7 @@ pub(super) fn missing_hook(
     ));
     if hook.is_tcx() {
         return objection.remedy(format!(
-            "{remedy}; tcx comes with kernel 6.6, and attaching by clsact on older ones with a \
-             later version"
+            "{remedy}; attaching by clsact, for older kernels, comes with a later version"
         ));
     }
     objection.remedy(remedy)

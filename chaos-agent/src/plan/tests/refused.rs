@@ -158,8 +158,8 @@ fn a_missing_hook_is_named_with_what_the_kernel_said() {
             "`corrupt` needs tcx/egress, which kernel 6.1.0 does not offer: BPF_LINK_CREATE: \
              invalid argument"
                 .to_owned(),
-            "run kernel 6.6 or newer; tcx comes with kernel 6.6, and attaching by clsact on older \
-             ones with a later version"
+            "run kernel 6.6 or newer; attaching by clsact, for older kernels, comes with a later \
+             version"
                 .to_owned(),
         )
     );

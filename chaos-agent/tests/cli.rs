@@ -1,0 +1,180 @@
+//! The command line as a program: its screens, and what it says to wrong usage.
+//!
+//! Nothing here arms anything; `tests/native` of the workspace does.
+
+use std::{
+    fs,
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use chaos_agent::target::CgroupRoot;
+
+const AGENT: &str = env!("CARGO_BIN_EXE_chaos-agent");
+
+const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/features/linux-6.18.json");
+
+/// (arguments, exit code, part of the message)
+type Row = (&'static [&'static str], i32, &'static str);
+
+/// Wrong whatever the machine.
+const USAGE: &[Row] = &[
+    (&[], 2, "Usage: chaos-agent"),
+    (&["injcet"], 2, "a similar subcommand exists: 'inject'"),
+    (&["doctor", "--output", "xml"], 2, "possible values: table, json"),
+    (&["completions", "klingon"], 2, "invalid value 'klingon'"),
+    (&["man", "--dir", "/dev/null/man1"], 1, "create /dev/null/man1"),
+    // Faults.
+    (&["run", "--", "true"], 2, "--fault <TEXT>|--faults <FILE>"),
+    (&["run", "--fault", "drop"], 2, "<COMMAND>..."),
+    (&["run", "--fualt", "drop", "--", "true"], 2, "a similar argument exists: '--fault'"),
+    (&["run", "--fault", "", "--", "true"], 2, "--fault holds no fault"),
+    (&["run", "--fault", "# drop", "--", "true"], 2, "--fault holds no fault"),
+    (&["run", "--fault", "dorp", "--", "true"], 2, "did you mean `drop`?"),
+    (&["run", "--fault", "drop", "--fault", "drop to", "--", "true"], 2, "--fault #2:1:6"),
+    (&["run", "--fault", "fail conect with EIO", "--", "true"], 2, "`connect`"),
+    (&["run", "--fault", "drop: {}\nchance: 0%", "--", "true"], 2, "never do anything"),
+    (&["run", "--faults", "/nonexistent", "--", "true"], 2, "cannot read /nonexistent: No such"),
+    (&["run", "--faults", "/", "--", "true"], 2, "cannot read /: Is a directory"),
+    (&["run", "--faults", "/dev/zero", "--", "true"], 2, "/dev/zero is longer than 1 MiB"),
+    (&["run", "--faults", AGENT, "--", "true"], 2, "valid UTF-8"),
+    // Terms.
+    (&["run", "--fault", "drop", "--for", "soon", "--", "true"], 2, "`soon` is not a duration"),
+    (&["run", "--fault", "drop", "--for", "2h", "--", "true"], 2, "at most 1h"),
+    (&["run", "--fault", "drop", "--lease", "1ms", "--", "true"], 2, "at least 500ms"),
+    (&["run", "--fault", "drop", "--seed", "-1", "--", "true"], 2, "'-1'"),
+    (&["run", "--fault", "drop", "--report", "/none/x", "--", "true"], 2, "create /none/x"),
+    // Targets that are no names of targets.
+    (&["inject", "--fault", "drop"], 2, "--cgroup <PATH>|--pid <N>"),
+    (&["inject", "--fault", "drop", "--pid", "7", "--unit", "x"], 2, "cannot be used with"),
+    (&["inject", "--fault", "drop", "--cgroup", ""], 2, "a value is required for '--cgroup"),
+    (&["inject", "--fault", "drop", "--pid", "0"], 2, "0 is not in 1..="),
+    (&["inject", "--fault", "drop", "--pid", "init"], 2, "invalid digit"),
+    (&["inject", "--fault", "drop", "--unit", "a/b"], 2, "the name of a systemd unit"),
+    (&["inject", "--fault", "drop", "--container", "web"], 2, "12 to 64 hexadecimal digits"),
+    // Plans.
+    (&["explain", "--features", "/nonexistent", "--fault", "drop"], 2, "cannot read /nonexistent"),
+    (&["explain", "--features", AGENT, "--fault", "drop"], 2, "cannot read"),
+    (&["explain", "--features", "/dev/null", "--fault", "drop"], 2, "doctor --output json"),
+];
+
+/// Wrong on any machine that has cgroup v2.
+const TARGETS: &[Row] = &[
+    (&["inject", "--fault", "drop", "--pid", "4194304"], 2, "no process 4194304"),
+    (&["inject", "--fault", "drop", "--cgroup", "/"], 2, "the root cgroup"),
+    (&["inject", "--fault", "drop", "--cgroup", "/a/../b"], 2, "\"..\" is not allowed"),
+    (&["inject", "--fault", "drop", "--cgroup", "/no/such"], 2, "no cgroup /no/such below"),
+    (&["inject", "--fault", "drop", "--cgroup", "/sys/kernel"], 2, "where cgroup v2 is mounted"),
+    (&["inject", "--fault", "drop", "--unit", "no-such"], 2, "no running unit no-such.service"),
+    (&["inject", "--fault", "drop", "--container", "0123456789ab"], 2, "no container 0123456789ab"),
+    (
+        &["explain", "--features", FEATURES, "--fault", "drop", "--cgroup", "/no/such"],
+        2,
+        "no cgroup /no/such below",
+    ),
+];
+
+#[test]
+fn wrong_usage_has_one_clear_error_and_changes_nothing() {
+    assert_all_refused(USAGE);
+}
+
+#[test]
+fn bad_targets_have_one_clear_error_and_change_nothing() {
+    if let Err(error) = CgroupRoot::discover() {
+        eprintln!("skipped: {error}");
+        return;
+    }
+    assert_all_refused(TARGETS);
+}
+
+fn assert_all_refused(rows: &[Row]) {
+    let directory = tempfile::tempdir().unwrap();
+    for (arguments, code, message) in rows {
+        let mut command = Command::new(AGENT);
+        let output = command.args(*arguments).current_dir(&directory).output().unwrap();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(*code), "{arguments:?}: {errors}");
+        assert!(errors.contains(message), "{arguments:?}: {errors}");
+        assert!(!errors.contains("panicked") && !errors.contains('\u{1b}'), "{errors}");
+        assert_eq!(
+            errors.matches("error:").count(),
+            usize::from(!arguments.is_empty()),
+            "{errors}"
+        );
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "something was written");
+}
+
+#[test]
+fn screens() {
+    trycmd::TestCases::new().case("tests/screens/*.trycmd");
+}
+
+fn agent(arguments: &[&str]) -> Output {
+    Command::new(AGENT).args(arguments).output().unwrap()
+}
+
+#[test]
+fn a_plan_as_json() {
+    let output = agent(&[
+        "explain",
+        "--output=json",
+        "--seed=7",
+        "--features",
+        FEATURES,
+        "--fault=fail connect with EIO 10% port 80; delay 1s",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        plan["rules"][0]["hooks"],
+        serde_json::json!(["cgroup/connect4", "cgroup/connect6"])
+    );
+    assert_eq!(plan["rules"][0]["seed"], 7);
+    assert_eq!(plan["refused"][0]["fault"], "delay 1s");
+    assert_eq!(plan["refused"][0]["index"], 1);
+}
+
+#[test]
+fn a_random_seed_differs_and_can_be_given_back() {
+    let seed = |more: &[&str]| {
+        let arguments = ["explain", "--output=json", "--features", FEATURES, "--fault=drop 5%"];
+        let output = agent(&[&arguments, more].concat());
+        let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        plan["rules"][0]["seed"].as_u64().unwrap()
+    };
+    let first = seed(&[]);
+    assert_ne!(first, seed(&[]));
+    assert_eq!(first, seed(&["--seed", &first.to_string()]));
+}
+
+#[test]
+fn faults_from_standard_input() {
+    let mut child = Command::new(AGENT)
+        .args(["explain", "--features", FEATURES, "--faults", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"- drop: {}\n  chance: 10%\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("drop 10%"));
+}
+
+#[test]
+fn completions_and_manual_pages_name_every_verb() {
+    let directory = tempfile::tempdir().unwrap();
+    assert!(agent(&["man", "--dir", directory.path().to_str().unwrap()]).status.success());
+    let bash = String::from_utf8(agent(&["completions", "bash"]).stdout).unwrap();
+    for verb in ["run", "inject", "explain", "doctor", "completions", "man"] {
+        let page = fs::read_to_string(directory.path().join(format!("chaos-agent-{verb}.1")));
+        assert!(page.unwrap().contains(".SH SYNOPSIS"), "{verb}");
+        assert!(bash.contains(&format!("chaos__agent__subcmd__{verb}")), "{verb}");
+    }
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(!agent(&["completions", shell]).stdout.is_empty(), "{shell}");
+    }
+}
