@@ -1,0 +1,91 @@
+//! The agent dies, is stopped, or no longer hears the API server.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use chaos_agent::kube::PodPhase;
+use chaos_tests::kubelet::PodSpec;
+use nix::sys::signal::{Signal, kill};
+
+use crate::cluster::{Cluster, GRACE, SHOP, Server};
+
+#[test]
+fn a_new_agent_resumes_and_never_extends() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let pod = kubelet.run(&PodSpec::new(SHOP, "web-0"))?;
+    let server = Server::start(&pod)?;
+    let agent = cluster.agent(GRACE)?;
+    cluster.annotate(&pod, Some(&format!("{} for 25s", server.refuse("100%"))))?;
+    let armed = cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    let began = Instant::now();
+    assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
+
+    agent.die();
+    server.await_healthy(&pod, "main", Duration::from_secs(2))?;
+    let agent = cluster.agent(GRACE)?;
+    let resumed = cluster.await_status(&pod, |status| status.faults[0].counted_since.is_some())?;
+    assert_eq!(resumed.phase, PodPhase::Armed);
+    assert_eq!(resumed.since, armed.since);
+    let difference = |one: &Option<_>, other: &Option<_>| {
+        let at = |time: &Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime>| {
+            time.as_ref().map(|time| time.0.as_microsecond()).unwrap_or_default()
+        };
+        at(one) - at(other)
+    };
+    assert!(difference(&resumed.until, &armed.until).abs() < 1_000, "{resumed:?} {armed:?}");
+    assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
+
+    agent.stop()?;
+    let stopped = cluster.status(&pod)?.expect("it was answered");
+    assert_eq!(stopped.phase, PodPhase::Waiting, "{stopped:?}");
+    assert_eq!(stopped.since, armed.since);
+    assert_eq!(server.connect(&pod, "main", 10)?.ok, 10);
+
+    let _agent = cluster.agent(GRACE)?;
+    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    cluster.await_status(&pod, |status| status.phase == PodPhase::Ended)?;
+    let lasted = began.elapsed();
+    assert!(lasted < Duration::from_secs(29), "it went on for {lasted:?}");
+    assert_eq!(server.connect(&pod, "main", 10)?.ok, 10);
+    Ok(())
+}
+
+#[test]
+fn an_api_server_that_is_not_heard_ends_faults_after_the_grace() -> Result<()> {
+    const GRACE: Duration = Duration::from_secs(6);
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let pods = ["web-0", "web-1"].map(|name| kubelet.run(&PodSpec::new(SHOP, name)));
+    let [kept, removed] = pods;
+    let (kept, removed) = (kept?, removed?);
+    let servers = [Server::start(&kept)?, Server::start(&removed)?];
+    let _agent = cluster.agent(GRACE)?;
+    for (pod, server) in [&kept, &removed].into_iter().zip(&servers) {
+        cluster.annotate(pod, Some(&server.refuse("100%")))?;
+        cluster.await_status(pod, |status| status.phase == PodPhase::Armed)?;
+    }
+    let armed = cluster.status(&kept)?.expect("it was answered");
+
+    let [_, apiserver] = cluster.plane.pids();
+    kill(apiserver, Signal::SIGSTOP)?;
+    let deaf = Instant::now();
+    // A short silence changes nothing.
+    assert_eq!(servers[0].connect(&kept, "main", 100)?.failed(), 100);
+    servers[0].await_healthy(&kept, "main", GRACE * 2)?;
+    let lasted = deaf.elapsed();
+    println!("disarmed {lasted:?} after the API server fell silent, with a grace of {GRACE:?}");
+    assert!(lasted > GRACE / 2, "{lasted:?}");
+    servers[1].await_healthy(&removed, "main", Duration::from_secs(2))?;
+
+    kill(apiserver, Signal::SIGCONT)?;
+    cluster.annotate(&removed, None)?;
+    let back = cluster.await_status(&kept, |status| {
+        status.phase == PodPhase::Armed && status.faults[0].counted_since.is_some()
+    })?;
+    assert_eq!((back.since, back.until), (armed.since, armed.until));
+    assert_eq!(servers[0].connect(&kept, "main", 10)?.failed(), 10);
+    cluster.await_status(&removed, |status| status.phase == PodPhase::Ended)?;
+    assert_eq!(servers[1].connect(&removed, "main", 10)?.ok, 10);
+    Ok(())
+}
