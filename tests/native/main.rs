@@ -5,6 +5,8 @@ mod calls;
 mod chance;
 mod checksums;
 mod command_line;
+mod control;
+mod daemon;
 mod features;
 mod guards;
 mod healthy;
