@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use chaos_agent::arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport};
-use chaos_agent::fault::{self, Fault};
 use chaos_agent::kernel::find_features;
 use chaos_agent::plan::{Hook, KernelFeatures, Plan, Support, Terms};
 use chaos_agent::target::{CgroupRoot, Target, TargetSpec};
 use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::injector::parse;
 use chaos_tests::machine::Claim;
 
 /// Longer than any test: what is armed ends by its deadline or with the [`Agent`].
@@ -76,11 +76,6 @@ pub fn id(cgroup: &TestCgroup) -> ArmedId {
 
 pub fn target(cgroup: &TestCgroup) -> Result<Target> {
     Ok(TargetSpec::Cgroup(cgroup.path().to_owned()).resolve(&CgroupRoot::discover()?)?)
-}
-
-pub fn parse(faults: &str) -> Result<Vec<Fault>> {
-    let sentences = fault::parse(faults).with_context(|| format!("parse {faults:?}"))?;
-    Ok(sentences.into_iter().map(|sentence| sentence.fault).collect())
 }
 
 /// What this kernel can do, found once.

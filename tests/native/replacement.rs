@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chaos_agent::arm::Outcome;
-use chaos_agent::arm::Request;
+use chaos_agent::arm::{Outcome, Request};
 use chaos_agent::plan::Terms;
 use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::injector::parse;
 use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink};
 use chaos_tests::process::Place;
 use chaos_tests::victim::Victim;
 
-use crate::agent::{Agent, id, parse, target};
+use crate::agent::{Agent, id, target};
 use crate::pair::Pair;
 
 #[test]

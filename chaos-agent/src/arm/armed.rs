@@ -131,6 +131,11 @@ impl Armed {
     }
 
     fn attach(&mut self, hooks: &BTreeSet<Hook>) -> Result<(), ArmError> {
+        // First, as a process that is killed gives up its newest files first, and the kernel waits
+        // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
+        // cgroup's links do must not outlast those.
+        self.frame_hooks = hooks.iter().copied().filter(|hook| hook.is_tcx()).collect();
+        self.attach_interfaces()?;
         for hook in hooks.iter().copied().filter(|hook| !hook.is_tcx()) {
             if self.links.contains_key(&hook) {
                 continue;
@@ -143,8 +148,7 @@ impl Armed {
             }
             self.links.insert(hook, link?);
         }
-        self.frame_hooks = hooks.iter().copied().filter(|hook| hook.is_tcx()).collect();
-        self.attach_interfaces()
+        Ok(())
     }
 
     /// Attaches to every interface of every network namespace of the target that is not served

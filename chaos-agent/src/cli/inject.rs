@@ -69,7 +69,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         Signals::block([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
     let root = kernel::prepare()?;
     let target = spec.resolve(&root).map_err(Failure::of_target)?;
-    let features = kernel::try_features(&root);
+    let features = kernel::try_needed(kernel::own_cgroup(&root)?.cgroup(), &faults, &terms);
     let mut session = Session::arm(root, features, target.clone(), &faults, terms, args.lease)?;
     announce(&spec, &target, faults.len());
     let why = match session.wait(&signals)? {

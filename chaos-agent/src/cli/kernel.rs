@@ -1,12 +1,13 @@
 //! The kernel of this machine, for verbs that need it.
 
-use std::os::fd::AsFd;
+use std::{collections::BTreeSet, os::fd::AsFd};
 
 use anyhow::Context;
 use chaos_agent::{
-    kernel::find_features,
-    plan::KernelFeatures,
-    target::{CgroupRoot, TransientCgroup, collect_leftovers},
+    fault::Fault,
+    kernel::{find_features, try_hooks},
+    plan::{Hook, KernelFeatures, Terms, plan},
+    target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
 
 /// Finds the cgroup hierarchy, and removes what killed agents left in it.
@@ -38,4 +39,10 @@ pub fn try_features(root: &CgroupRoot) -> KernelFeatures {
         Ok(probe) => find_features(Ok(probe.cgroup().as_fd())),
         Err(error) => find_features(Err(format!("{error:#}"))),
     }
+}
+
+/// Tries the hooks that these faults would need, on `probe`, so that nobody waits for the others.
+pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeatures {
+    let needed: BTreeSet<Hook> = plan(faults, &KernelFeatures::everything("any"), terms).hooks();
+    try_hooks(&needed, Ok(probe.as_fd()))
 }

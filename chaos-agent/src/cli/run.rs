@@ -4,10 +4,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io::{ErrorKind, Write},
-    os::{
-        fd::AsFd,
-        unix::process::{CommandExt, ExitStatusExt},
-    },
+    os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitCode, ExitStatus},
     time::Duration,
@@ -16,7 +13,6 @@ use std::{
 use anyhow::Context;
 use chaos_agent::{
     arm::{Ended, TargetReport},
-    kernel::find_features,
     target::{Target, TransientCgroup},
 };
 use nix::sys::signal::{Signal, kill};
@@ -107,7 +103,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let signals = Signals::block(PASSED_ON.into_iter().chain([Signal::SIGCHLD]))?;
     let root = kernel::prepare()?;
     let cgroup = kernel::own_cgroup(&root)?;
-    let features = find_features(Ok(cgroup.cgroup().as_fd()));
+    let features = kernel::try_needed(cgroup.cgroup(), &faults, &terms);
     let target = Target::child(&root, format!("run:{}", args.name()), &cgroup)?;
     let mut session = Session::arm(root, features, target, &faults, terms, args.lease)?;
     let mut child = args.start(&cgroup, &signals)?;

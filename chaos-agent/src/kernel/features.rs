@@ -3,7 +3,7 @@
 //! Each program is loaded (the verifier and the helpers decide) and attached to a cgroup of our
 //! own or to `lo` of a network namespace of our own, with no rule in force.
 
-use std::{io, os::fd::BorrowedFd, thread};
+use std::{collections::BTreeSet, io, os::fd::BorrowedFd, thread};
 
 use aya::programs::ProgramError;
 use nix::sched::{CloneFlags, unshare};
@@ -18,6 +18,12 @@ const LOOPBACK: u32 = 1;
 /// afterwards; `None` (there is no cgroup v2, or no right to create one) reports the cgroup hooks
 /// as missing for that reason.
 pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
+    try_hooks(&Hook::ALL.into(), probe)
+}
+
+/// [`find_features`] for these hooks alone, as trying one keeps the verifier busy for 5 to 50 ms.
+/// The others count as not tried.
+pub fn try_hooks(hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_else(|_| "unknown".to_owned());
@@ -27,12 +33,13 @@ pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
         Ok(instance) => instance,
         Err(error) => {
             let missing = missing(&error, None);
-            return Hook::ALL
-                .into_iter()
+            return hooks
+                .iter()
+                .copied()
                 .fold(nothing, |features, hook| features.with(hook, missing.clone()));
         }
     };
-    Hook::ALL.into_iter().fold(nothing, |features, hook| {
+    hooks.iter().copied().fold(nothing, |features, hook| {
         let support = match try_hook(&mut instance, hook, &probe) {
             Ok(()) => Support::Works,
             Err(Attempt::Failed(error)) => missing(&error, Some(hook)),

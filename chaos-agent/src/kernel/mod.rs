@@ -13,7 +13,7 @@ mod trial;
 
 pub use clock::boot_now;
 pub use error::KernelError;
-pub use features::find_features;
+pub use features::{find_features, try_hooks};
 pub use instance::Instance;
 pub use links::Link;
 pub use maps::{SlotCounts, TargetMaps};
