@@ -1,4 +1,4 @@
-//! `demo`: a client and a server, broken and healed before your eyes.
+//! `demo [--kubernetes]`: a client and a server, broken and healed before your eyes.
 
 use std::process::Command;
 
@@ -10,9 +10,21 @@ use crate::{
     setup::{self, Part},
 };
 
-pub fn run() -> Result<()> {
+#[derive(clap::Args)]
+pub struct Args {
+    /// By annotating a pod, against a real API server
+    #[arg(long)]
+    kubernetes: bool,
+}
+
+pub fn run(Args { kubernetes }: &Args) -> Result<()> {
     integration::needs_root("the demo makes cgroups and network namespaces")?;
     setup::ensure(&[Part::Build, Part::System])?;
+    if *kubernetes {
+        setup::ensure(&[Part::Kube])?;
+    }
     let programs = integration::build_programs(&["demo", "victim"])?;
-    run_command(Command::new(programs.join("demo")).arg(programs.join(integration::AGENT)))
+    let mut demo = Command::new(programs.join("demo"));
+    demo.arg(programs.join(integration::AGENT)).args(kubernetes.then_some("--kubernetes"));
+    run_command(&mut demo)
 }

@@ -30,7 +30,7 @@ enum Verb {
     /// Run the tests; without a choice of kind, all of them
     Test(test::Args),
     /// Show a client and a server broken and healed, fault by fault; needs root
-    Demo,
+    Demo(demo::Args),
     /// Measure what the agent costs its victims; needs root
     Bench(bench::Args),
     /// Run a command or the native tests on other kernels, under QEMU
@@ -52,7 +52,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
-        Verb::Demo => demo::run().map(|()| ExitCode::SUCCESS),
+        Verb::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Vm(args) => vm::run(&args),
         Verb::Ci => ci::run(),
     }

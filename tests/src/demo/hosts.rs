@@ -12,6 +12,8 @@ use chaos_tests::{
     victim::Victim,
 };
 
+use crate::traffic::Route;
+
 /// Dropping it takes everything away.
 pub struct Hosts {
     /// Keeps the client's network namespace known to the agent between two pieces of work, as a
@@ -60,20 +62,22 @@ impl Hosts {
         Place::here().cgroup(cgroup).netns(&self.client_netns)
     }
 
-    pub fn at_server(&self) -> Place<'_> {
-        Place::here().cgroup(&self.server).netns(&self.server_netns)
+    /// From `cgroup`, the client's or its neighbour's, to the server.
+    pub fn route<'a>(&'a self, cgroup: &'a TestCgroup) -> Route<'a> {
+        Route {
+            client: self.at_client(cgroup),
+            server: Place::here().cgroup(&self.server).netns(&self.server_netns),
+            address: self.server_end.socket_v4(0),
+            tcp: self.tcp.address(),
+        }
     }
 
-    /// Accepts connections.
-    pub fn tcp(&self) -> SocketAddr {
-        self.tcp.address()
-    }
-
+    /// Where the server accepts connections.
     pub fn tcp_port(&self) -> u16 {
-        self.tcp().port()
+        self.tcp.address().port()
     }
 
-    /// Sends every datagram back.
+    /// Where the server sends every datagram back.
     pub fn echo(&self) -> SocketAddr {
         self.echo.address()
     }

@@ -4,7 +4,10 @@ use std::{fmt::Display, path::Path, time::Duration};
 
 use anstream::println;
 use anstyle::{AnsiColor, Style};
-use chaos_agent::arm::{Counts, FaultReport};
+use chaos_agent::{
+    arm::{Counts, FaultReport},
+    kube::{FaultStatus, Status},
+};
 
 use crate::{hosts::Hosts, traffic::Seen};
 
@@ -53,17 +56,37 @@ pub fn victim(who: &str, Seen { text, broken }: &Seen) {
 
 /// What the kernel counted; returns whether it is what the victim saw.
 pub fn kernel(FaultReport { counts, .. }: &FaultReport, seen: &Seen) -> bool {
-    let Counts { matched, injected, spared, .. } = counts;
-    let mut text = format!("{matched} matched, {injected} injected");
-    for (reason, number) in spared {
-        text.push_str(&format!(", {number} spared ({reason})"));
-    }
-    line("kernel", &text);
-    let agrees = *injected == seen.broken;
+    line("kernel", sums(counts));
+    let agrees = counts.injected == seen.broken;
     if !agrees {
         line("", format_args!("{BAD}the victim saw {} broken{BAD:#}", seen.broken));
     }
     agrees
+}
+
+pub fn cluster(node: &str, pod: &str) {
+    println!("A real kube-apiserver with one node, {node}, served by `chaos-agent agent`;");
+    println!("on it runs the pod {pod}, and talks to a server.");
+}
+
+pub fn kubectl(arguments: &str) {
+    println!();
+    println!("{FAULT}kubectl {arguments}{FAULT:#}");
+}
+
+/// The agent's answer on the pod.
+pub fn status(Status { phase, faults, messages, .. }: &Status) {
+    line("status", format_args!("{phase:?}"));
+    for FaultStatus { fault, counts, .. } in faults {
+        line("", format_args!("{fault}: {}", sums(counts)));
+    }
+    for message in messages {
+        line("", message.trim_end().replace('\n', "\n            "));
+    }
+}
+
+pub fn progress(what: &str) {
+    anstream::eprintln!("{DIM}{what} ...{DIM:#}");
 }
 
 pub fn recovered(answered: &str, after: Duration) {
@@ -82,6 +105,14 @@ pub fn residue(left: &[&String]) {
     for thing in left {
         println!("  {thing}");
     }
+}
+
+fn sums(Counts { matched, injected, spared, .. }: &Counts) -> String {
+    let mut text = format!("{matched} matched, {injected} injected");
+    for (reason, number) in spared {
+        text.push_str(&format!(", {number} spared ({reason})"));
+    }
+    text
 }
 
 fn line(who: &str, text: impl Display) {

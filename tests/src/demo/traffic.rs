@@ -1,15 +1,13 @@
 //! What the client does, and what it sees.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use chaos_tests::{
-    cgroup::TestCgroup,
     job::{Call, Repeated, UdpSend, UdpSink},
+    process::Place,
     victim::Victim,
 };
-
-use crate::hosts::Hosts;
 
 /// After each datagram and each connect.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -43,24 +41,34 @@ pub enum Running {
     Connects(Victim<Call>),
 }
 
+/// From where to where.
+#[derive(Clone, Copy)]
+pub struct Route<'a> {
+    pub client: Place<'a>,
+    pub server: Place<'a>,
+    /// The server's address, with port 0.
+    pub address: SocketAddr,
+    /// Where the server accepts connections.
+    pub tcp: SocketAddr,
+}
+
 impl Traffic {
-    /// Starts the work in the client's cgroup or in its neighbour's.
-    pub fn start(self, hosts: &Hosts, cgroup: &TestCgroup) -> Result<Running> {
-        let place = hosts.at_client(cgroup);
+    /// Starts the work.
+    pub fn start(self, route: Route<'_>) -> Result<Running> {
+        let Route { client, server, address, tcp } = route;
         let count = match self {
             Self::Datagrams => {
-                let bind = hosts.server_end.socket_v4(0);
-                let sink = Victim::start(UdpSink { bind }, hosts.at_server())?;
+                let sink = Victim::start(UdpSink { bind: address }, server)?;
                 let send = UdpSend { interval: PAUSE, ..UdpSend::new(sink.address(), DATAGRAMS) };
-                let sender = Victim::start(send, place)?;
+                let sender = Victim::start(send, client)?;
                 return Ok(Running::Datagrams { sink, sender });
             }
             Self::Connects => CONNECTS,
             Self::FewConnects => FEW_CONNECTS,
         };
-        let what = Repeated::Connect { to: hosts.tcp(), nonblocking: false, timeout: TIMEOUT };
+        let what = Repeated::Connect { to: tcp, nonblocking: false, timeout: TIMEOUT };
         let call = Call { interval: PAUSE, ..Call::new(what, count) };
-        Ok(Running::Connects(Victim::start(call, place)?))
+        Ok(Running::Connects(Victim::start(call, client)?))
     }
 }
 
