@@ -21,6 +21,8 @@ use nix::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::rounds::median;
+
 /// Operations between two looks at the clock: a datagram takes a few microseconds, the clock a few
 /// dozen nanoseconds. All of a batch fits into the receiving socket's buffer.
 pub const BATCH: u32 = 64;
@@ -154,7 +156,7 @@ fn send(socket: &UdpSocket, sink: &UdpSocket, batches: u32) -> Result<Timed> {
             }
         }
     }
-    Ok(Timed { nanoseconds: super::rounds::median(&mut times), arrived })
+    Ok(Timed { nanoseconds: median(&mut times), arrived })
 }
 
 fn connect(to: SocketAddr, batches: u32) -> Result<Timed> {
@@ -172,7 +174,7 @@ fn connect(to: SocketAddr, batches: u32) -> Result<Timed> {
         times.push(per_operation(start));
         ensure!(refused == BATCH, "{refused} of {BATCH} connects were refused");
     }
-    Ok(Timed { nanoseconds: super::rounds::median(&mut times), arrived: 0 })
+    Ok(Timed { nanoseconds: median(&mut times), arrived: 0 })
 }
 
 fn per_operation(start: Instant) -> f64 {

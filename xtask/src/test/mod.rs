@@ -7,20 +7,18 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use cargo_metadata::{MetadataCommand, TargetKind};
-use nix::unistd::geteuid;
 pub use report::Report;
 use xtask::paths;
 
 use crate::{
     command::run as run_command,
+    integration::{self, AGENT, PACKAGE as INTEGRATION},
     setup::{self, Part},
 };
 
-/// The crate whose tests need root: they make cgroups and network namespaces.
-const INTEGRATION: &str = "chaos-tests";
-/// Its test target that needs a control plane.
+/// The integration crate's test target that needs a control plane.
 const KUBERNETES: &str = "kubernetes";
 
 #[derive(clap::Args, Default)]
@@ -69,20 +67,19 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     if integration.is_empty() {
         return Ok(report);
     }
-    if !geteuid().is_root() {
-        bail!("these tests make cgroups and network namespaces: run them as root");
-    }
+    integration::needs_root("these tests make cgroups and network namespaces")?;
     setup::ensure(&[Part::System])?;
     if integration.iter().any(|name| name == KUBERNETES) {
         setup::ensure(&[Part::Kube])?;
     }
     // The tests start the agent's program, which cargo does not build for another crate's tests.
-    run_command(cargo().args(["build", "--package", "chaos-agent"]))?;
+    run_command(cargo().args(["build", "--package", AGENT]))?;
     // One at a time: they count packets and watch the clock on a machine with few cores.
     let harness_args = ["--test-threads=1"];
     if all || *native {
-        // The tests of the guards themselves.
-        cargo_test(&["--package", INTEGRATION, "--lib"], &harness_args, filter, &mut report)?;
+        // The tests of the guards themselves, of the demo and of the benchmark.
+        let own = ["--package", INTEGRATION, "--lib", "--bins"];
+        cargo_test(&own, &harness_args, filter, &mut report)?;
     }
     for target in &integration {
         let select = ["--package", INTEGRATION, "--test", target];
