@@ -1,6 +1,6 @@
 //! The agent, breaking one cgroup for as long as it runs.
 
-use std::{ffi::OsStr, path::Path, process::Command, time::Duration};
+use std::{ffi::OsStr, iter, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::arm::{FaultReport, TargetReport};
@@ -17,9 +17,16 @@ pub struct Agent {
     process: Process,
 }
 
+/// What came of asking for a fault.
+pub enum Attempt {
+    Armed(Agent),
+    /// This kernel can't do it; why, in the agent's words.
+    Refused(String),
+}
+
 impl Agent {
-    /// Starts the agent and waits until it has armed the fault.
-    pub fn inject(program: &Path, cgroup: &TestCgroup, fault: &str) -> Result<Self> {
+    /// Starts the agent and waits until it has armed the fault, or refused to.
+    pub fn inject(program: &Path, cgroup: &TestCgroup, fault: &str) -> Result<Attempt> {
         // It says on standard error that it has armed, and prints the ledger on standard output.
         let mut command = Command::new("sh");
         command.args(["-c", r#"exec "$0" "$@" 2>&1"#]).arg(program);
@@ -33,8 +40,13 @@ impl Agent {
         ]);
         let process = Process::spawn(command, Place::here())?;
         let line = process.line(PATIENCE).context("wait for the agent to arm")?;
-        ensure!(line.contains("armed"), "the agent said {line:?}");
-        Ok(Self { process })
+        if line.contains("armed") {
+            return Ok(Attempt::Armed(Self { process }));
+        }
+        let lines: Vec<String> = iter::once(line).chain(process.remaining_lines()).collect();
+        let said = lines.join("\n");
+        ensure!(said.starts_with("error: cannot "), "the agent said {said:?}");
+        Ok(Attempt::Refused(said))
     }
 
     pub fn signal(&self, signal: Signal) -> Result<()> {

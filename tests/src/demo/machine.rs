@@ -5,7 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 use chaos_tests::machine::Quiet;
 
-use crate::{agent::Agent, hosts::Hosts, print, recovery, residue, traffic::Traffic};
+use crate::{
+    agent::{Agent, Attempt},
+    hosts::Hosts,
+    print, recovery, residue,
+    traffic::Traffic,
+};
 
 /// A sentence, what it does in words, and what the client does meanwhile.
 struct Act {
@@ -77,7 +82,13 @@ fn healthy(hosts: &Hosts) -> Result<bool> {
 /// the client's neighbour has seen nothing.
 fn perform(agent: &Path, hosts: &Hosts, act: &Act) -> Result<bool> {
     print::fault(act.what, &act.fault);
-    let armed = Agent::inject(agent, &hosts.client, &act.fault)?;
+    let armed = match Agent::inject(agent, &hosts.client, &act.fault)? {
+        Attempt::Armed(agent) => agent,
+        Attempt::Refused(why) => {
+            print::refused(&why);
+            return Ok(true);
+        }
+    };
     let neighbour = act.traffic.start(hosts.route(&hosts.neighbour))?;
     let victim = act.traffic.start(hosts.route(&hosts.client))?.finish()?;
     let neighbour = neighbour.finish()?;

@@ -49,6 +49,13 @@ pub fn fault(what: &str, sentence: &str) {
     println!("{FAULT}{sentence}{FAULT:#}    {DIM}{what}{DIM:#}");
 }
 
+/// A fault that this kernel can't do.
+pub fn refused(why: &str) {
+    for (number, text) in why.lines().enumerate() {
+        line(if number == 0 { "refused" } else { "" }, text);
+    }
+}
+
 pub fn victim(who: &str, Seen { text, broken }: &Seen) {
     let style = if *broken == 0 { GOOD } else { BAD };
     line(who, format_args!("{style}{text}{style:#}"));

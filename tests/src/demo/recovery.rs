@@ -2,7 +2,7 @@
 
 use std::{path::Path, thread, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use chaos_tests::{
     clock::boottime_ns,
     job::{Repeat, UdpPing},
@@ -10,7 +10,11 @@ use chaos_tests::{
 };
 use nix::sys::signal::Signal;
 
-use crate::{agent::Agent, hosts::Hosts, print};
+use crate::{
+    agent::{Agent, Attempt},
+    hosts::Hosts,
+    print,
+};
 
 const FAULT: &str = "drop udp";
 
@@ -26,7 +30,9 @@ pub fn kill_the_agent(program: &Path, hosts: &Hosts) -> Result<()> {
     };
     let client = Victim::start(ping, hosts.at_client(&hosts.client))?;
     thread::sleep(Duration::from_millis(500));
-    let armed = Agent::inject(program, &hosts.client, FAULT)?;
+    let Attempt::Armed(armed) = Agent::inject(program, &hosts.client, FAULT)? else {
+        bail!("`{FAULT}` was refused");
+    };
     thread::sleep(Duration::from_secs(1));
     let killed_at = boottime_ns();
     armed.signal(Signal::SIGKILL)?;
