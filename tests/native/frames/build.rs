@@ -131,7 +131,7 @@ impl Segment {
             let length = (self.header() + self.payload) as u16;
             bytes[4..6].copy_from_slice(&length.to_be_bytes());
         } else {
-            bytes[12] = (self.header() / 4 << 4) as u8;
+            bytes[12] = ((self.header() / 4) << 4) as u8;
         }
         bytes.extend((0..self.payload).map(|number| number as u8));
         bytes
