@@ -75,7 +75,7 @@ impl Failure {
                 ExitCode::from(*code)
             }
             Self::Runtime(error) => {
-                output::error_line(&heading(&format!("{error:#}")));
+                output::error_line(&heading(&chain(error)));
                 ExitCode::FAILURE
             }
         }
@@ -87,6 +87,20 @@ fn heading(message: &str) -> String {
     format!("{red}error:{red:#} {message}")
 }
 
+/// The error and its causes; one that has been told already, as part of the message before it,
+/// is not told again.
+fn chain(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.ends_with(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
+}
+
 /// In the form of the language's own errors.
 fn refused(Refusal { fault, reason, remedy, .. }: &Refusal) -> String {
     let title = heading(&format!("cannot `{fault}`: {reason}"));
@@ -96,5 +110,23 @@ fn refused(Refusal { fault, reason, remedy, .. }: &Refusal) -> String {
             format!("{title}\n  {cyan}help:{cyan:#} {remedy}")
         }
         None => title,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use anyhow::{Context, anyhow};
+
+    use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let source = io::Error::other("denied");
+        let error = TargetError::Io { doing: "create", object: "/a".into(), source };
+        let error = Err::<(), _>(error).context("no right; run as root").unwrap_err();
+        assert_eq!(chain(&error), "no right; run as root: cannot create /a: denied");
+        assert_eq!(chain(&anyhow!("inner").context("outer")), "outer: inner");
     }
 }

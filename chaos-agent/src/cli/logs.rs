@@ -10,6 +10,8 @@ const VARIABLE: &str = "CHAOS_LOG";
 /// Sends `tracing` events, and those of `log` (the BPF programs' among them), to standard error.
 /// `default` is the level where `CHAOS_LOG` says nothing.
 pub fn init(default: &str) {
+    // Without rights aya warns of every probe that the kernel denies; our own error says it once.
+    let default = format!("{default},aya=error");
     let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(default));
     let color = std::io::stderr().is_terminal()
         && anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
