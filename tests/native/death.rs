@@ -7,17 +7,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use chaos_agent::arm::TargetReport;
+use chaos_agent::plan::Hook;
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::clock::boottime_ns;
 use chaos_tests::job::{PingSpan, Pinged, Repeat, UdpEcho, UdpPing};
 use chaos_tests::machine::Quiet;
 use chaos_tests::process::{Place, Process};
 use chaos_tests::program;
+use chaos_tests::require;
 use chaos_tests::residue::Snapshot;
 use chaos_tests::victim::Victim;
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
+use crate::agent::has;
 use crate::pair::Pair;
 
 const MILLISECOND: u64 = 1_000_000;
@@ -161,6 +164,46 @@ fn killed_agents_leave_nothing_behind_and_their_victims_recover() -> Result<()> 
     let longest = recoveries.into_iter().flatten().max().context("none was killed")?;
     println!("{} agents killed, the longest recovery took {longest:?}", 2 * ROUNDS);
     assert!(longest <= RECOVERY, "{longest:?}");
+    Ok(())
+}
+
+#[test]
+fn what_a_killed_agent_did_to_interfaces_ends_one_by_one() -> Result<()> {
+    const TIMES: usize = 5;
+    const RECOVERY: Duration = Duration::from_millis(100);
+    /// The agent's default, which bounds every fault.
+    const LEASE: Duration = Duration::from_secs(5);
+    let pair = Pair::new()?;
+    require!("tcx", since 6, 6; has(&pair.claim, Hook::TcxEgress));
+    let echo = Victim::start(UdpEcho { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+    let port = echo.address().port();
+    let corrupt = format!("corrupt silent udp port {port}");
+    let drop = format!("drop udp port {port}; corrupt silent tcp");
+    // A pod has lo and eth0; a node has many interfaces, and the kernel takes its time with each.
+    for (more, fault, bound) in
+        [(0, &corrupt, RECOVERY), (20, &drop, RECOVERY), (20, &corrupt, LEASE)]
+    {
+        if more > 0 && fault == &drop {
+            let veth = |pair| format!("link add extra{pair} type veth peer name other{pair}\n");
+            pair.client_netns.ip(&(0..more / 2).map(veth).collect::<String>())?;
+        }
+        let ping = start_ping(&echo, pair.client())?;
+        let mut killed = Vec::new();
+        for _ in 0..TIMES {
+            let mut agent = Inject::armed(&pair.client_cgroup, fault, &[])?;
+            sleep(2 * PING_TIMEOUT);
+            killed.push(boottime_ns());
+            agent.process.signal(Signal::SIGKILL)?;
+            agent.process.wait(SOON)?;
+            sleep(RECOVERY);
+        }
+        let pinged = ping.stop()?;
+        for moment in killed {
+            let took = recovery(&pinged, moment)?;
+            println!("`{fault}`, lo, eth0 and {more} more: healthy after {took:?}");
+            assert!(took <= bound, "{took:?} with {more} more interfaces");
+        }
+    }
     Ok(())
 }
 
