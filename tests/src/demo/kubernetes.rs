@@ -87,6 +87,7 @@ fn serve_node(agent: &Path, plane: &ControlPlane, run: &Path) -> Result<Process>
         .arg("agent")
         .arg("--socket")
         .arg(run.join("agent.sock"))
+        .env("CHAOS_LOG", "warn")
         .env("NODE_NAME", NODE)
         .env("KUBECONFIG", plane.kubeconfig(Identity::Agent));
     Process::spawn(command, Place::here())
