@@ -1,78 +1,54 @@
-//! The agent of a node, inside the test.
+//! The agent of a node: the real program, with a kubeconfig file.
 
-use std::os::fd::AsFd as _;
 use std::path::Path;
-use std::thread;
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use chaos_agent::arm::{Armory, Keeper};
-use chaos_agent::kernel::find_features;
-use chaos_agent::kube::{Options, run_with};
-use chaos_agent::plan::Terms;
-use chaos_agent::target::CgroupRoot;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::Claim;
+use anyhow::{Context, Result, ensure};
+use chaos_tests::process::{Place, Process};
+use chaos_tests::program;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
 
-/// The agent's default.
-const LEASE: Duration = Duration::from_secs(5);
+/// For disarming and for telling the API server.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running agent. Dropping it is like SIGKILL: its links are closed, and nobody is told.
+/// A running agent. Dropping it kills it.
 pub struct Agent {
-    shutdown: watch::Sender<bool>,
-    task: JoinHandle<Result<(), chaos_agent::kube::KubeError>>,
-    // In this order: the loop ends before what it works with.
-    runtime: Runtime,
-    _keeper: Keeper,
+    process: Process,
+    _socket: TempDir,
 }
 
 impl Agent {
     /// Starts the agent of `node` as whoever the kubeconfig file says.
-    pub fn start(
-        claim: &impl Claim,
-        kubeconfig: &Path,
-        node: &str,
-        grace: Duration,
-    ) -> Result<Self> {
-        let probe = TestCgroup::new(claim, "probe")?;
-        let probe = std::fs::File::open(probe.path()).context("open the probe cgroup")?;
-        let features = find_features(Ok(probe.as_fd()));
-        let armory = Armory::new(CgroupRoot::discover()?, features, LEASE);
-        let keeper = Keeper::start(armory, LEASE).context("start the keeper")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .context("start a runtime")?;
-        let client = runtime.block_on(client(kubeconfig))?;
-        let options = Options {
-            node_name: node.to_owned(),
-            node_ips: vec!["192.0.2.7".parse()?],
-            terms: Terms::default(),
-            grace,
-        };
-        let (shutdown, told) = watch::channel(false);
-        let task = runtime.spawn(run_with(client, keeper.handle(), options, told));
-        Ok(Self { shutdown, task, runtime, _keeper: keeper })
+    pub fn start(kubeconfig: &Path, node: &str, grace: Duration) -> Result<Self> {
+        let socket = tempfile::tempdir().context("make a directory for the socket")?;
+        let mut command = Command::new(program::agent()?);
+        command
+            .args(["agent", "--node-name", node, "--node-ip", "192.0.2.7"])
+            .arg(format!("--grace={}s", grace.as_secs()))
+            .arg("--socket")
+            .arg(socket.path().join("agent.sock"))
+            .env("KUBECONFIG", kubeconfig)
+            .env("CHAOS_LOG", "warn");
+        Ok(Self { process: Process::spawn(command, Place::here())?, _socket: socket })
     }
 
-    /// Ends it as SIGTERM does.
-    pub fn stop(self) -> Result<()> {
-        self.shutdown.send_replace(true);
-        Ok(self.runtime.block_on(self.task)??)
+    /// Ends it by SIGTERM.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        let status = self.process.wait(PATIENCE)?;
+        ensure!(status.success(), "the agent ended with {status}");
+        Ok(())
     }
 
-    /// Ends it as SIGKILL does.
-    pub fn die(self) {
-        self.task.abort();
-        while !self.task.is_finished() {
-            thread::sleep(Duration::from_millis(1));
-        }
+    /// Ends it by SIGKILL.
+    pub fn kill(mut self) -> Result<()> {
+        self.process.signal(Signal::SIGKILL)?;
+        self.process.wait(PATIENCE)?;
+        Ok(())
     }
 }
 

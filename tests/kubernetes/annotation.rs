@@ -219,7 +219,7 @@ fn a_fault_ends_by_itself_and_stays_ended() -> Result<()> {
     assert_eq!(ended.faults[0].phase, Phase::Ended);
     assert_eq!(server.connect(&pod, "main", 100)?.ok, 100);
 
-    agent.die();
+    agent.kill()?;
     let _next = cluster.agent(GRACE)?;
     thread::sleep(WHILE);
     assert_eq!(cluster.status(&pod)?, Some(ended));

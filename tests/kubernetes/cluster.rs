@@ -56,7 +56,7 @@ impl<C: Claim> Cluster<C> {
 
     /// Starts the agent with no other rights than those of the manifests.
     pub fn agent(&self, grace: Duration) -> Result<Agent> {
-        Agent::start(&self.claim, self.plane.kubeconfig(Identity::Agent), NODE, grace)
+        Agent::start(self.plane.kubeconfig(Identity::Agent), NODE, grace)
     }
 
     pub fn namespace(&self, name: &str, is_enabled: bool) -> Result<()> {

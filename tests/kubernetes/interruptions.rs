@@ -21,7 +21,7 @@ fn a_new_agent_resumes_and_never_extends() -> Result<()> {
     let began = Instant::now();
     assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
 
-    agent.die();
+    agent.kill()?;
     server.await_healthy(&pod, "main", Duration::from_secs(2))?;
     let agent = cluster.agent(GRACE)?;
     let resumed = cluster.await_status(&pod, |status| status.faults[0].counted_since.is_some())?;
