@@ -19,11 +19,13 @@ pub enum EventKind {
     Socket = 7,
     SetSockopt = 8,
     GetSockopt = 9,
+    /// A system call by its number, whatever it is about ([`Event::call`]).
+    Call = 10,
 }
 
 impl EventKind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::PacketEgress,
         Self::PacketIngress,
         Self::FrameEgress,
@@ -34,6 +36,7 @@ impl EventKind {
         Self::Socket,
         Self::SetSockopt,
         Self::GetSockopt,
+        Self::Call,
     ];
 
     /// The kind with this number, as found in a [`crate::record::Record`].
@@ -85,6 +88,21 @@ pub enum Family {
     V6 = 6,
 }
 
+/// The file that a call is about, as `stat` tells it. An inode of 0 stands for "none, or not
+/// known", and no rule that names a path matches it.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FileId {
+    /// `dev_t` as the kernel has it inside: major << 20 | minor.
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl FileId {
+    /// No file.
+    pub const NONE: Self = Self { device: 0, inode: 0 };
+}
+
 /// One event. Ports are in host byte order; 0 means that there is none or that it is not known
 /// (ICMP, fragments after the first), and no rule that names a port matches it.
 #[repr(C)]
@@ -92,8 +110,13 @@ pub enum Family {
 pub struct Event {
     pub source: Address,
     pub destination: Address,
+    /// For [`EventKind::Call`]; else [`FileId::NONE`].
+    pub file: FileId,
     pub source_port: u16,
     pub destination_port: u16,
+    /// x86-64 number of the system call for [`EventKind::Call`], whatever the caller's own
+    /// architecture is; else 0.
+    pub call: u16,
     pub kind: EventKind,
     pub protocol: ProtocolClass,
     pub family: Family,
@@ -108,13 +131,21 @@ impl Event {
         Self {
             source: [0; 16],
             destination: [0; 16],
+            file: FileId::NONE,
             source_port: 0,
             destination_port: 0,
+            call: 0,
             kind,
             protocol,
             family: Family::None,
             fragment: 0,
         }
+    }
+
+    /// A system call. It is of no protocol that rules tell apart.
+    #[inline(always)]
+    pub fn call(number: u16, file: FileId) -> Self {
+        Self { call: number, file, ..Self::bare(EventKind::Call, ProtocolClass::Other) }
     }
 }
 
@@ -150,7 +181,7 @@ mod tests {
             assert_eq!(EventKind::from_number(kind as u8), Some(kind));
             assert!((kind as usize) < KINDS);
         }
-        assert_eq!(EventKind::from_number(10), None);
+        assert_eq!(EventKind::from_number(11), None);
     }
 
     #[test]

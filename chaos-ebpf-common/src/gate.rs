@@ -6,7 +6,7 @@
 
 use crate::{
     MAX_RULES,
-    event::{Event, Family},
+    event::{Event, EventKind, Family, FileId},
     hash,
     ledger::Count,
     rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, Trigger},
@@ -23,6 +23,10 @@ pub trait Ground {
     fn peer(&self, set: u32, family: Family, address: &[u8; 16]) -> Ends;
     /// What the longest prefix that covers the port allows.
     fn port(&self, set: u32, port: u16) -> Ends;
+    /// The rules that speak of this system call ([`Event::call`]).
+    fn calls(&self, set: u32, number: u16) -> u64;
+    /// The rules whose path the file is at or below.
+    fn paths(&self, set: u32, file: &FileId) -> u64;
     /// Boot clock, nanoseconds.
     fn now(&self) -> u64;
     /// The boot-clock moment at which the lease lapses.
@@ -226,6 +230,13 @@ pub fn settle<G: Ground>(ground: &G, event: &Event, verdict: &Verdict, done: boo
 #[inline(always)]
 pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
     let mut rules = set.by_kind[event.kind as usize] & set.by_protocol[event.protocol as usize];
+    // Each hook has one kind of event, so the compiler leaves this out of all the others.
+    if event.kind == EventKind::Call && rules != 0 {
+        rules &= ground.calls(set.id, event.call);
+        if rules & set.by_path != 0 {
+            rules &= !set.by_path | ground.paths(set.id, &event.file);
+        }
+    }
     if rules & (set.port_source | set.port_destination) != 0 {
         let mut allowed = !(set.port_source | set.port_destination);
         if rules & set.port_destination != 0 {

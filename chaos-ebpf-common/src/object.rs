@@ -19,7 +19,7 @@ pub const PROGRAMS: [(&str, &str); 13] = [
 ];
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 11] = [
-    "ACTIVE", "AYA_LOGS", "HEADS", "LEASE", "LEDGER", "PEERS4", "PEERS6", "PORTS", "RECORDS",
-    "RULES", "STATES",
+pub const MAPS: [&str; 12] = [
+    "ACTIVE", "AYA_LOGS", "CALLS", "HEADS", "LEASE", "LEDGER", "PEERS4", "PEERS6", "PORTS",
+    "RECORDS", "RULES", "STATES",
 ];

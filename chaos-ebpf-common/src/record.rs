@@ -24,7 +24,9 @@ pub struct Record {
     /// 1: a shadow rule, nothing was done.
     pub shadow: u8,
     /// The errno given to the caller, 0 for packets.
-    pub errno: u32,
+    pub errno: u16,
+    /// [`crate::event::Event::call`].
+    pub call: u16,
 }
 
 /// Bytes of the ring of one target.
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_record_has_no_padding_and_survives_bytes() {
-        assert_eq!(size_of::<Record>(), 8 + 16 + 16 + 4 + 2 + 2 + 4 + 4);
+        assert_eq!(size_of::<Record>(), 8 + 16 + 16 + 4 + 2 + 2 + 4 + 2 + 2);
         assert_eq!(Record::from_bytes(&[0; 55]), None);
         assert_eq!(Record::from_bytes(&[0; 56]).map(|record| record.at), Some(0));
     }

@@ -14,6 +14,8 @@ pub enum Action {
     Corrupt = 3,
     /// Damage the payload and make the checksum valid again.
     CorruptSilently = 4,
+    /// SIGKILL to the caller.
+    Kill = 5,
 }
 
 /// When a matching event is hit.
@@ -87,6 +89,8 @@ pub struct RuleSet {
     pub port_destination: u64,
     /// Rules whose chance is taken by flow.
     pub by_flow: u64,
+    /// Rules that ask for a path.
+    pub by_path: u64,
     pub id: u32,
     pub padding: u32,
 }
@@ -103,6 +107,7 @@ impl RuleSet {
             port_source: 0,
             port_destination: 0,
             by_flow: 0,
+            by_path: 0,
             id,
             padding: 0,
         }
@@ -142,7 +147,7 @@ mod tests {
     #[test]
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
-        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + 6) * 8 + 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + 7) * 8 + 8);
         assert_eq!(size_of::<RuleState>(), 32);
     }
 }

@@ -7,6 +7,15 @@
 /// Bits that the rule-set id takes at the head of a key.
 pub const SET_BITS: u32 = 32;
 
+/// Room for system calls in a rule set's table: x86-64 numbers are below.
+pub const CALLS: usize = 512;
+
+/// Where the rules of a call are in the table of all sets, or `None` for a number beyond it.
+#[inline(always)]
+pub fn call_index(set: u32, number: u16) -> Option<u32> {
+    if (number as usize) < CALLS { Some(set * CALLS as u32 + number as u32) } else { None }
+}
+
 /// Key of the IPv4 trie, without aya's prefix length.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

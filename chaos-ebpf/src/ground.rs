@@ -8,15 +8,17 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     MAX_RULES,
-    event::{Event, Family},
+    event::{Event, Family, FileId},
     gate::{self, Answer, Circumstances, Grant, Ground, Verdict},
     ledger::Count,
     record::Record,
     rule::{Rule, RuleSet, RuleState},
-    tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS},
+    tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS, call_index},
 };
 
-use crate::maps::{ACTIVE, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES};
+use crate::maps::{
+    ACTIVE, CALLS, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES,
+};
 
 /// The maps of this instance.
 pub struct Maps;
@@ -52,6 +54,17 @@ impl Ground for Maps {
     fn port(&self, set: u32, port: u16) -> Ends {
         let key = PortKey { set, port: port.to_be_bytes(), padding: [0; 2] };
         PORTS.get(&Key::new(SET_BITS + 16, key)).copied().unwrap_or(Ends::NONE)
+    }
+
+    #[inline(always)]
+    fn calls(&self, set: u32, number: u16) -> u64 {
+        call_index(set, number).and_then(|at| CALLS.get(at)).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    fn paths(&self, _set: u32, _file: &FileId) -> u64 {
+        // No path is known to the kernel, so no rule that asks for one matches.
+        0
     }
 
     #[inline(always)]
@@ -130,7 +143,8 @@ impl Ground for Maps {
                 protocol: event.protocol as u8,
                 family: event.family as u8,
                 shadow: shadow as u8,
-                errno: verdict.errno,
+                errno: verdict.errno as u16,
+                call: event.call,
             });
             entry.submit(0);
         }

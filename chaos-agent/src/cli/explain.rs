@@ -139,6 +139,10 @@ fn planned(rule: &PlannedRule, in_kernel: &Rule) -> Vec<(&'static str, String)> 
         let label = if fields.is_empty() { "hook" } else { "" };
         fields.push((label, format!("{hook}: {}", hooks::sees(*hook))));
     }
+    for call in &rule.calls {
+        let label = if fields.is_empty() { "call" } else { "" };
+        fields.push((label, format!("{} by {}", call.name, call.backend)));
+    }
     fields.push(("rule", rule_text(rule, in_kernel)));
     let begins = match rule.fault.after {
         Some(after) => format!(", from {} after arming", print_duration(after)),
@@ -188,6 +192,7 @@ fn action(rule: &PlannedRule) -> String {
         Action::Drop => "drop".to_owned(),
         Action::Corrupt => "flip a bit and leave the checksum wrong".to_owned(),
         Action::CorruptSilently => "flip a bit and make the checksum valid".to_owned(),
+        Action::Kill => "send SIGKILL to the caller".to_owned(),
         Action::Fail => {
             let Verb::Fail { errnos, .. } = &rule.fault.verb else { return "fail".to_owned() };
             let errnos: Vec<String> = errnos

@@ -7,6 +7,7 @@ use chaos_ebpf_common::{
     record::Record,
 };
 use jiff::{SignedDuration, Timestamp};
+use syscalls::x86_64::Sysno;
 
 use super::protocol::{Endpoint, Event, Injection};
 use crate::{
@@ -49,19 +50,18 @@ fn injected(injection: &arm::Injection, clocks: &Clocks) -> Injection {
         id: id.clone(),
         target: target.to_string(),
         fault: fault.to_string(),
-        event: EventKind::from_number(record.kind).map_or("unknown", words).to_owned(),
+        event: EventKind::from_number(record.kind)
+            .map_or("unknown", |kind| words(kind, record.call))
+            .to_owned(),
         protocol: protocol(record.protocol).to_owned(),
         source: endpoint(record, &record.source, record.source_port),
         destination: endpoint(record, &record.destination, record.destination_port),
-        errno: u16::try_from(record.errno)
-            .ok()
-            .and_then(Errno::from_number)
-            .map(|errno| errno.name().to_owned()),
+        errno: Errno::from_number(record.errno).map(|errno| errno.name().to_owned()),
         shadow: record.shadow != 0,
     }
 }
 
-fn words(kind: EventKind) -> &'static str {
+fn words(kind: EventKind, call: u16) -> &'static str {
     match kind {
         EventKind::PacketEgress => "egress packet",
         EventKind::PacketIngress => "ingress packet",
@@ -73,6 +73,7 @@ fn words(kind: EventKind) -> &'static str {
         EventKind::Socket => "socket",
         EventKind::SetSockopt => "setsockopt",
         EventKind::GetSockopt => "getsockopt",
+        EventKind::Call => Sysno::new(call.into()).map_or("unknown call", |call| call.name()),
     }
 }
 
@@ -137,6 +138,7 @@ mod tests {
             family: Family::V4 as u8,
             shadow: 0,
             errno: 111,
+            call: 0,
         }
     }
 
@@ -149,6 +151,12 @@ mod tests {
         assert_eq!(told.destination.unwrap().to_string(), "10.0.0.7:5432");
         assert_eq!(told.source, None);
         assert!(!told.shadow);
+    }
+
+    #[test]
+    fn a_call_by_number_has_its_name() {
+        let call = Record { kind: EventKind::Call as u8, call: 74, ..refused_connect() };
+        assert_eq!(told(call).event, "fsync");
     }
 
     #[test]

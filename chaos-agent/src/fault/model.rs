@@ -255,6 +255,14 @@ impl Verb {
         }
     }
 
+    /// The system calls it names; none for the others.
+    pub fn calls(&self) -> &[Call] {
+        match self {
+            Self::Fail { calls, .. } | Self::Slow { calls, .. } | Self::Kill { calls } => calls,
+            _ => &[],
+        }
+    }
+
     /// The word the sentence begins with.
     pub fn word(&self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use aya::programs::ProgramError;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{Instance, KernelError, error::reason};
-use crate::plan::{Hook, KernelFeatures, Support};
+use crate::plan::{Backend, Hook, KernelFeatures, Support};
 
 /// `lo` has this index in every network namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
@@ -27,7 +27,11 @@ pub fn try_hooks(hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) 
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_else(|_| "unknown".to_owned());
-    let nothing = KernelFeatures::nothing(release);
+    let nothing =
+        Backend::ALL.into_iter().fold(KernelFeatures::nothing(release), |features, backend| {
+            let reason = "this version does not have it".to_owned();
+            features.with_backend(backend, Support::Missing { reason, remedy: String::new() })
+        });
     // The id of no cgroup: nothing that passes the probe is the target's.
     let mut instance = match Instance::load(u64::MAX, 0) {
         Ok(instance) => instance,

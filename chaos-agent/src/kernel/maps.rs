@@ -11,7 +11,7 @@ use chaos_ebpf_common::{
     ledger::{COUNTS, Count, RuleCounts},
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
-    tables::{Ends, PeerKey4, PeerKey6, PortKey},
+    tables::{Ends, PeerKey4, PeerKey6, PortKey, call_index},
 };
 
 use super::KernelError;
@@ -31,6 +31,9 @@ pub struct TargetMaps {
     peers4: LpmTrie<MapData, PeerKey4, Ends>,
     peers6: LpmTrie<MapData, PeerKey6, Ends>,
     ports: LpmTrie<MapData, PortKey, Ends>,
+    calls: Array<MapData, u64>,
+    /// The entries of `calls` that each set has written.
+    written_calls: [Vec<u16>; SETS],
     lease: Array<MapData, u64>,
     states: Array<MapData, RuleState>,
     ledger: PerCpuArray<MapData, RuleCounts>,
@@ -48,6 +51,8 @@ impl TargetMaps {
             peers4: map(ebpf, "PEERS4")?,
             peers6: map(ebpf, "PEERS6")?,
             ports: map(ebpf, "PORTS")?,
+            calls: map(ebpf, "CALLS")?,
+            written_calls: Default::default(),
             lease: map(ebpf, "LEASE")?,
             states: map(ebpf, "STATES")?,
             ledger: map(ebpf, "LEDGER")?,
@@ -76,7 +81,7 @@ impl TargetMaps {
     }
 
     fn write(&mut self, compiled: &CompiledSet) -> Result<(), KernelError> {
-        let CompiledSet { set, rules, peers4, peers6, ports } = compiled;
+        let CompiledSet { set, rules, peers4, peers6, ports, calls } = compiled;
         self.clear(set.id)?;
         for (bits, key, ends) in peers4 {
             self.peers4
@@ -93,6 +98,10 @@ impl TargetMaps {
                 .insert(&Key::new(*bits, *key), ends, 0)
                 .map_err(failed("update", "PORTS"))?;
         }
+        self.written_calls[set.id as usize].extend(calls.keys());
+        for (number, rules) in calls {
+            self.set_calls(set.id, *number, *rules)?;
+        }
         let first = set.id * MAX_RULES as u32;
         for (index, rule) in (first..).zip(rules) {
             self.rules.set(index, rule, 0).map_err(failed("update", "RULES"))?;
@@ -100,12 +109,22 @@ impl TargetMaps {
         self.heads.set(set.id, set, 0).map_err(failed("update", "HEADS"))
     }
 
-    /// Removes what a set that is not in force has left in the tries.
+    /// Removes what a set that is not in force has left in the tables.
     fn clear(&mut self, set: u32) -> Result<(), KernelError> {
         self.heads.set(set, &RuleSet::empty(set), 0).map_err(failed("update", "HEADS"))?;
         clear_trie(&mut self.peers4, "PEERS4", |key| key.set == set)?;
         clear_trie(&mut self.peers6, "PEERS6", |key| key.set == set)?;
-        clear_trie(&mut self.ports, "PORTS", |key| key.set == set)
+        clear_trie(&mut self.ports, "PORTS", |key| key.set == set)?;
+        for number in std::mem::take(&mut self.written_calls[set as usize]) {
+            self.set_calls(set, number, 0)?;
+        }
+        Ok(())
+    }
+
+    fn set_calls(&mut self, set: u32, number: u16, rules: u64) -> Result<(), KernelError> {
+        // Numbers beyond the table are of no call that the planner knows.
+        let Some(index) = call_index(set, number) else { return Ok(()) };
+        self.calls.set(index, &rules, 0).map_err(failed("update", "CALLS"))
     }
 
     /// Lets the rules act until this moment of the boot clock (ns); 0 stops them at once.

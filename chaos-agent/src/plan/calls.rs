@@ -1,8 +1,16 @@
-//! `fail CALL`: which hooks a system call has, and what it can be told apart by.
+//! `fail CALL` and `kill CALL`: which hooks a system call has, what it can be told apart by, and
+//! what answers the calls that have none.
 
 use std::collections::BTreeSet;
 
-use super::{Hook, refusal::Objection, verbs::lacking};
+use chaos_ebpf_common::rule::Action;
+
+use super::{
+    Hook, KernelFeatures, Support,
+    refusal::Objection,
+    traced,
+    verbs::{Mechanism, missing_hook},
+};
 use crate::fault::{Call, Fault, Peer, Protocol, Side};
 
 /// A call that some hook answers.
@@ -30,19 +38,56 @@ impl Hooked {
     }
 }
 
-/// The hooks of all these calls together, or the first of them that cannot be failed as asked.
-pub(super) fn hooks(calls: &[Call], fault: &Fault) -> Result<BTreeSet<Hook>, Objection> {
+/// The means for all these calls together, or the first of them that cannot be answered as asked.
+/// What the kernel can decide by itself goes there; a fault that needs seccomp for one of its calls
+/// goes there with all of them.
+pub(super) fn mechanism(
+    action: Action,
+    calls: &[Call],
+    fault: &Fault,
+    features: &KernelFeatures,
+) -> Result<Mechanism, Objection> {
+    in_kernel(action, calls, fault, features).or_else(|objection| {
+        let calls = traced::by_seccomp(calls, fault, features).ok_or(objection)?;
+        Ok(Mechanism { action, hooks: BTreeSet::new(), calls })
+    })
+}
+
+fn in_kernel(
+    action: Action,
+    calls: &[Call],
+    fault: &Fault,
+    features: &KernelFeatures,
+) -> Result<Mechanism, Objection> {
     let families = Families::of(fault.peer.as_ref());
-    let mut hooks = BTreeSet::new();
+    let mut mechanism = Mechanism { action, hooks: BTreeSet::new(), calls: Vec::new() };
     for call in calls {
-        let hooked = Hooked::of(call).ok_or_else(|| no_hook(call))?;
+        // A cgroup hook can fail a call, and cannot send a signal.
+        let Some(hooked) = Hooked::of(call).filter(|_| action == Action::Fail) else {
+            mechanism.calls.extend(traced::in_kernel(call, fault, features)?);
+            continue;
+        };
         check_protocol(call, hooked, fault.protocol)?;
         if let Some(peer) = &fault.peer {
             check_peer(call, hooked, peer)?;
         }
-        hooks.extend(hooks_of(hooked, families));
+        let hooks = hooks_of(hooked, families);
+        let missing = hooks.iter().find_map(|hook| match features.support(*hook) {
+            Support::Works => None,
+            Support::Missing { reason, remedy } => Some((*hook, reason, remedy)),
+        });
+        match missing {
+            None => mechanism.hooks.extend(hooks),
+            Some((hook, reason, remedy)) => {
+                let traced = traced::in_kernel(call, fault, features)
+                    .map_err(|_| missing_hook(fault, hook, features, &reason, &remedy))?;
+                mechanism.calls.extend(traced);
+            }
+        }
     }
-    Ok(hooks)
+    mechanism.calls.sort();
+    mechanism.calls.dedup();
+    Ok(mechanism)
 }
 
 fn hooks_of(call: Hooked, families: Families) -> Vec<Hook> {
@@ -78,23 +123,6 @@ impl Families {
             v4: networks.iter().any(|network| network.addr().is_ipv4()),
             v6: networks.iter().any(|network| network.addr().is_ipv6()),
         })
-    }
-}
-
-fn no_hook(call: &Call) -> Objection {
-    let name = call.name();
-    match name {
-        "recv" | "recvfrom" | "recvmsg" | "recvmmsg" => Objection::new(format!(
-            "no hook for `{name}` yet: the kernel's recvmsg cgroup hook cannot return an errno"
-        ))
-        .remedy("`drop ingress` keeps the data from arriving"),
-        "getpeername" | "getsockname" => Objection::new(format!(
-            "no hook for `{name}` yet: the kernel's {name} cgroup hook cannot return an errno"
-        )),
-        _ => lacking(name, "the syscall backend").remedy(
-            "the calls that can be failed are connect, bind, sendto, sendmsg, sendmmsg, socket, \
-             setsockopt and getsockopt",
-        ),
     }
 }
 

@@ -1,10 +1,10 @@
 //! A plan as the tables that the kernel looks things up in.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use chaos_ebpf_common::{
     MAX_RULES,
-    event::ProtocolClass,
+    event::{EventKind, ProtocolClass},
     rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, Trigger},
     tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS},
 };
@@ -22,6 +22,8 @@ pub struct CompiledSet {
     pub peers4: Vec<(u32, PeerKey4, Ends)>,
     pub peers6: Vec<(u32, PeerKey6, Ends)>,
     pub ports: Vec<(u32, PortKey, Ends)>,
+    /// The rules that speak of each system call, by its number.
+    pub calls: BTreeMap<u16, u64>,
 }
 
 /// Compiles the rules of a plan under the id `set_id`.
@@ -39,10 +41,15 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
     let mut set = RuleSet::empty(set_id);
     let (mut peers4, mut peers6, mut ports) =
         (PrefixTable::default(), PrefixTable::default(), PrefixTable::default());
+    let mut calls = BTreeMap::<u16, u64>::new();
     for (position, rule) in rules.iter().enumerate() {
         let bit = 1u64 << position;
         for hook in &rule.hooks {
             set.by_kind[hook.event_kind() as usize] |= bit;
+        }
+        for call in &rule.calls {
+            set.by_kind[EventKind::Call as usize] |= bit;
+            *calls.entry(call.number).or_default() |= bit;
         }
         if rule.fault.chance.of == Unit::Flows {
             set.by_flow |= bit;
@@ -72,6 +79,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         peers4: peers4.closed().map(|(prefix, ends)| key4(set_id, prefix, ends)).collect(),
         peers6: peers6.closed().map(|(prefix, ends)| key6(set_id, prefix, ends)).collect(),
         ports: ports.closed().map(|(prefix, ends)| port_key(set_id, prefix, ends)).collect(),
+        calls,
     }
 }
 

@@ -1,18 +1,28 @@
 //! What the kernel can really do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::Hook;
+use super::{Backend, Hook};
 
-/// What this kernel can do, hook by hook. Found by trying, never by its version; here it is only
+/// What this kernel can do, hook by hook and backend by backend. Found by trying, never by its version; here it is only
 /// data, so that plans can be made for kernels that one does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelFeatures {
     /// As `uname -r` prints it.
     pub release: String,
     hooks: BTreeMap<Hook, Support>,
+    #[serde(default)]
+    backends: BTreeMap<Backend, Support>,
+    /// Kernel functions that programs may be attached to: entries of system calls, and
+    /// `security_*`. `None`: all that one might ask for.
+    #[serde(default = "no_functions")]
+    functions: Option<BTreeSet<String>>,
+}
+
+fn no_functions() -> Option<BTreeSet<String>> {
+    Some(BTreeSet::new())
 }
 
 /// Whether a hook can be used.
@@ -31,13 +41,19 @@ pub enum Support {
 impl KernelFeatures {
     /// A kernel on which nothing has been found to work yet.
     pub fn nothing(release: impl Into<String>) -> Self {
-        Self { release: release.into(), hooks: BTreeMap::new() }
+        Self {
+            release: release.into(),
+            hooks: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            functions: no_functions(),
+        }
     }
 
-    /// A kernel that has every hook.
+    /// A kernel that has every hook and every backend.
     pub fn everything(release: impl Into<String>) -> Self {
         let hooks = Hook::ALL.into_iter().map(|hook| (hook, Support::Works)).collect();
-        Self { release: release.into(), hooks }
+        let backends = Backend::ALL.into_iter().map(|backend| (backend, Support::Works)).collect();
+        Self { release: release.into(), hooks, backends, functions: None }
     }
 
     /// The same kernel, with this said of one hook.
@@ -47,17 +63,50 @@ impl KernelFeatures {
         self
     }
 
+    /// The same kernel, with this said of one backend.
+    #[must_use]
+    pub fn with_backend(mut self, backend: Backend, support: Support) -> Self {
+        self.backends.insert(backend, support);
+        self
+    }
+
+    /// The same kernel, with these functions to attach to and no others.
+    #[must_use]
+    pub fn with_functions(mut self, functions: impl IntoIterator<Item = String>) -> Self {
+        self.functions = Some(functions.into_iter().collect());
+        self
+    }
+
+    /// Whether a program may be attached to this function of the kernel.
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.as_ref().is_none_or(|functions| functions.contains(name))
+    }
+
+    /// Whether the backend can be used; one that was never tried cannot.
+    pub fn backend(&self, backend: Backend) -> Support {
+        self.backends.get(&backend).cloned().unwrap_or_else(not_tried)
+    }
+
+    /// Every backend and what is known of it.
+    pub fn backends(&self) -> impl Iterator<Item = (Backend, Support)> + '_ {
+        Backend::ALL.into_iter().map(|backend| (backend, self.backend(backend)))
+    }
+
     /// Whether the hook can be used; one that was never tried cannot.
     pub fn support(&self, hook: Hook) -> Support {
-        self.hooks.get(&hook).cloned().unwrap_or_else(|| Support::Missing {
-            reason: "it was not tried".to_owned(),
-            remedy: "run `chaos-agent doctor` as root to try it".to_owned(),
-        })
+        self.hooks.get(&hook).cloned().unwrap_or_else(not_tried)
     }
 
     /// Every hook and what is known of it.
     pub fn iter(&self) -> impl Iterator<Item = (Hook, Support)> + '_ {
         Hook::ALL.into_iter().map(|hook| (hook, self.support(hook)))
+    }
+}
+
+fn not_tried() -> Support {
+    Support::Missing {
+        reason: "it was not tried".to_owned(),
+        remedy: "run `chaos-agent doctor` as root to try it".to_owned(),
     }
 }
 

@@ -155,7 +155,8 @@ mod tests {
     #[test]
     fn all_is_all_and_every_kind_has_a_hook() {
         assert!(Hook::ALL.is_sorted_by(|a, b| a < b));
-        for kind in EventKind::ALL {
+        // Calls by number come from backends, which are no attachment points of a cgroup.
+        for kind in EventKind::ALL.into_iter().filter(|kind| *kind != EventKind::Call) {
             assert!(Hook::ALL.iter().any(|hook| hook.event_kind() == kind), "{kind:?}");
         }
     }

@@ -6,9 +6,12 @@
 //! the remedy; one that is not well formed ([`fault::check`]) is refused, too. A refusal never
 //! stops the other faults; whether to go on is the caller's choice.
 
+mod backend;
 mod calls;
 mod clauses;
 mod compile;
+mod entry;
+mod family;
 mod features;
 mod hook;
 mod notes;
@@ -17,6 +20,7 @@ mod refusal;
 mod scope;
 mod seed;
 mod slots;
+mod traced;
 mod verbs;
 
 #[cfg(test)]
@@ -27,12 +31,14 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use chaos_ebpf_common::{MAX_RULES, rule::Action};
 use serde::{Serialize, Serializer};
 
+pub use backend::Backend;
 pub use compile::{CompiledSet, compile};
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use slots::{OutOfSlots, Slot, assign};
+pub use traced::PlannedCall;
 
 use crate::fault::{self, Fault};
 use refusal::Objection;
@@ -83,8 +89,10 @@ pub struct PlannedRule {
     pub index: usize,
     #[serde(serialize_with = "sentence")]
     pub fault: Fault,
-    /// In the order of [`Hook::ALL`], without duplicates, never empty.
+    /// In the order of [`Hook::ALL`], without duplicates; empty where only `calls` are answered.
     pub hooks: Vec<Hook>,
+    /// System calls that no cgroup hook answers for this rule, by number.
+    pub calls: Vec<PlannedCall>,
     #[serde(serialize_with = "action_name")]
     pub action: Action,
     /// From the moment the fault begins (`after` included) to its end.
@@ -130,7 +138,7 @@ fn plan_one(
     if let Some(problem) = fault::check(fault).into_iter().next() {
         return Err(Objection::from_problem(problem));
     }
-    let mechanism = verbs::mechanism(fault)?;
+    let mechanism = verbs::mechanism(fault, features)?;
     clauses::container(fault, &terms.scope)?;
     let duration = clauses::duration(fault, terms)?;
     for hook in &mechanism.hooks {
@@ -141,9 +149,10 @@ fn plan_one(
     let (exempt, named) = clauses::exemptions(fault, &terms.exempt);
     Ok(PlannedRule {
         index,
-        notes: notes::of_rule(fault, &mechanism, &named),
+        notes: notes::of_rule(fault, &mechanism, &named, features),
         fault: fault.clone(),
         hooks: mechanism.hooks.into_iter().collect(),
+        calls: mechanism.calls,
         action: mechanism.action,
         duration,
         seed: fault.seed.unwrap_or(terms.seed),
@@ -155,6 +164,11 @@ impl Plan {
     /// Every hook that some rule needs.
     pub fn hooks(&self) -> BTreeSet<Hook> {
         self.rules.iter().flat_map(|rule| rule.hooks.iter().copied()).collect()
+    }
+
+    /// Every call that some rule answers by number, sorted, without duplicates.
+    pub fn calls(&self) -> BTreeSet<PlannedCall> {
+        self.rules.iter().flat_map(|rule| rule.calls.iter().cloned()).collect()
     }
 
     /// The plan of a [`Share`] with the indices of the list that was split. Indices beyond
@@ -186,5 +200,6 @@ fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S
         Action::Fail => "fail",
         Action::Corrupt => "corrupt",
         Action::CorruptSilently => "corrupt silent",
+        Action::Kill => "kill",
     })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use chaos_ebpf_common::rule::Action;
 
-use super::{Hook, PlannedRule, calls::Hooked, verbs::Mechanism};
+use super::{Hook, KernelFeatures, PlannedRule, calls::Hooked, traced, verbs::Mechanism};
 use crate::fault::{Fault, Protocol, Unit, Verb};
 
 /// One sentence for each thing to know about a rule. `named` are the exempt addresses that the
@@ -13,6 +13,7 @@ pub(super) fn of_rule(
     fault: &Fault,
     mechanism: &Mechanism,
     named: &BTreeSet<IpAddr>,
+    features: &KernelFeatures,
 ) -> Vec<String> {
     let mut notes: Vec<&str> = Vec::new();
     if fault.shadow {
@@ -22,7 +23,8 @@ pub(super) fn of_rule(
         Action::Drop => notes.extend(of_drop(mechanism)),
         Action::Corrupt => notes.extend(of_corrupt(fault)),
         Action::CorruptSilently => notes.extend(of_silent(fault)),
-        Action::Fail => notes.extend(of_calls(fault)),
+        Action::Fail => notes.extend(of_hooked_calls(fault, mechanism)),
+        Action::Kill => notes.push("SIGKILL: the whole process dies before the call does anything"),
     }
     if fault.chance.of == Unit::Flows {
         notes.push(
@@ -31,6 +33,7 @@ pub(super) fn of_rule(
         );
     }
     let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
+    notes.extend(traced::notes(fault, &mechanism.calls, features));
     notes.extend(named.iter().map(|address| {
         format!("{address} is otherwise left alone and is touched because the fault names it")
     }));
@@ -89,7 +92,10 @@ fn of_silent(fault: &Fault) -> Vec<&'static str> {
     notes
 }
 
-fn of_calls(fault: &Fault) -> Vec<&'static str> {
+fn of_hooked_calls(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
+    if mechanism.hooks.is_empty() {
+        return Vec::new();
+    }
     let Verb::Fail { calls, .. } = &fault.verb else {
         return Vec::new();
     };

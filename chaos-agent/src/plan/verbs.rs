@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
 
-use super::{Hook, KernelFeatures, calls, refusal::Objection};
+use super::{Hook, KernelFeatures, PlannedCall, calls, refusal::Objection};
 use crate::fault::{Direction, Fault, Protocol, Verb};
 
 /// How a fault is done.
@@ -12,14 +12,21 @@ use crate::fault::{Direction, Fault, Protocol, Verb};
 pub(super) struct Mechanism {
     pub(super) action: Action,
     pub(super) hooks: BTreeSet<Hook>,
+    pub(super) calls: Vec<PlannedCall>,
 }
 
-/// The means for a fault, or why this version has none.
-pub(super) fn mechanism(fault: &Fault) -> Result<Mechanism, Objection> {
+impl Mechanism {
+    fn of_packets(action: Action, hooks: BTreeSet<Hook>) -> Self {
+        Self { action, hooks, calls: Vec::new() }
+    }
+}
+
+/// The means for a fault, or why there are none.
+pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mechanism, Objection> {
     match &fault.verb {
-        Verb::Drop => Ok(Mechanism { action: Action::Drop, hooks: packet_hooks(fault) }),
+        Verb::Drop => Ok(Mechanism::of_packets(Action::Drop, packet_hooks(fault))),
         Verb::Corrupt { silent: false } => {
-            Ok(Mechanism { action: Action::Corrupt, hooks: frame_hooks(fault) })
+            Ok(Mechanism::of_packets(Action::Corrupt, frame_hooks(fault)))
         }
         Verb::Corrupt { silent: true } => {
             if fault.protocol == Some(Protocol::Icmp) {
@@ -28,7 +35,7 @@ pub(super) fn mechanism(fault: &Fault) -> Result<Mechanism, Objection> {
                 )
                 .remedy("write `corrupt` without `silent`: the receiver discards the packet"));
             }
-            Ok(Mechanism { action: Action::CorruptSilently, hooks: frame_hooks(fault) })
+            Ok(Mechanism::of_packets(Action::CorruptSilently, frame_hooks(fault)))
         }
         Verb::Fail { calls, errnos } => {
             if errnos.len() > MAX_ERRNOS {
@@ -38,7 +45,7 @@ pub(super) fn mechanism(fault: &Fault) -> Result<Mechanism, Objection> {
                 ))
                 .remedy("split the fault in two, each with its share of the chance"));
             }
-            Ok(Mechanism { action: Action::Fail, hooks: calls::hooks(calls, fault)? })
+            calls::mechanism(Action::Fail, calls, fault, features)
         }
         Verb::Delay { .. } => Err(lacking("delay", "the delay line that holds packets back")),
         Verb::Reorder { .. } => {
@@ -53,7 +60,7 @@ pub(super) fn mechanism(fault: &Fault) -> Result<Mechanism, Objection> {
         Verb::FailDns { .. } => Err(lacking("fail dns", "the program that answers DNS queries")
             .remedy("`drop to port 53` lets every query time out")),
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
-        Verb::Kill { .. } => Err(lacking("kill", "the syscall backend")),
+        Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features),
         Verb::SkewClock { .. } => {
             Err(lacking("skew clock", "the tracing programs that hide the vDSO"))
         }

@@ -15,6 +15,8 @@ struct HostGround {
     rules: Vec<Rule>,
     peers: BTreeMap<[u8; 16], Ends>,
     ports: BTreeMap<u16, Ends>,
+    calls: BTreeMap<u16, u64>,
+    paths: BTreeMap<FileId, u64>,
     now: u64,
     lease: u64,
     states: RefCell<Vec<RuleState>>,
@@ -33,6 +35,12 @@ impl Ground for HostGround {
     }
     fn port(&self, _set: u32, port: u16) -> Ends {
         self.ports.get(&port).copied().unwrap_or(Ends::NONE)
+    }
+    fn calls(&self, _set: u32, number: u16) -> u64 {
+        self.calls.get(&number).copied().unwrap_or(0)
+    }
+    fn paths(&self, _set: u32, file: &FileId) -> u64 {
+        self.paths.get(file).copied().unwrap_or(0)
     }
     fn now(&self) -> u64 {
         self.now
@@ -86,6 +94,8 @@ fn ground(rules: Vec<Rule>) -> HostGround {
         rules,
         peers: BTreeMap::new(),
         ports: BTreeMap::new(),
+        calls: BTreeMap::new(),
+        paths: BTreeMap::new(),
         now: 1_000,
         lease: 2_000_000_000_000,
         states: RefCell::new(std::vec![RuleState::default(); slots]),
@@ -239,6 +249,26 @@ fn dimensions_are_intersected_and_exemptions_win() {
     assert_eq!(rules(&Event { destination: widen([10, 0, 0, 9]), ..packet() }), 0b00);
     assert_eq!(rules(&Event { source: widen([10, 0, 0, 9]), ..packet() }), 0b01);
     assert_eq!(rules(&Event { kind: EventKind::PacketIngress, ..packet() }), 0);
+}
+
+#[test]
+fn calls_are_told_apart_by_number_and_path() {
+    const READ: u16 = 0;
+    const WRITE: u16 = 1;
+    let data = FileId { device: 8 << 20, inode: 12 };
+    let mut ground = ground(std::vec![rule(0), rule(1), rule(2)]);
+    // Rule 0 for read and write, rule 1 for write under a path, rule 2 for packets only.
+    ground.set.by_kind[EventKind::Call as usize] = 0b011;
+    ground.set.by_path = 0b010;
+    ground.calls.extend([(READ, 0b001), (WRITE, 0b011)]);
+    ground.paths.insert(data, 0b010);
+    let rules = |number, file| matching(&ground, &ground.set, &Event::call(number, file));
+    assert_eq!(rules(READ, data), 0b001);
+    assert_eq!(rules(WRITE, data), 0b011);
+    assert_eq!(rules(WRITE, FileId { inode: 13, ..data }), 0b001);
+    assert_eq!(rules(WRITE, FileId::NONE), 0b001);
+    assert_eq!(rules(2, data), 0);
+    assert_eq!(matching(&ground, &ground.set, &packet()), 0b111);
 }
 
 #[test]

@@ -93,6 +93,16 @@ fn a_set_without_conditions_looks_nothing_up() {
 }
 
 #[test]
+fn calls_are_a_table_of_numbers() {
+    let rules = ["fail fsync with EIO", "drop", "fail fdatasync, connect with EIO"].map(rule);
+    let compiled = compile(&rules, &[0, 1, 2], 1, &[0; 3]);
+    let calls: Vec<(u16, u64)> = compiled.calls.into_iter().collect();
+    assert_eq!(calls, [(74, 0b001), (75, 0b101)]);
+    assert_eq!(compiled.set.by_kind[10], 0b101);
+    assert_eq!(compiled.set.by_kind[4], 0b100);
+}
+
+#[test]
 fn nested_prefixes_include_the_rules_of_the_wider_ones() {
     let faults = [fault("drop to 10.0.0.0/8"), fault("drop from 10.1.0.0/16")];
     let rules = plan_all(&faults, &Terms::default()).rules;

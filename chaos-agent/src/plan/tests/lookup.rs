@@ -1,9 +1,12 @@
 //! The compiled tables against a matcher written straight from the fault model.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use chaos_ebpf_common::{
-    event::{Address, Event, EventKind, Family, ProtocolClass, widen},
+    event::{Address, Event, EventKind, Family, FileId, ProtocolClass, widen},
     gate::{self, Grant, Ground, Verdict},
     ledger::Count,
     rule::{Rule, RuleSet},
@@ -26,13 +29,19 @@ struct Tables {
     peers4: Vec<(u32, u32, Vec<u8>, Ends)>,
     peers6: Vec<(u32, u32, Vec<u8>, Ends)>,
     ports: Vec<(u32, u32, Vec<u8>, Ends)>,
+    calls: BTreeMap<u16, u64>,
 }
 
 impl Tables {
     /// The set in force beside another one, as after an edit.
     fn new(set: CompiledSet, other: CompiledSet) -> Self {
-        let mut tables =
-            Self { set: set.set, peers4: Vec::new(), peers6: Vec::new(), ports: Vec::new() };
+        let mut tables = Self {
+            set: set.set,
+            peers4: Vec::new(),
+            peers6: Vec::new(),
+            ports: Vec::new(),
+            calls: set.calls.clone(),
+        };
         for compiled in [set, other] {
             let peers4 = compiled.peers4.into_iter();
             tables
@@ -76,6 +85,12 @@ impl Ground for Tables {
     fn port(&self, set: u32, port: u16) -> Ends {
         longest(&self.ports, set, &port.to_be_bytes())
     }
+    fn calls(&self, _set: u32, number: u16) -> u64 {
+        self.calls.get(&number).copied().unwrap_or(0)
+    }
+    fn paths(&self, _set: u32, _file: &FileId) -> u64 {
+        0
+    }
     fn now(&self) -> u64 {
         0
     }
@@ -95,6 +110,7 @@ impl Ground for Tables {
 /// Whether the event meets every condition of the fault.
 fn meets(fault: &Fault, exempt: &[IpAddr], event: &Event) -> bool {
     kinds(fault).contains(&event.kind)
+        && (event.kind != EventKind::Call || numbers(fault).contains(&event.call))
         && protocol_fits(fault, event.protocol)
         && fault.peer.as_ref().is_none_or(|peer| peer_fits(peer, event))
         && !exempt.iter().any(|address| {
@@ -126,11 +142,24 @@ fn kinds(fault: &Fault) -> Vec<EventKind> {
                 "socket" => EventKind::Socket,
                 "setsockopt" => EventKind::SetSockopt,
                 "getsockopt" => EventKind::GetSockopt,
+                "read" | "fsync" => EventKind::Call,
                 _ => EventKind::SendTo,
             })
             .collect(),
         verb => panic!("{verb:?} is not drawn"),
     }
+}
+
+/// x86-64 numbers of the calls that no cgroup hook answers.
+fn numbers(fault: &Fault) -> Vec<u16> {
+    let of = |call: &Call| match call.name() {
+        // read, pread64, readv, preadv, preadv2
+        "read" => vec![0, 17, 19, 295, 327],
+        // fsync, fdatasync
+        "fsync" => vec![74, 75],
+        _ => Vec::new(),
+    };
+    fault.verb.calls().iter().flat_map(of).collect()
 }
 
 fn protocol_fits(fault: &Fault, class: ProtocolClass) -> bool {
@@ -236,7 +265,17 @@ fn some_peer() -> impl Strategy<Value = Peer> {
 }
 
 fn some_verb() -> impl Strategy<Value = Verb> {
-    let names = vec!["connect", "bind", "sendto", "sendmmsg", "socket", "setsockopt", "getsockopt"];
+    let names = vec![
+        "connect",
+        "bind",
+        "sendto",
+        "sendmmsg",
+        "socket",
+        "setsockopt",
+        "getsockopt",
+        "read",
+        "fsync",
+    ];
     let fail = subsequence(names, 1..4).prop_map(|names| Verb::Fail {
         calls: names.into_iter().map(|name| Call::from_name(name).unwrap()).collect(),
         errnos: match fault("fail bind with EIO").verb {
@@ -268,6 +307,7 @@ struct Sketch {
     kind: EventKind,
     protocol: ProtocolClass,
     family: Family,
+    call: u16,
     ends: [(Index, Index); 2],
 }
 
@@ -277,9 +317,16 @@ fn some_sketch() -> impl Strategy<Value = Sketch> {
         select(EventKind::ALL.to_vec()),
         select(vec![Tcp, Tcp, Udp, Udp, Icmp, Other]),
         select(vec![Family::V4, Family::V4, Family::V6, Family::V6, Family::None]),
+        select(vec![0, 1, 9, 74, 75, 327, 511, 512, u16::MAX]),
         any::<[(Index, Index); 2]>(),
     )
-        .prop_map(|(kind, protocol, family, ends)| Sketch { kind, protocol, family, ends })
+        .prop_map(|(kind, protocol, family, call, ends)| Sketch {
+            kind,
+            protocol,
+            family,
+            call,
+            ends,
+        })
 }
 
 /// What lies on, just inside and just outside the boundaries of the faults.
@@ -335,6 +382,7 @@ impl Boundaries {
             source_port: source.1,
             destination_port: destination.1,
             family: sketch.family,
+            call: sketch.call,
             ..Event::bare(sketch.kind, sketch.protocol)
         }
     }

@@ -38,6 +38,84 @@ fn actions_follow_the_verb() {
     assert_eq!(rule("corrupt").action, Action::Corrupt);
     assert_eq!(rule("corrupt silent").action, Action::CorruptSilently);
     assert_eq!(rule("fail connect with EIO").action, Action::Fail);
+    assert_eq!(rule("kill accept").action, Action::Kill);
+}
+
+fn calls(text: &str, features: &KernelFeatures) -> String {
+    let mut plan = plan(&[fault(text)], features, &Terms::default());
+    assert_eq!(plan.refused, [], "{text}");
+    let calls = plan.rules.remove(0).calls;
+    calls
+        .iter()
+        .map(|call| format!("{} {}", call.name, call.backend))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A kernel on which only this backend works, besides the cgroup hooks.
+fn only(backend: Backend) -> KernelFeatures {
+    let missing = Support::Missing { reason: "denied".to_owned(), remedy: String::new() };
+    Backend::ALL
+        .into_iter()
+        .filter(|other| *other != backend)
+        .fold(KernelFeatures::everything("6.12.0"), |features, other| {
+            features.with_backend(other, missing.clone())
+        })
+}
+
+#[test]
+fn calls_go_to_the_best_backend() {
+    let everything = KernelFeatures::everything("6.12.0");
+    for (text, features, expected) in [
+        ("fail openat with EIO", &everything, "openat fmod_ret/sys"),
+        ("fail fsync with EIO", &everything, "fsync fmod_ret/sys, fdatasync fmod_ret/sys"),
+        ("fail connect, read with EIO", &only(Backend::Override), READ_BY_OVERRIDE),
+        ("fail getpeername, recvmsg with EIO", &everything, PEER_AND_RECV),
+        ("kill 1% of calls accept4", &everything, "accept4 fmod_ret/sys"),
+        ("kill connect", &everything, "connect fmod_ret/sys"),
+        ("fail connect with EIO", &everything, ""),
+        (
+            "fail connect, accept4 with EIO",
+            &only(Backend::Seccomp),
+            "connect seccomp, accept4 seccomp",
+        ),
+    ] {
+        assert_eq!(calls(text, features), expected, "{text}");
+    }
+}
+
+const READ_BY_OVERRIDE: &str = "read kprobe/override, pread64 kprobe/override, \
+                                readv kprobe/override, preadv kprobe/override, \
+                                preadv2 kprobe/override";
+const PEER_AND_RECV: &str = "recvmsg fmod_ret/sys, getpeername fmod_ret/sys";
+
+#[test]
+fn a_fault_is_never_split_between_the_kernel_and_seccomp() {
+    let faults = [fault("fail connect, accept4 with EIO"), fault("fail connect with EIO")];
+    let plan = plan(&faults, &only(Backend::Seccomp), &Terms::default());
+    assert_eq!(plan.rules[0].hooks, []);
+    assert_eq!(plan.rules[0].calls.len(), 2);
+    assert_eq!((plan.rules[1].hooks.len(), plan.rules[1].calls.len()), (2, 0));
+}
+
+#[test]
+fn a_call_without_its_cgroup_hook_goes_to_a_backend() {
+    let missing = Support::Missing { reason: "no helper".to_owned(), remedy: String::new() };
+    let features = KernelFeatures::everything("5.10.0").with(Hook::Connect6, missing);
+    assert_eq!(calls("fail connect with EIO", &features), "connect fmod_ret/sys");
+    let peer = fault("fail connect with EIO to 10.0.0.0/8");
+    let plan = plan(&[peer], &features, &Terms::default());
+    assert!(plan.refused[0].reason.contains("cgroup/connect6"), "{}", plan.refused[0]);
+}
+
+#[test]
+fn what_a_kernel_has_no_function_for_is_told() {
+    let features = KernelFeatures::everything("5.10.0")
+        .with_functions(["__x64_sys_read", "__ia32_sys_read"].map(str::to_owned));
+    let rule = plan(&[fault("fail read with EIO")], &features, &Terms::default()).rules.remove(0);
+    assert_eq!(rule.calls[0].functions, ["__x64_sys_read", "__ia32_sys_read"]);
+    let note = "preadv2: left alone, kernel 5.10.0 has no hook for it";
+    assert!(rule.notes.iter().any(|found| found == note), "{:#?}", rule.notes);
 }
 
 #[test]

@@ -26,10 +26,7 @@ fn verbs_that_come_later_say_what_they_need() {
         ("reset tcp", "`reset` needs the program that answers with a TCP reset"),
         ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
         ("slow connect by 1ms", "`slow` needs the syscall backend"),
-        ("kill accept", "`kill` needs the syscall backend"),
         ("skew clock by +1d", "`skew clock` needs the tracing programs that hide the vDSO"),
-        ("fail openat with EIO under /data", "`openat` needs the syscall backend"),
-        ("fail connect, accept4 with EIO", "`accept4` needs the syscall backend"),
     ] {
         assert_eq!(refused(text).0, format!("{reason}, which this version does not have"));
     }
@@ -39,20 +36,19 @@ fn verbs_that_come_later_say_what_they_need() {
 fn calls_are_refused_with_the_reason() {
     for (text, reason, remedy) in [
         (
-            "fail connect, recvmsg with EIO",
-            "no hook for `recvmsg` yet: the kernel's recvmsg cgroup hook cannot return an errno",
-            "`drop ingress` keeps the data from arriving",
+            "fail openat with EIO under /data",
+            "what answers `openat` cannot tell calls apart by a path",
+            "leave the clause out: the fault is for every such call of the target",
         ),
         (
-            "fail recv with EIO",
-            "no hook for `recvfrom` yet: the kernel's recvmsg cgroup hook cannot return an errno",
-            "`drop ingress` keeps the data from arriving",
+            "fail accept with EIO tcp",
+            "what answers `accept` cannot tell calls apart by a protocol",
+            "leave the clause out: the fault is for every such call of the target",
         ),
         (
-            "fail getpeername with EIO",
-            "no hook for `getpeername` yet: the kernel's getpeername cgroup hook cannot return an \
-             errno",
-            "",
+            "kill connect to port 80",
+            "what answers `connect` cannot tell calls apart by an address or a port",
+            "leave the clause out: the fault is for every such call of the target",
         ),
         (
             "fail bind with EIO to 10.0.0.1",
@@ -77,6 +73,25 @@ fn calls_are_refused_with_the_reason() {
     ] {
         assert_eq!(refused(text), (reason.to_owned(), remedy.to_owned()), "{text}");
     }
+}
+
+#[test]
+fn every_backend_says_why_it_does_not_answer() {
+    let missing = |reason: &str, remedy: &str| Support::Missing {
+        reason: reason.to_owned(),
+        remedy: remedy.to_owned(),
+    };
+    let features = KernelFeatures::everything("6.1.0")
+        .with_backend(Backend::Entry, missing("not modifiable", "CONFIG_A"))
+        .with_backend(Backend::Override, missing("no such helper", "CONFIG_A"))
+        .with_backend(Backend::Seccomp, missing("no listener", "start it with `run`"));
+    let (reason, remedy) = refusal(fault("fail getpid with EIO"), &features, &Terms::default());
+    assert_eq!(
+        reason,
+        "nothing here answers `getpid`: fmod_ret/sys: not modifiable; kprobe/override: no such \
+         helper; seccomp: no listener"
+    );
+    assert_eq!(remedy, "CONFIG_A; or start it with `run`");
 }
 
 #[test]
@@ -165,7 +180,7 @@ fn a_missing_hook_is_named_with_what_the_kernel_said() {
     );
     assert_eq!(plan(&[fault("corrupt ingress")], &features, &terms).refused, []);
     let features = missing(Hook::Connect6, "run kernel 5.18 or newer");
-    let (reason, remedy) = refusal(fault("fail connect with EIO"), &features, &terms);
+    let (reason, remedy) = refusal(fault("fail connect with EIO port 80"), &features, &terms);
     assert!(reason.starts_with("`fail` needs cgroup/connect6, which kernel 6.1.0"), "{reason}");
     assert_eq!(remedy, "run kernel 5.18 or newer");
 }

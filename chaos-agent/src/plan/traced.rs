@@ -1,0 +1,159 @@
+//! System calls that no cgroup hook answers: by which backend each is.
+
+use serde::Serialize;
+
+use super::{
+    Backend, KernelFeatures, Support, entry,
+    family::{self, Member},
+    refusal::Objection,
+};
+use crate::fault::{Call, Fault};
+
+/// A system call that a rule answers by its number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PlannedCall {
+    /// On x86-64.
+    pub number: u16,
+    /// As the kernel's table has it, such as `openat2`.
+    pub name: &'static str,
+    pub backend: Backend,
+    /// Functions of the kernel to attach to; empty for [`Backend::Seccomp`].
+    pub functions: Vec<String>,
+}
+
+/// The means by which the kernel itself decides about the call.
+pub(super) fn in_kernel(
+    call: &Call,
+    fault: &Fault,
+    features: &KernelFeatures,
+) -> Result<Vec<PlannedCall>, Objection> {
+    check_clauses(call, fault)?;
+    let members = members(call)?;
+    let planned: Vec<PlannedCall> =
+        members.iter().filter_map(|member| plan_member(*member, features).ok()).collect();
+    if planned.is_empty() {
+        return Err(no_backend(call, members[0], features));
+    }
+    Ok(planned)
+}
+
+/// All calls of the fault by seccomp, if that can do what the fault asks for.
+pub(super) fn by_seccomp(
+    calls: &[Call],
+    fault: &Fault,
+    features: &KernelFeatures,
+) -> Option<Vec<PlannedCall>> {
+    if features.backend(Backend::Seccomp) != Support::Works {
+        return None;
+    }
+    let mut planned = Vec::new();
+    for call in calls {
+        check_clauses(call, fault).ok()?;
+        planned.extend(members(call).ok()?.into_iter().map(|Member { name, number }| {
+            PlannedCall { name, number, backend: Backend::Seccomp, functions: Vec::new() }
+        }));
+    }
+    planned.sort();
+    planned.dedup();
+    Some(planned)
+}
+
+/// What is to be known of a rule that answers these calls.
+pub(super) fn notes(
+    fault: &Fault,
+    planned: &[PlannedCall],
+    features: &KernelFeatures,
+) -> Vec<String> {
+    let mut notes = Vec::new();
+    if planned.is_empty() {
+        return notes;
+    }
+    for call in fault.verb.calls() {
+        if let Some(plain) = family::plain_name(call) {
+            notes.push(format!("{call}: this call alone; `{plain}` stands for the whole family"));
+        }
+        let is_planned = |member: &Member| planned.iter().any(|call| call.name == member.name);
+        let members = family::members(call);
+        if members.iter().any(is_planned) {
+            notes.extend(members.iter().filter(|member| !is_planned(member)).map(|member| {
+                format!(
+                    "{}: left alone, kernel {} has no hook for it",
+                    member.name, features.release
+                )
+            }));
+        }
+    }
+    notes
+}
+
+fn members(call: &Call) -> Result<Vec<Member>, Objection> {
+    let members = family::members(call);
+    if members.is_empty() {
+        return Err(Objection::new(format!("x86-64 has no system call `{call}`"))
+            .remedy("its C function may make another one: see syscalls(2)"));
+    }
+    Ok(members)
+}
+
+fn check_clauses(call: &Call, fault: &Fault) -> Result<(), Objection> {
+    let clause = if fault.peer.is_some() {
+        "an address or a port"
+    } else if fault.protocol.is_some() {
+        "a protocol"
+    } else if fault.under.is_some() {
+        "a path"
+    } else {
+        return Ok(());
+    };
+    Err(Objection::new(format!("what answers `{call}` cannot tell calls apart by {clause}"))
+        .remedy("leave the clause out: the fault is for every such call of the target"))
+}
+
+/// The best backend for one call, or the reason of each against it.
+fn plan_member(
+    Member { name, number }: Member,
+    features: &KernelFeatures,
+) -> Result<PlannedCall, Vec<Lack>> {
+    let mut lacks = Vec::new();
+    for backend in [Backend::Entry, Backend::Override] {
+        if let Support::Missing { reason, remedy } = features.backend(backend) {
+            lacks.push(Lack { backend, reason, remedy });
+            continue;
+        }
+        let function = entry::native(name);
+        if !features.has_function(&function) {
+            let reason = format!("kernel {} has no function {function}", features.release);
+            lacks.push(Lack { backend, reason, remedy: String::new() });
+            continue;
+        }
+        let mut functions = vec![function];
+        functions.extend(entry::compat(name, features));
+        return Ok(PlannedCall { name, number, backend, functions });
+    }
+    Err(lacks)
+}
+
+/// Why a backend does not answer a call.
+struct Lack {
+    backend: Backend,
+    reason: String,
+    remedy: String,
+}
+
+fn no_backend(call: &Call, member: Member, features: &KernelFeatures) -> Objection {
+    let mut lacks = plan_member(member, features).err().unwrap_or_default();
+    if let Support::Missing { reason, remedy } = features.backend(Backend::Seccomp) {
+        lacks.push(Lack { backend: Backend::Seccomp, reason, remedy });
+    }
+    let reasons: Vec<String> =
+        lacks.iter().map(|Lack { backend, reason, .. }| format!("{backend}: {reason}")).collect();
+    let mut remedies: Vec<&str> = Vec::new();
+    for Lack { remedy, .. } in &lacks {
+        if !remedy.is_empty() && !remedies.contains(&remedy.as_str()) {
+            remedies.push(remedy);
+        }
+    }
+    let objection =
+        Objection::new(format!("nothing here answers `{call}`: {}", reasons.join("; ")));
+    if remedies.is_empty() { objection } else { objection.remedy(remedies.join("; or ")) }
+}
