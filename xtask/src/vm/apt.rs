@@ -10,8 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xtask::paths;
 
-use super::kernels::Kernel;
-use crate::command::capture;
+use super::installed::children;
+use crate::command::{capture, run};
 
 /// What Debian signs all its releases with.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -48,9 +48,24 @@ impl Apt {
         Ok(Self { dir })
     }
 
-    /// `apt-get`, for a verb to be added.
-    pub fn get(&self) -> Command {
-        self.command("apt-get")
+    /// Fetches the release's lists.
+    pub fn update(&self) -> Result<()> {
+        run(self.command("apt-get").args(["update", "--quiet=2"]))
+    }
+
+    /// Downloads packages into the empty directory `dir` and unpacks them to `to`; the version of
+    /// the last one.
+    pub fn unpack(&self, packages: &[String], dir: &Path, to: &Path) -> Result<String> {
+        let mut download = self.command("apt-get");
+        run(download.args(["download", "--quiet=2"]).args(packages).current_dir(dir))?;
+        let mut version = None;
+        for deb in children(dir)? {
+            run(Command::new("dpkg-deb").arg("--extract").arg(&deb).arg(to))?;
+            let field = capture(Command::new("dpkg-deb").arg("--field").arg(&deb).arg("Version"))?;
+            version = Some(field.trim().to_owned());
+            fs::remove_file(&deb).with_context(|| format!("remove {}", deb.display()))?;
+        }
+        version.context("apt downloaded nothing")
     }
 
     fn command(&self, program: &str) -> Command {
@@ -71,14 +86,14 @@ impl Apt {
         command
     }
 
-    /// The packages that make up the newest kernel.
-    pub fn parts(&self, kernel: &Kernel) -> Result<Vec<String>> {
+    /// Those packages that `package` depends on whose names are one of `prefixes` and a version.
+    pub fn parts(&self, package: &str, prefixes: &[&str]) -> Result<Vec<String>> {
         let mut depends = self.command("apt-cache");
-        depends.args(["depends", "--recurse", "--important", kernel.package]);
+        depends.args(["depends", "--recurse", "--important", package]);
         let listing = capture(&mut depends)?;
-        let parts = select_parts(&listing, kernel.parts);
+        let parts = select_parts(&listing, prefixes);
         if parts.is_empty() {
-            bail!("{} of {} depends on no kernel:\n{listing}", kernel.package, kernel.suite);
+            bail!("{package} depends on no kernel:\n{listing}");
         }
         Ok(parts)
     }

@@ -1,31 +1,50 @@
 //! The kernels of the lab.
 
-use std::path::PathBuf;
-
 use clap::builder::PossibleValue;
 
-/// A kernel that Debian builds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A kernel of the lab.
+#[derive(Clone, Copy, Debug)]
 pub struct Kernel {
     /// What `--kernel` takes.
     pub name: &'static str,
-    /// The Debian release whose newest kernel it is.
+    /// The Debian release that it comes from.
     pub suite: &'static str,
-    /// The package that depends on the newest kernel's own packages.
-    pub package: &'static str,
-    /// How the names of those packages begin; the version follows.
-    pub parts: &'static [&'static str],
+    pub origin: Origin,
 }
 
-const IMAGE: &[&str] = &["linux-image-"];
-/// Since 7.x the image's package is empty and depends on the kernel and on its modules.
-const SPLIT_IMAGE: &[&str] = &["linux-binary-", "linux-modules-"];
+/// How a kernel is got from a Debian release: the newest one that it has.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin {
+    /// Debian's own build.
+    Packages {
+        /// The package that depends on the newest kernel's own packages.
+        package: &'static str,
+        /// How the names of those packages begin; the version follows.
+        parts: &'static [&'static str],
+    },
+    /// Built here.
+    Source {
+        /// The package with the sources.
+        package: &'static str,
+        /// What is set over `allnoconfig`.
+        config: &'static str,
+    },
+}
 
-pub const KERNELS: [Kernel; 4] = [
-    Kernel { name: "debian-5.10", suite: "bullseye", package: "linux-image-amd64", parts: IMAGE },
-    Kernel { name: "debian-6.1", suite: "bookworm", package: "linux-image-amd64", parts: IMAGE },
-    Kernel { name: "debian-6.12", suite: "trixie", package: "linux-image-amd64", parts: IMAGE },
-    Kernel { name: "debian-7", suite: "sid", package: "linux-image-amd64", parts: SPLIT_IMAGE },
+const IMAGE: Origin = Origin::Packages { package: "linux-image-amd64", parts: &["linux-image-"] };
+/// Since 7.x the image's package is empty and depends on the kernel and on its modules.
+const SPLIT_IMAGE: Origin =
+    Origin::Packages { package: "linux-image-amd64", parts: &["linux-binary-", "linux-modules-"] };
+const OVERRIDE: Origin =
+    Origin::Source { package: "linux-source-6.12", config: include_str!("override-6.12.config") };
+
+pub const KERNELS: [Kernel; 5] = [
+    Kernel { name: "debian-5.10", suite: "bullseye", origin: IMAGE },
+    Kernel { name: "debian-6.1", suite: "bookworm", origin: IMAGE },
+    Kernel { name: "debian-6.12", suite: "trixie", origin: IMAGE },
+    Kernel { name: "debian-7", suite: "sid", origin: SPLIT_IMAGE },
+    // The only one with error injection.
+    Kernel { name: "override-6.12", suite: "trixie", origin: OVERRIDE },
 ];
 
 /// What the initramfs loads where the kernel does not have it built in: first what the root
@@ -53,15 +72,6 @@ pub const MODULES: &[&str] = &[
     "act_gact",
     "act_mirred",
 ];
-
-/// A kernel that is there to be booted.
-#[derive(Debug)]
-pub struct Installed {
-    /// The compressed kernel.
-    pub image: PathBuf,
-    /// `lib/modules/RELEASE`, with its `modules.dep`.
-    pub modules: PathBuf,
-}
 
 /// The kernel of this name, for clap.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use chaos_guest::{HOST_TAG, Milestone};
 
-use super::{alarm, kernels::Installed};
+use super::{alarm, installed::Installed};
 
 const QEMU: &str = "qemu-system-x86_64";
 

@@ -7,9 +7,11 @@ mod alarm;
 mod apt;
 mod debian;
 mod initramfs;
+mod installed;
 mod kernels;
 mod machine;
 mod modules;
+mod source;
 mod suite;
 
 use std::{
@@ -23,7 +25,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use chaos_guest::{JOB_FILE, Job, MODULES_DIR, MODULES_ORDER};
 use initramfs::Initramfs;
-use kernels::{Installed, Kernel, KernelArg, MODULES};
+use installed::Installed;
+use kernels::{Kernel, KernelArg, MODULES};
 use machine::{Machine, Outcome};
 use xtask::paths;
 
@@ -115,7 +118,8 @@ struct Lab<'a> {
 impl Lab<'_> {
     /// Boots `kernel` for one job.
     fn boot(&self, kernel: &Kernel, job: Job, output: impl FnMut(&[u8]) + Send) -> Result<Outcome> {
-        let installed = debian::ensure(kernel).with_context(|| format!("get {}", kernel.name))?;
+        let installed =
+            installed::ensure(kernel).with_context(|| format!("get {}", kernel.name))?;
         // It has the environment in it, so nobody else may read it.
         let mut initramfs = tempfile::NamedTempFile::new().context("make a temporary file")?;
         initramfs.write_all(&self.initramfs(&installed, &job)?).context("write the initramfs")?;
@@ -147,10 +151,12 @@ impl Lab<'_> {
         initramfs.file(JOB_FILE, &serde_json::to_vec(job).context("write the job")?);
         initramfs.directory(MODULES_DIR);
         let mut order = String::new();
-        for modules::Module { name, contents } in modules::read(&kernel.modules, MODULES)? {
-            initramfs.file(&format!("{MODULES_DIR}/{name}"), &contents);
-            order += &name;
-            order.push('\n');
+        if let Some(dir) = &kernel.modules {
+            for modules::Module { name, contents } in modules::read(dir, MODULES)? {
+                initramfs.file(&format!("{MODULES_DIR}/{name}"), &contents);
+                order += &name;
+                order.push('\n');
+            }
         }
         initramfs.file(&format!("{MODULES_DIR}/{MODULES_ORDER}"), order.as_bytes());
         Ok(initramfs.finish())
