@@ -146,8 +146,8 @@ linux-modules-7.2.13-amd64
 linux-base-7.2.13-amd64
 ";
         assert_eq!(select_parts(listing, &["linux-image-"]), ["linux-image-7.2.13-amd64"]);
-        let split = ["linux-binary-", "linux-modules-"];
-        let expected = ["linux-binary-7.2.13-amd64", "linux-modules-7.2.13-amd64"];
+        let split = ["linux-base-", "linux-modules-"];
+        let expected = ["linux-modules-7.2.13-amd64", "linux-base-7.2.13-amd64"];
         assert_eq!(select_parts(listing, &split), expected);
     }
 }

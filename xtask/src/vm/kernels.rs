@@ -32,9 +32,11 @@ pub enum Origin {
 }
 
 const IMAGE: Origin = Origin::Packages { package: "linux-image-amd64", parts: &["linux-image-"] };
-/// Since 7.x the image's package is empty and depends on the kernel and on its modules.
-const SPLIT_IMAGE: Origin =
-    Origin::Packages { package: "linux-image-amd64", parts: &["linux-binary-", "linux-modules-"] };
+/// Since 7.x the image's package is empty and depends on the kernel, its modules and their lists.
+const SPLIT_IMAGE: Origin = Origin::Packages {
+    package: "linux-image-amd64",
+    parts: &["linux-base-", "linux-binary-", "linux-modules-"],
+};
 const OVERRIDE: Origin =
     Origin::Source { package: "linux-source-6.12", config: include_str!("override-6.12.config") };
 
