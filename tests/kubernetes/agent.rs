@@ -5,12 +5,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::process::{Place, Process};
 use chaos_tests::program;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
+
+use crate::container;
 
 /// For disarming and for telling the API server.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,11 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Agent {
     process: Process,
     _socket: TempDir,
+    // After the process, which lives in it.
+    _cgroup: TestCgroup,
 }
 
 impl Agent {
     /// Starts the agent of `node` as whoever the kubeconfig file says.
-    pub fn start(kubeconfig: &Path, node: &str, grace: Duration) -> Result<Self> {
+    /// `adapt` changes how.
+    pub fn start(
+        kubeconfig: &Path,
+        node: &str,
+        grace: Duration,
+        cgroup: TestCgroup,
+        adapt: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let socket = tempfile::tempdir().context("make a directory for the socket")?;
         let mut command = Command::new(program::agent()?);
         command
@@ -33,7 +45,10 @@ impl Agent {
             .arg(socket.path().join("agent.sock"))
             .env("KUBECONFIG", kubeconfig)
             .env("CHAOS_LOG", "warn");
-        Ok(Self { process: Process::spawn(command, Place::here())?, _socket: socket })
+        container::isolate(&mut command, &cgroup)?;
+        adapt(&mut command);
+        let process = Process::spawn(command, Place::here())?;
+        Ok(Self { process, _socket: socket, _cgroup: cgroup })
     }
 
     /// Ends it by SIGTERM.

@@ -1,11 +1,13 @@
 //! A cluster of one node with the agent's manifests applied, and what tests do with it.
 
 use std::net::SocketAddr;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{FAULTS, STATUS, Status};
+use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::control_plane::{ControlPlane, Identity};
 use chaos_tests::job::{Call, Repeated, TcpServe};
 use chaos_tests::kubelet::{Kubelet, Pod};
@@ -15,6 +17,7 @@ use chaos_tests::victim::Victim;
 use serde_json::json;
 
 use crate::agent::Agent;
+use crate::container;
 
 pub const NODE: &str = "node-a";
 
@@ -54,9 +57,17 @@ impl<C: Claim> Cluster<C> {
         Kubelet::start(&self.plane, &self.claim, NODE)
     }
 
-    /// Starts the agent with no other rights than those of the manifests.
+    /// Starts the agent with no other rights than those of the manifests, in the cluster and on
+    /// the machine.
     pub fn agent(&self, grace: Duration) -> Result<Agent> {
-        Agent::start(self.plane.kubeconfig(Identity::Agent), NODE, grace)
+        let capabilities = container::of_manifest()?;
+        self.agent_with(grace, |command| container::confine(command, &capabilities))
+    }
+
+    /// Starts the agent as root with every right, but for what `adapt` does to its command line.
+    pub fn agent_with(&self, grace: Duration, adapt: impl FnOnce(&mut Command)) -> Result<Agent> {
+        let cgroup = TestCgroup::new(&self.claim, "agent")?;
+        Agent::start(self.plane.kubeconfig(Identity::Agent), NODE, grace, cgroup, adapt)
     }
 
     pub fn namespace(&self, name: &str, is_enabled: bool) -> Result<()> {

@@ -2,8 +2,11 @@
 
 mod agent;
 mod annotation;
+mod capabilities;
 mod cluster;
+mod container;
 mod control_plane;
 mod interruptions;
+mod kinds;
 mod latency;
 mod manifests;

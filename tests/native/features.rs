@@ -1,8 +1,9 @@
 //! What `doctor` finds on this kernel.
 
 use anyhow::Result;
+use chaos_agent::kernel::Instance;
 use chaos_agent::plan::Hook;
-use chaos_tests::machine::Quiet;
+use chaos_tests::machine::{Quiet, Shared};
 use chaos_tests::requirements::{Release, Verdict, judge};
 use chaos_tests::residue::Snapshot;
 
@@ -27,5 +28,26 @@ fn every_hook_that_this_kernel_ought_to_have_works() -> Result<()> {
         }
     }
     before.settle(&quiet, &[], std::time::Duration::from_secs(5))?.assert_empty();
+    Ok(())
+}
+
+/// The verifier gives up after a million instructions. Far below that arming gets slow: it walks
+/// about a million a second, and a target waits for each of its hooks.
+const MOST_INSTRUCTIONS: u32 = 100_000;
+
+#[test]
+fn the_verifier_is_soon_through_with_every_program() -> Result<()> {
+    let shared = Shared::acquire()?;
+    let mut instance = Instance::load(u64::MAX, 0)?;
+    for hook in Hook::ALL {
+        if has(&shared, hook).is_err() {
+            println!("{hook}: not on this kernel");
+            continue;
+        }
+        let began = std::time::Instant::now();
+        let walked = instance.verified_instructions(hook)?;
+        println!("{hook}: {walked:?} instructions, {:?}", began.elapsed());
+        assert!(walked.is_none_or(|walked| walked <= MOST_INSTRUCTIONS), "{hook}: {walked:?}");
+    }
     Ok(())
 }

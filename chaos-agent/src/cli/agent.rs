@@ -8,7 +8,7 @@ use chaos_agent::{
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve},
     fault::print_duration,
     kube,
-    plan::{Scope, Support},
+    plan::Support,
     policy::Policy,
 };
 use tokio::{
@@ -73,7 +73,7 @@ struct Limits {
     /// The longest `for` that is allowed
     #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "1h")]
     longest: Duration,
-    /// How many targets may be armed at once when `arm` asks for one more
+    /// How many targets may be armed at once; pods beyond that wait
     #[arg(long, value_name = "N", default_value_t = 64)]
     most_targets: usize,
     /// An address that is left alone unless a fault names just that one; may be given again
@@ -96,8 +96,7 @@ impl Args {
         Some(kube::Options {
             node_name: node_name.clone().filter(|_| !self.standalone)?,
             node_ips: node_ip.clone(),
-            // Equal on every start, so that an agent that resumes decides as the one before.
-            terms: policy.terms(0, Scope::Whole),
+            policy: policy.clone(),
             grace: *grace,
         })
     }

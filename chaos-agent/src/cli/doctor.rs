@@ -53,14 +53,10 @@ const FAMILIES: [&str; 22] = [
     "skew clock by +1d",
 ];
 
-/// What loading and attaching our programs takes (capabilities(7)); before Linux 5.8
-/// CAP_SYS_ADMIN stood for the first two.
-const NEEDED: [Capability; 4] = [
-    Capability::CAP_BPF,
-    Capability::CAP_PERFMON,
-    Capability::CAP_NET_ADMIN,
-    Capability::CAP_SYS_ADMIN,
-];
+/// What loading and attaching our programs takes, and finding and entering the network namespaces
+/// of targets (capabilities(7)). CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, too.
+const NEEDED: [Capability; 3] =
+    [Capability::CAP_NET_ADMIN, Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
 pub fn execute(format: Format) -> Result<ExitCode, Failure> {
     let root = CgroupRoot::discover();

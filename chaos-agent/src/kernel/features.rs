@@ -101,8 +101,8 @@ fn in_empty_namespace(
 }
 
 fn missing(error: &KernelError, hook: Option<Hook>) -> Support {
-    let denied = "run as root, or grant CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (before 5.8: \
-                  CAP_SYS_ADMIN); a kernel in lockdown mode may refuse all the same";
+    let denied = "run as root, or grant CAP_NET_ADMIN and CAP_SYS_ADMIN; a kernel in lockdown mode may \
+                  refuse all the same";
     let (reason, remedy) = match error {
         KernelError::Load { source, .. } => (reason(source), newer_kernel(source, hook)),
         KernelError::Attach { source, .. } => (reason(source), newer_kernel(source, hook)),

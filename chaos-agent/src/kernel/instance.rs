@@ -74,6 +74,13 @@ impl Instance {
         })
     }
 
+    /// How many instructions the verifier walked before it accepted the program of a hook; `None`
+    /// where the kernel does not tell (before 5.16). It rejects what takes more than a million.
+    pub fn verified_instructions(&mut self, hook: Hook) -> Result<Option<u32>, KernelError> {
+        links::load(&mut self.ebpf, hook)?;
+        links::verified_instructions(&mut self.ebpf, hook)
+    }
+
     /// Runs the program of a packet hook once on an Ethernet frame, with the rules in force and
     /// without attaching it. The packet belongs to a socket of the calling thread's cgroup, and
     /// `gso_size` is its segment size where it is to be segmented later, else 0. For tests of

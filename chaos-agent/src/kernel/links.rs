@@ -41,6 +41,15 @@ pub(super) fn load(ebpf: &mut Ebpf, hook: Hook) -> Result<(), KernelError> {
     .map_err(|source| KernelError::Load { hook, source })
 }
 
+/// What the verifier did for a loaded program.
+pub(super) fn verified_instructions(
+    ebpf: &mut Ebpf,
+    hook: Hook,
+) -> Result<Option<u32>, KernelError> {
+    let info = program(ebpf, hook)?.info().map_err(|source| KernelError::Load { hook, source })?;
+    Ok(info.verified_instruction_count())
+}
+
 /// Attaches a loaded program to a cgroup (kernel 5.7 for links).
 pub(super) fn attach_cgroup(
     ebpf: &mut Ebpf,

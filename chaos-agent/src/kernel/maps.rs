@@ -39,6 +39,8 @@ pub struct TargetMaps {
     ledger: PerCpuArray<MapData, RuleCounts>,
     records: RingBuf<MapData>,
     set_in_force: u32,
+    /// No rule set was in force yet.
+    is_fresh: bool,
 }
 
 impl TargetMaps {
@@ -58,6 +60,7 @@ impl TargetMaps {
             ledger: map(ebpf, "LEDGER")?,
             records: map(ebpf, "RECORDS")?,
             set_in_force: 0,
+            is_fresh: true,
         })
     }
 
@@ -76,6 +79,11 @@ impl TargetMaps {
         }
         self.active.set(0, &compiled.set.id, 0).map_err(failed("update", "ACTIVE"))?;
         let old = std::mem::replace(&mut self.set_in_force, compiled.set.id);
+        if std::mem::take(&mut self.is_fresh) {
+            // What an instance begins with is empty: there is nothing to take away, and a grace
+            // period (10 to 30 ms) would only make the first fault late.
+            return Ok(());
+        }
         wait_for_running_programs()?;
         self.clear(old)
     }

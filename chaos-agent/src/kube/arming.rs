@@ -8,6 +8,7 @@ use crate::{
     fault::Fault,
     kernel::boot_now,
     plan::{Plan, plan},
+    policy::Policy,
     target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
 };
 
@@ -20,6 +21,7 @@ pub(super) struct Arming {
     pub asks: Vec<Ask>,
     pub clocks: Clocks,
     pub armed: BTreeSet<ArmedId>,
+    pub policy: Policy,
 }
 
 /// What became of it.
@@ -73,7 +75,12 @@ impl Arming {
         disarm(armory, &stale, "its faults were taken back");
         let mut fates = Vec::new();
         for ((ask, plan), target) in self.asks.iter().zip(&plans).zip(targets) {
-            let armed = target.and_then(|target| {
+            let is_armed = armory.ids().any(|id| *id == ask.id);
+            let admitted = target.and_then(|target| match is_armed {
+                true => Ok(target),
+                false => admit(&self.policy, armory).map(|()| target),
+            });
+            let armed = admitted.and_then(|target| {
                 arm(armory, ask, plan, &self.clocks, target).map_err(|error| error.to_string())
             });
             let fate = armed.unwrap_or_else(Fate::Waiting);
@@ -84,6 +91,11 @@ impl Arming {
         }
         Verdict::Done(fates)
     }
+}
+
+/// Whether the node takes one target more.
+fn admit(policy: &Policy, armory: &Armory) -> Result<(), String> {
+    policy.admit(armory.ids().count()).map_err(|error| error.to_string())
 }
 
 /// Disarms what is armed of `ids` and returns the last ledgers.

@@ -39,7 +39,7 @@ pub use status::{FaultStatus, PodPhase, Status, digest};
 
 use crate::{
     arm::{Handle, KeeperGone},
-    plan::Terms,
+    policy::Policy,
 };
 use answers::Writer;
 use hearing::{Hearing, Watch};
@@ -53,8 +53,8 @@ pub struct Options {
     /// Left alone in the traffic of every pod that has an address of its own: the kubelet's
     /// probes come from there.
     pub node_ips: Vec<IpAddr>,
-    /// For every pod; the loop adds the node's addresses and sets the scope.
-    pub terms: Terms,
+    /// What the node allows.
+    pub policy: Policy,
     /// How long faults go on when the API server is not heard.
     pub grace: Duration,
 }

@@ -147,6 +147,7 @@ impl Known {
                 *ends = Some(fault.ends);
             }
             *began = Some(fault.began);
+            status.seed = Some(fault.seed);
             status.phase = fault.phase;
             status.counts = fault.counts.clone();
         }

@@ -150,7 +150,7 @@ impl Reconciler<'_> {
     /// Does what a pod asks for, and answers.
     async fn act(&mut self, name: &PodName) -> Result<(), KeeperGone> {
         let Some(known) = self.known.get(name) else { return Ok(()) };
-        match wanted(&known.facts, &self.options.terms, &self.options.node_ips) {
+        match wanted(&known.facts, &self.options.policy, &self.options.node_ips) {
             Wanted::Faults(asked) => self.arm(name, asked).await?,
             Wanted::Nothing => {
                 self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
@@ -166,7 +166,12 @@ impl Reconciler<'_> {
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let armed = known.armed_ids();
         known.adopt(&asked.faults);
-        let arming = Arming { asks: asked.asks.clone(), clocks: known.clocks(), armed };
+        let arming = Arming {
+            asks: asked.asks.clone(),
+            clocks: known.clocks(),
+            armed,
+            policy: self.options.policy.clone(),
+        };
         let verdict = self.handle.with(move |armory| arming.run(armory)).await?;
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {

@@ -56,6 +56,9 @@ pub struct FaultStatus {
     pub since: Option<MicroTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<MicroTime>,
+    /// What repeats its decisions, with `seed N` in the sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
     /// Since when the counts count, where that is later: the agent was started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_since: Option<MicroTime>,
@@ -71,6 +74,7 @@ impl FaultStatus {
             phase: Phase::Waiting,
             since: None,
             until: None,
+            seed: None,
             counted_since: None,
             counts: Counts::default(),
         }
@@ -124,6 +128,7 @@ mod tests {
             phase: Phase::Active,
             since: at(1_000),
             until: at(1_300),
+            seed: Some(7),
             counts: Counts {
                 matched: 3,
                 injected: 1,
@@ -145,7 +150,7 @@ mod tests {
                 r#"{"phase":"Armed","observed":"9c68551ec6d15fa7","#,
                 r#""since":"1970-01-01T00:16:40.000000Z","until":"1970-01-01T00:21:40.000000Z","#,
                 r#""faults":[{"fault":"drop 10% egress","phase":"active","#,
-                r#""since":"1970-01-01T00:16:40.000000Z","until":"1970-01-01T00:21:40.000000Z","#,
+                r#""since":"1970-01-01T00:16:40.000000Z","until":"1970-01-01T00:21:40.000000Z","seed":7,"#,
                 r#""matched":3,"injected":1,"shadowed":0,"spared":{"chance":2}}]}"#
             )
         );

@@ -9,7 +9,8 @@ use super::{
 use crate::{
     arm::ArmedId,
     fault::{self, Fault},
-    plan::{Scope, Terms, by_container},
+    plan::{Scope, Terms, by_container, seed_from},
+    policy::Policy,
     target::{ContainerId, TargetSpec},
 };
 
@@ -58,15 +59,15 @@ pub(super) enum Place {
     Awaited(String),
 }
 
-/// What a pod asks for. `base` is what holds for every pod of the node; `node_ips` are exempt.
-pub(super) fn wanted(facts: &Facts, base: &Terms, node_ips: &[IpAddr]) -> Wanted {
+/// What a pod asks for. `policy` holds for every pod of the node; `node_ips` are exempt.
+pub(super) fn wanted(facts: &Facts, policy: &Policy, node_ips: &[IpAddr]) -> Wanted {
     let Some(text) = &facts.text else {
         return Wanted::Nothing;
     };
     if facts.is_over {
         return Wanted::Over("the pod has finished");
     }
-    match asked(facts, text, base, node_ips) {
+    match asked(facts, text, policy, node_ips) {
         Ok(asked) => Wanted::Faults(asked),
         Err(messages) => Wanted::Refused(messages),
     }
@@ -75,7 +76,7 @@ pub(super) fn wanted(facts: &Facts, base: &Terms, node_ips: &[IpAddr]) -> Wanted
 fn asked(
     facts: &Facts,
     text: &str,
-    base: &Terms,
+    policy: &Policy,
     node_ips: &[IpAddr],
 ) -> Result<Asked, Vec<String>> {
     let PodName { namespace, .. } = &facts.name;
@@ -98,7 +99,7 @@ fn asked(
         asks.push(Ask {
             id: id(&facts.name, container.as_deref()),
             target: place(facts, container.as_deref())?,
-            terms: terms(facts, container, base, node_ips),
+            terms: terms(facts, container, policy, node_ips),
             faults: share.faults,
             indices: share.indices,
         });
@@ -142,15 +143,19 @@ fn place(facts: &Facts, container: Option<&str>) -> Result<Place, Vec<String>> {
     }
 }
 
-fn terms(facts: &Facts, container: Option<String>, base: &Terms, node_ips: &[IpAddr]) -> Terms {
-    let mut terms = base.clone();
+fn terms(facts: &Facts, container: Option<String>, policy: &Policy, node_ips: &[IpAddr]) -> Terms {
+    // From the name: an agent that resumes decides as the one before, a StatefulSet's pod as on
+    // the last run, and no two replicas lose the same packets.
+    let mut terms = policy.terms(
+        seed_from(&facts.name.to_string()).into(),
+        container.map_or(Scope::Pod, Scope::Container),
+    );
     if facts.host_network {
         // The pod's own address is the node's: with it exempt, no packet would be left.
         terms.exempt.clear();
     } else {
         terms.exempt.extend(node_ips);
     }
-    terms.scope = container.map_or(Scope::Pod, Scope::Container);
     terms
 }
 
@@ -185,7 +190,7 @@ mod tests {
     }
 
     fn of(facts: &Facts) -> Wanted {
-        wanted(facts, &Terms::default(), &[NODE])
+        wanted(facts, &Policy::default(), &[NODE])
     }
 
     fn asks(facts: &Facts) -> Vec<Ask> {
@@ -253,6 +258,15 @@ mod tests {
         assert_eq!(asks(&pod("drop egress"))[0].terms.exempt, [NODE]);
         let host = Facts { host_network: true, ..pod("drop egress") };
         assert_eq!(asks(&host)[0].terms.exempt, Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn each_pod_has_a_seed_of_its_own_and_keeps_it() {
+        let other = PodName { namespace: "shop".into(), name: "web-1".into() };
+        let first = asks(&pod("drop 10%"))[0].terms.seed;
+        assert_ne!(asks(&Facts { name: other, ..pod("drop 10%") })[0].terms.seed, first);
+        let replaced = Facts { uid: "1f-2".into(), ..pod("drop 10%") };
+        assert_eq!(asks(&replaced)[0].terms.seed, first);
     }
 
     #[test]

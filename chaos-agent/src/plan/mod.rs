@@ -37,6 +37,7 @@ pub use features::{KernelFeatures, Support};
 pub use hook::Hook;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
+pub use seed::seed_from;
 pub use slots::{OutOfSlots, Slot, assign};
 pub use traced::PlannedCall;
 

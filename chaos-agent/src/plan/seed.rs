@@ -30,9 +30,15 @@ pub(super) fn seeds(rules: &[PlannedRule]) -> Vec<u64> {
 /// A number for what the fault says, from its canonical sentence. The seed is left out as it comes in beside it, and `shadow`
 /// so that a shadow counts exactly the events that the fault itself would hit.
 fn fingerprint(fault: &Fault) -> u64 {
-    let plain = Fault { seed: None, shadow: false, ..fault.clone() };
-    plain
-        .to_string()
-        .bytes()
-        .fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
+    fnv(&Fault { seed: None, shadow: false, ..fault.clone() }.to_string())
+}
+
+/// A seed for whoever has a name and no seed: the same for the same name, always. 32 bits: short
+/// to type, and exact in every reader of JSON.
+pub fn seed_from(name: &str) -> u32 {
+    (hash::mix(fnv(name)) >> 32) as u32
+}
+
+fn fnv(text: &str) -> u64 {
+    text.bytes().fold(FNV_OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME))
 }

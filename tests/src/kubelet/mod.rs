@@ -10,6 +10,7 @@ mod layout;
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -21,6 +22,9 @@ use crate::netns::TestNetns;
 use crate::process::{Place, Process};
 
 pub use layout::{Driver, Layout, QualityOfService};
+
+/// The kubelet writes it on the mirror of a static pod; its value names the pod's cgroup.
+pub const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// A node and what runs on it.
 pub struct Kubelet<'p> {
@@ -37,6 +41,8 @@ pub struct PodSpec {
     pub layout: Layout,
     pub containers: Vec<String>,
     pub annotations: BTreeMap<String, String>,
+    /// Its cgroup is named after its own UID, whatever the annotation of a mirror says.
+    pub is_liar: bool,
 }
 
 impl PodSpec {
@@ -48,12 +54,19 @@ impl PodSpec {
             layout: Layout::default(),
             containers: vec!["main".to_owned()],
             annotations: BTreeMap::new(),
+            is_liar: false,
         }
     }
 
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
+    }
+
+    /// For a pod that says that it mirrors a static one, and does not.
+    #[must_use]
+    pub fn cgroup_of_its_own(self) -> Self {
+        Self { is_liar: true, ..self }
     }
 
     #[must_use]
@@ -75,11 +88,13 @@ pub struct Pod {
     pub namespace: String,
     pub name: String,
     pub uid: String,
-    pub netns: TestNetns,
+    /// Pods on the host's network have the same.
+    pub netns: Rc<TestNetns>,
+    _pause: Process,
+    _sandbox: Container,
     containers: BTreeMap<String, Container>,
     // After the containers, which lie in it.
     cgroup: TestCgroup,
-    _pause: Process,
 }
 
 #[derive(Debug)]
@@ -98,19 +113,28 @@ impl<'p> Kubelet<'p> {
 
     /// Creates a pod on this node and starts it.
     pub fn run(&self, spec: &PodSpec) -> Result<Pod> {
+        self.run_in(spec, Rc::new(TestNetns::new()?), false)
+    }
+
+    /// The same for a pod with `hostNetwork`, where `other` stands for the host.
+    pub fn run_on_network_of(&self, other: &Pod, spec: &PodSpec) -> Result<Pod> {
+        self.run_in(spec, Rc::clone(&other.netns), true)
+    }
+
+    fn run_in(&self, spec: &PodSpec, netns: Rc<TestNetns>, is_host: bool) -> Result<Pod> {
         let PodSpec { namespace, name, .. } = spec;
-        self.plane.apply(&self.object(spec).to_string())?;
+        self.plane.apply(&self.object(spec, is_host).to_string())?;
         let of_uid = "--output=jsonpath={.metadata.uid}";
         let uid = self.plane.kubectl(&["get", "pod", name, "--namespace", namespace, of_uid])?;
-        let pod = self.make(spec, uid)?;
+        let mirrored = spec.annotations.get(MIRROR).filter(|_| !spec.is_liar);
+        let pod = self.make(spec, mirrored.cloned().unwrap_or(uid), netns)?;
         self.report(&pod)?;
         Ok(pod)
     }
 
-    fn make(&self, spec: &PodSpec, uid: String) -> Result<Pod> {
+    fn make(&self, spec: &PodSpec, uid: String, netns: Rc<TestNetns>) -> Result<Pod> {
         let PodSpec { namespace, name, layout, containers, .. } = spec;
         let cgroup = self.root.child(layout.pod(&uid))?;
-        let netns = TestNetns::new()?;
         let container = |number: usize| -> Result<Container> {
             let id = layout::container_id(&uid, number);
             Ok(Container { cgroup: cgroup.child(layout.container(&id))?, id })
@@ -126,9 +150,10 @@ impl<'p> Kubelet<'p> {
             name: name.clone(),
             uid,
             netns,
+            _pause: pause,
+            _sandbox: sandbox,
             containers,
             cgroup,
-            _pause: pause,
         })
     }
 
@@ -141,7 +166,12 @@ impl<'p> Kubelet<'p> {
         self.report(pod)
     }
 
-    /// Writes the pod's status.
+    /// Says that all containers of the pod have ended well, for good.
+    pub fn finish(&self, pod: &Pod) -> Result<()> {
+        self.write_status(pod, &json!({ "phase": "Succeeded", "containerStatuses": [] }))
+    }
+
+    /// Writes the status of a pod that runs.
     fn report(&self, pod: &Pod) -> Result<()> {
         let containers: Vec<Value> = pod
             .containers
@@ -158,7 +188,11 @@ impl<'p> Kubelet<'p> {
                 })
             })
             .collect();
-        let status = json!({ "status": { "phase": "Running", "containerStatuses": containers } });
+        self.write_status(pod, &json!({ "phase": "Running", "containerStatuses": containers }))
+    }
+
+    fn write_status(&self, pod: &Pod, status: &Value) -> Result<()> {
+        let status = json!({ "status": status });
         self.plane.kubectl(&[
             "patch",
             "pod",
@@ -173,7 +207,7 @@ impl<'p> Kubelet<'p> {
         Ok(())
     }
 
-    fn object(&self, spec: &PodSpec) -> Value {
+    fn object(&self, spec: &PodSpec, is_host: bool) -> Value {
         let PodSpec { namespace, name, containers, annotations, .. } = spec;
         let containers: Vec<Value> =
             containers.iter().map(|name| json!({ "name": name, "image": "none" })).collect();
@@ -181,7 +215,7 @@ impl<'p> Kubelet<'p> {
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": { "namespace": namespace, "name": name, "annotations": annotations },
-            "spec": { "nodeName": self.node, "containers": containers },
+            "spec": { "nodeName": self.node, "hostNetwork": is_host, "containers": containers },
         })
     }
 }

@@ -1,0 +1,96 @@
+//! Pods that are not like the others: on the host's network, static, finished, one too many.
+
+use anyhow::Result;
+use chaos_agent::kube::{FAULTS, PodPhase};
+use chaos_tests::kubelet::{MIRROR, PodSpec};
+
+use crate::cluster::{Cluster, GRACE, SHOP, Server};
+
+#[test]
+fn of_two_pods_on_one_network_only_the_chosen_one_is_broken() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    // The first stands for the node, whose network the second shares.
+    let node = kubelet.run(&PodSpec::new(SHOP, "node"))?;
+    let chosen = kubelet.run_on_network_of(&node, &PodSpec::new(SHOP, "chosen"))?;
+    let server = Server::start(&node)?;
+    let _agent = cluster.agent(GRACE)?;
+    cluster.annotate(&chosen, Some(&server.refuse("100%")))?;
+    cluster.await_status(&chosen, |status| status.phase == PodPhase::Armed)?;
+    assert_eq!(server.connect(&chosen, "main", 100)?.failed_with("ECONNREFUSED"), 100);
+    assert_eq!(server.connect(&node, "main", 1_000)?.ok, 1_000);
+    Ok(())
+}
+
+#[test]
+fn a_static_pod_is_found_by_what_its_mirror_says() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let uid = "0123456789abcdef0123456789abcdef";
+    let spec = PodSpec::new(SHOP, "static").annotation(MIRROR, uid);
+    let pod = kubelet.run(&spec)?;
+    let server = Server::start(&pod)?;
+    let _agent = cluster.agent(GRACE)?;
+    cluster.annotate(&pod, Some(&server.refuse("100%")))?;
+    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    assert_eq!(server.connect(&pod, "main", 100)?.failed_with("ECONNREFUSED"), 100);
+
+    // Whoever may create pods can write that annotation: it must not lead to another's cgroup.
+    let victim = kubelet.run(&PodSpec::new(SHOP, "victim"))?;
+    let liar = kubelet.run(
+        &PodSpec::new(SHOP, "liar")
+            .annotation(MIRROR, &victim.uid)
+            .cgroup_of_its_own()
+            .annotation(FAULTS, "fail connect with ECONNREFUSED"),
+    )?;
+    cluster.await_status(&liar, |status| status.phase == PodPhase::Waiting)?;
+    let server = Server::start(&victim)?;
+    assert_eq!(server.connect(&victim, "main", 100)?.ok, 100);
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_has_finished_is_broken_no_more() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let pod = kubelet.run(&PodSpec::new(SHOP, "job"))?;
+    let server = Server::start(&pod)?;
+    let _agent = cluster.agent(GRACE)?;
+    cluster.annotate(&pod, Some(&server.refuse("100%")))?;
+    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
+    kubelet.finish(&pod)?;
+    let ended = cluster.await_status(&pod, |status| status.phase == PodPhase::Ended)?;
+    assert_eq!(ended.messages, ["the pod has finished"]);
+    assert_eq!(ended.faults[0].counts.injected, 10);
+    assert_eq!(server.connect(&pod, "main", 10)?.ok, 10);
+    Ok(())
+}
+
+#[test]
+fn a_node_takes_so_many_targets_and_the_others_wait() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let pods = ["web-0", "web-1"].map(|name| kubelet.run(&PodSpec::new(SHOP, name)));
+    let [first, second] = pods;
+    let (first, second) = (first?, second?);
+    let server = Server::start(&second)?;
+    let _agent = cluster.agent_with(GRACE, |command| {
+        command.arg("--most-targets=1");
+    })?;
+    cluster.annotate(&first, Some("drop 1% egress"))?;
+    cluster.await_status(&first, |status| status.phase == PodPhase::Armed)?;
+    cluster.annotate(&second, Some(&server.refuse("100%")))?;
+    let waiting = cluster.await_status(&second, |status| status.phase == PodPhase::Waiting)?;
+    assert!(waiting.messages[0].contains("no more than 1 armed at once"), "{waiting:?}");
+    assert_eq!(server.connect(&second, "main", 10)?.ok, 10);
+
+    cluster.annotate(&first, None)?;
+    let armed = cluster.await_status(&second, |status| status.phase == PodPhase::Armed)?;
+    assert!(armed.messages.is_empty(), "{armed:?}");
+    assert_eq!(server.connect(&second, "main", 10)?.failed(), 10);
+    // No two pods roll the same dice.
+    let seeds = [&armed.faults[0].seed, &cluster.status(&first)?.expect("it ended").faults[0].seed];
+    assert!(seeds[0].is_some() && seeds[0] != seeds[1], "{seeds:?}");
+    Ok(())
+}
