@@ -10,4 +10,5 @@ pub mod kernel;
 pub mod kube;
 pub mod plan;
 pub mod policy;
+pub mod seccomp;
 pub mod target;

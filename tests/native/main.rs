@@ -17,5 +17,6 @@ mod packets;
 mod pair;
 mod replacement;
 mod scope;
+mod seccomp;
 mod shows;
 mod triggers;

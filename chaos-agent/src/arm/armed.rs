@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    kernel::{Instance, KernelError, Link, boot_now},
-    plan::{Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, compile},
+    kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
+    plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, compile},
+    seccomp::{Board, BoardError, HireError, WardenRules},
     target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
 };
 
@@ -31,6 +32,10 @@ pub enum ArmError {
     Target(#[from] TargetError),
     #[error(transparent)]
     Slots(#[from] OutOfSlots),
+    #[error(transparent)]
+    Board(#[from] BoardError),
+    #[error(transparent)]
+    Warden(#[from] HireError),
     #[error("cgroup {path} is gone")]
     TargetGone { path: String },
 }
@@ -44,6 +49,10 @@ pub struct Armed {
     interface_links: BTreeMap<(Hook, u64, u32), Link>,
     frame_hooks: Vec<Hook>,
     instance: Instance,
+    /// What the wardens of the target judge by, where it has some and a rule that needs them.
+    board: Option<Arc<Board>>,
+    /// Up to where the board's ring was read.
+    drained: u64,
     rules: Vec<ArmedRule>,
     samples: BTreeMap<u32, Sample>,
     target: Target,
@@ -70,11 +79,13 @@ struct ArmedRule {
 impl Armed {
     /// Loads an instance for the target and attaches what the plan needs. No rule acts before
     /// the first [`Armed::renew`]. `began` tells when a fault began that was armed before (by an
-    /// agent that has been restarted); others begin now.
+    /// agent that has been restarted); others begin now. `board` is for a plan with rules that
+    /// wardens decide.
     pub fn arm(
         root: &CgroupRoot,
         target: Target,
         plan: &Plan,
+        board: Option<Arc<Board>>,
         began: &dyn Fn(&Fault) -> Option<u64>,
     ) -> Result<Self, ArmError> {
         let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
@@ -83,6 +94,8 @@ impl Armed {
             interface_links: BTreeMap::new(),
             frame_hooks: Vec::new(),
             instance,
+            board,
+            drained: 0,
             rules: Vec::new(),
             samples: BTreeMap::new(),
             target,
@@ -108,6 +121,9 @@ impl Armed {
             let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
             if fresh {
                 self.instance.maps.reset_slot(slot)?;
+                if let Some(board) = &self.board {
+                    board.reset_slot(slot);
+                }
                 self.samples.remove(&slot);
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
@@ -118,12 +134,15 @@ impl Armed {
                 began: began.unwrap_or(now),
             });
         }
-        let slots: Vec<u32> = rules.iter().map(|rule| rule.slot).collect();
-        let starts: Vec<u64> = rules.iter().map(|rule| rule.began).collect();
-        let compiled = compile(&plan.rules, &slots, self.instance.maps.next_set(), &starts);
+        let set = self.instance.maps.next_set();
+        let (compiled, _) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
         let hooks = plan.hooks();
         self.attach(&hooks)?;
         self.instance.maps.replace(&compiled)?;
+        if let Some(board) = &self.board {
+            let (compiled, planned) = compile_part(&rules, set, PlannedRule::is_by_seccomp);
+            board.publish(&WardenRules::new(&compiled, &planned))?;
+        }
         self.links.retain(|hook, _| hooks.contains(hook));
         self.interface_links.retain(|(hook, ..), _| hooks.contains(hook));
         self.rules = rules;
@@ -191,12 +210,32 @@ impl Armed {
         }
         self.instance.flush_log();
         let until = boot_now().saturating_add(lease.as_nanos().try_into().unwrap_or(u64::MAX));
-        Ok(self.instance.maps.lease_until(until)?)
+        self.lease_until(until)
     }
 
     /// Stops every rule at once; a later [`Armed::renew`] goes on.
     pub fn suspend(&mut self) -> Result<(), ArmError> {
-        Ok(self.instance.maps.lease_until(0)?)
+        self.lease_until(0)
+    }
+
+    fn lease_until(&mut self, until: u64) -> Result<(), ArmError> {
+        if let Some(board) = &self.board {
+            board.lease_until(until);
+        }
+        Ok(self.instance.maps.lease_until(until)?)
+    }
+
+    /// What the wardens of the target judge by, where a rule needs them.
+    pub fn board(&self) -> Option<&Arc<Board>> {
+        self.board.as_ref()
+    }
+
+    /// What was counted for a rule, wherever it is decided.
+    fn counts(&self, rule: &ArmedRule) -> Result<SlotCounts, ArmError> {
+        match &self.board {
+            Some(board) if rule.planned.is_by_seccomp() => Ok(board.counts(rule.slot)),
+            _ => Ok(self.instance.maps.counts(rule.slot)?),
+        }
     }
 
     /// Whether every rule's deadline has passed.
@@ -214,7 +253,7 @@ impl Armed {
         let now = boot_now();
         let mut reports = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
-            let counts = self.instance.maps.counts(rule.slot)?;
+            let counts = self.counts(rule)?;
             let ends = rule.ends();
             reports.push(FaultReport {
                 fault: rule.sentence.to_string(),
@@ -244,12 +283,16 @@ impl Armed {
 
     fn drain_by(&mut self, lost: fn(&mut Sample, u64) -> u64) -> Result<Drained, ArmError> {
         let mut acts = Vec::with_capacity(self.rules.len());
-        for ArmedRule { slot, .. } in &self.rules {
-            let counts = Counts::from(self.instance.maps.counts(*slot)?);
-            acts.push((*slot, counts.injected + counts.shadowed));
+        for rule in &self.rules {
+            let counts = Counts::from(self.counts(rule)?);
+            acts.push((rule.slot, counts.injected + counts.shadowed));
         }
         let mut drained = Drained { records: Vec::new(), lost: 0 };
-        for record in self.instance.maps.drain_records() {
+        let mut records = self.instance.maps.drain_records();
+        if let Some(board) = &self.board {
+            records.extend(board.drain(&mut self.drained));
+        }
+        for record in records {
             self.samples.entry(record.slot).or_default().drained();
             // A record of a rule that has just been replaced is nobody's.
             if let Some(rule) = self.rules.iter().find(|rule| rule.slot == record.slot) {
@@ -261,6 +304,27 @@ impl Armed {
         }
         Ok(drained)
     }
+}
+
+impl Drop for Armed {
+    fn drop(&mut self) {
+        if let Some(board) = &self.board {
+            board.close();
+        }
+    }
+}
+
+/// Compiles those of the rules that are `wanted`, which are given back.
+fn compile_part(
+    rules: &[ArmedRule],
+    set: u32,
+    wanted: impl Fn(&PlannedRule) -> bool,
+) -> (CompiledSet, Vec<PlannedRule>) {
+    let part = || rules.iter().filter(|rule| wanted(&rule.planned));
+    let planned: Vec<PlannedRule> = part().map(|rule| rule.planned.clone()).collect();
+    let slots: Vec<u32> = part().map(|rule| rule.slot).collect();
+    let starts: Vec<u64> = part().map(|rule| rule.began).collect();
+    (compile(&planned, &slots, set, &starts), planned)
 }
 
 impl ArmedRule {

@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ArmError, Armed, Ended, Injection, Notice, TargetReport, armed::Drained};
+use super::{
+    ArmError, Armed, Ended, Injection, Notice, TargetReport, armed::Drained, filtered::Filtered,
+};
 use crate::{
     fault::Fault,
     plan::{KernelFeatures, Plan, Terms, plan},
+    seccomp::Board,
     target::{CgroupRoot, Target},
 };
 
@@ -47,13 +50,21 @@ pub struct Armory {
     features: KernelFeatures,
     lease: Duration,
     armed: BTreeMap<ArmedId, Armed>,
+    filtered: Filtered,
     notices: Vec<Notice>,
 }
 
 impl Armory {
     /// `lease` is how long faults go on when this process stops working.
     pub fn new(root: CgroupRoot, features: KernelFeatures, lease: Duration) -> Self {
-        Self { root, features, lease, armed: BTreeMap::new(), notices: Vec::new() }
+        Self {
+            root,
+            features,
+            lease,
+            armed: BTreeMap::new(),
+            filtered: Filtered::default(),
+            notices: Vec::new(),
+        }
     }
 
     pub fn features(&self) -> &KernelFeatures {
@@ -68,23 +79,32 @@ impl Armory {
     /// was armed before stays as it was.
     pub fn arm(&mut self, request: Request<'_>) -> Result<Outcome, ArmError> {
         let Request { id, target, faults, terms, began } = request;
-        let plan = plan(faults, &self.features, &terms);
+        let plan = plan(faults, &self.filtered.features(&self.features, &target), &terms);
         if !plan.refused.is_empty() {
             return Ok(Outcome::Refused(plan));
         }
         let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
-        match self.armed.get_mut(&id).filter(|armed| same_cgroup(armed)) {
+        let board = if plan.needs_wardens() { self.filtered.board(&target)? } else { None };
+        let can_replace =
+            |armed: &&mut Armed| same_cgroup(armed) && (armed.board().is_some() || board.is_none());
+        match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
                 armed.replace(&plan, began)?;
                 armed.renew(self.lease)?;
             }
             None => {
-                let mut armed = Armed::arm(&self.root, target, &plan, began)?;
+                let mut armed = Armed::arm(&self.root, target, &plan, board, began)?;
                 armed.renew(self.lease)?;
                 self.armed.insert(id, armed);
             }
         }
         Ok(Outcome::Armed(plan))
+    }
+
+    /// Says that the child of `run`, alone in the cgroup of this target, is going to be started with
+    /// a filter whose warden judges by this board.
+    pub fn expect_child(&mut self, target: &Target, board: Arc<Board>) {
+        self.filtered.expect_child(target, board);
     }
 
     /// Disarms one target, as somebody asked for.

@@ -2,6 +2,7 @@
 
 mod armed;
 mod armory;
+mod filtered;
 mod interfaces;
 mod keeper;
 mod notice;

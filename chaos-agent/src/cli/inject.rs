@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use chaos_agent::{
-    arm::{Ended, TargetReport},
+    arm::{Armory, Ended, TargetReport},
     target::{Target, TargetSpec},
 };
 use nix::sys::signal::Signal;
@@ -70,7 +70,8 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let root = kernel::prepare()?;
     let target = spec.resolve(&root).map_err(Failure::of_target)?;
     let features = kernel::try_needed(kernel::own_cgroup(&root)?.cgroup(), &faults, &terms);
-    let mut session = Session::arm(root, features, target.clone(), &faults, terms, args.lease)?;
+    let armory = Armory::new(root, features, args.lease);
+    let mut session = Session::arm(armory, target.clone(), &faults, terms, args.lease)?;
     announce(&spec, &target, faults.len());
     let why = match session.wait(&signals)? {
         Event::Signal(received) => format!("{} was received", received.signal),

@@ -25,6 +25,7 @@ mod signals;
 mod socket;
 mod target;
 mod terms;
+mod warden;
 
 use std::process::ExitCode;
 
@@ -85,6 +86,7 @@ enum Command {
     Follow(follow::Args),
     Completions(completions::Args),
     Man(man::Args),
+    Warden(warden::Args),
 }
 
 /// Reads the command line and does what it says.
@@ -115,5 +117,6 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Follow(args) => follow::execute(&args, format),
         Command::Completions(args) => completions::execute(&args),
         Command::Man(args) => man::execute(&args),
+        Command::Warden(warden::Args {}) => warden::execute(),
     }
 }

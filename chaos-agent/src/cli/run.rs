@@ -7,12 +7,14 @@ use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::PathBuf,
     process::{Child, Command, ExitCode, ExitStatus},
+    sync::Arc,
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use chaos_agent::{
-    arm::{Ended, TargetReport},
+    arm::{Armory, Ended, TargetReport},
+    seccomp::{Board, Filter, Warden, filtered},
     target::{Target, TransientCgroup},
 };
 use nix::sys::signal::{Signal, kill};
@@ -42,6 +44,9 @@ const PASSED_ON: [Signal; 7] = [
 /// The exit codes of env(1) for a command that is not there, or cannot be started.
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
+
+/// How long a warden whose target is gone may take to end.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Added to the number of the signal that ended the command, as shells do.
 const SIGNALLED: i32 = 128;
@@ -105,8 +110,11 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let cgroup = kernel::own_cgroup(&root)?;
     let features = kernel::try_needed(cgroup.cgroup(), &faults, &terms);
     let target = Target::child(&root, format!("run:{}", args.name()), &cgroup)?;
-    let mut session = Session::arm(root, features, target, &faults, terms, args.lease)?;
-    let mut child = args.start(&cgroup, &signals)?;
+    let board = Arc::new(Board::create()?);
+    let mut armory = Armory::new(root, features, args.lease);
+    armory.expect_child(&target, board.clone());
+    let mut session = Session::arm(armory, target, &faults, terms, args.lease)?;
+    let (mut child, warden) = args.start(&cgroup, &signals, &board)?;
     let status = accompany(&mut session, &mut child, &signals, quiet)?;
     let ended = session.end("the command has ended");
     let code = exit_code(status);
@@ -126,7 +134,11 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
             note(&format!("the ledger could not be written into {}: {error}", path.display()));
         }
     }
-    leave(cgroup, quiet);
+    let left = leave(cgroup, quiet);
+    if let (Some(warden), 0) = (warden, left) {
+        // It ends with the command, unless that left something running.
+        warden.wait(FAREWELL);
+    }
     Ok(ExitCode::from(code))
 }
 
@@ -136,7 +148,13 @@ impl Args {
         program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
     }
 
-    fn start(&self, cgroup: &TransientCgroup, signals: &Signals) -> Result<Child, Failure> {
+    /// Starts the command; with a filter and a warden, if there is a rule that needs them.
+    fn start(
+        &self,
+        cgroup: &TransientCgroup,
+        signals: &Signals,
+        board: &Arc<Board>,
+    ) -> Result<(Child, Option<Warden>), Failure> {
         let [program, arguments @ ..] = self.command.as_slice() else {
             return Err(Failure::Usage("no command".to_owned()));
         };
@@ -149,14 +167,27 @@ impl Args {
         unsafe {
             command.pre_exec(move || Ok(mask.thread_set_mask()?));
         }
-        command.spawn().map_err(|error| {
+        let calls = board.rules().map(|(_, rules)| rules.named()).unwrap_or_default();
+        let warden = match calls.is_empty() {
+            true => None,
+            false => {
+                let warden = Warden::of_child(board)?;
+                filtered(&mut command, Filter::new(&calls), board.clone());
+                Some(warden)
+            }
+        };
+        let child = command.spawn().map_err(|error| {
             let code = match error.kind() {
                 ErrorKind::NotFound => NOT_FOUND,
                 _ => NOT_STARTED,
             };
             let program = program.to_string_lossy();
             Failure::Command { code, message: format!("cannot run {program}: {error}") }
-        })
+        })?;
+        if warden.is_some() && !board.handover().is_accepted() {
+            return Err(anyhow!("no warden took the listener of the command's filter").into());
+        }
+        Ok((child, warden))
     }
 
     fn print(&self, ended: &Ended, outcome: &RunReport<'_>, format: Format) -> anyhow::Result<()> {
@@ -221,20 +252,25 @@ fn exit_code(status: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// Removes the command's cgroup. What cannot be removed is the next agent's to collect.
-fn leave(cgroup: TransientCgroup, quiet: bool) {
+/// Removes the command's cgroup, and says how many processes were in it. What cannot be removed is
+/// the next agent's to collect.
+fn leave(cgroup: TransientCgroup, quiet: bool) -> usize {
     match cgroup.remove() {
-        Ok(0) => {}
-        Ok(left) if !quiet => {
-            let (processes, go) = if left == 1 {
-                ("1 process", "goes")
-            } else {
-                (&*format!("{left} processes"), "go")
-            };
-            note(&format!("{processes} outlived the command and {go} on without faults"));
+        Ok(left) => {
+            if left > 0 && !quiet {
+                let (processes, go) = if left == 1 {
+                    ("1 process", "goes")
+                } else {
+                    (&*format!("{left} processes"), "go")
+                };
+                note(&format!("{processes} outlived the command and {go} on without faults"));
+            }
+            left
         }
-        Ok(_) => {}
-        Err(error) => note(&format!("the command's cgroup was left behind: {error}")),
+        Err(error) => {
+            note(&format!("the command's cgroup was left behind: {error}"));
+            0
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use chaos_agent::{
     arm::{ArmedId, Armory, Ended, Outcome, Phase, Request},
     fault::Fault,
-    plan::{KernelFeatures, Terms},
-    target::{CgroupRoot, Target},
+    plan::Terms,
+    target::Target,
 };
 
 use super::{
@@ -37,16 +37,15 @@ pub struct Session {
 }
 
 impl Session {
-    /// Arms all of the faults or none. They act as long as [`Session::wait`] is called.
+    /// Arms all of the faults or none. They act as long as [`Session::wait`] is called. `lease` is
+    /// the armory's.
     pub fn arm(
-        root: CgroupRoot,
-        features: KernelFeatures,
+        mut armory: Armory,
         target: Target,
         faults: &[Fault],
         terms: Terms,
         lease: Duration,
     ) -> Result<Self, Failure> {
-        let mut armory = Armory::new(root, features, lease);
         let id = ArmedId(target.name.clone());
         let request = Request { id: id.clone(), target, faults, terms, began: &|_| None };
         match armory.arm(request)? {

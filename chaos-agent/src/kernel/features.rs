@@ -9,7 +9,10 @@ use aya::programs::ProgramError;
 use nix::sched::{CloneFlags, unshare};
 
 use super::{Instance, KernelError, error::reason};
-use crate::plan::{Backend, Hook, KernelFeatures, Support};
+use crate::{
+    plan::{Backend, Hook, KernelFeatures, Support},
+    seccomp,
+};
 
 /// `lo` has this index in every network namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
@@ -32,6 +35,7 @@ pub fn try_hooks(hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) 
             let reason = "this version does not have it".to_owned();
             features.with_backend(backend, Support::Missing { reason, remedy: String::new() })
         });
+    let nothing = nothing.with_backend(Backend::Seccomp, seccomp::support());
     // The id of no cgroup: nothing that passes the probe is the target's.
     let mut instance = match Instance::load(u64::MAX, 0) {
         Ok(instance) => instance,

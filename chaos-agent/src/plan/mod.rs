@@ -161,7 +161,19 @@ fn plan_one(
     })
 }
 
+impl PlannedRule {
+    /// Whether a warden decides it: all of its calls then, and nothing else.
+    pub fn is_by_seccomp(&self) -> bool {
+        self.calls.iter().any(|call| call.backend == Backend::Seccomp)
+    }
+}
+
 impl Plan {
+    /// Whether some rule needs wardens.
+    pub fn needs_wardens(&self) -> bool {
+        self.rules.iter().any(PlannedRule::is_by_seccomp)
+    }
+
     /// Every hook that some rule needs.
     pub fn hooks(&self) -> BTreeSet<Hook> {
         self.rules.iter().flat_map(|rule| rule.hooks.iter().copied()).collect()

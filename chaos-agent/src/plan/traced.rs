@@ -9,6 +9,9 @@ use super::{
 };
 use crate::fault::{Call, Fault};
 
+/// Ending, and returning from a signal: who would have to wait for an answer there could hang.
+const NEVER_BY_SECCOMP: [&str; 4] = ["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
+
 /// A system call that a rule answers by its number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PlannedCall {
@@ -48,9 +51,16 @@ pub(super) fn by_seccomp(
     }
     let mut planned = Vec::new();
     for call in calls {
-        check_clauses(call, fault).ok()?;
-        planned.extend(members(call).ok()?.into_iter().map(|Member { name, number }| {
-            PlannedCall { name, number, backend: Backend::Seccomp, functions: Vec::new() }
+        check_peer(call, fault).ok()?;
+        let members = members(call).ok()?;
+        if members.iter().any(|member| NEVER_BY_SECCOMP.contains(&member.name)) {
+            return None;
+        }
+        planned.extend(members.into_iter().map(|Member { name, number }| PlannedCall {
+            name,
+            number,
+            backend: Backend::Seccomp,
+            functions: Vec::new(),
         }));
     }
     planned.sort();
@@ -67,6 +77,20 @@ pub(super) fn notes(
     let mut notes = Vec::new();
     if planned.is_empty() {
         return notes;
+    }
+    if planned.iter().any(|call| call.backend == Backend::Seccomp) {
+        notes.push(
+            "seccomp: reaches only what is started with the filter; each listed call waits for a \
+             process of ours to answer"
+                .to_owned(),
+        );
+        if fault.under.is_some() {
+            notes.push(
+                "under: a path argument is read before the kernel reads it; a thread of the target \
+                 can change it in between"
+                    .to_owned(),
+            );
+        }
     }
     for call in fault.verb.calls() {
         if let Some(plain) = family::plain_name(call) {
@@ -96,17 +120,28 @@ fn members(call: &Call) -> Result<Vec<Member>, Objection> {
 }
 
 fn check_clauses(call: &Call, fault: &Fault) -> Result<(), Objection> {
+    check_peer(call, fault)?;
+    if fault.under.is_some() {
+        return Err(cannot_tell(call, "a path"));
+    }
+    Ok(())
+}
+
+/// What no backend that answers calls by number can tell apart.
+fn check_peer(call: &Call, fault: &Fault) -> Result<(), Objection> {
     let clause = if fault.peer.is_some() {
         "an address or a port"
     } else if fault.protocol.is_some() {
         "a protocol"
-    } else if fault.under.is_some() {
-        "a path"
     } else {
         return Ok(());
     };
-    Err(Objection::new(format!("what answers `{call}` cannot tell calls apart by {clause}"))
-        .remedy("leave the clause out: the fault is for every such call of the target"))
+    Err(cannot_tell(call, clause))
+}
+
+fn cannot_tell(call: &Call, clause: &str) -> Objection {
+    Objection::new(format!("what answers `{call}` cannot tell calls apart by {clause}"))
+        .remedy("leave the clause out: the fault is for every such call of the target")
 }
 
 /// The best backend for one call, or the reason of each against it.
@@ -142,8 +177,12 @@ struct Lack {
 
 fn no_backend(call: &Call, member: Member, features: &KernelFeatures) -> Objection {
     let mut lacks = plan_member(member, features).err().unwrap_or_default();
-    if let Support::Missing { reason, remedy } = features.backend(Backend::Seccomp) {
-        lacks.push(Lack { backend: Backend::Seccomp, reason, remedy });
+    let backend = Backend::Seccomp;
+    if let Support::Missing { reason, remedy } = features.backend(backend) {
+        lacks.push(Lack { backend, reason, remedy });
+    } else if NEVER_BY_SECCOMP.contains(&member.name) {
+        let reason = "a process that waits for an answer there could not end".to_owned();
+        lacks.push(Lack { backend, reason, remedy: String::new() });
     }
     let reasons: Vec<String> =
         lacks.iter().map(|Lack { backend, reason, .. }| format!("{backend}: {reason}")).collect();

@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::packages;
 
-/// `ip` lays out the network namespaces, `iptables` is what the benchmark compares drops with.
-const PACKAGES: &[&str] = &["iproute2", "iptables"];
+/// `ip` lays out the network namespaces, `iptables` is what the benchmark compares drops with,
+/// `strace` what failing calls are compared with, and musl's compiler makes a victim of them.
+const PACKAGES: &[&str] = &["iproute2", "iptables", "musl-tools", "strace"];
 
 pub fn ensure() -> Result<()> {
     packages::install(PACKAGES)

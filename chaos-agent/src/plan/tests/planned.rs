@@ -79,6 +79,7 @@ fn calls_go_to_the_best_backend() {
             &only(Backend::Seccomp),
             "connect seccomp, accept4 seccomp",
         ),
+        ("fail openat with EIO under /data", &only(Backend::Seccomp), "openat seccomp"),
     ] {
         assert_eq!(calls(text, features), expected, "{text}");
     }

@@ -36,11 +36,6 @@ fn verbs_that_come_later_say_what_they_need() {
 fn calls_are_refused_with_the_reason() {
     for (text, reason, remedy) in [
         (
-            "fail openat with EIO under /data",
-            "what answers `openat` cannot tell calls apart by a path",
-            "leave the clause out: the fault is for every such call of the target",
-        ),
-        (
             "fail accept with EIO tcp",
             "what answers `accept` cannot tell calls apart by a protocol",
             "leave the clause out: the fault is for every such call of the target",
@@ -73,6 +68,24 @@ fn calls_are_refused_with_the_reason() {
     ] {
         assert_eq!(refused(text), (reason.to_owned(), remedy.to_owned()), "{text}");
     }
+}
+
+#[test]
+fn what_seccomp_cannot_do_is_refused() {
+    let missing = Support::Missing { reason: "denied".to_owned(), remedy: "CONFIG_A".to_owned() };
+    let features = KernelFeatures::everything("6.1.0")
+        .with_backend(Backend::Entry, missing.clone())
+        .with_backend(Backend::Override, missing.clone());
+    let reason = |text, features| refusal(fault(text), features, &Terms::default()).0;
+    assert!(
+        reason("fail exit_group with EIO", &features)
+            .ends_with("seccomp: a process that waits for an answer there could not end"),
+    );
+    let without = features.clone().with_backend(Backend::Seccomp, missing);
+    assert_eq!(
+        reason("fail openat with EIO under /data", &without),
+        "what answers `openat` cannot tell calls apart by a path",
+    );
 }
 
 #[test]

@@ -1,0 +1,152 @@
+use std::thread;
+
+use chaos_ebpf_common::{
+    event::{Event, EventKind, FileId},
+    gate::{decide, settle},
+    rule::{Action, ErrnoChoice, MAX_ERRNOS, RuleSet, Trigger},
+};
+
+use super::*;
+use crate::seccomp::{
+    ground::{BoardGround, Files},
+    under::Under,
+};
+
+const READ: u16 = 0;
+
+fn rule(slot: u32) -> Rule {
+    let mut errnos = [ErrnoChoice::default(); MAX_ERRNOS];
+    errnos[0] = ErrnoChoice { below: 65_536, errno: 5 };
+    Rule {
+        seed: 1,
+        not_before: 0,
+        deadline: u64::MAX,
+        at_most: 0,
+        threshold: 0,
+        every: 0,
+        per_second: 0,
+        slot,
+        action: Action::Fail as u8,
+        trigger: Trigger::Always as u8,
+        shadow: 0,
+        errno_count: 1,
+        padding: 0,
+        errnos,
+    }
+}
+
+/// Rules that all name `read`.
+fn rules(rules: Vec<Rule>) -> WardenRules {
+    let mut set = RuleSet::empty(1);
+    let all = (1 << rules.len()) - 1;
+    set.by_kind[EventKind::Call as usize] = all;
+    set.by_protocol = [all; 4];
+    WardenRules { set, rules, calls: vec![(READ.into(), all)], under: Vec::new() }
+}
+
+fn armed(of: WardenRules) -> (Board, WardenRules) {
+    let board = Board::create().unwrap();
+    board.publish(&of).unwrap();
+    board.lease_until(u64::MAX);
+    let (_, read) = board.rules().unwrap();
+    assert_eq!(read, of);
+    (board, read)
+}
+
+/// Makes a call and says whether it failed.
+fn call(board: &Board, rules: &WardenRules, file: Option<&str>) -> bool {
+    let files = Files::new(|| file.iter().map(|file| file.as_bytes().to_vec()).collect());
+    let ground = BoardGround { board, rules, files: &files };
+    let event = Event::call(READ, FileId::NONE);
+    let verdict = decide(&ground, &event);
+    let hit = verdict.is(Action::Fail);
+    if hit {
+        assert_eq!(verdict.errno, 5);
+        settle(&ground, &event, &verdict, true);
+    }
+    hit
+}
+
+fn counts(board: &Board, slot: u32) -> Vec<(Count, u64)> {
+    board.counts(slot).into_iter().filter(|(_, number)| *number > 0).collect()
+}
+
+#[test]
+fn what_one_process_publishes_another_reads() {
+    let (board, rules) = armed(rules(vec![rule(0), rule(7)]));
+    let other = Board::open(board.memory.try_clone().unwrap()).unwrap();
+    assert_eq!(other.rules(), Some((board.generation(), rules)));
+    assert!(call(&other, &other.rules().unwrap().1, None));
+    assert_eq!(counts(&board, 0), [(Count::Matched, 1), (Count::Injected, 1)]);
+    let mut position = 0;
+    assert_eq!(board.drain(&mut position)[0].errno, 5);
+    assert!(board.drain(&mut position).is_empty());
+    board.close();
+    assert!(other.is_closed());
+    assert!(!call(&other, &other.rules().unwrap().1, None));
+    assert_eq!(counts(&board, 0)[2], (Count::Lease, 1));
+}
+
+#[test]
+fn rules_that_are_being_written_or_make_no_sense_are_not_read() {
+    let (board, rules) = armed(rules(vec![rule(0)]));
+    let generation = board.generation();
+    board.page().generation.store(generation + 1, Ordering::SeqCst);
+    assert_eq!(board.rules(), None);
+    board.publish(&rules).unwrap();
+    assert!(board.generation() > generation && board.rules().is_some());
+    board.page().length.store(9, Ordering::SeqCst);
+    assert_eq!(board.rules(), None);
+}
+
+#[test]
+fn memory_of_others_is_refused() {
+    let file = tempfile::tempfile().unwrap();
+    assert!(matches!(Board::open(file.into()), Err(BoardError::Layout)));
+    let (board, _) = armed(rules(vec![rule(0)]));
+    board.page().layout.store(1, Ordering::SeqCst);
+    let copy = board.memory.try_clone().unwrap();
+    assert!(matches!(Board::open(copy), Err(BoardError::Layout)));
+}
+
+#[test]
+fn budgets_and_ordinals_are_exact_on_several_threads() {
+    const THREADS: u64 = 8;
+    const CALLS: u64 = 2_000;
+    let at_most = Rule { at_most: 1_000, ..rule(0) };
+    let every = Rule { trigger: Trigger::EveryNth as u8, every: 7, ..rule(1) };
+    let (board, rules) = armed(rules(vec![every, at_most]));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| (0..CALLS).filter(|_| call(&board, &rules, None)).count());
+        }
+    });
+    let by = |slot, count| board.counts(slot)[&count];
+    assert_eq!(by(1, Count::Matched), THREADS * CALLS);
+    assert_eq!(by(1, Count::Injected), THREADS * CALLS / 7);
+    assert_eq!(by(0, Count::Injected), 1_000);
+    assert_eq!(by(0, Count::Matched), 1_000 + by(0, Count::AtMost));
+}
+
+#[test]
+fn so_many_a_second() {
+    let limited = Rule { per_second: 2, at_most: 3, ..rule(0) };
+    let (board, _) = armed(rules(vec![limited]));
+    let at = |seconds: u64| board.grant(&limited, seconds * NANOSECONDS);
+    assert_eq!([at(5), at(5), at(5)], [Grant::Given, Grant::Given, Grant::TooFast]);
+    assert_eq!([at(6), at(6)], [Grant::Given, Grant::Spent]);
+    board.reset_slot(0);
+    assert_eq!(at(6), Grant::Given);
+}
+
+#[test]
+fn only_files_under_the_path() {
+    let mut under = rules(vec![rule(0)]);
+    under.set.by_path = 1;
+    under.under = vec![(0, Under::new("/data"))];
+    let (board, rules) = armed(under);
+    assert!(call(&board, &rules, Some("/data/a")));
+    assert!(!call(&board, &rules, Some("/database")));
+    assert!(!call(&board, &rules, None));
+    assert_eq!(counts(&board, 0), [(Count::Matched, 1), (Count::Injected, 1)]);
+}

@@ -1,0 +1,329 @@
+//! Who makes a call, and which files it names, as the caller sees them: its memory, its working
+//! directory, its root.
+//!
+//! Another thread of the caller may change the memory after it was read here and before the kernel
+//! reads it: docs/limitations.md.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::IoSliceMut,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::{Component, Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlink, readlinkat},
+    libc::{AT_FDCWD, PATH_MAX, seccomp_data},
+    sys::uio::{RemoteIoVec, process_vm_readv},
+    unistd::Pid,
+};
+
+use super::{
+    abi::{ARCH_I386, name, native_of},
+    arguments::{Named, files},
+};
+
+/// Of i386's first mmap, whose one argument is the address of the others.
+const OLD_MMAP: i32 = 90;
+const PAGE: usize = 4096;
+/// Symbolic links that are followed for one path, as in the kernel (`MAXSYMLINKS`).
+const MOST_LINKS: usize = 40;
+/// What procfs adds to the name of a file that was removed.
+const DELETED: &[u8] = b" (deleted)";
+
+/// The calling thread.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    thread: i32,
+}
+
+impl Caller {
+    /// `thread` is an id in our pid namespace; `None` where the caller has none there.
+    pub fn new(thread: i32) -> Option<Self> {
+        (thread > 0).then_some(Self { thread })
+    }
+
+    /// The files that a call names, by their real paths below the caller's root.
+    pub fn files(&self, data: &seccomp_data) -> Vec<Vec<u8>> {
+        let called = u32::try_from(data.nr).unwrap_or_default();
+        let call = native_of(data.arch, called, data.args[0]).and_then(name).unwrap_or_default();
+        let arguments = self.arguments(data);
+        files(call).iter().filter_map(|named| self.file(*named, &arguments)).collect()
+    }
+
+    fn arguments(&self, data: &seccomp_data) -> [u64; 6] {
+        let mut arguments = data.args;
+        if data.arch == ARCH_I386 && data.nr == OLD_MMAP {
+            let mut words = [0u8; 24];
+            if self.read(data.args[0] as usize, &mut words) == Some(words.len()) {
+                for (argument, word) in arguments.iter_mut().zip(words.as_chunks::<4>().0) {
+                    *argument = u64::from(u32::from_ne_bytes(*word));
+                }
+            }
+        }
+        arguments
+    }
+
+    fn file(&self, named: Named, arguments: &[u64; 6]) -> Option<Vec<u8>> {
+        match named {
+            Named::Descriptor(index) => self.descriptor(arguments[index] as i32),
+            Named::Path(path) => self.at(AT_FDCWD, arguments[path], true),
+            Named::Link(path) => self.at(AT_FDCWD, arguments[path], false),
+            Named::At(directory, path) => {
+                self.at(arguments[directory] as i32, arguments[path], true)
+            }
+            Named::LinkAt(directory, path) => {
+                self.at(arguments[directory] as i32, arguments[path], false)
+            }
+        }
+    }
+
+    /// The file behind one of the caller's descriptors; none for a socket or a pipe.
+    fn descriptor(&self, descriptor: i32) -> Option<Vec<u8>> {
+        if descriptor < 0 {
+            return None;
+        }
+        self.seen(&readlink(&self.proc(&format!("fd/{descriptor}"))).ok()?)
+    }
+
+    fn at(&self, directory: i32, address: u64, follow: bool) -> Option<Vec<u8>> {
+        let path = if address == 0 { Vec::new() } else { self.string(address as usize)? };
+        if path.is_empty() {
+            // AT_EMPTY_PATH, or utimensat of a descriptor.
+            return self.descriptor(directory);
+        }
+        let base = if path[0] == b'/' {
+            b"/".to_vec()
+        } else if directory == AT_FDCWD {
+            self.seen(&readlink(&self.proc("cwd")).ok()?)?
+        } else {
+            self.descriptor(directory)?
+        };
+        Some(self.real(join(&base, &path), follow))
+    }
+
+    /// A path with its symbolic links resolved as far as it exists; the last one only if
+    /// `follow`.
+    fn real(&self, path: PathBuf, follow: bool) -> Vec<u8> {
+        let plain = lexical(&path);
+        self.resolve(path, follow).unwrap_or(plain)
+    }
+
+    fn resolve(&self, mut path: PathBuf, follow: bool) -> Option<Vec<u8>> {
+        let root = File::open(self.proc("root")).ok()?;
+        for _ in 0..MOST_LINKS {
+            path = self.without_magic(path);
+            match open_in(&root, &path, follow) {
+                Ok(file) => return self.seen(&own_name(&file)?),
+                // It does not exist, or is a link to what does not.
+                Err(Errno::ENOENT) => {}
+                Err(_) => return None,
+            }
+            let parent = open_in(&root, path.parent()?, true).ok()?;
+            let last = path.file_name()?;
+            let above = self.seen(&own_name(&parent)?)?;
+            match readlinkat(&parent, last) {
+                Ok(target) if follow => path = join(&above, target.as_bytes()),
+                _ => return Some(join(&above, last.as_bytes()).into_os_string().into_vec()),
+            }
+        }
+        None
+    }
+
+    /// The links of procfs that mean something else to each process.
+    fn without_magic(&self, path: PathBuf) -> PathBuf {
+        let this = format!("/proc/{}", self.thread);
+        let own = [
+            ("/dev/fd", "fd"),
+            ("/dev/stdin", "fd/0"),
+            ("/dev/stdout", "fd/1"),
+            ("/dev/stderr", "fd/2"),
+            ("/proc/self", ""),
+            ("/proc/thread-self", ""),
+        ];
+        let mut path = own
+            .iter()
+            .find_map(|(link, to)| {
+                Some(Path::new(&this).join(to).join(path.strip_prefix(link).ok()?))
+            })
+            .unwrap_or(path);
+        let link = |path: &Path| -> Option<PathBuf> {
+            let rest = path.strip_prefix(&this).ok()?;
+            let mut parts = rest.components().map(Component::as_os_str);
+            let first = parts.next()?.to_str()?;
+            let (name, rest) = match first {
+                "cwd" | "root" | "exe" => (first.to_owned(), parts.collect::<PathBuf>()),
+                "fd" => (format!("fd/{}", parts.next()?.to_str()?), parts.collect::<PathBuf>()),
+                _ => return None,
+            };
+            let target = self.seen(&readlink(&self.proc(&name)).ok()?)?;
+            Some(join(&target, rest.as_os_str().as_bytes()))
+        };
+        if let Some(target) = link(&path) {
+            path = target;
+        }
+        path
+    }
+
+    /// A path of procfs as the caller sees it: below its root.
+    fn seen(&self, path: &OsString) -> Option<Vec<u8>> {
+        let path = path.as_bytes();
+        let path = path.strip_suffix(DELETED).unwrap_or(path);
+        if path.first() != Some(&b'/') {
+            return None;
+        }
+        let root = readlink(&self.proc("root")).ok()?;
+        match root.as_bytes() {
+            b"/" => Some(path.to_vec()),
+            root => match path.strip_prefix(root)? {
+                [] => Some(b"/".to_vec()),
+                below @ [b'/', ..] => Some(below.to_vec()),
+                _ => None,
+            },
+        }
+    }
+
+    /// A string in the caller's memory.
+    fn string(&self, address: usize) -> Option<Vec<u8>> {
+        let mut string = Vec::new();
+        while string.len() < PATH_MAX as usize {
+            let at = address.checked_add(string.len())?;
+            // To the end of the page only: the next one may not be there.
+            let mut chunk = vec![0; PAGE - at % PAGE];
+            let read = self.read(at, &mut chunk)?;
+            match chunk[..read].iter().position(|byte| *byte == 0) {
+                Some(end) => {
+                    string.extend(&chunk[..end]);
+                    return Some(string);
+                }
+                None if read == chunk.len() => string.extend(chunk),
+                None => return None,
+            }
+        }
+        None
+    }
+
+    fn read(&self, address: usize, into: &mut [u8]) -> Option<usize> {
+        let remote = [RemoteIoVec { base: address, len: into.len() }];
+        process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(into)], &remote).ok()
+    }
+
+    fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.thread))
+    }
+}
+
+/// Looks a path up as somebody whose root this is (openat2(2), kernel 5.6).
+fn open_in(root: &File, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+    let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    flags.set(OFlag::O_NOFOLLOW, !follow);
+    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
+    openat2(root.as_fd(), path, how)
+}
+
+fn own_name(file: &OwnedFd) -> Option<OsString> {
+    readlink(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))).ok()
+}
+
+fn join(base: &[u8], path: &[u8]) -> PathBuf {
+    let base = PathBuf::from(OsString::from_vec(base.to_vec()));
+    if path.is_empty() { base } else { base.join(std::ffi::OsStr::from_bytes(path)) }
+}
+
+/// `.` and `..` taken out, without looking at any file.
+fn lexical(path: &Path) -> Vec<u8> {
+    let mut plain = PathBuf::from("/");
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                plain.pop();
+            }
+            Component::Normal(name) => plain.push(name),
+            _ => {}
+        }
+    }
+    plain.into_os_string().into_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, ffi::CString, fs, os::unix::fs::symlink};
+
+    use nix::libc::c_int;
+
+    use super::*;
+    use crate::seccomp::abi::{ARCH_X86_64, native};
+
+    /// A call of this very thread.
+    fn files(call: &str, args: [u64; 6]) -> Vec<String> {
+        let nr = native(call).unwrap() as c_int;
+        let data = seccomp_data { nr, arch: ARCH_X86_64, instruction_pointer: 0, args };
+        let caller = Caller::new(nix::unistd::gettid().as_raw()).unwrap();
+        let files = caller.files(&data);
+        files.into_iter().map(|file| String::from_utf8(file).unwrap()).collect()
+    }
+
+    fn open(path: &str) -> Vec<String> {
+        let path = CString::new(path).unwrap();
+        files("openat", [AT_FDCWD as u64, path.as_ptr() as u64, 0, 0, 0, 0])
+    }
+
+    #[test]
+    fn paths_are_real_ones() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(directory.path()).unwrap();
+        let real = real.to_str().unwrap();
+        fs::create_dir(format!("{real}/data")).unwrap();
+        fs::write(format!("{real}/data/file"), "x").unwrap();
+        symlink("data", format!("{real}/link")).unwrap();
+        symlink("data/new", format!("{real}/dangling")).unwrap();
+        let file = [format!("{real}/data/file")];
+        for path in ["data/file", "link/file", "data/../link/./file", "/link/file"] {
+            assert_eq!(open(&format!("{real}/{path}")), file, "{path}");
+        }
+        assert_eq!(open(&format!("{real}/dangling")), [format!("{real}/data/new")]);
+        assert_eq!(open(&format!("{real}/data/none")), [format!("{real}/data/none")]);
+        assert_eq!(open(&format!("{real}/no/../a")), [format!("{real}/a")]);
+        let link = CString::new(format!("{real}/link")).unwrap();
+        let new = CString::new(format!("{real}/other")).unwrap();
+        let renamed = files("rename", [link.as_ptr() as u64, new.as_ptr() as u64, 0, 0, 0, 0]);
+        assert_eq!(renamed, [format!("{real}/link"), format!("{real}/other")]);
+    }
+
+    #[test]
+    fn descriptors_lead_to_their_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(directory.path()).unwrap();
+        let path = real.join("file");
+        let file = File::create(&path).unwrap();
+        let descriptor = file.as_raw_fd();
+        let expected = [path.to_str().unwrap().to_owned()];
+        assert_eq!(files("fsync", [descriptor as u64, 0, 0, 0, 0, 0]), expected);
+        assert_eq!(files("mmap", [0, 0, 0, 0, descriptor as u64, 0]), expected);
+        assert_eq!(open(&format!("/proc/self/fd/{descriptor}")), expected);
+        assert_eq!(open(&format!("/dev/fd/{descriptor}")), expected);
+        let empty = c"".as_ptr() as u64;
+        assert_eq!(files("newfstatat", [descriptor as u64, empty, 0, 0, 0, 0]), expected);
+        let below = CString::new("file").unwrap();
+        let parent = File::open(&real).unwrap();
+        let args = [parent.as_raw_fd() as u64, below.as_ptr() as u64, 0, 0, 0, 0];
+        assert_eq!(files("openat", args), expected);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(files("write", [descriptor as u64, 0, 0, 0, 0, 0]), expected);
+        assert!(files("mmap", [0, 0, 0, 0, u64::MAX, 0]).is_empty());
+        assert!(files("getpid", [0; 6]).is_empty());
+    }
+
+    #[test]
+    fn relative_paths_begin_at_the_working_directory() {
+        let here = env::current_dir().unwrap();
+        assert_eq!(open("Cargo.toml"), [here.join("Cargo.toml").to_str().unwrap()]);
+        let unreadable = files("openat", [AT_FDCWD as u64, 8, 0, 0, 0, 0]);
+        assert!(unreadable.is_empty());
+    }
+}

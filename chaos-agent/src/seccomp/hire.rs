@@ -1,0 +1,117 @@
+//! The agent's end of a warden.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use thiserror::Error;
+
+use super::{board::Board, filter::Filter, install::install, order};
+
+/// The hidden verb of this program that makes a process a warden.
+pub const VERB: &str = "warden";
+
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Why there is no warden.
+#[derive(Debug, Error)]
+pub enum HireError {
+    #[error("socketpair for the warden: {0}")]
+    Socket(io::Error),
+    #[error("start the warden (/proc/self/exe {VERB}): {0}")]
+    Start(io::Error),
+    #[error("give an order to the warden: {0}")]
+    Order(io::Error),
+}
+
+/// A warden that obeys this process. When it is dropped, the warden lets every call go on until
+/// its target is gone.
+#[derive(Debug)]
+pub struct Warden {
+    socket: OwnedFd,
+    process: Child,
+}
+
+impl Warden {
+    fn start() -> Result<Self, HireError> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+            .map_err(|errno| HireError::Socket(errno.into()))?;
+        // All our other descriptors are closed by exec: links of programs above all, which must
+        // go when we do.
+        let process = Command::new("/proc/self/exe")
+            .arg0("chaos-agent")
+            .arg(VERB)
+            .env_clear()
+            .stdin(Stdio::from(its))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(HireError::Start)?;
+        Ok(Self { socket: ours, process })
+    }
+
+    /// A warden for the next child of this process that [`filtered`] prepares with the same
+    /// board.
+    pub fn of_child(board: &Board) -> Result<Self, HireError> {
+        let warden = Self::start()?;
+        order::send_child(&warden.socket, board).map_err(HireError::Order)?;
+        Ok(warden)
+    }
+
+    /// A warden for whoever has the filter of this listener. Every call goes on until it gets a
+    /// board.
+    pub fn of_listener(listener: impl AsFd) -> Result<Self, HireError> {
+        let warden = Self::start()?;
+        order::send_container(&warden.socket, listener).map_err(HireError::Order)?;
+        Ok(warden)
+    }
+
+    /// Has it judge by the rules on this board, too.
+    pub fn judge_by(&self, board: &Board) -> Result<(), HireError> {
+        order::send_board(&self.socket, board).map_err(HireError::Order)
+    }
+
+    /// Whether it still runs; it ends with its target.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Waits until it has ended, at most `within`.
+    pub fn wait(mut self, within: Duration) -> bool {
+        let give_up = Instant::now() + within;
+        while self.is_running() {
+            if Instant::now() > give_up {
+                return false;
+            }
+            thread::sleep(PAUSE);
+        }
+        true
+    }
+}
+
+/// Makes `command` start with the filter on, under a [`Warden::of_child`] of the same board. To be
+/// called after everything else that is to happen between fork and exec, as the calls of that
+/// might be answered, too.
+pub fn filtered(command: &mut Command, filter: Filter, board: Arc<Board>) {
+    // SAFETY: between fork and exec only getpid(2), seccomp(2) and close(2) are called and memory
+    // is read and written; nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            use std::os::fd::AsRawFd;
+            let pid = nix::unistd::getpid().as_raw();
+            let listener = install(&filter)?;
+            board.handover().offer(pid, listener.as_raw_fd());
+            Ok(())
+        });
+    }
+}

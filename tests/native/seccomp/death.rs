@@ -1,0 +1,148 @@
+//! An agent that is killed or stopped, and a warden that is killed.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use chaos_tests::machine::Quiet;
+use chaos_tests::process::{Place, Process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::programs::Programs;
+use super::{PATIENCE, answers_by_seccomp, require_seccomp, run, runs, support, times};
+
+const GETPPID: &str = "110";
+const SOON: Duration = Duration::from_secs(10);
+
+/// The children of a process by name.
+fn child(of: Pid, name: &str) -> Result<Pid> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        for entry in fs::read_dir(format!("/proc/{of}/task"))? {
+            let children = fs::read_to_string(entry?.path().join("children")).unwrap_or_default();
+            for pid in children.split_whitespace() {
+                let comm = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                if comm.trim() == name {
+                    return Ok(Pid::from_raw(pid.parse()?));
+                }
+            }
+        }
+        ensure!(Instant::now() < give_up, "process {of} has no child {name}");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+fn wait_until_gone(process: Pid) -> Result<()> {
+    let give_up = Instant::now() + SOON;
+    while Path::new(&format!("/proc/{process}")).exists() {
+        ensure!(Instant::now() < give_up, "process {process} is still there");
+        sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Takes away the cgroup that a killed `run` leaves, as the next agent does.
+fn collect() -> Result<()> {
+    let root = chaos_agent::target::CgroupRoot::discover()?;
+    chaos_agent::target::collect_leftovers(&root)?;
+    Ok(())
+}
+
+/// A victim that calls `getppid` all the time, under `run`.
+struct Load {
+    run: Process,
+    warden: Pid,
+    victim: Pid,
+}
+
+impl Load {
+    fn start(programs: &Programs, rounds: &str, options: &[&str]) -> Result<Self> {
+        let command = [&*programs.raw()?, rounds, GETPPID];
+        let options = [options, &["-q"]].concat();
+        let run = Process::spawn(run("fail getppid with EIO", &options, &command)?, Place::here())?;
+        let victim = child(run.pid(), "raw")?;
+        let warden = child(run.pid(), "chaos-warden")?;
+        sleep(Duration::from_millis(200));
+        Ok(Self { run, warden, victim })
+    }
+
+    /// What the victim saw in all.
+    fn seen(&self) -> Result<Vec<(i32, u64)>> {
+        Ok(runs(&self.run.line(PATIENCE)?))
+    }
+}
+
+#[test]
+fn calls_go_on_untouched_when_the_agent_is_killed() -> Result<()> {
+    require_seccomp!();
+    let _quiet = Quiet::acquire()?;
+    let programs = Programs::new()?;
+    for _ in 0..5 {
+        let mut load = Load::start(&programs, "60000", &[])?;
+        load.run.signal(Signal::SIGKILL)?;
+        load.run.wait(SOON)?;
+        let seen = load.seen()?;
+        let (failed, ok) = (times(&seen, 5), times(&seen, 0));
+        // Nothing but the fault, then nothing but success; no call is lost or answered otherwise.
+        assert_eq!(failed + ok, 60000, "{seen:?}");
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert!(failed > 0 && ok > 0 && seen[0].0 == 5, "{seen:?}");
+        wait_until_gone(load.victim)?;
+        wait_until_gone(load.warden)?;
+        collect()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn calls_go_on_untouched_when_the_agent_is_stopped() -> Result<()> {
+    require_seccomp!();
+    let _quiet = Quiet::acquire()?;
+    let programs = Programs::new()?;
+    let mut load = Load::start(&programs, "400000", &["--lease", "500ms"])?;
+    load.run.signal(Signal::SIGSTOP)?;
+    let seen = load.seen()?;
+    assert_eq!(seen.len(), 2, "{seen:?}");
+    assert!(seen[0].0 == 5 && seen[1].0 == 0, "{seen:?}");
+    load.run.signal(Signal::SIGCONT)?;
+    assert!(load.run.wait(SOON)?.success());
+    wait_until_gone(load.warden)
+}
+
+#[test]
+fn a_warden_ends_with_the_last_process_of_its_target() -> Result<()> {
+    require_seccomp!();
+    let _quiet = Quiet::acquire()?;
+    let script = "sleep 4 >&- 2>&- & echo $!";
+    let command = ["sh", "-c", script];
+    let mut run = Process::spawn(run("fail getppid with EIO", &["-q"], &command)?, Place::here())?;
+    let warden = child(run.pid(), "chaos-warden")?;
+    let left = Pid::from_raw(run.line(PATIENCE)?.parse()?);
+    assert!(run.wait(SOON)?.success());
+    for (process, name) in [(left, "process that was left"), (warden, "warden")] {
+        kill(process, None).with_context(|| format!("the {name} has ended too early"))?;
+    }
+    wait_until_gone(left)?;
+    wait_until_gone(warden)
+}
+
+/// docs/limitations.md says what then happens.
+#[test]
+fn without_a_warden_the_listed_calls_fail_with_enosys() -> Result<()> {
+    require_seccomp!();
+    let _quiet = Quiet::acquire()?;
+    let programs = Programs::new()?;
+    let mut load = Load::start(&programs, "100000", &[])?;
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        kill(load.warden, signal).context("send a signal to the warden")?;
+    }
+    sleep(Duration::from_millis(50));
+    kill(load.warden, Signal::SIGKILL)?;
+    let seen = load.seen()?;
+    assert_eq!(seen.iter().map(|(errno, _)| *errno).collect::<Vec<_>>(), [5, 38], "{seen:?}");
+    assert!(load.run.wait(SOON)?.success());
+    Ok(())
+}
