@@ -31,4 +31,14 @@ pub struct Job {
     pub environment: Vec<(String, String)>,
     /// The working directory.
     pub directory: String,
+    /// The terminal at the host's end, if the command is to have one; without it the command reads
+    /// nothing.
+    pub terminal: Option<TerminalSize>,
+}
+
+/// How much a terminal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalSize {
+    pub rows: u16,
+    pub columns: u16,
 }

@@ -17,6 +17,23 @@ pub enum Milestone {
 }
 
 impl Milestone {
+    /// Where the part of `output` ends that can be handed to [`Self::split`]: all of it that no
+    /// milestone has begun in, or up to the end of the line that one may be on. `None` when more has
+    /// to come first.
+    #[must_use]
+    pub fn find_end(output: &[u8]) -> Option<usize> {
+        if output.is_empty() {
+            return None;
+        }
+        match output.iter().position(|byte| MARK.as_bytes()[0] == *byte) {
+            None => Some(output.len()),
+            Some(at) => {
+                let end = output[at..].iter().position(|&byte| byte == b'\n');
+                end.map(|end| at + end + 1).or((at > 0).then_some(at))
+            }
+        }
+    }
+
     /// Splits a line of the second serial line: what the job printed, and the milestone after it.
     #[must_use]
     pub fn split(line: &[u8]) -> (&[u8], Option<Self>) {
@@ -81,6 +98,20 @@ mod tests {
         }
         let cut = b"\x1echaos-guest: exit 1".as_slice();
         assert_eq!(Milestone::split(cut), (cut, None));
+    }
+
+    #[test]
+    fn output_is_passed_on_until_a_milestone_may_have_begun() {
+        let ends = [
+            ("", None),
+            ("prompt$ ", Some(8)),
+            ("prompt$ \u{1e}cha", Some(8)),
+            ("\u{1e}cha", None),
+            ("a\u{1e}chaos-guest: exit 0\nb", Some(22)),
+        ];
+        for (output, end) in ends {
+            assert_eq!(Milestone::find_end(output.as_bytes()), end, "{output:?}");
+        }
     }
 
     #[test]

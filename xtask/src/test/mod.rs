@@ -1,4 +1,4 @@
-//! `test [--unit] [--native] [--kubernetes] [FILTER]`: runs the tests and adds up their results.
+//! `test [--unit] [--native] [--kubernetes] [--lab] [FILTER]`: runs the tests and adds up their results.
 
 mod report;
 
@@ -16,6 +16,7 @@ use crate::{
     command::run as run_command,
     integration::{self, AGENT, PACKAGE as INTEGRATION},
     setup::{self, Part},
+    vm,
 };
 
 /// The integration crate's test target that needs a control plane.
@@ -32,6 +33,9 @@ pub struct Args {
     /// Tests against a real API server; needs root
     #[arg(long)]
     kubernetes: bool,
+    /// The native tests that depend on the kernel, on kernels of the lab; needs root
+    #[arg(long)]
+    lab: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -45,8 +49,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Runs the chosen kinds of tests, all of them when none is chosen. A failed test is in the
 /// report; an error means that tests could not be run.
 pub fn run_tests(args: &Args) -> Result<Report> {
-    let Args { unit, native, kubernetes, filter } = args;
-    let all = !(*unit || *native || *kubernetes);
+    let Args { unit, native, kubernetes, lab, filter } = args;
+    let all = !(*unit || *native || *kubernetes || *lab);
     let filter = filter.as_deref();
     let mut report = Report::default();
 
@@ -64,28 +68,41 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     if all || *kubernetes {
         integration.extend(with_api_server);
     }
-    if integration.is_empty() {
-        return Ok(report);
+    if !integration.is_empty() {
+        integration_tests(&integration, all || *native, filter, &mut report)?;
     }
+    if *lab {
+        vm::test(filter, &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Runs test targets of the integration crate and, with the native ones, the crate's own tests.
+fn integration_tests(
+    targets: &[String],
+    native: bool,
+    filter: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
     integration::needs_root("these tests make cgroups and network namespaces")?;
     setup::ensure(&[Part::System])?;
-    if integration.iter().any(|name| name == KUBERNETES) {
+    if targets.iter().any(|name| name == KUBERNETES) {
         setup::ensure(&[Part::Kube])?;
     }
     // The tests start the agent's program, which cargo does not build for another crate's tests.
     run_command(cargo().args(["build", "--package", AGENT]))?;
     // One at a time: they count packets and watch the clock on a machine with few cores.
     let harness_args = ["--test-threads=1"];
-    if all || *native {
+    if native {
         // The tests of the guards themselves, of the demo and of the benchmark.
         let own = ["--package", INTEGRATION, "--lib", "--bins"];
-        cargo_test(&own, &harness_args, filter, &mut report)?;
+        cargo_test(&own, &harness_args, filter, report)?;
     }
-    for target in &integration {
+    for target in targets {
         let select = ["--package", INTEGRATION, "--test", target];
-        cargo_test(&select, &harness_args, filter, &mut report)?;
+        cargo_test(&select, &harness_args, filter, report)?;
     }
-    Ok(report)
+    Ok(())
 }
 
 fn cargo() -> Command {

@@ -11,8 +11,12 @@ pub struct Report {
     passed: usize,
     failed: usize,
     ignored: usize,
+    /// Those of `passed` that could not run here and said why: the harness knows no third outcome.
+    passed_idly: usize,
     /// The test whose output is being read.
     current: Option<String>,
+    /// The names of the tests that failed.
+    failures: Vec<String>,
     /// Why tests did nothing, each with the test's name.
     skipped: Vec<String>,
     /// Test programs that did not compile or ended before they counted their tests.
@@ -31,11 +35,30 @@ impl Report {
             line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
         {
             self.current = Some(name.to_owned());
-        } else if let Some(name) = &self.current
-            && let Some(reason) = line.strip_prefix(SKIPPED)
-        {
-            self.skipped.push(format!("{name}: {reason}"));
+        } else if let Some(reason) = line.strip_prefix(SKIPPED) {
+            // Said once; what else it says is not counted.
+            if let Some(name) = self.current.take() {
+                self.skipped.push(format!("{name}: {reason}"));
+                self.passed_idly += 1;
+            }
+        } else if let Some(name) = failed_test(line) {
+            self.failures.push(name.to_owned());
         }
+    }
+
+    /// Adds what ran elsewhere, with the names of its tests under `place`.
+    pub fn add(&mut self, place: &str, other: Self) {
+        let Self { passed, failed, ignored, passed_idly, current: _, failures, skipped, broken } =
+            other;
+        self.passed += passed;
+        self.failed += failed;
+        self.ignored += ignored;
+        self.passed_idly += passed_idly;
+        let named =
+            |names: Vec<String>| names.into_iter().map(move |name| format!("{place}: {name}"));
+        self.failures.extend(named(failures));
+        self.skipped.extend(named(skipped));
+        self.broken.extend(named(broken));
     }
 
     /// Takes note of a test program that failed without a failed test; it counts as one.
@@ -55,6 +78,11 @@ impl Report {
     }
 }
 
+/// The name in a line such as `test tcx::corrupts ... FAILED`.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+}
+
 /// The number before `word` in a line such as `ok. 3 passed; 0 failed; 1 ignored; …`.
 fn count(result: &str, word: &str) -> usize {
     let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
@@ -62,21 +90,28 @@ fn count(result: &str, word: &str) -> usize {
     pair.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
 }
 
-/// Why tests were skipped and what broke; last, alone on its line, the sum.
+/// Why tests were skipped, which failed and what broke; last, alone on its line, the sum.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { passed, failed, ignored, current: _, skipped, broken } = self;
+        let Self { passed, failed, ignored, passed_idly, current: _, failures, skipped, broken } =
+            self;
         writeln!(f)?;
         for reason in skipped {
             writeln!(f, "skipped {reason}")?;
         }
+        for name in failures {
+            writeln!(f, "failed {name}")?;
+        }
         for program in broken {
             writeln!(f, "broken: {program}")?;
+        }
+        if *passed_idly > 0 {
+            writeln!(f, "{passed_idly} skipped")?;
         }
         if *ignored > 0 {
             writeln!(f, "{ignored} ignored")?;
         }
-        writeln!(f, "{passed} passed, {failed} failed")
+        writeln!(f, "{} passed, {failed} failed", passed - passed_idly)
     }
 }
 
@@ -97,10 +132,11 @@ mod tests {
         let report = report(&[
             "running 4 tests",
             "test a ... ok",
+            "test b::c ... FAILED",
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.1s",
             "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out",
         ]);
-        assert_eq!(report.to_string(), "\n1 ignored\n13 passed, 2 failed\n");
+        assert_eq!(report.to_string(), "\nfailed b::c\n1 ignored\n13 passed, 2 failed\n");
         assert_eq!(report.exit_code(), ExitCode::FAILURE);
     }
 
@@ -111,11 +147,30 @@ mod tests {
             "successes:",
             "---- tcx::corrupts stdout ----",
             "skipped: tcx is missing on 6.1",
-            "test result: ok. 1 passed; 0 failed; 0 ignored",
+            "test result: ok. 3 passed; 0 failed; 0 ignored",
         ]);
-        let text = report.to_string();
-        assert_eq!(text, "\nskipped tcx::corrupts: tcx is missing on 6.1\n1 passed, 0 failed\n");
+        assert_eq!(
+            report.to_string(),
+            "\nskipped tcx::corrupts: tcx is missing on 6.1\n1 skipped\n2 passed, 0 failed\n"
+        );
         assert_eq!(report.exit_code(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn results_from_elsewhere_are_named_after_the_place() {
+        let mut here = report(&["test result: ok. 5 passed; 0 failed; 0 ignored"]);
+        let there = report(&[
+            "test a ... FAILED",
+            "---- b stdout ----",
+            "skipped: no tcx",
+            "test result: FAILED. 2 passed; 1 failed; 1 ignored",
+        ]);
+        here.add("debian-6.1", there);
+        assert_eq!(
+            here.to_string(),
+            "\nskipped debian-6.1: b: no tcx\nfailed debian-6.1: a\n1 skipped\n1 ignored\n\
+             6 passed, 1 failed\n"
+        );
     }
 
     #[test]

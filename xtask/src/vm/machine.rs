@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read, Seek as _, SeekFrom},
+    io::{Read, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -35,8 +35,10 @@ pub struct Machine<'a> {
     pub cpus: u8,
     /// Memory in MiB; it also holds what is written to files.
     pub memory: u32,
-    /// When the machine is given up.
-    pub timeout: Duration,
+    /// When the machine is given up, if ever.
+    pub timeout: Option<Duration>,
+    /// Whether the job reads this process's standard input, as a terminal if it is one.
+    pub input: bool,
     /// Where the kernel's log goes.
     pub log: PathBuf,
 }
@@ -53,7 +55,7 @@ pub struct Outcome {
 }
 
 impl Machine<'_> {
-    /// Boots, hands every piece of output of the command to `output`, lines whole, and waits for
+    /// Boots, hands what the command prints to `output`, piece by piece as it comes, and waits for
     /// the machine to power itself off.
     ///
     /// # Errors
@@ -94,10 +96,12 @@ impl Machine<'_> {
     }
 
     fn command(&self) -> Command {
-        let Self { kernel, initramfs, cpus, memory, timeout: _, log } = self;
+        let Self { kernel, initramfs, cpus, memory, timeout: _, input, log } = self;
         let mut command = Command::new(QEMU);
-        // Emulated wherever it runs, so that it is the same everywhere.
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+        // Emulated wherever it runs, so that it is the same everywhere. By one thread for all
+        // processors: with a thread for each, QEMU may go on executing code that another processor
+        // has patched, which kills a kernel that switches a static key under load.
+        command.args(["-accel", "tcg,thread=single", "-cpu", "max"]);
         command.arg("-smp").arg(cpus.to_string()).arg("-m").arg(format!("{memory}M"));
         command.args(["-no-reboot", "-nodefaults", "-no-user-config", "-display", "none"]);
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
@@ -111,7 +115,8 @@ impl Machine<'_> {
             "local,path=/,mount_tag={HOST_TAG},security_model=none,readonly=on,multidevs=remap"
         ));
         command.args(["-device", "virtio-rng-pci"]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stdin(if *input { Stdio::inherit() } else { Stdio::null() });
+        command.stdout(Stdio::piped());
         command
     }
 
@@ -129,10 +134,12 @@ impl Machine<'_> {
                 }
                 (None, Some(status)) if !status.success() => bail!("{QEMU}: {status}"),
                 (None, Some(_)) => return Ok(()),
-                _ if start.elapsed() > self.timeout => {
-                    bail!("not finished after {} s", self.timeout.as_secs());
-                }
-                _ => thread::sleep(WATCH),
+                _ => match self.timeout {
+                    Some(timeout) if start.elapsed() > timeout => {
+                        bail!("not finished after {} s", timeout.as_secs());
+                    }
+                    _ => thread::sleep(WATCH),
+                },
             }
         }
     }
@@ -149,24 +156,31 @@ impl Machine<'_> {
 
 /// Passes on what the job prints, and tells when which milestone came.
 fn read_output(
-    source: impl Read,
+    mut source: impl Read,
     mut output: impl FnMut(&[u8]),
     milestones: &mpsc::Sender<(Milestone, Instant)>,
 ) -> Result<()> {
-    let mut source = BufReader::new(source);
-    let mut line = Vec::new();
-    while source.read_until(b'\n', &mut line).context("read the guest's output")? > 0 {
-        let (printed, milestone) = Milestone::split(&line);
-        if !printed.is_empty() {
+    let mut buffer = [0; 4096];
+    // What may yet become a milestone.
+    let mut pending = Vec::new();
+    loop {
+        let length = source.read(&mut buffer).context("read the guest's output")?;
+        if length == 0 {
+            output(&pending);
+            return Ok(());
+        }
+        pending.extend(&buffer[..length]);
+        while let Some(end) = Milestone::find_end(&pending) {
+            let rest = pending.split_off(end);
+            let (printed, milestone) = Milestone::split(&pending);
             output(printed);
+            if let Some(milestone) = milestone {
+                // The receiver outlives this thread.
+                let _ = milestones.send((milestone, Instant::now()));
+            }
+            pending = rest;
         }
-        if let Some(milestone) = milestone {
-            // The receiver outlives this thread.
-            let _ = milestones.send((milestone, Instant::now()));
-        }
-        line.clear();
     }
-    Ok(())
 }
 
 /// The kernel's log, read while QEMU writes it.

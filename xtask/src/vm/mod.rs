@@ -1,7 +1,5 @@
-//! `vm --kernel NAME,… run -- COMMAND…` and `vm --kernel NAME,… test [FILTER]`: the lab, real
+//! `vm --kernel NAME,… run -- COMMAND…`, `… shell`, `… test [FILTER]` and `… record`: the lab, real
 //! kernels under QEMU that see this machine's files.
-//!
-//! `cargo xtask ci` and `cargo xtask test` do not use it.
 
 mod alarm;
 mod apt;
@@ -9,31 +7,30 @@ mod debian;
 mod initramfs;
 mod installed;
 mod kernels;
+mod lab;
 mod machine;
 mod modules;
+mod record;
+mod shell;
 mod source;
 mod suite;
 
 use std::{
-    env, fs,
+    fs,
     io::{self, Write as _},
-    path::PathBuf,
     process::{Command, ExitCode},
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
-use chaos_guest::{JOB_FILE, Job, MODULES_DIR, MODULES_ORDER};
-use initramfs::Initramfs;
-use installed::Installed;
-use kernels::{Kernel, KernelArg, MODULES};
-use machine::{Machine, Outcome};
+use anyhow::{Context as _, Result};
+use kernels::{KERNELS, Kernel, KernelArg, TESTED};
+use lab::{Lab, Settings, host_job};
 use xtask::paths;
 
 use crate::{
     command::run as run_command,
     integration,
     setup::{self, Part, build::MUSL_TARGET},
+    test::Report,
 };
 
 #[derive(clap::Args)]
@@ -44,15 +41,8 @@ pub struct Args {
     /// Boot every kernel
     #[arg(long, conflicts_with = "kernel")]
     all: bool,
-    /// Virtual processors
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
-    cpus: u8,
-    /// Memory in MiB; it also holds the files that are written
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(256..))]
-    memory: u32,
-    /// Seconds after which a machine is given up
-    #[arg(long, default_value_t = 300)]
-    timeout: u64,
+    #[command(flatten)]
+    settings: Settings,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -64,133 +54,82 @@ enum Verb {
         #[arg(last = true, required = true)]
         command: Vec<String>,
     },
-    /// Run the native tests
+    /// A prompt, with this machine's files
+    Shell,
+    /// Run the native tests that depend on the kernel
     Test {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Record what the agent finds the kernel can do, from which docs/kernels.md is made
+    Record,
 }
 
 /// Runs the verb on every chosen kernel. The exit code is the first one that is not success.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    setup::ensure(&[Part::Build, Part::Lab])?;
-    let lab = Lab { args, guest: build_guest()? };
-    let kernels =
-        if args.all { <KernelArg as clap::ValueEnum>::value_variants() } else { &args.kernel };
+    let lab = prepare(args.settings)?;
+    let kernels: Vec<Kernel> =
+        if args.all { KERNELS.into() } else { args.kernel.iter().map(|arg| arg.0).collect() };
     match &args.verb {
         Verb::Run { command } => {
-            build_agent()?;
-            for KernelArg(kernel) in kernels {
-                let code = lab.boot(kernel, host_job(command.clone())?, print)?.code;
-                if code != 0 {
-                    return Ok(code.into());
-                }
-            }
-            Ok(ExitCode::SUCCESS)
+            each(&kernels, |kernel| Ok(lab.boot(kernel, &host_job(command.clone())?, print)?.code))
         }
+        Verb::Shell => each(&kernels, |kernel| shell::run(&lab, kernel)),
+        Verb::Record => each(&kernels, |kernel| record::record(&lab, kernel).map(|()| 0)),
         Verb::Test { filter } => {
-            build_agent()?;
-            let binary = suite::build()?;
-            let mut exit_code = ExitCode::SUCCESS;
-            let mut summary = Vec::new();
-            for KernelArg(kernel) in kernels {
-                let report = suite::run(&lab, kernel, &binary, filter.as_deref());
-                if report.exit_code() != ExitCode::SUCCESS {
-                    exit_code = ExitCode::FAILURE;
+            let mut report = Report::default();
+            test_on(&lab, &kernels, filter.as_deref(), &mut report)?;
+            // A filter is for one who works on something.
+            for kernel in kernels.iter().filter(|_| filter.is_none()) {
+                if let Err(error) = record::compare(&lab, kernel) {
+                    report.broke(format!("{error:#}"));
                 }
-                summary.push((kernel.name, report));
             }
-            for (name, report) in summary {
-                println!("\n{name}:{report}");
-            }
-            Ok(exit_code)
+            print!("{report}");
+            Ok(report.exit_code())
         }
     }
 }
 
-/// What is the same for every kernel.
-struct Lab<'a> {
-    args: &'a Args,
-    /// The program that is `/init`.
-    guest: Vec<u8>,
+/// Runs the native tests on the kernels that every change is tested on, and adds their results.
+pub fn test(filter: Option<&str>, report: &mut Report) -> Result<()> {
+    let tested = KERNELS.into_iter().filter(|kernel| TESTED.contains(&kernel.name));
+    let tested: Vec<Kernel> = tested.collect();
+    test_on(&prepare(Settings::DEFAULT)?, &tested, filter, report)
 }
 
-impl Lab<'_> {
-    /// Boots `kernel` for one job.
-    fn boot(&self, kernel: &Kernel, job: Job, output: impl FnMut(&[u8]) + Send) -> Result<Outcome> {
-        let installed =
-            installed::ensure(kernel).with_context(|| format!("get {}", kernel.name))?;
-        // It has the environment in it, so nobody else may read it.
-        let mut initramfs = tempfile::NamedTempFile::new().context("make a temporary file")?;
-        initramfs.write_all(&self.initramfs(&installed, &job)?).context("write the initramfs")?;
-        let logs = paths::workspace().join("target/vm");
-        fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
-        let Args { cpus, memory, timeout, .. } = *self.args;
-        let machine = Machine {
-            kernel: &installed,
-            initramfs: initramfs.path(),
-            cpus,
-            memory,
-            timeout: Duration::from_secs(timeout),
-            log: logs.join(format!("{}.log", kernel.name)),
-        };
-        let outcome = machine.run(output).with_context(|| kernel.name)?;
-        let Outcome { code, boot, total } = &outcome;
-        eprintln!(
-            "{}: started after {:.1} s, exit code {code} after {:.1} s",
-            kernel.name,
-            boot.as_secs_f64(),
-            total.as_secs_f64()
-        );
-        Ok(outcome)
+fn test_on(lab: &Lab, kernels: &[Kernel], filter: Option<&str>, report: &mut Report) -> Result<()> {
+    let binary = suite::build()?;
+    for kernel in kernels {
+        let found = suite::run(lab, kernel, &binary, filter);
+        println!("\n{}:{found}", kernel.name);
+        report.add(kernel.name, found);
     }
+    Ok(())
+}
 
-    fn initramfs(&self, kernel: &Installed, job: &Job) -> Result<Vec<u8>> {
-        let mut initramfs = Initramfs::default();
-        initramfs.program("init", &self.guest);
-        initramfs.file(JOB_FILE, &serde_json::to_vec(job).context("write the job")?);
-        initramfs.directory(MODULES_DIR);
-        let mut order = String::new();
-        if let Some(dir) = &kernel.modules {
-            for modules::Module { name, contents } in modules::read(dir, MODULES)? {
-                initramfs.file(&format!("{MODULES_DIR}/{name}"), &contents);
-                order += &name;
-                order.push('\n');
-            }
+/// Calls `verb` for each kernel until one does not return success.
+fn each(kernels: &[Kernel], mut verb: impl FnMut(&Kernel) -> Result<u8>) -> Result<ExitCode> {
+    for kernel in kernels {
+        let code = verb(kernel)?;
+        if code != 0 {
+            return Ok(code.into());
         }
-        initramfs.file(&format!("{MODULES_DIR}/{MODULES_ORDER}"), order.as_bytes());
-        Ok(initramfs.finish())
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-/// A command that finds the guest as it would find this machine, with the built agent on `PATH`.
-fn host_job(command: Vec<String>) -> Result<Job> {
-    let mut environment: Vec<(String, String)> = env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(name, _)| name != "PATH")
-        .collect();
-    let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([built_programs()].into_iter().chain(env::split_paths(&path)));
-    let path = path.context("extend PATH")?.into_string();
-    let Ok(path) = path else { bail!("PATH is not UTF-8") };
-    environment.push(("PATH".to_owned(), path));
-    let directory = env::current_dir().context("find the working directory")?;
-    let Some(directory) = directory.to_str() else { bail!("the working directory is not UTF-8") };
-    Ok(Job { command, environment, directory: directory.to_owned() })
-}
-
-fn built_programs() -> PathBuf {
-    paths::workspace().join("target/debug")
+/// Builds what every machine needs: its first process, and the agent.
+fn prepare(settings: Settings) -> Result<Lab> {
+    setup::ensure(&[Part::Build, Part::Lab])?;
+    run_command(cargo().args(["build", "--package", integration::AGENT]))?;
+    Ok(Lab { settings, guest: build_guest()? })
 }
 
 fn print(piece: &[u8]) {
     let mut stdout = io::stdout();
     // Nobody reads any longer: the command goes on all the same.
     let _ = stdout.write_all(piece).and_then(|()| stdout.flush());
-}
-
-fn build_agent() -> Result<()> {
-    run_command(cargo().args(["build", "--package", integration::AGENT]))
 }
 
 fn build_guest() -> Result<Vec<u8>> {

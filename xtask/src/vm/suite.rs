@@ -1,4 +1,5 @@
-//! The native tests inside a machine: the very binary that runs on this machine's kernel.
+//! The native tests inside a machine: the very binary that runs on this machine's kernel. Those of
+//! the agent's commands and of its socket would only show again what they show there.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,11 +9,19 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::Message;
 
-use super::{Lab, cargo, host_job, kernels::Kernel, print};
+use super::{
+    cargo,
+    kernels::Kernel,
+    lab::{Lab, host_job},
+    print,
+};
 use crate::{integration, test::Report};
 
 /// The test target that is about the kernel.
 const TARGET: &str = "native";
+
+/// How the names of those tests in it begin that are about the program.
+const NOT_ABOUT_THE_KERNEL: &str = "program::";
 
 /// Builds the tests and says where they are.
 pub fn build() -> Result<PathBuf> {
@@ -36,7 +45,7 @@ pub fn build() -> Result<PathBuf> {
 
 /// Runs the tests on `kernel`, shows what they print and adds their results up. A machine that
 /// fails is in the report as well.
-pub fn run(lab: &Lab<'_>, kernel: &Kernel, binary: &Path, filter: Option<&str>) -> Report {
+pub fn run(lab: &Lab, kernel: &Kernel, binary: &Path, filter: Option<&str>) -> Report {
     let mut report = Report::default();
     if let Err(error) = try_run(lab, kernel, binary, filter, &mut report) {
         report.broke(format!("{error:#}"));
@@ -45,7 +54,7 @@ pub fn run(lab: &Lab<'_>, kernel: &Kernel, binary: &Path, filter: Option<&str>) 
 }
 
 fn try_run(
-    lab: &Lab<'_>,
+    lab: &Lab,
     kernel: &Kernel,
     binary: &Path,
     filter: Option<&str>,
@@ -54,14 +63,20 @@ fn try_run(
     let Some(program) = binary.to_str() else { bail!("{} is not UTF-8", binary.display()) };
     // As `cargo xtask test` has it: one at a time, with the reasons of those that did not run.
     let mut command = vec![program.to_owned()];
-    command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
+    let options = ["--test-threads=1", "--show-output", "--skip", NOT_ABOUT_THE_KERNEL];
+    command.extend(options.map(str::to_owned));
     command.extend(filter.map(str::to_owned));
     let mut job = host_job(command)?;
     job.directory = format!("{}/tests", xtask::paths::workspace().display());
     let failed_before = report.failed();
-    let outcome = lab.boot(kernel, job, |line| {
-        print(line);
-        report.read(String::from_utf8_lossy(line).trim_end_matches('\n'));
+    let mut pending = Vec::new();
+    let outcome = lab.boot(kernel, &job, |piece| {
+        print(piece);
+        pending.extend(piece);
+        while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = pending.drain(..=end).collect();
+            report.read(String::from_utf8_lossy(&line).trim_end_matches('\n'));
+        }
     })?;
     if outcome.code != 0 && report.failed() == failed_before {
         report.broke(format!("the tests ended with exit code {}", outcome.code));
