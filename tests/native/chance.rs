@@ -21,38 +21,6 @@ fn assert_plausible(what: &str, hits: u64, trials: u64, chance: f64) {
 }
 
 #[test]
-fn shares_of_datagrams_from_two_cpus() -> Result<()> {
-    let pair = Pair::new()?;
-    for (percent, chance) in [("1%", 0.01), ("10%", 0.1), ("50%", 0.5)] {
-        let fault = format!("drop {percent} egress udp");
-        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
-        let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
-        let send = UdpSend { flows: 2, threads: 2, ..UdpSend::new(sink.address(), TRIALS) };
-        assert_eq!(Victim::run(send, pair.client())?.total().ok, TRIALS);
-        let lost = TRIALS - sink.stop()?.received;
-        let counts = agent.counts(&pair.client_cgroup, 0)?;
-        assert_eq!((counts.matched, counts.injected), (TRIALS, lost), "{fault}");
-        assert_plausible(&fault, lost, TRIALS, chance);
-    }
-    Ok(())
-}
-
-#[test]
-fn shares_of_calls_from_two_cpus() -> Result<()> {
-    let pair = Pair::new()?;
-    for (percent, chance) in [("1%", 0.01), ("10%", 0.1), ("50%", 0.5)] {
-        let fault = format!("fail setsockopt with ENOMEM {percent}");
-        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
-        let call = Call { threads: 2, ..Call::new(Repeated::SetSockopt, TRIALS) };
-        let failed = Victim::run(call, pair.client())?.total().failed_with("ENOMEM");
-        let counts = agent.counts(&pair.client_cgroup, 0)?;
-        assert_eq!((counts.matched, counts.injected), (TRIALS, failed), "{fault}");
-        assert_plausible(&fault, failed, TRIALS, chance);
-    }
-    Ok(())
-}
-
-#[test]
 fn the_same_seed_decides_the_same() -> Result<()> {
     let pair = Pair::new()?;
     let calls = |fault: &str| -> Result<Ordinals> {
@@ -103,4 +71,42 @@ fn a_flow_is_hit_as_a_whole_or_not_at_all() -> Result<()> {
         assert_plausible(&format!("{fault} ({bind})"), hit, FLOWS, chance);
     }
     Ok(())
+}
+
+/// 100,000 times each.
+mod repeated {
+    use super::*;
+
+    #[test]
+    fn shares_of_datagrams_from_two_cpus() -> Result<()> {
+        let pair = Pair::new()?;
+        for (percent, chance) in [("1%", 0.01), ("10%", 0.1), ("50%", 0.5)] {
+            let fault = format!("drop {percent} egress udp");
+            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            let sink =
+                Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+            let send = UdpSend { flows: 2, threads: 2, ..UdpSend::new(sink.address(), TRIALS) };
+            assert_eq!(Victim::run(send, pair.client())?.total().ok, TRIALS);
+            let lost = TRIALS - sink.stop()?.received;
+            let counts = agent.counts(&pair.client_cgroup, 0)?;
+            assert_eq!((counts.matched, counts.injected), (TRIALS, lost), "{fault}");
+            assert_plausible(&fault, lost, TRIALS, chance);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn shares_of_calls_from_two_cpus() -> Result<()> {
+        let pair = Pair::new()?;
+        for (percent, chance) in [("1%", 0.01), ("10%", 0.1), ("50%", 0.5)] {
+            let fault = format!("fail setsockopt with ENOMEM {percent}");
+            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            let call = Call { threads: 2, ..Call::new(Repeated::SetSockopt, TRIALS) };
+            let failed = Victim::run(call, pair.client())?.total().failed_with("ENOMEM");
+            let counts = agent.counts(&pair.client_cgroup, 0)?;
+            assert_eq!((counts.matched, counts.injected), (TRIALS, failed), "{fault}");
+            assert_plausible(&fault, failed, TRIALS, chance);
+        }
+        Ok(())
+    }
 }

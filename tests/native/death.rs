@@ -109,65 +109,6 @@ fn recovery(pinged: &Pinged, moment: u64) -> Result<Duration> {
 }
 
 #[test]
-fn killed_agents_leave_nothing_behind_and_their_victims_recover() -> Result<()> {
-    const ROUNDS: usize = 100;
-    const RECOVERY: Duration = Duration::from_millis(100);
-    let pair = Pair::with(Quiet::acquire()?)?;
-    let twin_cgroup = TestCgroup::new(&pair.claim, "twin")?;
-    let twin = Place::here().cgroup(&twin_cgroup).netns(&pair.client_netns);
-    let bind = pair.server_end.socket_v4(0);
-    let echo = Victim::start(UdpEcho { bind }, pair.server())?;
-    let pings = [pair.client(), twin].map(|place| start_ping(&echo, place));
-    let others = [
-        "fail connect, bind with EACCES",
-        "corrupt silent egress tcp",
-        "fail sendto, socket with ENOBUFS",
-        "corrupt ingress tcp",
-        "fail getsockopt, setsockopt with EINVAL",
-    ];
-    let namespaces = [&pair.client_netns, &pair.server_netns];
-    let before = Snapshot::take(&pair.claim, &namespaces)?;
-    let mut killed = Vec::new();
-    for round in 0..ROUNDS {
-        let faults =
-            format!("drop udp port {}; {}", echo.address().port(), others[round % others.len()]);
-        // Two at a time, one a CPU: most of an agent's short life goes into loading programs.
-        let agents =
-            [&pair.client_cgroup, &twin_cgroup].map(|target| Inject::start(target, &faults, &[]));
-        let mut armed = Vec::new();
-        for agent in agents {
-            armed.push(agent?.wait_until_armed()?);
-        }
-        sleep(2 * PING_TIMEOUT);
-        killed.push(boottime_ns());
-        for agent in &armed {
-            agent.process.signal(Signal::SIGKILL)?;
-        }
-        for mut agent in armed {
-            agent.process.wait(SOON)?;
-        }
-        let left = before.settle(&pair.claim, &namespaces, Duration::from_secs(1))?;
-        ensure!(left.is_empty(), "round {round} left something behind:\n{left}");
-    }
-    let mut recoveries = vec![Vec::new(); others.len()];
-    for ping in pings {
-        let pinged = ping?.stop()?;
-        for (round, moment) in killed.iter().enumerate() {
-            recoveries[round % others.len()].push(recovery(&pinged, *moment)?);
-        }
-    }
-    for (other, recoveries) in others.iter().zip(&mut recoveries) {
-        recoveries.sort_unstable();
-        let [median, longest] = [recoveries.len() / 2, recoveries.len() - 1].map(|n| recoveries[n]);
-        println!("with `{other}`: {} agents, {median:?}, at most {longest:?}", recoveries.len());
-    }
-    let longest = recoveries.into_iter().flatten().max().context("none was killed")?;
-    println!("{} agents killed, the longest recovery took {longest:?}", 2 * ROUNDS);
-    assert!(longest <= RECOVERY, "{longest:?}");
-    Ok(())
-}
-
-#[test]
 fn what_a_killed_agent_did_to_interfaces_ends_one_by_one() -> Result<()> {
     const TIMES: usize = 5;
     const RECOVERY: Duration = Duration::from_millis(100);
@@ -290,4 +231,75 @@ fn an_agent_that_is_told_to_end_leaves_nothing_and_tells_what_it_did() -> Result
         before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
     }
     Ok(())
+}
+
+/// 200 agents.
+mod repeated {
+    use super::*;
+
+    #[test]
+    fn killed_agents_leave_nothing_behind_and_their_victims_recover() -> Result<()> {
+        const ROUNDS: usize = 100;
+        const RECOVERY: Duration = Duration::from_millis(100);
+        let pair = Pair::with(Quiet::acquire()?)?;
+        let twin_cgroup = TestCgroup::new(&pair.claim, "twin")?;
+        let twin = Place::here().cgroup(&twin_cgroup).netns(&pair.client_netns);
+        let bind = pair.server_end.socket_v4(0);
+        let echo = Victim::start(UdpEcho { bind }, pair.server())?;
+        let pings = [pair.client(), twin].map(|place| start_ping(&echo, place));
+        let others = [
+            "fail connect, bind with EACCES",
+            "corrupt silent egress tcp",
+            "fail sendto, socket with ENOBUFS",
+            "corrupt ingress tcp",
+            "fail getsockopt, setsockopt with EINVAL",
+        ];
+        let namespaces = [&pair.client_netns, &pair.server_netns];
+        let before = Snapshot::take(&pair.claim, &namespaces)?;
+        let mut killed = Vec::new();
+        for round in 0..ROUNDS {
+            let faults = format!(
+                "drop udp port {}; {}",
+                echo.address().port(),
+                others[round % others.len()]
+            );
+            // Two at a time, one a CPU: most of an agent's short life goes into loading programs.
+            let agents = [&pair.client_cgroup, &twin_cgroup]
+                .map(|target| Inject::start(target, &faults, &[]));
+            let mut armed = Vec::new();
+            for agent in agents {
+                armed.push(agent?.wait_until_armed()?);
+            }
+            sleep(2 * PING_TIMEOUT);
+            killed.push(boottime_ns());
+            for agent in &armed {
+                agent.process.signal(Signal::SIGKILL)?;
+            }
+            for mut agent in armed {
+                agent.process.wait(SOON)?;
+            }
+            let left = before.settle(&pair.claim, &namespaces, Duration::from_secs(1))?;
+            ensure!(left.is_empty(), "round {round} left something behind:\n{left}");
+        }
+        let mut recoveries = vec![Vec::new(); others.len()];
+        for ping in pings {
+            let pinged = ping?.stop()?;
+            for (round, moment) in killed.iter().enumerate() {
+                recoveries[round % others.len()].push(recovery(&pinged, *moment)?);
+            }
+        }
+        for (other, recoveries) in others.iter().zip(&mut recoveries) {
+            recoveries.sort_unstable();
+            let [median, longest] =
+                [recoveries.len() / 2, recoveries.len() - 1].map(|n| recoveries[n]);
+            println!(
+                "with `{other}`: {} agents, {median:?}, at most {longest:?}",
+                recoveries.len()
+            );
+        }
+        let longest = recoveries.into_iter().flatten().max().context("none was killed")?;
+        println!("{} agents killed, the longest recovery took {longest:?}", 2 * ROUNDS);
+        assert!(longest <= RECOVERY, "{longest:?}");
+        Ok(())
+    }
 }

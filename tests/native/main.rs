@@ -1,4 +1,8 @@
 //! Tests on the running kernel. They need root, cgroup v2 and iproute2.
+//!
+//! The lab runs them on its kernels, too, but for two kinds that would only show again what they
+//! show here: those in `program`, about what the agent says, and those in a module `repeated`, which
+//! do one thing so often that it would take minutes there.
 
 mod agent;
 mod calls;

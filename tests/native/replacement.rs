@@ -127,32 +127,37 @@ fn sixty_four_rules_work_and_one_more_is_refused() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn many_targets_are_armed_and_disarmed_quickly() -> Result<()> {
-    const TARGETS: usize = 50;
-    let pair = Pair::new()?;
-    let targets = (0..TARGETS)
-        .map(|number| TestCgroup::new(&pair.claim, &format!("target-{number}")))
-        .collect::<Result<Vec<_>>>()?;
-    let mut agent = Agent::new(&pair.claim)?;
-    let started = Instant::now();
-    for target in &targets {
-        agent.arm(target, "fail socket with EMFILE every 2nd\ndrop 50% egress")?;
+/// 50 targets.
+mod repeated {
+    use super::*;
+
+    #[test]
+    fn many_targets_are_armed_and_disarmed_quickly() -> Result<()> {
+        const TARGETS: usize = 50;
+        let pair = Pair::new()?;
+        let targets = (0..TARGETS)
+            .map(|number| TestCgroup::new(&pair.claim, &format!("target-{number}")))
+            .collect::<Result<Vec<_>>>()?;
+        let mut agent = Agent::new(&pair.claim)?;
+        let started = Instant::now();
+        for target in &targets {
+            agent.arm(target, "fail socket with EMFILE every 2nd\ndrop 50% egress")?;
+        }
+        let armed = started.elapsed();
+        let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 10);
+        for target in targets.iter().step_by(7) {
+            let total = Victim::run(call.clone(), Place::here().cgroup(target))?.total();
+            assert_eq!(total.failed_with("EMFILE"), 5);
+            assert_eq!(agent.counts(target, 0)?.matched, 10);
+        }
+        let started = Instant::now();
+        let ended = agent.armory.halt("the test is over");
+        println!("{TARGETS} targets: armed in {armed:?}, disarmed in {:?}", started.elapsed());
+        assert_eq!(ended.len(), TARGETS);
+        assert!(agent.armory.is_empty());
+        for target in targets.iter().step_by(7) {
+            assert_eq!(Victim::run(call.clone(), Place::here().cgroup(target))?.total().ok, 10);
+        }
+        Ok(())
     }
-    let armed = started.elapsed();
-    let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 10);
-    for target in targets.iter().step_by(7) {
-        let total = Victim::run(call.clone(), Place::here().cgroup(target))?.total();
-        assert_eq!(total.failed_with("EMFILE"), 5);
-        assert_eq!(agent.counts(target, 0)?.matched, 10);
-    }
-    let started = Instant::now();
-    let ended = agent.armory.halt("the test is over");
-    println!("{TARGETS} targets: armed in {armed:?}, disarmed in {:?}", started.elapsed());
-    assert_eq!(ended.len(), TARGETS);
-    assert!(agent.armory.is_empty());
-    for target in targets.iter().step_by(7) {
-        assert_eq!(Victim::run(call.clone(), Place::here().cgroup(target))?.total().ok, 10);
-    }
-    Ok(())
 }

@@ -18,10 +18,7 @@ pub fn record(lab: &Lab, kernel: &Kernel) -> Result<()> {
     text.push('\n');
     let path = path(kernel);
     fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
-    eprintln!(
-        "  recorded {}; docs/kernels.md follows with SNAPSHOTS=overwrite cargo test -p chaos-agent --test kernels",
-        path.display()
-    );
+    eprintln!("  recorded {}", path.display());
     Ok(())
 }
 

@@ -1,5 +1,4 @@
-//! The native tests inside a machine: the very binary that runs on this machine's kernel. Those of
-//! the agent's commands and of its socket would only show again what they show there.
+//! The native tests inside a machine: the very binary that runs on this machine's kernel.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,8 +19,9 @@ use crate::{integration, test::Report};
 /// The test target that is about the kernel.
 const TARGET: &str = "native";
 
-/// How the names of those tests in it begin that are about the program.
-const NOT_ABOUT_THE_KERNEL: &str = "program::";
+/// Modules whose tests are for this machine alone: what they show on one kernel holds on all. The
+/// target's own description tells them apart.
+const NOT_ABOUT_THE_KERNEL: [&str; 2] = ["program::", "repeated::"];
 
 /// Builds the tests and says where they are.
 pub fn build() -> Result<PathBuf> {
@@ -63,8 +63,10 @@ fn try_run(
     let Some(program) = binary.to_str() else { bail!("{} is not UTF-8", binary.display()) };
     // As `cargo xtask test` has it: one at a time, with the reasons of those that did not run.
     let mut command = vec![program.to_owned()];
-    let options = ["--test-threads=1", "--show-output", "--skip", NOT_ABOUT_THE_KERNEL];
-    command.extend(options.map(str::to_owned));
+    command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
+    command.extend(
+        NOT_ABOUT_THE_KERNEL.into_iter().flat_map(|kind| ["--skip", kind]).map(str::to_owned),
+    );
     command.extend(filter.map(str::to_owned));
     let mut job = host_job(command)?;
     job.directory = format!("{}/tests", xtask::paths::workspace().display());
