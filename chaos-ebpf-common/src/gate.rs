@@ -39,13 +39,21 @@ pub trait Ground {
     fn count(&self, slot: u32, count: Count);
     /// Tells of an injection (or of one that a shadow rule would have done); may be lost.
     fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool);
-    /// [`ask`] on this ground; the kernel makes a function of its own of it.
+    /// [`walk`] on this ground; the kernel makes a function of its own of it.
     #[inline(always)]
-    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer
+    fn walk(&self, matching: u64, circumstances: &Circumstances) -> Answer
     where
         Self: Sized,
     {
-        ask(self, set, bit, circumstances)
+        walk(self, matching, circumstances)
+    }
+    /// [`ask`] on this ground; the kernel makes a function of its own of it.
+    #[inline(always)]
+    fn ask(&self, bit: u32, circumstances: &Circumstances) -> Answer
+    where
+        Self: Sized,
+    {
+        ask(self, bit, circumstances)
     }
 }
 
@@ -89,42 +97,34 @@ impl Verdict {
 /// decides and the later ones are not asked. Shadow rules are counted and passed by.
 #[inline(always)]
 pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
+    let (answer, now) = consult(ground, event);
+    answer.hit(now).unwrap_or(Verdict::PASS)
+}
+
+/// [`decide`], but for a hook that has to keep the answer in a register: with the moment at which
+/// it was given.
+#[inline(always)]
+pub fn consult<G: Ground>(ground: &G, event: &Event) -> (Answer, u64) {
     let Some(set) = ground.active() else {
-        return Verdict::PASS;
+        return (Answer::SPARED, 0);
     };
-    let mut matching = matching(ground, set, event);
+    let matching = matching(ground, set, event);
     if matching == 0 {
-        return Verdict::PASS;
+        return (Answer::SPARED, 0);
     }
     let now = ground.now();
     let circumstances = Circumstances {
         now,
         flow: if matching & set.by_flow == 0 { 0 } else { hash::flow(event) },
+        set: set.id,
         leased: (now < ground.lease()) as u32,
         fragment: event.fragment as u32,
     };
-    // The loop does as little as it can: the verifier walks it 64 times.
-    let mut hit = Answer::SPARED;
-    let mut shadow = Answer::SPARED;
-    for _ in 0..MAX_RULES {
-        if matching == 0 {
-            break;
-        }
-        let bit = lowest_bit(matching);
-        matching &= matching - 1;
-        let answer = ground.ask(set.id, bit, &circumstances);
-        if answer.is_shadow() {
-            shadow = answer;
-        } else if answer.is_hit() {
-            hit = answer;
-            break;
-        }
+    let answer = ground.walk(matching, &circumstances);
+    if let Some(shadow) = answer.shadow(now) {
+        ground.tell(event, &shadow, true);
     }
-    if shadow.is_hit() {
-        // Of several shadows the last is told of; all are counted.
-        ground.tell(event, &shadow.verdict(now), true);
-    }
-    if hit.is_hit() { hit.verdict(now) } else { Verdict::PASS }
+    (answer, now)
 }
 
 /// What a rule needs to know of an event that it matches.
@@ -134,60 +134,97 @@ pub struct Circumstances {
     pub now: u64,
     /// [`hash::flow`], or 0 where no rule asks for it.
     pub flow: u64,
+    /// The rule set in force.
+    pub set: u32,
     /// 1 while the lease holds.
     pub leased: u32,
     /// 1 for a fragment whose flow cannot be known.
     pub fragment: u32,
 }
 
-/// A rule's answer to an event, packed into one register: so it can be the result of a BPF
-/// function that the verifier checks once, instead of once for each of 64 rules.
+/// What rules answer to an event, packed into one register: so it can be the result of a BPF
+/// function that the verifier checks once, instead of once for each way that leads there.
 ///
-/// From the low end: action (8 bits), errno (8), slot (8), shadow (1), entropy (39).
+/// From the low end: what to do (19 bits), what a shadow rule would have done (19), entropy of
+/// the one to do (26). Each of the first two: action (4), slot (7), errno (8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer(pub u64);
+
+/// Bits of an act: action, slot, errno.
+const ACT_BITS: u32 = 19;
+const ACT: u64 = (1 << ACT_BITS) - 1;
+const ACTION: u64 = 0xf;
 
 impl Answer {
     /// The event is spared.
     pub const SPARED: Self = Self(0);
 
     #[inline(always)]
-    fn hit(rule: &Rule, entropy: u64) -> Self {
-        Self(
-            rule.action as u64
-                | (pick_errno(rule, entropy) as u64 & 0xff) << 8
-                | (rule.slot as u64 & 0xff) << 16
-                | (rule.shadow as u64 & 1) << 24
-                | (entropy >> 25) << 25,
-        )
-    }
-
-    #[inline(always)]
-    fn is_hit(self) -> bool {
-        self.0 & 0xff != 0
-    }
-
-    #[inline(always)]
-    fn is_shadow(self) -> bool {
-        self.0 >> 24 & 1 == 1
-    }
-
-    #[inline(always)]
-    fn verdict(self, at: u64) -> Verdict {
-        Verdict {
-            action: self.0 as u8,
-            errno: (self.0 >> 8 & 0xff) as u32,
-            slot: (self.0 >> 16 & 0xff) as u32,
-            entropy: self.0 >> 25,
-            at,
+    fn of(rule: &Rule, entropy: u64) -> Self {
+        let act = rule.action as u64 & ACTION
+            | (rule.slot as u64 & 0x7f) << 4
+            | (pick_errno(rule, entropy) as u64 & 0xff) << 11;
+        if rule.shadow != 0 {
+            Self(act << ACT_BITS)
+        } else {
+            Self(act | entropy >> (2 * ACT_BITS) << (2 * ACT_BITS))
         }
     }
+
+    /// What is to be done, decided at this moment; `None` to let the event pass.
+    #[inline(always)]
+    pub fn hit(self, at: u64) -> Option<Verdict> {
+        verdict(self.0 & ACT, self.0 >> (2 * ACT_BITS), at)
+    }
+
+    /// What a shadow rule would have done. Of several the last is told of; all are counted.
+    #[inline(always)]
+    fn shadow(self, at: u64) -> Option<Verdict> {
+        verdict(self.0 >> ACT_BITS & ACT, 0, at)
+    }
+}
+
+#[inline(always)]
+fn verdict(act: u64, entropy: u64, at: u64) -> Option<Verdict> {
+    if act & ACTION == 0 {
+        return None;
+    }
+    Some(Verdict {
+        action: (act & ACTION) as u8,
+        slot: (act >> 4 & 0x7f) as u32,
+        errno: (act >> 11 & 0xff) as u32,
+        entropy,
+        at,
+    })
+}
+
+/// Asks the matching rules in their order until one hits. The loop does as little as it can: the
+/// verifier walks it 64 times.
+#[inline(always)]
+pub fn walk<G: Ground>(ground: &G, matching: u64, circumstances: &Circumstances) -> Answer {
+    let mut matching = matching;
+    let mut shadow = Answer::SPARED;
+    for _ in 0..MAX_RULES {
+        if matching == 0 {
+            break;
+        }
+        let bit = lowest_bit(matching);
+        matching &= matching - 1;
+        let answer = ground.ask(bit, circumstances);
+        if answer.0 & ACTION != 0 {
+            return Answer(answer.0 | shadow.0);
+        }
+        if answer != Answer::SPARED {
+            shadow = answer;
+        }
+    }
+    shadow
 }
 
 /// Asks one rule: counts the match, the hit of a shadow, and why the event is spared if it is.
 #[inline(always)]
-pub fn ask<G: Ground>(ground: &G, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
-    let Some(rule) = ground.rule(set, bit) else {
+pub fn ask<G: Ground>(ground: &G, bit: u32, circumstances: &Circumstances) -> Answer {
+    let Some(rule) = ground.rule(circumstances.set, bit) else {
         return Answer::SPARED;
     };
     ground.count(rule.slot, Count::Matched);
@@ -196,7 +233,7 @@ pub fn ask<G: Ground>(ground: &G, set: u32, bit: u32, circumstances: &Circumstan
             if rule.shadow != 0 {
                 ground.count(rule.slot, Count::Shadowed);
             }
-            Answer::hit(rule, entropy)
+            Answer::of(rule, entropy)
         }
         Err(spared) => {
             ground.count(rule.slot, spared);
@@ -268,7 +305,7 @@ pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
 /// Lease, deadline, chance, budget: the entropy of the hit, or why the event is spared.
 #[inline(always)]
 fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> Result<u64, Count> {
-    let Circumstances { now, flow, leased, fragment } = *circumstances;
+    let Circumstances { now, flow, leased, fragment, .. } = *circumstances;
     if leased == 0 {
         return Err(Count::Lease);
     }

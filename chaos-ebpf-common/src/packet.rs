@@ -12,6 +12,49 @@ use crate::event::{Event, EventKind, Family, ProtocolClass, mapped_v4, widen};
 pub trait Octets {
     /// `N` bytes at `offset`, or `None` when the packet ends before.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
+    /// [`follow`] these bytes; the kernel makes a function of its own of it.
+    #[inline(always)]
+    fn follow(&self, next: u8, offset: u32) -> Chain
+    where
+        Self: Sized,
+    {
+        follow(self, next, offset)
+    }
+}
+
+/// Where the extension headers of an IPv6 packet lead, packed into one register for the sake of
+/// the kernel's function.
+///
+/// From the low end: offset of what comes behind them (32 bits), its protocol number (8), 1 for a
+/// later fragment, 1 for any fragment, 1 where the packet ends before they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain(pub u64);
+
+impl Chain {
+    #[inline(always)]
+    fn offset(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    fn protocol(self) -> u8 {
+        (self.0 >> 32) as u8
+    }
+
+    #[inline(always)]
+    fn is_later(self) -> bool {
+        self.0 >> 40 & 1 == 1
+    }
+
+    #[inline(always)]
+    fn is_fragment(self) -> bool {
+        self.0 >> 41 & 1 == 1
+    }
+
+    #[inline(always)]
+    fn is_cut(self) -> bool {
+        self.0 >> 42 & 1 == 1
+    }
 }
 
 pub const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -92,8 +135,40 @@ fn parse_v6<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Pack
     if header[0] >> 4 != 6 {
         return None;
     }
-    let mut next = header[6];
-    let mut offset = network + 40;
+    let chain = octets.follow(header[6], network + 40);
+    let (offset, next) = (chain.offset(), chain.protocol());
+    let protocol = if chain.is_cut() { ProtocolClass::Other } else { ProtocolClass::of(next) };
+    let mut packet = Packet {
+        event: Event {
+            source: copy16(&header, 8),
+            destination: copy16(&header, 24),
+            family: Family::V6,
+            fragment: chain.is_later() as u8,
+            ..Event::bare(kind, protocol)
+        },
+        network,
+        transport: 0,
+        fragmented: chain.is_fragment() as u8,
+    };
+    if !chain.is_cut() && !chain.is_later() {
+        // Router and neighbour discovery, redirect (RFC 4861): without them IPv6 is not impaired
+        // but cut.
+        if next == 58
+            && let Some([kind_of_message]) = octets.read::<1>(offset)
+            && (133..=137).contains(&kind_of_message)
+        {
+            return None;
+        }
+        read_transport(octets, offset, &mut packet);
+    }
+    Some(packet)
+}
+
+/// Goes along the extension headers from `offset` on, the first of which is of kind `next`.
+#[inline(always)]
+pub fn follow<O: Octets>(octets: &O, next: u8, offset: u32) -> Chain {
+    let mut next = next;
+    let mut offset = offset;
     let mut later = false;
     let mut fragmented = false;
     let mut whole = true;
@@ -119,31 +194,13 @@ fn parse_v6<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Pack
         next = extension[0];
         offset += length;
     }
-    let protocol = if whole { ProtocolClass::of(next) } else { ProtocolClass::Other };
-    let mut packet = Packet {
-        event: Event {
-            source: copy16(&header, 8),
-            destination: copy16(&header, 24),
-            family: Family::V6,
-            fragment: later as u8,
-            ..Event::bare(kind, protocol)
-        },
-        network,
-        transport: 0,
-        fragmented: fragmented as u8,
-    };
-    if whole && !later {
-        // Router and neighbour discovery, redirect (RFC 4861): without them IPv6 is not impaired
-        // but cut.
-        if next == 58
-            && let Some([kind_of_message]) = octets.read::<1>(offset)
-            && (133..=137).contains(&kind_of_message)
-        {
-            return None;
-        }
-        read_transport(octets, offset, &mut packet);
-    }
-    Some(packet)
+    Chain(
+        offset as u64
+            | (next as u64) << 32
+            | (later as u64) << 40
+            | (fragmented as u64) << 41
+            | (!whole as u64) << 42,
+    )
 }
 
 #[inline(always)]

@@ -151,19 +151,40 @@ impl Ground for Maps {
     }
 
     #[inline(always)]
-    fn ask(&self, set: u32, bit: u32, circumstances: &Circumstances) -> Answer {
-        let Circumstances { now, flow, leased, fragment } = *circumstances;
-        Answer(chaos_ask(set, bit, now, flow, leased | fragment << 1))
+    fn walk(&self, matching: u64, circumstances: &Circumstances) -> Answer {
+        Answer(chaos_walk(matching, circumstances.now, circumstances.flow, flags(circumstances)))
+    }
+
+    #[inline(always)]
+    fn ask(&self, bit: u32, circumstances: &Circumstances) -> Answer {
+        Answer(chaos_ask(bit, circumstances.now, circumstances.flow, flags(circumstances)))
     }
 }
 
-/// [`gate::ask`] as a function with external linkage: the verifier checks such a function once,
-/// on its own, and takes any answer from it (kernel 5.6,
-/// <https://docs.kernel.org/bpf/verifier.html>). Inlined into the loop over the matching rules it
-/// would be walked 64 times, each time with every outcome of the rules before.
+/// [`gate::walk`] and, below, [`gate::ask`] as functions with external linkage: the verifier
+/// checks such a function once, on its own, and takes any answer from it (kernel 5.6,
+/// <https://docs.kernel.org/bpf/verifier.html>). Inlined, the loop over the matching rules would
+/// be walked once for each way in which headers can be stacked, and each of its 64 rounds with
+/// every outcome of the rules before. They take numbers only, as 5.10 knows no other arguments.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_ask(set: u32, bit: u32, now: u64, flow: u64, flags: u32) -> u64 {
-    let circumstances = Circumstances { now, flow, leased: flags & 1, fragment: flags >> 1 & 1 };
-    gate::ask(&Maps, set, bit, &circumstances).0
+extern "C" fn chaos_walk(matching: u64, now: u64, flow: u64, flags: u32) -> u64 {
+    gate::walk(&Maps, matching, &circumstances(now, flow, flags)).0
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_ask(bit: u32, now: u64, flow: u64, flags: u32) -> u64 {
+    gate::ask(&Maps, bit, &circumstances(now, flow, flags)).0
+}
+
+#[inline(always)]
+fn flags(circumstances: &Circumstances) -> u32 {
+    let Circumstances { set, leased, fragment, .. } = *circumstances;
+    leased | fragment << 1 | set << 2
+}
+
+#[inline(always)]
+fn circumstances(now: u64, flow: u64, flags: u32) -> Circumstances {
+    Circumstances { now, flow, set: flags >> 2, leased: flags & 1, fragment: flags >> 1 & 1 }
 }

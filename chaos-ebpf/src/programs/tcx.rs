@@ -1,9 +1,11 @@
 //! Frames on the interfaces of the target's network namespace: corruption.
 
+use core::ptr::NonNull;
+
 use aya_ebpf::{
     EbpfContext,
     bindings::{
-        BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM,
+        __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_RECOMPUTE_CSUM,
         tcx_action_base::{TCX_DROP, TCX_NEXT},
     },
     macros::classifier,
@@ -11,8 +13,9 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
-    event::{Event, EventKind, Family, ProtocolClass},
-    gate::{Verdict, decide, matches_any, settle},
+    event::{EventKind, Family, ProtocolClass},
+    gate::{Answer, Ground, Verdict, consult, matches_any, settle},
+    ledger::Count,
     packet::{Octets, Packet, parse},
     rule::Action,
 };
@@ -32,50 +35,101 @@ type FrameOctets = SkbOctets<LINK_HEADER>;
 /// `sch_handle_egress`, in `__dev_queue_xmit` before the qdisc.
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
-    let octets: FrameOctets = SkbOctets(ctx.as_ptr().cast());
-    if !owns_egress(octets.0) {
-        return TCX_NEXT;
-    }
-    let Some(Packet { event, .. }) = parse(&octets, octets.ethertype(), EventKind::FrameEgress)
-    else {
-        return TCX_NEXT;
-    };
-    judge(&ctx, &octets, &event)
+    let skb = ctx.as_ptr().cast();
+    if owns_egress(skb) { answer(skb, EventKind::FrameEgress) } else { TCX_NEXT }
 }
 
 /// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
 #[classifier]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
-    let octets: FrameOctets = SkbOctets(ctx.as_ptr().cast());
-    let Some(Packet { event, .. }) = parse(&octets, octets.ethertype(), EventKind::FrameIngress)
-    else {
+    answer(ctx.as_ptr().cast(), EventKind::FrameIngress)
+}
+
+/// The three steps are functions that the verifier checks each once, on their own, and that have
+/// a stack each (kernel 5.6, <https://docs.kernel.org/bpf/verifier.html>): in line they are walked
+/// for every way in which headers can be stacked. Each reads the headers again, the last two only
+/// for the frames that are hit.
+#[inline(always)]
+fn answer(skb: *mut __sk_buff, kind: EventKind) -> i32 {
+    let answer = chaos_consult(skb, kind as u32);
+    if answer == Answer::SPARED.0 {
         return TCX_NEXT;
+    }
+    let outcome = chaos_act(skb, kind as u32, answer);
+    chaos_settle(skb, kind as u32, answer, (outcome != UNFIT) as u32);
+    if outcome == LOST { TCX_DROP } else { TCX_NEXT }
+}
+
+/// What the rules say of the frame, as an [`Answer`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_consult(skb: *mut __sk_buff, kind: u32) -> u64 {
+    let Some(Packet { event, .. }) = headers(skb, kind) else {
+        return Answer::SPARED.0;
     };
     // Looking the socket up is not free and touches the packet: not for what no rule matches.
-    if matches_any(&Maps, &event) && owns_ingress(octets.0, &event) {
-        judge(&ctx, &octets, &event)
+    let is_egress = event.kind == EventKind::FrameEgress;
+    if is_egress || matches_any(&Maps, &event) && owns_ingress(skb, &event) {
+        consult(&Maps, &event).0.0
     } else {
-        TCX_NEXT
+        Answer::SPARED.0
     }
 }
 
-#[inline(always)]
-fn judge(ctx: &TcContext, octets: &FrameOctets, event: &Event) -> i32 {
-    let verdict = decide(&Maps, event);
-    if verdict == Verdict::PASS {
-        return TCX_NEXT;
+/// Outcomes of [`chaos_act`].
+const UNFIT: u32 = 0;
+const CHANGED: u32 = 1;
+const LOST: u32 = 2;
+
+/// Does what the answer says.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
+    let (Some(context), Some(verdict)) = (NonNull::new(skb), Answer(answer).hit(0)) else {
+        return UNFIT;
+    };
+    match act(&TcContext::new(context), &SkbOctets(skb), kind, &verdict) {
+        None => UNFIT,
+        Some(TCX_DROP) => LOST,
+        Some(_) => CHANGED,
     }
-    let outcome = act(ctx, octets, event.kind, &verdict);
-    settle(&Maps, event, &verdict, outcome.is_some());
-    outcome.unwrap_or(TCX_NEXT)
 }
 
-/// Does what the verdict says; `None` where that cannot be done to this packet. Reads the headers
-/// again: had the offsets to survive the gate, the verifier would walk it once for each way in
-/// which headers can be stacked.
+/// Closes the decision, see [`settle`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, done: u32) -> u32 {
+    let Some(verdict) = Answer(answer).hit(Maps.now()) else {
+        return 0;
+    };
+    // What is lost or damaged has its headers still, but for a bit of a checksum.
+    let Some(Packet { event, .. }) = headers(skb, kind) else {
+        Maps.count(verdict.slot, if done != 0 { Count::Injected } else { Count::Unfit });
+        return 0;
+    };
+    settle(&Maps, &event, &verdict, done != 0);
+    1
+}
+
 #[inline(always)]
-fn act(ctx: &TcContext, octets: &FrameOctets, kind: EventKind, verdict: &Verdict) -> Option<i32> {
-    let packet = parse(octets, octets.ethertype(), kind)?;
+fn headers(skb: *mut __sk_buff, kind: u32) -> Option<Packet> {
+    let octets: FrameOctets = SkbOctets(skb);
+    parse(&octets, octets.ethertype(), direction(kind))
+}
+
+#[inline(always)]
+fn direction(kind: u32) -> EventKind {
+    if kind == EventKind::FrameEgress as u32 {
+        EventKind::FrameEgress
+    } else {
+        EventKind::FrameIngress
+    }
+}
+
+/// Does what the verdict says; `None` where that cannot be done to this packet.
+#[inline(always)]
+fn act(ctx: &TcContext, octets: &FrameOctets, kind: u32, verdict: &Verdict) -> Option<i32> {
+    let packet = headers(octets.0, kind)?;
     if verdict.is(Action::CorruptSilently) {
         corrupt_silently(ctx, octets, &packet, verdict.entropy)
     } else if verdict.is(Action::Corrupt) {
