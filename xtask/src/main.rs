@@ -5,6 +5,7 @@ mod build_ebpf;
 mod ci;
 mod command;
 mod demo;
+mod image;
 mod integration;
 mod setup;
 mod test;
@@ -33,6 +34,8 @@ enum Verb {
     Demo(demo::Args),
     /// Measure what the agent costs its victims; needs root
     Bench(bench::Args),
+    /// Build the agent's container image, an OCI archive
+    Image(image::Args),
     /// Run a command or the native tests on other kernels, under QEMU
     Vm(vm::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
@@ -53,6 +56,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Image(args) => image::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Ci => ci::run(),
     }

@@ -1,6 +1,7 @@
 //! `setup [PART...]`: installs what the machine lacks.
 
 pub mod build;
+mod image;
 pub mod kube;
 mod lab;
 mod packages;
@@ -25,6 +26,8 @@ pub enum Part {
     System,
     /// etcd, kube-apiserver and kubectl, for tests against a real API server
     Kube,
+    /// The C compiler of the static target, for the agent's image
+    Image,
     /// QEMU and what the kernels of `cargo xtask vm` are unpacked with
     Lab,
 }
@@ -43,6 +46,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
             Part::Build => build::ensure(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),
+            Part::Image => image::ensure(),
             Part::Lab => lab::ensure(),
         }
         .with_context(|| format!("setup {name}"))?;
