@@ -115,7 +115,7 @@ pub struct Event {
     pub source_port: u16,
     pub destination_port: u16,
     /// x86-64 number of the system call for [`EventKind::Call`], whatever the caller's own
-    /// architecture is; else 0.
+    /// architecture is, plus [`GUARDED`](crate::tables::GUARDED) at a security function; else 0.
     pub call: u16,
     pub kind: EventKind,
     pub protocol: ProtocolClass,

@@ -2,7 +2,7 @@
 //! that they are there.
 
 /// Each program with its ELF section, which tells the loader the program type and hook.
-pub const PROGRAMS: [(&str, &str); 13] = [
+pub const PROGRAMS: [(&str, &str); 16] = [
     ("skb_egress", "cgroup_skb/egress"),
     ("skb_ingress", "cgroup_skb/ingress"),
     ("connect4", "cgroup/connect4"),
@@ -16,7 +16,18 @@ pub const PROGRAMS: [(&str, &str); 13] = [
     ("getsockopt", "cgroup/getsockopt"),
     ("tcx_egress", "classifier"),
     ("tcx_ingress", "classifier"),
+    (CALL_ENTRY, "fentry"),
+    (CALL_GUARD, "fentry"),
+    (CALL_GUARD_FILE, "fentry"),
 ];
+
+/// Answers a system call at its entry. Loaded as `fmod_ret`, which the loader library has no
+/// section for.
+pub const CALL_ENTRY: &str = "call_entry";
+/// Answers it at the security function that it passes.
+pub const CALL_GUARD: &str = "call_guard";
+/// The same where the function's arguments are a `struct file` and a mask of accesses.
+pub const CALL_GUARD_FILE: &str = "call_guard_file";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
 pub const MAPS: [&str; 12] = [

@@ -7,8 +7,22 @@
 /// Bits that the rule-set id takes at the head of a key.
 pub const SET_BITS: u32 = 32;
 
-/// Room for system calls in a rule set's table: x86-64 numbers are below.
-pub const CALLS: usize = 512;
+/// x86-64 numbers of system calls are below.
+pub const NUMBERS: u16 = 512;
+
+/// Added to the number of a call that is seen at the security function it passes, not at its
+/// entry: where programs are attached to both for different rules, each rule meets a call once.
+pub const GUARDED: u16 = NUMBERS;
+
+/// Room for system calls in a rule set's table.
+pub const CALLS: usize = 2 * NUMBERS as usize;
+
+/// Entries of the table that gives the x86-64 number of a 32-bit caller's: its own numbers, and
+/// from [`NUMBERS`] on the calls of `socketcall(2)`.
+pub const COMPAT: usize = NUMBERS as usize + 32;
+
+/// For a call that x86-64 does not have.
+pub const NO_CALL: u16 = u16::MAX;
 
 /// Where the rules of a call are in the table of all sets, or `None` for a number beyond it.
 #[inline(always)]

@@ -11,7 +11,7 @@ use chaos_ebpf_common::{
     ledger::RuleCounts,
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
-    tables::{CALLS as NUMBERS, Ends, PeerKey4, PeerKey6, PortKey},
+    tables::{self, Ends, PeerKey4, PeerKey6, PortKey},
 };
 
 const PREFIXES: usize = SETS * MAX_PREFIXES;
@@ -36,9 +36,9 @@ pub static PEERS6: LpmTrie<PeerKey6, Ends, PREFIXES> = LpmTrie::new();
 #[btf_map]
 pub static PORTS: LpmTrie<PortKey, Ends, PREFIXES> = LpmTrie::new();
 
-/// The rules of each system call: those of call `number` in set `id` are at `id * NUMBERS + number`.
+/// The rules of each system call, at [`tables::call_index`].
 #[btf_map]
-pub static CALLS: Array<u64, { SETS * NUMBERS }> = Array::new();
+pub static CALLS: Array<u64, { SETS * tables::CALLS }> = Array::new();
 
 /// One element: the boot-clock moment (ns) at which the lease lapses.
 #[btf_map]

@@ -1,4 +1,5 @@
-//! Whose packet is it? For hooks that see a whole network namespace.
+//! Whose packet is it, and whose call? For hooks that see a whole network namespace or the whole
+//! machine.
 //!
 //! Cgroup hooks need none of this: the kernel runs them for the target's sockets only.
 
@@ -11,8 +12,8 @@ use aya_ebpf::{
         bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
     },
     helpers::generated::{
-        bpf_sk_assign, bpf_sk_lookup_udp, bpf_sk_release, bpf_skb_ancestor_cgroup_id,
-        bpf_skc_lookup_tcp,
+        bpf_get_current_ancestor_cgroup_id, bpf_sk_assign, bpf_sk_lookup_udp, bpf_sk_release,
+        bpf_skb_ancestor_cgroup_id, bpf_skc_lookup_tcp,
     },
 };
 use chaos_ebpf_common::event::{Event, Family, ProtocolClass};
@@ -27,6 +28,15 @@ static TARGET_CGROUP: Global<u64> = Global::new(0);
 /// Its depth below the root of the hierarchy.
 #[unsafe(no_mangle)]
 static TARGET_LEVEL: Global<u32> = Global::new(0);
+
+/// Whether the current task is in the target's cgroup or below it. A kernel thread never is: they
+/// live in the root cgroup, which is no target.
+#[inline(always)]
+pub fn owns_current() -> bool {
+    // SAFETY: the helper reads the current task (kernel 5.7 for tracing programs).
+    let owner = unsafe { bpf_get_current_ancestor_cgroup_id(TARGET_LEVEL.load() as i32) };
+    owner == TARGET_CGROUP.load()
+}
 
 /// Whether a packet that leaves was sent by a socket of the target. What the kernel itself sends
 /// (a RST without a socket, forwarded packets) is nobody's.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use chaos_agent::arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport};
 use chaos_agent::kernel::find_features;
-use chaos_agent::plan::{Hook, KernelFeatures, Plan, Support, Terms};
+use chaos_agent::plan::{Backend, Hook, KernelFeatures, Plan, Support, Terms};
 use chaos_agent::target::{CgroupRoot, Target, TargetSpec};
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::injector::parse;
@@ -30,6 +30,11 @@ impl Agent {
     pub fn with_lease(claim: &impl Claim, lease: Duration) -> Result<Self> {
         let features = features(claim)?.clone();
         Ok(Self { armory: Armory::new(CgroupRoot::discover()?, features, lease) })
+    }
+
+    /// An agent that knows this of the kernel and no more.
+    pub fn with_features(features: KernelFeatures) -> Result<Self> {
+        Ok(Self { armory: Armory::new(CgroupRoot::discover()?, features, LEASE) })
     }
 
     /// An agent that has armed `faults`, one text of the fault language, for one target.
@@ -92,6 +97,14 @@ pub fn features(claim: &impl Claim) -> Result<&'static KernelFeatures> {
 /// Whether this kernel has a hook, for [`chaos_tests::require`].
 pub fn has(claim: &impl Claim, hook: Hook) -> Result<(), String> {
     match features(claim).map_err(|error| error.to_string())?.support(hook) {
+        Support::Works => Ok(()),
+        Support::Missing { reason, .. } => Err(reason),
+    }
+}
+
+/// The same for a backend.
+pub fn answers(claim: &impl Claim, backend: Backend) -> Result<(), String> {
+    match features(claim).map_err(|error| error.to_string())?.backend(backend) {
         Support::Works => Ok(()),
         Support::Missing { reason, .. } => Err(reason),
     }

@@ -21,4 +21,5 @@ mod program;
 mod replacement;
 mod scope;
 mod seccomp;
+mod syscalls;
 mod triggers;

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     fault::Fault,
     kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
-    plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, compile},
+    plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile},
     seccomp::{Board, BoardError, HireError, WardenRules},
     target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
 };
@@ -47,6 +47,8 @@ pub struct Armed {
     links: BTreeMap<Hook, Link>,
     /// By hook, inode of the network namespace and index of the interface.
     interface_links: BTreeMap<(Hook, u64, u32), Link>,
+    /// By function of the kernel.
+    call_links: BTreeMap<String, Link>,
     frame_hooks: Vec<Hook>,
     instance: Instance,
     /// What the wardens of the target judge by, where it has some and a rule that needs them.
@@ -92,6 +94,7 @@ impl Armed {
         let mut armed = Self {
             links: BTreeMap::new(),
             interface_links: BTreeMap::new(),
+            call_links: BTreeMap::new(),
             frame_hooks: Vec::new(),
             instance,
             board,
@@ -137,7 +140,13 @@ impl Armed {
         let set = self.instance.maps.next_set();
         let (compiled, _) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
         let hooks = plan.hooks();
+        let attachments = attachments(&plan.calls());
         self.attach(&hooks)?;
+        for (function, attachment) in &attachments {
+            if let Entry::Vacant(vacant) = self.call_links.entry(function.clone()) {
+                vacant.insert(self.instance.attach_function(function, attachment)?);
+            }
+        }
         self.instance.maps.replace(&compiled)?;
         if let Some(board) = &self.board {
             let (compiled, planned) = compile_part(&rules, set, PlannedRule::is_by_seccomp);
@@ -145,6 +154,7 @@ impl Armed {
         }
         self.links.retain(|hook, _| hooks.contains(hook));
         self.interface_links.retain(|(hook, ..), _| hooks.contains(hook));
+        self.call_links.retain(|function, _| attachments.contains_key(function));
         self.rules = rules;
         Ok(())
     }
@@ -259,6 +269,7 @@ impl Armed {
                 fault: rule.sentence.to_string(),
                 index: rule.planned.index,
                 hooks: rule.planned.hooks.clone(),
+                calls: rule.planned.calls.iter().map(ToString::to_string).collect(),
                 seed: rule.planned.seed,
                 phase: rule.phase(now),
                 began: rule.began,

@@ -27,6 +27,9 @@ pub struct FaultReport {
     /// Its place in the text it came from.
     pub index: usize,
     pub hooks: Vec<Hook>,
+    /// System calls that are answered by number, each with its backend.
+    #[serde(default)]
+    pub calls: Vec<String>,
     pub seed: u64,
     pub phase: Phase,
     /// Boot clock, ns: when the fault's own clock began.

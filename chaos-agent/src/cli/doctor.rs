@@ -68,7 +68,10 @@ pub fn execute(format: Format) -> Result<ExitCode, Failure> {
         Format::Json => output::json(&features)?,
         Format::Table => {
             let machine = output::fields("", machine(&features, root.as_ref()));
-            output::line(&[machine, by_hook(&features), by_fault(&features)?].join("\n\n"))?;
+            output::line(
+                &[machine, by_hook(&features), by_backend(&features), by_fault(&features)?]
+                    .join("\n\n"),
+            )?;
         }
     }
     let works = features.iter().any(|(_, support)| support == Support::Works);
@@ -117,6 +120,17 @@ fn by_hook(features: &KernelFeatures) -> String {
     output::table(["HOOK", "WORKS", "WHAT IT SEES, OR WHAT IS MISSING"], rows)
 }
 
+fn by_backend(features: &KernelFeatures) -> String {
+    let rows = features.backends().map(|(backend, support)| match support {
+        Support::Works => [backend.to_string(), yes(), hooks::answers(backend).to_owned()],
+        Support::Missing { reason, remedy } => {
+            let why = [reason, remedy].into_iter().filter(|text| !text.is_empty());
+            [backend.to_string(), no(), why.collect::<Vec<_>>().join("; ")]
+        }
+    });
+    output::table(["BACKEND", "WORKS", "WHICH CALLS IT ANSWERS, OR WHAT IS MISSING"], rows)
+}
+
 /// What the planner makes of one fault of each family here.
 fn by_fault(features: &KernelFeatures) -> anyhow::Result<String> {
     let mut rows = Vec::new();
@@ -125,7 +139,9 @@ fn by_fault(features: &KernelFeatures) -> anyhow::Result<String> {
         let Plan { rules, refused, .. } =
             plan(&faults.collect::<Vec<_>>(), features, &Terms::default());
         for rule in rules {
-            let hooks: Vec<String> = rule.hooks.iter().map(ToString::to_string).collect();
+            let hooks = rule.hooks.iter().map(ToString::to_string);
+            let calls = rule.calls.iter().map(ToString::to_string);
+            let hooks: Vec<String> = hooks.chain(calls).collect();
             rows.push([text.to_owned(), yes(), hooks.join(", ")]);
         }
         for refusal in refused {

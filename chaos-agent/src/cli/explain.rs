@@ -141,7 +141,7 @@ fn planned(rule: &PlannedRule, in_kernel: &Rule) -> Vec<(&'static str, String)> 
     }
     for call in &rule.calls {
         let label = if fields.is_empty() { "call" } else { "" };
-        fields.push((label, format!("{} by {}", call.name, call.backend)));
+        fields.push((label, call.to_string()));
     }
     fields.push(("rule", rule_text(rule, in_kernel)));
     let begins = match rule.fault.after {

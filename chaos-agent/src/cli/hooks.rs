@@ -1,6 +1,6 @@
 //! Hooks in the words of people who write faults.
 
-use chaos_agent::plan::Hook;
+use chaos_agent::plan::{Backend, Hook};
 
 /// What passes the hook, and so why a fault goes there.
 pub fn sees(hook: Hook) -> &'static str {
@@ -20,5 +20,15 @@ pub fn sees(hook: Hook) -> &'static str {
         Hook::TcxIngress => {
             "frames that arrive at the interfaces of the target's network namespace"
         }
+    }
+}
+
+/// Which calls a backend answers.
+pub fn answers(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Entry => "any system call, at its entry",
+        Backend::Security => "system calls that pass a security function, there",
+        Backend::Override => "any system call, by a kprobe at its entry",
+        Backend::Seccomp => "any system call of a process that was started with the filter",
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, os::fd::AsFd};
 use anyhow::Context;
 use chaos_agent::{
     fault::Fault,
-    kernel::{find_features, try_hooks},
+    kernel::{find_features, try_backends, try_hooks},
     plan::{Hook, KernelFeatures, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
@@ -41,8 +41,13 @@ pub fn try_features(root: &CgroupRoot) -> KernelFeatures {
     }
 }
 
-/// Tries the hooks that these faults would need, on `probe`, so that nobody waits for the others.
+/// Tries the hooks that these faults would need, and the backends for calls that have none, on `probe`, so that nobody waits for the others.
 pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeatures {
     let needed: BTreeSet<Hook> = plan(faults, &KernelFeatures::everything("any"), terms).hooks();
-    try_hooks(&needed, Ok(probe.as_fd()))
+    let features = try_hooks(&needed, Ok(probe.as_fd()));
+    let names_calls = faults.iter().any(|fault| !fault.verb.calls().is_empty());
+    if names_calls && !plan(faults, &features, terms).refused.is_empty() {
+        return try_backends(features);
+    }
+    features
 }

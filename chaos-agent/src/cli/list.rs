@@ -90,6 +90,7 @@ mod tests {
             fault: "drop".to_owned(),
             index: 0,
             hooks: vec![Hook::CgroupSkbEgress],
+            calls: Vec::new(),
             seed: 1,
             phase,
             began: 0,

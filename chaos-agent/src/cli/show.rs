@@ -49,12 +49,13 @@ pub fn text(report: &TargetReport, now: u64) -> String {
 }
 
 fn fault_text(report: &FaultReport, now: u64) -> String {
-    let FaultReport { fault, hooks, seed, counts, notes, .. } = report;
+    let FaultReport { fault, hooks, calls, seed, counts, notes, .. } = report;
     let phase = match ends_in(report, now).as_str() {
         "-" => phase(report.phase).to_owned(),
         ends_in => format!("{}, ends in {ends_in}", phase(report.phase)),
     };
-    let hooks: Vec<&str> = hooks.iter().map(|hook| hook.name()).collect();
+    let hooks: Vec<&str> =
+        hooks.iter().map(|hook| hook.name()).chain(calls.iter().map(String::as_str)).collect();
     let mut fields = vec![
         ("phase", phase),
         ("hooks", hooks.join(", ")),

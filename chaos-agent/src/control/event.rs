@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use chaos_ebpf_common::{
     event::{Address, EventKind, Family, ProtocolClass},
     record::Record,
+    tables::NUMBERS,
 };
 use jiff::{SignedDuration, Timestamp};
 use syscalls::x86_64::Sysno;
@@ -73,7 +74,9 @@ fn words(kind: EventKind, call: u16) -> &'static str {
         EventKind::Socket => "socket",
         EventKind::SetSockopt => "setsockopt",
         EventKind::GetSockopt => "getsockopt",
-        EventKind::Call => Sysno::new(call.into()).map_or("unknown call", |call| call.name()),
+        EventKind::Call => {
+            Sysno::new((call % NUMBERS).into()).map_or("unknown call", |call| call.name())
+        }
     }
 }
 

@@ -24,6 +24,14 @@ pub enum KernelError {
     Run { hook: Hook, source: ProgramError },
     #[error("{call} map {map}: {}", brief(.source))]
     Map { call: &'static str, map: &'static str, source: MapError },
+    #[error("the BPF object cannot be linked: {reason}")]
+    Broken { reason: String },
+    #[error("this kernel has no {function}")]
+    NoFunction { function: String },
+    #[error("load the program for {function}: {source}{}{complaint}", if complaint.is_empty() { "" } else { ": " })]
+    LoadCall { function: String, source: io::Error, complaint: String },
+    #[error("attach to {function}: {source}")]
+    AttachCall { function: String, source: io::Error },
     #[error("{call}: {source}")]
     Call { call: &'static str, source: io::Error },
 }

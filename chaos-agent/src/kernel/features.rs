@@ -8,9 +8,9 @@ use std::{collections::BTreeSet, io, os::fd::BorrowedFd, thread};
 use aya::programs::ProgramError;
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Instance, KernelError, error::reason};
+use super::{Instance, KernelError, error::reason, tracer};
 use crate::{
-    plan::{Backend, Hook, KernelFeatures, Support},
+    plan::{Backend, Hook, KernelFeatures, Support, attachment},
     seccomp,
 };
 
@@ -21,7 +21,69 @@ const LOOPBACK: u32 = 1;
 /// afterwards; `None` (there is no cgroup v2, or no right to create one) reports the cgroup hooks
 /// as missing for that reason.
 pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
-    try_hooks(&Hook::ALL.into(), probe)
+    try_backends(try_hooks(&Hook::ALL.into(), probe))
+}
+
+/// The same kernel, with what its backends for system calls can do: each is attached to one
+/// function, for a target that does not exist.
+pub fn try_backends(features: KernelFeatures) -> KernelFeatures {
+    let functions = match tracer::functions() {
+        Ok(functions) => functions,
+        Err(error) => {
+            let missing = Support::Missing {
+                reason: error.to_string(),
+                remedy: "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+            };
+            return [Backend::Entry, Backend::Security]
+                .into_iter()
+                .fold(features, |features, backend| {
+                    features.with_backend(backend, missing.clone())
+                });
+        }
+    };
+    let features = features.with_functions(functions.names().map(str::to_owned));
+    // The id of no cgroup: no task is the target's.
+    let mut instance = Instance::load(u64::MAX, 0);
+    PROBES.into_iter().fold(features, |features, (backend, function)| {
+        let support = match &mut instance {
+            Ok(instance) => try_backend(instance, backend, function),
+            Err(error) => missing(error, None),
+        };
+        features.with_backend(backend, support)
+    })
+}
+
+/// A function that every kernel has, for each backend.
+const PROBES: [(Backend, &str); 2] =
+    [(Backend::Entry, "__x64_sys_openat"), (Backend::Security, "security_file_permission")];
+
+fn try_backend(instance: &mut Instance, backend: Backend, function: &str) -> Support {
+    let Some(attachment) = attachment(backend, function) else {
+        let reason = format!("nothing is attached to {function}");
+        return Support::Missing { reason, remedy: String::new() };
+    };
+    match instance.attach_function(function, &attachment) {
+        Ok(_) => Support::Works,
+        Err(error) => missing_backend(backend, &error),
+    }
+}
+
+fn missing_backend(backend: Backend, error: &KernelError) -> Support {
+    let reason = error.to_string();
+    let remedy = if cfg!(not(target_arch = "x86_64")) {
+        "an x86-64 machine"
+    } else if reason.contains("not modifiable") {
+        "a kernel with CONFIG_FUNCTION_ERROR_INJECTION"
+    } else if reason.contains("Operation not permitted") {
+        "run as root on a kernel that allows tracing programs (not in lockdown mode)"
+    } else if matches!(error, KernelError::NoFunction { .. }) {
+        "an x86-64 kernel with CONFIG_SECURITY and CONFIG_DEBUG_INFO_BTF"
+    } else if backend == Backend::Security {
+        "kernel 5.15 or newer (it has bpf_task_pt_regs), built with CONFIG_SECURITY"
+    } else {
+        "kernel 5.7 or newer, built with CONFIG_FUNCTION_ERROR_INJECTION and CONFIG_FUNCTION_TRACER"
+    };
+    Support::Missing { reason, remedy: remedy.to_owned() }
 }
 
 /// [`find_features`] for these hooks alone, as trying one keeps the verifier busy for 5 to 50 ms.
@@ -30,12 +92,14 @@ pub fn try_hooks(hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) 
     let release = nix::sys::utsname::uname()
         .map(|name| name.release().to_string_lossy().into_owned())
         .unwrap_or_else(|_| "unknown".to_owned());
-    let nothing =
-        Backend::ALL.into_iter().fold(KernelFeatures::nothing(release), |features, backend| {
-            let reason = "this version does not have it".to_owned();
-            features.with_backend(backend, Support::Missing { reason, remedy: String::new() })
-        });
-    let nothing = nothing.with_backend(Backend::Seccomp, seccomp::support());
+    // No kernel has the first by this version.
+    let unwritten = Support::Missing {
+        reason: "this version does not have it".to_owned(),
+        remedy: String::new(),
+    };
+    let nothing = KernelFeatures::nothing(release)
+        .with_backend(Backend::Override, unwritten)
+        .with_backend(Backend::Seccomp, seccomp::support());
     // The id of no cgroup: nothing that passes the probe is the target's.
     let mut instance = match Instance::load(u64::MAX, 0) {
         Ok(instance) => instance,

@@ -1,12 +1,16 @@
 //! The BPF object, loaded once for each target.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 
-use super::{KernelError, Link, TargetMaps, Trial, links, trial};
-use crate::plan::Hook;
+use super::{
+    KernelError, Link, TargetMaps, Trial, links,
+    tracer::{self, Tracer},
+    trial,
+};
+use crate::plan::{Attachment, Hook};
 
 /// Built by `build.rs`.
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));
@@ -18,6 +22,11 @@ pub struct Instance {
     ebpf: Ebpf,
     logger: EbpfLogger<&'static dyn log::Log>,
     pub maps: TargetMaps,
+    cgroup: u64,
+    level: u32,
+    map_fds: Vec<(String, OwnedFd)>,
+    /// Made when the first call is to be answered.
+    tracer: Option<Tracer>,
 }
 
 impl Instance {
@@ -28,9 +37,16 @@ impl Instance {
             .override_global("TARGET_CGROUP", &cgroup_id, true)
             .override_global("TARGET_LEVEL", &level, true)
             .load(OBJECT)?;
+        // Before the maps are taken out.
+        let map_fds = ebpf
+            .maps()
+            .filter_map(|(name, map)| Some((name, tracer::map_fd(map)?)))
+            .map(|(name, fd)| Ok((name.to_owned(), fd.try_clone_to_owned()?)))
+            .collect::<std::io::Result<_>>()
+            .map_err(|source| KernelError::Call { call: "dup", source })?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         let maps = TargetMaps::take(&mut ebpf)?;
-        Ok(Self { ebpf, logger, maps })
+        Ok(Self { ebpf, logger, maps, cgroup: cgroup_id, level, map_fds, tracer: None })
     }
 
     /// Hands what the programs had to complain about to the agent's log.
@@ -79,6 +95,19 @@ impl Instance {
     pub fn verified_instructions(&mut self, hook: Hook) -> Result<Option<u32>, KernelError> {
         links::load(&mut self.ebpf, hook)?;
         links::verified_instructions(&mut self.ebpf, hook)
+    }
+
+    /// Puts a program in front of a function of the kernel, for calls that no hook answers.
+    pub fn attach_function(
+        &mut self,
+        function: &str,
+        attachment: &Attachment,
+    ) -> Result<Link, KernelError> {
+        let tracer = match &mut self.tracer {
+            Some(tracer) => tracer,
+            empty => empty.insert(Tracer::new(OBJECT, &self.map_fds, self.cgroup, self.level)?),
+        };
+        tracer.attach(function, attachment).map(Link::new)
     }
 
     /// Runs the program of a packet hook once on an Ethernet frame, with the rules in force and

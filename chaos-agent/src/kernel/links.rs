@@ -19,7 +19,7 @@ pub struct Link {
 }
 
 impl Link {
-    fn new(attached: impl Send + 'static) -> Self {
+    pub(super) fn new(attached: impl Send + 'static) -> Self {
         Self { _attached: Box::new(attached) }
     }
 }

@@ -3,17 +3,19 @@
 //! Only this module and [`crate::arm`] issue bpf(2). No link is pinned: when this process ends,
 //! however it ends, the kernel takes everything away.
 
+mod btf;
 mod clock;
 mod error;
 mod features;
 mod instance;
 mod links;
 mod maps;
+mod tracer;
 mod trial;
 
 pub use clock::boot_now;
 pub use error::KernelError;
-pub use features::{find_features, try_hooks};
+pub use features::{find_features, try_backends, try_hooks};
 pub use instance::Instance;
 pub use links::Link;
 pub use maps::{SlotCounts, TargetMaps};

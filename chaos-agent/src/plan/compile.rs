@@ -22,7 +22,7 @@ pub struct CompiledSet {
     pub peers4: Vec<(u32, PeerKey4, Ends)>,
     pub peers6: Vec<(u32, PeerKey6, Ends)>,
     pub ports: Vec<(u32, PortKey, Ends)>,
-    /// The rules that speak of each system call, by its number.
+    /// The rules that speak of each system call, by [`super::PlannedCall::table_number`].
     pub calls: BTreeMap<u16, u64>,
 }
 
@@ -49,7 +49,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         }
         for call in &rule.calls {
             set.by_kind[EventKind::Call as usize] |= bit;
-            *calls.entry(call.number).or_default() |= bit;
+            *calls.entry(call.table_number()).or_default() |= bit;
         }
         if rule.fault.chance.of == Unit::Flows {
             set.by_flow |= bit;

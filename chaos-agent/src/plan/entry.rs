@@ -4,7 +4,7 @@
 //! (`__ia32_sys_*`, or `__ia32_compat_sys_*` where arguments have another layout):
 //! <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/asm/syscall_wrapper.h>
 
-use super::KernelFeatures;
+use super::{KernelFeatures, compat::call_behind_socketcall};
 
 /// Calls whose function has another name than the call.
 /// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_64.tbl>
@@ -38,6 +38,8 @@ const ONLY_32_BIT: [(&str, &[&str]); 16] = [
     ("truncate", &["__ia32_sys_ia32_truncate64"]),
 ];
 
+const COMPAT_PREFIXES: [&str; 2] = ["__ia32_sys_", "__ia32_compat_sys_"];
+
 /// The function of 64-bit callers.
 pub(super) fn native(call: &str) -> String {
     format!("__x64_sys_{}", function(call))
@@ -46,13 +48,20 @@ pub(super) fn native(call: &str) -> String {
 /// The functions of 32-bit callers that this kernel has; none where it runs no such programs.
 pub(super) fn compat(call: &str, features: &KernelFeatures) -> Vec<String> {
     let function = function(call);
-    let regular = ["__ia32_sys_", "__ia32_compat_sys_"].map(|prefix| format!("{prefix}{function}"));
+    let regular = COMPAT_PREFIXES.iter().map(|prefix| format!("{prefix}{function}"));
+    let multiplexed = call_behind_socketcall(call)
+        .then(|| COMPAT_PREFIXES.map(|prefix| format!("{prefix}socketcall")));
     let special = ONLY_32_BIT.iter().filter(|(name, _)| *name == call);
     regular
-        .into_iter()
+        .chain(multiplexed.into_iter().flatten())
         .chain(special.flat_map(|(_, functions)| functions.iter().copied().map(str::to_owned)))
         .filter(|function| features.has_function(function))
         .collect()
+}
+
+/// Whether it is an entry of 32-bit callers.
+pub(super) fn is_compat(function: &str) -> bool {
+    COMPAT_PREFIXES.iter().any(|prefix| function.starts_with(prefix))
 }
 
 fn function(call: &str) -> &str {

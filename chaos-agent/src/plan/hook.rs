@@ -139,7 +139,9 @@ mod tests {
     #[test]
     fn every_program_of_the_object_serves_one_hook() {
         let served: BTreeSet<&str> = Hook::ALL.into_iter().map(Hook::program).collect();
-        assert_eq!(served, PROGRAMS.into_iter().map(|(name, _)| name).collect());
+        // The others are attached to kernel functions, for calls that have no hook.
+        let of_hooks = PROGRAMS.into_iter().filter(|(_, section)| *section != "fentry");
+        assert_eq!(served, of_hooks.map(|(name, _)| name).collect());
         assert_eq!(served.len(), Hook::ALL.len());
     }
 

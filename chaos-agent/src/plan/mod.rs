@@ -6,13 +6,16 @@
 //! the remedy; one that is not well formed ([`fault::check`]) is refused, too. A refusal never
 //! stops the other faults; whether to go on is the caller's choice.
 
+mod attachment;
 mod backend;
 mod calls;
 mod clauses;
+mod compat;
 mod compile;
 mod entry;
 mod family;
 mod features;
+mod guard;
 mod hook;
 mod notes;
 mod prefix;
@@ -31,7 +34,9 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use chaos_ebpf_common::{MAX_RULES, rule::Action};
 use serde::{Serialize, Serializer};
 
+pub use attachment::{Attachment, attachment, attachments};
 pub use backend::Backend;
+pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;

@@ -2,12 +2,15 @@
 
 use serde::Serialize;
 
+use chaos_ebpf_common::tables::GUARDED;
+
 use super::{
     Backend, KernelFeatures, Support, entry,
     family::{self, Member},
+    guard,
     refusal::Objection,
 };
-use crate::fault::{Call, Fault};
+use crate::fault::{Call, Fault, Verb};
 
 /// Ending, and returning from a signal: who would have to wait for an answer there could hang.
 const NEVER_BY_SECCOMP: [&str; 4] = ["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
@@ -24,6 +27,19 @@ pub struct PlannedCall {
     pub functions: Vec<String>,
 }
 
+impl PlannedCall {
+    /// The number by which the tables have it: apart for the two places where it can be seen.
+    pub fn table_number(&self) -> u16 {
+        if self.backend == Backend::Security { GUARDED + self.number } else { self.number }
+    }
+}
+
+impl std::fmt::Display for PlannedCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} by {}", self.name, self.backend)
+    }
+}
+
 /// The means by which the kernel itself decides about the call.
 pub(super) fn in_kernel(
     call: &Call,
@@ -31,6 +47,7 @@ pub(super) fn in_kernel(
     features: &KernelFeatures,
 ) -> Result<Vec<PlannedCall>, Objection> {
     check_clauses(call, fault)?;
+    check_break(call, fault)?;
     let members = members(call)?;
     let planned: Vec<PlannedCall> =
         members.iter().filter_map(|member| plan_member(*member, features).ok()).collect();
@@ -144,28 +161,70 @@ fn cannot_tell(call: &Call, clause: &str) -> Objection {
         .remedy("leave the clause out: the fault is for every such call of the target")
 }
 
+/// `brk` has no way to return an error: where it fails it returns the break as it was, and
+/// libraries make ENOMEM of that. <https://github.com/torvalds/linux/blob/v6.12/mm/mmap.c>
+fn check_break(call: &Call, fault: &Fault) -> Result<(), Objection> {
+    let Verb::Fail { errnos, .. } = &fault.verb else { return Ok(()) };
+    match errnos.iter().find(|choice| choice.errno.name() != "ENOMEM") {
+        Some(other) if is_break(call) => Err(Objection::new(format!(
+            "`brk` cannot fail with {}: all it can do is not to move the break",
+            other.errno
+        ))
+        .remedy("write `fail brk with ENOMEM`, which is what libraries make of that")),
+        _ => Ok(()),
+    }
+}
+
+fn is_break(call: &Call) -> bool {
+    call.name() == "brk"
+}
+
 /// The best backend for one call, or the reason of each against it.
 fn plan_member(
     Member { name, number }: Member,
     features: &KernelFeatures,
 ) -> Result<PlannedCall, Vec<Lack>> {
     let mut lacks = Vec::new();
-    for backend in [Backend::Entry, Backend::Override] {
-        if let Support::Missing { reason, remedy } = features.backend(backend) {
-            lacks.push(Lack { backend, reason, remedy });
-            continue;
+    for backend in [Backend::Entry, Backend::Security, Backend::Override] {
+        let found = match features.backend(backend) {
+            Support::Missing { reason, remedy } => Err((reason, remedy)),
+            Support::Works => {
+                functions(backend, name, features).map_err(|reason| (reason, String::new()))
+            }
+        };
+        match found {
+            Ok(functions) => return Ok(PlannedCall { number, name, backend, functions }),
+            Err((reason, remedy)) => lacks.push(Lack { backend, reason, remedy }),
         }
-        let function = entry::native(name);
-        if !features.has_function(&function) {
-            let reason = format!("kernel {} has no function {function}", features.release);
-            lacks.push(Lack { backend, reason, remedy: String::new() });
-            continue;
-        }
-        let mut functions = vec![function];
-        functions.extend(entry::compat(name, features));
-        return Ok(PlannedCall { name, number, backend, functions });
     }
     Err(lacks)
+}
+
+/// Where a backend attaches for a call, or why it can't.
+fn functions(
+    backend: Backend,
+    name: &str,
+    features: &KernelFeatures,
+) -> Result<Vec<String>, String> {
+    let lacks = |function: &str| format!("kernel {} has no function {function}", features.release);
+    if backend == Backend::Security {
+        let functions = guard::functions(name, features);
+        return if !guard::is_guarded(name) {
+            Err(format!("`{name}` passes no security function"))
+        } else if functions.is_empty() {
+            Err(lacks("that it would pass"))
+        } else {
+            Ok(functions)
+        };
+    }
+    let native = entry::native(name);
+    if name == "brk" {
+        return Err("an error in the place of `brk` is taken for an address".to_owned());
+    }
+    if !features.has_function(&native) {
+        return Err(lacks(&native));
+    }
+    Ok([native].into_iter().chain(entry::compat(name, features)).collect())
 }
 
 /// Why a backend does not answer a call.

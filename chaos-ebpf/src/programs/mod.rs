@@ -1,5 +1,6 @@
 //! One file a hook family, the kernel's call site named above each program.
 
+mod call;
 mod skb;
 mod sock_addr;
 mod socket;

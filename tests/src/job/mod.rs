@@ -3,6 +3,7 @@
 //! A job is the victim's single argument, as JSON; the report is the last line that it prints.
 
 mod call;
+mod syscalls;
 mod tcp;
 mod udp;
 
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Call, Repeated, SocketKind};
+pub use syscalls::{NAMES as SYSCALLS, Syscalls};
 pub use tcp::{StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed};
 pub use udp::{Echoed, FlowSeen, PingSpan, Pinged, Sunk, UdpEcho, UdpPing, UdpSend, UdpSink};
 
@@ -28,6 +30,7 @@ pub enum Job {
     TcpSend(TcpSend),
     TcpReceive(TcpReceive),
     Call(Call),
+    Syscalls(Syscalls),
 }
 
 /// The options of one kind of job.
@@ -59,6 +62,7 @@ jobs! {
     TcpSend -> StreamSent,
     TcpReceive -> StreamReceived,
     Call -> crate::tally::Attempts,
+    Syscalls -> crate::tally::Attempts,
 }
 
 /// The first line that a victim prints: it is set up and starts now.

@@ -7,6 +7,7 @@ mod ping;
 mod serve;
 mod stage;
 mod stream;
+mod syscalls;
 
 use anyhow::{Context, Result};
 use chaos_tests::job::{Job, Options};
@@ -24,6 +25,7 @@ fn main() -> Result<()> {
         Job::TcpServe(options) => perform(options, |options| serve::accept(options, stage)),
         Job::TcpSend(options) => perform(options, |options| stream::send(options, stage)),
         Job::TcpReceive(options) => perform(options, |options| stream::receive(options, stage)),
+        Job::Syscalls(options) => perform(options, |options| syscalls::repeat(options, stage)),
         Job::Call(options) => perform(options, |options| call::repeat(options, stage)),
     }
 }

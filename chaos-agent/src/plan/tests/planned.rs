@@ -91,6 +91,30 @@ const READ_BY_OVERRIDE: &str = "read kprobe/override, pread64 kprobe/override, \
 const PEER_AND_RECV: &str = "recvmsg fmod_ret/sys, getpeername fmod_ret/sys";
 
 #[test]
+fn calls_go_to_security_functions_where_entries_cannot_be_modified() {
+    let debian = only(Backend::Security);
+    let functions = |text: &str| {
+        let rule = plan(&[fault(text)], &debian, &Terms::default()).rules.remove(0);
+        rule.calls.into_iter().flat_map(|call| call.functions).collect::<BTreeSet<_>>()
+    };
+    for (text, expected) in [
+        ("fail open with EIO", &["security_file_open"][..]),
+        ("fail read, write with EIO", &["security_file_permission"]),
+        ("fail mmap, brk with ENOMEM", &["security_mmap_file", "security_vm_enough_memory_mm"]),
+        ("fail recv with ECONNRESET", &["security_socket_recvmsg"]),
+        ("kill 1% of calls accept", &["security_socket_accept"]),
+    ] {
+        assert_eq!(functions(text), expected.iter().map(|name| (*name).to_owned()).collect());
+    }
+    // Where both work, `brk` alone is answered at its security function.
+    let everything = KernelFeatures::everything("6.12.0");
+    assert_eq!(calls("fail brk with ENOMEM", &everything), "brk fmod_ret/security");
+    let rule = rule("fail mmap, brk with ENOMEM");
+    let compiled = compile(&[rule], &[0], 1, &[0]);
+    assert_eq!(compiled.calls.into_keys().collect::<Vec<u16>>(), [9, 512 + 12]);
+}
+
+#[test]
 fn a_fault_is_never_split_between_the_kernel_and_seccomp() {
     let faults = [fault("fail connect, accept4 with EIO"), fault("fail connect with EIO")];
     let plan = plan(&faults, &only(Backend::Seccomp), &Terms::default());

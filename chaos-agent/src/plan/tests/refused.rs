@@ -89,6 +89,16 @@ fn what_seccomp_cannot_do_is_refused() {
 }
 
 #[test]
+fn the_break_tells_of_no_other_errno() {
+    let missing = Support::Missing { reason: "no listener".to_owned(), remedy: String::new() };
+    let features = KernelFeatures::everything("6.12.0").with_backend(Backend::Seccomp, missing);
+    let (reason, remedy) =
+        refusal(fault("fail mmap, brk with ENOMEM, EIO"), &features, &Terms::default());
+    assert_eq!(reason, "`brk` cannot fail with EIO: all it can do is not to move the break");
+    assert_eq!(remedy, "write `fail brk with ENOMEM`, which is what libraries make of that");
+}
+
+#[test]
 fn every_backend_says_why_it_does_not_answer() {
     let missing = |reason: &str, remedy: &str| Support::Missing {
         reason: reason.to_owned(),
@@ -101,8 +111,8 @@ fn every_backend_says_why_it_does_not_answer() {
     let (reason, remedy) = refusal(fault("fail getpid with EIO"), &features, &Terms::default());
     assert_eq!(
         reason,
-        "nothing here answers `getpid`: fmod_ret/sys: not modifiable; kprobe/override: no such \
-         helper; seccomp: no listener"
+        "nothing here answers `getpid`: fmod_ret/sys: not modifiable; fmod_ret/security: `getpid` \
+         passes no security function; kprobe/override: no such helper; seccomp: no listener"
     );
     assert_eq!(remedy, "CONFIG_A; or start it with `run`");
 }

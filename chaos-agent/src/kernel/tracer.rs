@@ -1,0 +1,306 @@
+//! Programs in front of functions of the kernel (`fmod_ret`, kernel 5.7).
+//!
+//! aya has no such program type, so this takes the object apart with `aya_obj` and makes the
+//! bpf(2) calls itself; aya's [`aya::programs::FEntry`] is the closest relative. Each program is
+//! loaded once for each function, with constants of its own. Nothing is pinned: a link is a file
+//! descriptor, and closing it detaches.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    sync::LazyLock,
+};
+
+use aya::maps::{Map, MapData};
+use aya_obj::{
+    Function, Object,
+    btf::BtfFeature,
+    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
+};
+use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
+
+use super::{KernelError, btf::Functions};
+use crate::plan::{Attachment, compat_numbers};
+
+/// Section of the constants, and the map they are in.
+const CONSTANTS: &str = ".rodata";
+
+/// Room for the verifier's complaint.
+const LOG_BYTES: usize = 1 << 20;
+
+static FUNCTIONS: LazyLock<io::Result<Functions>> = LazyLock::new(Functions::of_the_kernel);
+static COMPAT_NUMBERS: LazyLock<[u16; COMPAT]> = LazyLock::new(compat_numbers);
+
+/// The functions of this kernel that calls can be answered at.
+pub(super) fn functions() -> Result<&'static Functions, &'static io::Error> {
+    FUNCTIONS.as_ref()
+}
+
+/// The object and the maps of one target, for programs that aya can't load.
+pub(super) struct Tracer {
+    object: Object,
+    btf: OwnedFd,
+    maps: Vec<(String, OwnedFd)>,
+    cgroup: u64,
+    level: u32,
+}
+
+impl Tracer {
+    /// `maps` are those of the instance, by name.
+    pub(super) fn new(
+        object: &[u8],
+        maps: &[(String, OwnedFd)],
+        cgroup: u64,
+        level: u32,
+    ) -> Result<Self, KernelError> {
+        let mut object = Object::parse(object).map_err(|error| broken(&error))?;
+        let btf = object
+            .fixup_and_sanitize_btf(|| Some(is_old_enough))
+            .map_err(|error| broken(&error))?
+            .ok_or_else(|| broken(&"it has no type information"))?
+            .to_bytes();
+        let btf = load_btf(&btf)
+            .map_err(|source| KernelError::Call { call: "bpf(BPF_BTF_LOAD)", source })?;
+        let maps = maps
+            .iter()
+            .map(|(name, fd)| Ok((name.clone(), fd.try_clone()?)))
+            .collect::<io::Result<_>>()
+            .map_err(|source| KernelError::Call { call: "dup", source })?;
+        Ok(Self { object, btf, maps, cgroup, level })
+    }
+
+    /// Puts a program in front of a function.
+    pub(super) fn attach(
+        &self,
+        function: &str,
+        attachment: &Attachment,
+    ) -> Result<OwnedFd, KernelError> {
+        let known = functions().map_err(|error| KernelError::Call {
+            call: "look for functions of the kernel",
+            source: io::Error::new(error.kind(), error.to_string()),
+        })?;
+        let id = known
+            .id(function)
+            .ok_or_else(|| KernelError::NoFunction { function: function.to_owned() })?;
+        let (program, license, _constants) = self.link(attachment, known.credentials())?;
+        let loaded = load(&program, license.as_c_str(), id, self.btf.as_fd()).map_err(
+            |(source, complaint)| KernelError::LoadCall {
+                function: function.to_owned(),
+                source,
+                complaint,
+            },
+        )?;
+        open_link(loaded.as_fd())
+            .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })
+    }
+
+    /// The program with its maps and its own constants, ready to be loaded.
+    fn link(
+        &self,
+        attachment: &Attachment,
+        credentials: Option<u32>,
+    ) -> Result<(Function, std::ffi::CString, OwnedFd), KernelError> {
+        let Attachment { program: name, is_compat, calls, uring } = attachment;
+        let name = *name;
+        let mut object = self.object.clone();
+        let mut guarded = [0_u64; NUMBERS as usize / 64];
+        for call in calls {
+            guarded[usize::from(call / 64)] |= 1 << (call % 64);
+        }
+        let guarded: Vec<u8> = guarded.into_iter().flat_map(u64::to_ne_bytes).collect();
+        let compat: Vec<u8> = COMPAT_NUMBERS.iter().copied().flat_map(u16::to_ne_bytes).collect();
+        let credentials = credentials.ok_or_else(|| KernelError::NoFunction {
+            function: "task_struct with real_cred and cred side by side".to_owned(),
+        })?;
+        let globals: [(&str, &[u8]); 7] = [
+            ("TASK_CREDENTIALS", &credentials.to_ne_bytes()),
+            ("TARGET_CGROUP", &self.cgroup.to_ne_bytes()),
+            ("TARGET_LEVEL", &self.level.to_ne_bytes()),
+            ("ENTRY_COMPAT", &u32::from(*is_compat).to_ne_bytes()),
+            ("GUARD_CALLS", &guarded),
+            ("GUARD_URING", &u32::from(uring.unwrap_or(NO_CALL)).to_ne_bytes()),
+            ("COMPAT", &compat),
+        ];
+        object
+            .patch_map_data(globals.into_iter().map(|(name, data)| (name, (data, true))).collect())
+            .map_err(|error| broken(&error))?;
+        let program = object
+            .programs
+            .get(name)
+            .cloned()
+            .ok_or(KernelError::Lacks { what: "program", name })?;
+        // Only this one, and the functions that programs call: the others need not be linked.
+        let others: HashSet<(usize, u64)> = object
+            .programs
+            .values()
+            .map(|other| other.function_key())
+            .filter(|key| *key != program.function_key())
+            .collect();
+        let text: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        object.functions.retain(|key, _| !others.contains(key));
+        object.programs.retain(|other, _| other == name);
+
+        let constants = constants(&object)?;
+        let maps: HashMap<String, aya_obj::Map> = std::mem::take(&mut object.maps);
+        let fds = self.maps.iter().map(|(name, fd)| (name.as_str(), fd.as_raw_fd()));
+        let known: Vec<(&str, i32, &aya_obj::Map)> = fds
+            .filter(|(name, _)| *name != CONSTANTS)
+            .chain([(CONSTANTS, constants.as_raw_fd())])
+            .filter_map(|(name, fd)| Some((name, fd, maps.get(name)?)))
+            .collect();
+        object.relocate_maps(known.into_iter(), &text).map_err(|error| broken(&error))?;
+        object.relocate_calls(&text).map_err(|error| broken(&error))?;
+        let function = object
+            .functions
+            .remove(&program.function_key())
+            .ok_or(KernelError::Lacks { what: "program", name })?;
+        // The instructions name the map of the constants by its descriptor until they are loaded.
+        Ok((function, program.license, constants))
+    }
+}
+
+/// A frozen map with the constants, which the verifier then takes for known.
+fn constants(object: &Object) -> Result<OwnedFd, KernelError> {
+    let failed = |call| move |source| KernelError::Call { call, source };
+    let section = object
+        .maps
+        .get(CONSTANTS)
+        .ok_or(KernelError::Lacks { what: "section", name: CONSTANTS })?;
+    let map = MapData::create(section.clone(), CONSTANTS, None)
+        .map_err(|source| KernelError::Map { call: "create", map: CONSTANTS, source })?;
+    let fd = map.fd().as_fd();
+    let key = 0_u32;
+    let mut attr = no_attr();
+    // SAFETY: map elements are the member of the union that the command reads.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = fd.as_raw_fd() as u32;
+    element.key = (&raw const key) as u64;
+    element.__bindgen_anon_1.value = section.data().as_ptr() as u64;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map_err(failed("bpf(BPF_MAP_UPDATE_ELEM)"))?;
+    let mut attr = no_attr();
+    attr.__bindgen_anon_2.map_fd = fd.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr).map_err(failed("bpf(BPF_MAP_FREEZE)"))?;
+    fd.try_clone_to_owned().map_err(failed("dup"))
+}
+
+/// Loads a program for the function with this BTF id. An error comes with the verifier's last
+/// words.
+fn load(
+    program: &Function,
+    license: &std::ffi::CStr,
+    function: u32,
+    btf: BorrowedFd<'_>,
+) -> Result<OwnedFd, (io::Error, String)> {
+    let infos = program.func_info.func_info_bytes();
+    let attempt = |log: &mut [u8]| {
+        let mut attr = no_attr();
+        // SAFETY: the program's description is the member of the union that the command reads.
+        let load = unsafe { &mut attr.__bindgen_anon_3 };
+        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+        load.expected_attach_type = bpf_attach_type::BPF_MODIFY_RETURN as u32;
+        load.attach_btf_id = function;
+        load.insns = program.instructions.as_ptr() as u64;
+        load.insn_cnt = program.instructions.len() as u32;
+        load.license = license.as_ptr() as u64;
+        load.prog_btf_fd = btf.as_raw_fd() as u32;
+        load.func_info_rec_size = program.func_info_rec_size as u32;
+        load.func_info = infos.as_ptr() as u64;
+        load.func_info_cnt = program.func_info.func_info.len() as u32;
+        if !log.is_empty() {
+            load.log_level = 1;
+            load.log_buf = log.as_mut_ptr() as u64;
+            load.log_size = log.len() as u32;
+        }
+        bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)
+    };
+    // With a log the verifier is slow and may fail for want of room: ask for it afterwards.
+    attempt(&mut []).map(own).map_err(|error| {
+        let mut log = vec![0; LOG_BYTES];
+        drop(attempt(&mut log).map(own));
+        (error, last_words(&log))
+    })
+}
+
+/// The last line of the verifier's log that says something.
+fn last_words(log: &[u8]) -> String {
+    let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(text);
+    let says_something = |line: &&str| !line.is_empty() && !line.starts_with("processed ");
+    text.lines().rev().map(str::trim).find(says_something).unwrap_or_default().to_owned()
+}
+
+fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = no_attr();
+    // SAFETY: the BTF blob is the member of the union that the command reads.
+    let load = unsafe { &mut attr.__bindgen_anon_7 };
+    load.btf = btf.as_ptr() as u64;
+    load.btf_size = btf.len() as u32;
+    bpf(bpf_cmd::BPF_BTF_LOAD, &mut attr).map(own)
+}
+
+/// Attaches a tracing program to what it was loaded for.
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/syscall.c> `bpf_raw_tp_link_attach`
+fn open_link(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = no_attr();
+    attr.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
+    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(own)
+}
+
+/// bpf(2). The pointers in `attr` are to memory that outlives the call.
+fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
+    // SAFETY: the callers fill the member that the command reads, with live buffers and their
+    // lengths; the kernel writes only to the log, if there is one.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_bpf, command as u32, &raw mut *attr, size_of::<bpf_attr>())
+    };
+    i32::try_from(answer).ok().filter(|answer| *answer >= 0).ok_or_else(io::Error::last_os_error)
+}
+
+fn no_attr() -> bpf_attr {
+    // SAFETY: the union holds integers only, and the kernel asks for zeroes where nothing is said.
+    unsafe { std::mem::zeroed() }
+}
+
+fn own(fd: i32) -> OwnedFd {
+    // SAFETY: the kernel has just made the descriptor for us alone.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Type information that every kernel with `fmod_ret` takes; the rest is written in older terms.
+fn is_old_enough(feature: BtfFeature) -> bool {
+    match feature {
+        BtfFeature::Func | BtfFeature::FuncGlobal | BtfFeature::DataSec => true,
+        BtfFeature::DataSecZero
+        | BtfFeature::Float
+        | BtfFeature::DeclTag
+        | BtfFeature::TypeTag
+        | BtfFeature::Enum64 => false,
+    }
+}
+
+fn broken(error: &dyn std::fmt::Display) -> KernelError {
+    KernelError::Broken { reason: error.to_string() }
+}
+
+/// The descriptor of a map of the instance, if it is of a kind that our object has.
+pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
+            Some(data.fd().as_fd())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_a_log() {
+        let log = b"0: R1=ctx()\n__x64_sys_read() is not modifiable\nprocessed 0 insns\n\0\0";
+        assert_eq!(last_words(log), "__x64_sys_read() is not modifiable");
+        assert_eq!(last_words(b"\0"), "");
+    }
+}

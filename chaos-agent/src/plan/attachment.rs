@@ -1,0 +1,82 @@
+//! Which programs have to be in front of which functions of the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chaos_ebpf_common::object::CALL_ENTRY;
+use syscalls::x86_64::Sysno;
+
+use super::{Backend, PlannedCall, entry, guard};
+
+/// One program in front of one function, with the constants it is loaded with. They follow from
+/// the function alone, so an attachment serves any rule set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Of the BPF object.
+    pub program: &'static str,
+    /// The entry of 32-bit callers.
+    pub is_compat: bool,
+    /// At a security function the numbers of the calls that it stands for.
+    pub calls: BTreeSet<u16>,
+    /// There, what a request by io_uring counts as.
+    pub uring: Option<u16>,
+}
+
+/// The programs for these calls, by function.
+pub fn attachments<'a>(
+    calls: impl IntoIterator<Item = &'a PlannedCall>,
+) -> BTreeMap<String, Attachment> {
+    calls
+        .into_iter()
+        .flat_map(|call| call.functions.iter().map(|function| (function.clone(), call.backend)))
+        .filter_map(|(function, backend)| {
+            let attachment = attachment(backend, &function)?;
+            Some((function, attachment))
+        })
+        .collect()
+}
+
+/// What is attached to a function by a backend; `None` where the backend attaches nothing.
+pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
+    match backend {
+        Backend::Entry => Some(Attachment {
+            program: CALL_ENTRY,
+            is_compat: entry::is_compat(function),
+            calls: BTreeSet::new(),
+            uring: None,
+        }),
+        Backend::Security => guard::find(function).map(|guard| Attachment {
+            program: guard.program,
+            is_compat: false,
+            calls: guard.calls.iter().filter_map(|call| number(call)).collect(),
+            uring: guard.uring.and_then(number),
+        }),
+        Backend::Override | Backend::Seccomp => None,
+    }
+}
+
+fn number(call: &str) -> Option<u16> {
+    call.parse::<Sysno>().ok().and_then(|call| u16::try_from(call.id()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_FILE, PROGRAMS};
+
+    use super::*;
+
+    #[test]
+    fn constants_follow_from_the_function() {
+        let native = attachment(Backend::Entry, "__x64_sys_read").unwrap();
+        let compat = attachment(Backend::Entry, "__ia32_compat_sys_openat").unwrap();
+        assert_eq!((native.program, native.is_compat, compat.is_compat), (CALL_ENTRY, false, true));
+        let open = attachment(Backend::Security, "security_file_open").unwrap();
+        assert_eq!((open.program, open.uring), (CALL_GUARD, Some(257)));
+        assert_eq!(open.calls, BTreeSet::from([2, 85, 257, 437]));
+        let file = attachment(Backend::Security, "security_file_permission").unwrap();
+        assert_eq!((file.program, file.uring), (CALL_GUARD_FILE, None));
+        assert_eq!(attachment(Backend::Seccomp, "__x64_sys_read"), None);
+        for program in [CALL_ENTRY, CALL_GUARD, CALL_GUARD_FILE] {
+            assert!(PROGRAMS.contains(&(program, "fentry")));
+        }
+    }
+}

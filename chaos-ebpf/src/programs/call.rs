@@ -1,0 +1,201 @@
+//! System calls of the target: at their entry, or at the security function that they pass.
+//!
+//! These are `fmod_ret` programs (kernel 5.7): the kernel runs them in front of a function, and if
+//! one returns something other than 0, the function is left out and that is its result.
+//! <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/verifier.c> `check_attach_modify_return`
+//!
+//! Each is loaded once for every function, with constants of its own.
+
+use core::{hint::black_box, ptr::read_volatile};
+
+use aya_ebpf::{
+    Global,
+    bindings::{pt_regs, task_struct},
+    helpers::generated::{
+        bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_send_signal, bpf_task_pt_regs,
+    },
+};
+use chaos_ebpf_common::{
+    event::{Event, FileId},
+    gate::{Verdict, decide, settle},
+    rule::Action,
+    tables::{COMPAT as COMPAT_ENTRIES, GUARDED, NO_CALL, NUMBERS},
+};
+
+use super::LAST_ERRNO;
+use crate::{ground::Maps, scope::owns_current};
+
+/// 1 where the function is the entry of 32-bit callers.
+#[unsafe(no_mangle)]
+static ENTRY_COMPAT: Global<u32> = Global::new(0);
+
+/// The x86-64 number of each call of 32-bit callers.
+#[unsafe(no_mangle)]
+static COMPAT: Global<[u16; COMPAT_ENTRIES]> = Global::new([NO_CALL; COMPAT_ENTRIES]);
+
+/// Where `task_struct` has its two pointers to credentials, `real_cred` and behind it `cred`.
+#[unsafe(no_mangle)]
+static TASK_CREDENTIALS: Global<u32> = Global::new(0);
+
+const WORDS: usize = NUMBERS as usize / 64;
+
+/// The calls that pass the security function, one bit each; of others it is not asked.
+#[unsafe(no_mangle)]
+static GUARD_CALLS: Global<[u64; WORDS]> = Global::new([0; WORDS]);
+
+/// The call that an io_uring request at this security function counts as.
+#[unsafe(no_mangle)]
+static GUARD_URING: Global<u32> = Global::new(NO_CALL as u32);
+
+/// Bit of the numbers of x32 callers (`arch/x86/include/uapi/asm/unistd.h`).
+const X32: u64 = 0x4000_0000;
+/// `socketcall` of 32-bit callers: the call proper is its first argument.
+const SOCKETCALL: u64 = 102;
+const IO_URING_ENTER: u16 = 426;
+const READ: u16 = 0;
+const WRITE: u16 = 1;
+
+/// `MAY_WRITE` of `include/linux/fs.h`.
+const MAY_WRITE: u32 = 2;
+
+/// `thread_info.status`, at the head of `task_struct`: flags and syscall_work come before it, from
+/// 5.11 on. <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/asm/thread_info.h>
+const STATUS: usize = 16;
+/// The running call was made by the 32-bit way in.
+const TS_COMPAT: u32 = 2;
+
+const SIGKILL: u32 = 9;
+const EINTR: u32 = 4;
+
+/// `long __x64_sys_NAME(const struct pt_regs *)`, and `__ia32_sys_*` of 32-bit callers.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "fentry")]
+pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
+    if !owns_current() {
+        return 0;
+    }
+    // SAFETY: the context holds the function's arguments; the verifier knows the type of this one.
+    let regs = unsafe { *ctx } as *const pt_regs;
+    let number = number(regs, ENTRY_COMPAT.load() != 0);
+    if number >= NUMBERS {
+        return 0;
+    }
+    answer(&Event::call(number, FileId::NONE))
+}
+
+/// `int security_NAME(…)`
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "fentry")]
+pub extern "C" fn call_guard(_ctx: *const u64) -> i32 {
+    if !owns_current() {
+        return 0;
+    }
+    guard(FileId::NONE, GUARD_URING.load() as u16)
+}
+
+/// `int security_file_permission(struct file *, int mask)`
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "fentry")]
+pub extern "C" fn call_guard_file(ctx: *const u64) -> i32 {
+    if !owns_current() {
+        return 0;
+    }
+    // SAFETY: the context holds the function's arguments; the second one is an int.
+    let mask = unsafe { *ctx.add(1) } as u32;
+    guard(FileId::NONE, if mask & MAY_WRITE != 0 { WRITE } else { READ })
+}
+
+/// Asks the gate if the call under way is one that the function guards. `uring` is the call that
+/// io_uring stands for here.
+#[inline(always)]
+fn guard(file: FileId, uring: u16) -> i32 {
+    // SAFETY: the current task (kernel 5.11) and its registers (5.15) are valid while it runs here;
+    // `status` is a field of its `thread_info`, which the verifier checks.
+    let task: *mut task_struct = unsafe { bpf_get_current_task_btf() };
+    if is_nested(task) {
+        return 0;
+    }
+    // SAFETY: as above.
+    let (regs, status) = unsafe {
+        let status = *task.cast::<u8>().add(STATUS).cast::<u32>();
+        (bpf_task_pt_regs(task) as *const pt_regs, status)
+    };
+    // SAFETY: as above. A worker of io_uring has no user instruction to return to
+    // (`copy_thread`).
+    let is_worker = unsafe { (*regs).rip } == 0;
+    let mut number = number(regs, status & TS_COMPAT != 0);
+    if is_worker || number == IO_URING_ENTER {
+        number = uring;
+    }
+    if number >= NUMBERS || !is_guarded(number) {
+        return 0;
+    }
+    answer(&Event::call(GUARDED + number, file))
+}
+
+/// Whether a file system is at work on behalf of the call: overlayfs makes each call once more on
+/// the file below, with the credentials of whoever mounted it. The call itself was asked about
+/// before. <https://docs.kernel.org/filesystems/overlayfs.html#permission-model>
+#[inline(always)]
+fn is_nested(task: *const task_struct) -> bool {
+    let mut credentials = [0_u64; 2];
+    let at = TASK_CREDENTIALS.load() as usize;
+    // SAFETY: the helper fills the array, or zeroes it and fails; it takes any address.
+    unsafe {
+        let from = task.cast::<u8>().wrapping_add(at).cast();
+        bpf_probe_read_kernel((&raw mut credentials).cast(), 16, from);
+    }
+    credentials[0] != credentials[1]
+}
+
+#[inline(always)]
+fn is_guarded(number: u16) -> bool {
+    let (word, bit) = (number as usize / 64, number as usize % 64);
+    // Bounded where the verifier can see it: the compiler, which knows the bound, would leave it
+    // to a register that is long gone.
+    let word = black_box(word) % WORDS;
+    // SAFETY: the word is inside; volatile as the loader fills the table.
+    let word = unsafe { read_volatile((&raw const GUARD_CALLS).cast::<u64>().add(word)) };
+    word >> bit & 1 == 1
+}
+
+/// The x86-64 number of the call under way, or [`NO_CALL`].
+#[inline(always)]
+fn number(regs: *const pt_regs, is_compat: bool) -> u16 {
+    // SAFETY: the caller has the registers from the kernel.
+    let mut number = unsafe { (*regs).orig_rax };
+    if !is_compat {
+        number &= !X32;
+        return if number < NUMBERS as u64 { number as u16 } else { NO_CALL };
+    }
+    if number == SOCKETCALL {
+        // SAFETY: as above; the first argument of a 32-bit call is in ebx.
+        number = NUMBERS as u64 + unsafe { (*regs).rbx };
+    }
+    let number = black_box(number);
+    if number >= COMPAT_ENTRIES as u64 {
+        return NO_CALL;
+    }
+    // SAFETY: the index has just been bounded; volatile as the loader fills the table.
+    unsafe { read_volatile((&raw const COMPAT).cast::<u16>().add(number as usize)) }
+}
+
+/// Asks the gate about a call. Returns 0 to let it go on, or the negative errno it ends with.
+#[inline(always)]
+fn answer(event: &Event) -> i32 {
+    let verdict = decide(&Maps, event);
+    if verdict == Verdict::PASS {
+        return 0;
+    }
+    let errno = if verdict.is(Action::Fail) && verdict.errno <= LAST_ERRNO {
+        verdict.errno
+    // SAFETY: the helper takes a signal for the current task (kernel 5.3) and refuses init.
+    } else if verdict.is(Action::Kill) && unsafe { bpf_send_signal(SIGKILL) } == 0 {
+        // Nobody lives to see it; the call must not take effect any more.
+        EINTR
+    } else {
+        0
+    };
+    settle(&Maps, event, &verdict, errno != 0);
+    -(errno as i32)
+}
