@@ -12,11 +12,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::{self, Pid};
 
 use crate::cgroup::TestCgroup;
 use crate::netns::TestNetns;
+
+/// What a shell without job control has its background commands ignore, and nohup: tests do not
+/// depend on how they were started, and a shell can't trap what it began by ignoring.
+const INHERITED: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP];
 
 /// Where a process runs: by default where the test itself runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -57,6 +61,10 @@ impl<'a> Place<'a> {
         let test = unistd::getpid();
         let enter = move || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
+            for ignored in INHERITED {
+                // SAFETY: the default disposition runs no code of ours.
+                unsafe { signal(ignored, SigHandler::SigDfl) }?;
+            }
             if unistd::getppid() != test {
                 return Err(io::ErrorKind::Interrupted.into());
             }

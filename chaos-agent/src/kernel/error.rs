@@ -49,21 +49,39 @@ fn brief(error: &dyn std::error::Error) -> String {
     }
 }
 
+/// How lines of the verifier's log begin that are its accounts: they stand behind what it says.
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/verifier.c> `print_verification_stats`
+const ACCOUNTS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
+
+fn last_words(log: &str) -> Option<&str> {
+    let is_account = |line: &str| ACCOUNTS.iter().any(|account| line.starts_with(account));
+    log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_account(line))
+}
+
 /// A program error without the verifier's whole log: its last words say what was wrong.
 pub(super) fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::LoadError { io_error, verifier_log } => {
             let log = verifier_log.to_string();
-            let complaint = log
-                .lines()
-                .rev()
-                .map(str::trim)
-                .find(|line| !line.is_empty() && !line.starts_with("processed "));
-            match complaint {
+            match last_words(&log) {
                 Some(complaint) => format!("{io_error}: {complaint}"),
                 None => io_error.to_string(),
             }
         }
         other => brief(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_what_was_wrong() {
+        let log = "0: (b7) r1 = -1\n1: (85) call unknown#187\nunknown func unknown#187\n\
+                   verification time 73 usec\nstack depth 40+16+40+0\n\
+                   processed 26 insns (limit 1000000) max_states_per_insn 0 total_states 2\n\n";
+        assert_eq!(last_words(log), Some("unknown func unknown#187"));
+        assert_eq!(last_words("processed 0 insns\n"), None);
     }
 }
