@@ -187,7 +187,7 @@ fn missing(error: &KernelError, hook: Option<Hook>) -> Support {
 /// The first kernel that is known to have what the hook's program uses.
 fn newer_kernel(error: &ProgramError, hook: Option<Hook>) -> String {
     let text = reason(error);
-    if text.contains("bpf_set_retval") || text.contains("unknown func") {
+    if ["bpf_set_retval", "unknown func", "invalid func"].iter().any(|words| text.contains(words)) {
         return "kernel 5.18 or newer (it has bpf_set_retval)".to_owned();
     }
     match hook {
