@@ -53,7 +53,8 @@ fn brief(error: &dyn std::error::Error) -> String {
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/verifier.c> `print_verification_stats`
 const ACCOUNTS: [&str; 3] = ["processed ", "stack depth ", "verification time "];
 
-fn last_words(log: &str) -> Option<&str> {
+/// The last line of the verifier's log that says what was wrong.
+pub(super) fn last_words(log: &str) -> Option<&str> {
     let is_account = |line: &str| ACCOUNTS.iter().any(|account| line.starts_with(account));
     log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_account(line))
 }

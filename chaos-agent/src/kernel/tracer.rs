@@ -20,7 +20,7 @@ use aya_obj::{
 };
 use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
 
-use super::{KernelError, btf::Functions};
+use super::{KernelError, btf::Functions, error::last_words};
 use crate::plan::{Attachment, compat_numbers};
 
 /// Section of the constants, and the map they are in.
@@ -218,16 +218,14 @@ fn load(
     attempt(&mut []).map(own).map_err(|error| {
         let mut log = vec![0; LOG_BYTES];
         drop(attempt(&mut log).map(own));
-        (error, last_words(&log))
+        (error, complaint(&log))
     })
 }
 
-/// The last line of the verifier's log that says something.
-fn last_words(log: &[u8]) -> String {
+/// What the verifier's log says last.
+fn complaint(log: &[u8]) -> String {
     let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(text);
-    let says_something = |line: &&str| !line.is_empty() && !line.starts_with("processed ");
-    text.lines().rev().map(str::trim).find(says_something).unwrap_or_default().to_owned()
+    last_words(&String::from_utf8_lossy(text)).unwrap_or_default().to_owned()
 }
 
 fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
@@ -298,9 +296,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_words_of_a_log() {
-        let log = b"0: R1=ctx()\n__x64_sys_read() is not modifiable\nprocessed 0 insns\n\0\0";
-        assert_eq!(last_words(log), "__x64_sys_read() is not modifiable");
-        assert_eq!(last_words(b"\0"), "");
+    fn a_log_ends_with_the_first_zero() {
+        let log = b"0: R1=ctx()\n__x64_sys_read() is not modifiable\nprocessed 0 insns\n\0old\0";
+        assert_eq!(complaint(log), "__x64_sys_read() is not modifiable");
+        assert_eq!(complaint(b"\0"), "");
     }
 }
