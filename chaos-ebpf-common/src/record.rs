@@ -2,7 +2,10 @@
 //!
 //! The ring is a sample: when it is full, records are lost and the ledger is not.
 
-use crate::event::Address;
+use crate::{
+    event::{Address, Event},
+    gate::Verdict,
+};
 
 /// What was done to which event.
 #[repr(C)]
@@ -33,6 +36,25 @@ pub struct Record {
 pub const RING_BYTES: usize = 64 * 1024;
 
 impl Record {
+    /// What a verdict has done to an event, or, by a shadow rule, would have done.
+    #[inline(always)]
+    pub fn new(event: &Event, verdict: &Verdict, shadow: bool) -> Self {
+        Self {
+            at: verdict.at,
+            source: event.source,
+            destination: event.destination,
+            slot: verdict.slot,
+            source_port: event.source_port,
+            destination_port: event.destination_port,
+            kind: event.kind as u8,
+            protocol: event.protocol as u8,
+            family: event.family as u8,
+            shadow: shadow as u8,
+            errno: verdict.errno as u16,
+            call: event.call,
+        }
+    }
+
     /// Reads a record as it came out of the ring; `None` when it has another size.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         if bytes.len() != size_of::<Self>() {

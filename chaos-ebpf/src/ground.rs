@@ -132,20 +132,7 @@ impl Ground for Maps {
     #[inline(always)]
     fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool) {
         if let Some(mut entry) = RECORDS.reserve(0) {
-            entry.write(Record {
-                at: verdict.at,
-                source: event.source,
-                destination: event.destination,
-                slot: verdict.slot,
-                source_port: event.source_port,
-                destination_port: event.destination_port,
-                kind: event.kind as u8,
-                protocol: event.protocol as u8,
-                family: event.family as u8,
-                shadow: shadow as u8,
-                errno: verdict.errno as u16,
-                call: event.call,
-            });
+            entry.write(Record::new(event, verdict, shadow));
             entry.submit(0);
         }
     }

@@ -26,8 +26,7 @@ fn an_annotation_breaks_its_pod_and_nothing_else_until_it_goes() -> Result<()> {
     let (server, other) = (Server::start(&web)?, Server::start(&neighbour)?);
     let _agent = cluster.agent(GRACE)?;
 
-    cluster.annotate(&web, Some(&server.refuse("50%")))?;
-    let armed = cluster.await_status(&web, |status| status.phase == PodPhase::Armed)?;
+    let armed = cluster.arm(&web, &server.refuse("50%"))?;
     let seen = server.connect(&web, "main", 1_000)?;
     let refused = seen.failed_with("ECONNREFUSED");
     assert!((350..650).contains(&refused), "{refused} of 1000");
@@ -45,8 +44,7 @@ fn an_annotation_breaks_its_pod_and_nothing_else_until_it_goes() -> Result<()> {
     assert_eq!(server.connect(&web, "main", 1_000)?.ok, 1_000);
 
     // Asked for again, it is a new fault.
-    cluster.annotate(&web, Some(&server.refuse("100%")))?;
-    let again = cluster.await_status(&web, |status| status.phase == PodPhase::Armed)?;
+    let again = cluster.arm(&web, &server.refuse("100%"))?;
     assert!(again.since > armed.since);
     assert_eq!(server.connect(&web, "main", 10)?.failed_with("ECONNREFUSED"), 10);
 
@@ -111,8 +109,7 @@ fn lost_datagrams_are_counted_one_by_one() -> Result<()> {
     let outside = TestNetns::new()?;
     let (_, there) = pod.netns.veth(&outside, 0)?;
     let _agent = cluster.agent(GRACE)?;
-    cluster.annotate(&pod, Some("drop 10% egress udp to 10.200.0.0/24 for 10m"))?;
-    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    cluster.arm(&pod, "drop 10% egress udp to 10.200.0.0/24 for 10m")?;
 
     let sink = UdpSink { bind: there.socket_v4(0) };
     let sink = Victim::start(sink, Place::here().netns(&outside))?;
@@ -142,8 +139,7 @@ fn what_cannot_be_done_is_answered_and_changes_nothing() -> Result<()> {
     ];
     for (text, expected) in cases {
         // What was armed before is not what the annotation says any more.
-        cluster.annotate(&pod, Some(&good))?;
-        cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+        cluster.arm(&pod, &good)?;
         assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
         cluster.annotate(&pod, Some(&text))?;
         let refused = cluster.await_status(&pod, |status| status.phase == PodPhase::Refused)?;
@@ -179,8 +175,7 @@ fn an_edit_keeps_what_stays_and_a_fault_keeps_to_its_container() -> Result<()> {
     let refuse = server.refuse("100%");
     let in_db = format!("{refuse} in container db");
 
-    cluster.annotate(&pod, Some(&in_db))?;
-    let first = cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    let first = cluster.arm(&pod, &in_db)?;
     assert_eq!(server.connect(&pod, "db", 30)?.failed(), 30);
     assert_eq!(server.connect(&pod, "main", 30)?.ok, 30);
     cluster.await_status(&pod, |status| status.faults[0].counts.injected == 30)?;
@@ -213,8 +208,7 @@ fn a_fault_ends_by_itself_and_stays_ended() -> Result<()> {
     let pod = kubelet.run(&PodSpec::new(SHOP, "web-0"))?;
     let server = Server::start(&pod)?;
     let agent = cluster.agent(GRACE)?;
-    cluster.annotate(&pod, Some(&format!("{} for 4s", server.refuse("100%"))))?;
-    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    cluster.arm(&pod, &format!("{} for 4s", server.refuse("100%")))?;
     let ended = cluster.await_status(&pod, |status| status.phase == PodPhase::Ended)?;
     assert_eq!(ended.faults[0].phase, Phase::Ended);
     assert_eq!(server.connect(&pod, "main", 100)?.ok, 100);

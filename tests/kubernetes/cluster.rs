@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::kube::{FAULTS, STATUS, Status};
+use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status};
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::control_plane::{ControlPlane, Identity};
 use chaos_tests::job::{Call, Repeated, TcpServe};
@@ -93,6 +93,12 @@ impl<C: Claim> Cluster<C> {
             &change,
         ])?;
         Ok(())
+    }
+
+    /// Writes the fault annotation and waits until the agent says that it is in force.
+    pub fn arm(&self, pod: &Pod, faults: &str) -> Result<Status> {
+        self.annotate(pod, Some(faults))?;
+        self.await_status(pod, |status| status.phase == PodPhase::Armed)
     }
 
     /// What the agent has written on the pod.

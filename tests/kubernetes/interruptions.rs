@@ -16,8 +16,7 @@ fn a_new_agent_resumes_and_never_extends() -> Result<()> {
     let pod = kubelet.run(&PodSpec::new(SHOP, "web-0"))?;
     let server = Server::start(&pod)?;
     let agent = cluster.agent(GRACE)?;
-    cluster.annotate(&pod, Some(&format!("{} for 25s", server.refuse("100%"))))?;
-    let armed = cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    let armed = cluster.arm(&pod, &format!("{} for 25s", server.refuse("100%")))?;
     let began = Instant::now();
     assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
 
@@ -62,8 +61,7 @@ fn an_api_server_that_is_not_heard_ends_faults_after_the_grace() -> Result<()> {
     let servers = [Server::start(&kept)?, Server::start(&removed)?];
     let _agent = cluster.agent(GRACE)?;
     for (pod, server) in [&kept, &removed].into_iter().zip(&servers) {
-        cluster.annotate(pod, Some(&server.refuse("100%")))?;
-        cluster.await_status(pod, |status| status.phase == PodPhase::Armed)?;
+        cluster.arm(pod, &server.refuse("100%"))?;
     }
     let armed = cluster.status(&kept)?.expect("it was answered");
 

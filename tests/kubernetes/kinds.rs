@@ -15,8 +15,7 @@ fn of_two_pods_on_one_network_only_the_chosen_one_is_broken() -> Result<()> {
     let chosen = kubelet.run_on_network_of(&node, &PodSpec::new(SHOP, "chosen"))?;
     let server = Server::start(&node)?;
     let _agent = cluster.agent(GRACE)?;
-    cluster.annotate(&chosen, Some(&server.refuse("100%")))?;
-    cluster.await_status(&chosen, |status| status.phase == PodPhase::Armed)?;
+    cluster.arm(&chosen, &server.refuse("100%"))?;
     assert_eq!(server.connect(&chosen, "main", 100)?.failed_with("ECONNREFUSED"), 100);
     assert_eq!(server.connect(&node, "main", 1_000)?.ok, 1_000);
     Ok(())
@@ -31,8 +30,7 @@ fn a_static_pod_is_found_by_what_its_mirror_says() -> Result<()> {
     let pod = kubelet.run(&spec)?;
     let server = Server::start(&pod)?;
     let _agent = cluster.agent(GRACE)?;
-    cluster.annotate(&pod, Some(&server.refuse("100%")))?;
-    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    cluster.arm(&pod, &server.refuse("100%"))?;
     assert_eq!(server.connect(&pod, "main", 100)?.failed_with("ECONNREFUSED"), 100);
 
     // Whoever may create pods can write that annotation: it must not lead to another's cgroup.
@@ -56,8 +54,7 @@ fn a_pod_that_has_finished_is_broken_no_more() -> Result<()> {
     let pod = kubelet.run(&PodSpec::new(SHOP, "job"))?;
     let server = Server::start(&pod)?;
     let _agent = cluster.agent(GRACE)?;
-    cluster.annotate(&pod, Some(&server.refuse("100%")))?;
-    cluster.await_status(&pod, |status| status.phase == PodPhase::Armed)?;
+    cluster.arm(&pod, &server.refuse("100%"))?;
     assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
     kubelet.finish(&pod)?;
     let ended = cluster.await_status(&pod, |status| status.phase == PodPhase::Ended)?;
@@ -78,8 +75,7 @@ fn a_node_takes_so_many_targets_and_the_others_wait() -> Result<()> {
     let _agent = cluster.agent_with(GRACE, |command| {
         command.arg("--most-targets=1");
     })?;
-    cluster.annotate(&first, Some("drop 1% egress"))?;
-    cluster.await_status(&first, |status| status.phase == PodPhase::Armed)?;
+    cluster.arm(&first, "drop 1% egress")?;
     cluster.annotate(&second, Some(&server.refuse("100%")))?;
     let waiting = cluster.await_status(&second, |status| status.phase == PodPhase::Waiting)?;
     assert!(waiting.messages[0].contains("no more than 1 armed at once"), "{waiting:?}");

@@ -41,7 +41,8 @@ pub fn try_features(root: &CgroupRoot) -> KernelFeatures {
     }
 }
 
-/// Tries the hooks that these faults would need, and the backends for calls that have none, on `probe`, so that nobody waits for the others.
+/// Tries the hooks that these faults would need, and the backends for calls that have none, on
+/// `probe`, so that nobody waits for the others.
 pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeatures {
     let needed: BTreeSet<Hook> = plan(faults, &KernelFeatures::everything("any"), terms).hooks();
     let features = try_hooks(&needed, Ok(probe.as_fd()));

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_ebpf_common::object::CALL_ENTRY;
-use syscalls::x86_64::Sysno;
 
-use super::{Backend, PlannedCall, entry, guard};
+use super::{Backend, PlannedCall, entry, family::number, guard};
 
 /// One program in front of one function, with the constants it is loaded with. They follow from
 /// the function alone, so an attachment serves any rule set.
@@ -52,10 +51,6 @@ pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
         }),
         Backend::Override | Backend::Seccomp => None,
     }
-}
-
-fn number(call: &str) -> Option<u16> {
-    call.parse::<Sysno>().ok().and_then(|call| u16::try_from(call.id()).ok())
 }
 
 #[cfg(test)]

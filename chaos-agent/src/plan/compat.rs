@@ -1,7 +1,9 @@
 //! The calls of 32-bit programs by the numbers of x86-64.
 
 use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
-use syscalls::{x86, x86_64};
+use syscalls::x86;
+
+use super::family::number;
 
 /// Calls that 32-bit programs have under another name.
 /// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_32.tbl>
@@ -22,7 +24,7 @@ const RENAMED: [(&str, &str); 13] = [
 ];
 
 /// The calls behind `socketcall(2)`, from 1 on (`include/uapi/linux/net.h`).
-const SOCKETCALLS: [&str; 20] = [
+pub const SOCKETCALLS: [&str; 20] = [
     "socket",
     "bind",
     "connect",
@@ -68,10 +70,6 @@ pub fn compat_numbers() -> [u16; COMPAT] {
 /// Whether 32-bit programs may make the call by `socketcall`.
 pub(super) fn call_behind_socketcall(call: &str) -> bool {
     SOCKETCALLS.contains(&call)
-}
-
-fn number(name: &str) -> Option<u16> {
-    name.parse::<x86_64::Sysno>().ok().and_then(|call| u16::try_from(call.id()).ok())
 }
 
 #[cfg(test)]

@@ -65,6 +65,11 @@ pub(super) fn plain_name(call: &Call) -> Option<&'static str> {
     FAMILIES.iter().find(of).filter(|_| !is_plain).map(|(family, _)| *family)
 }
 
+/// The x86-64 number of the call of this name.
+pub(super) fn number(name: &str) -> Option<u16> {
+    member(name).map(|member| member.number)
+}
+
 fn member(name: &str) -> Option<Member> {
     let call: Sysno = name.parse().ok()?;
     Some(Member { name: call.name(), number: u16::try_from(call.id()).ok()? })

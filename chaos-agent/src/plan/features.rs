@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Backend, Hook};
 
-/// What this kernel can do, hook by hook and backend by backend. Found by trying, never by its version; here it is only
-/// data, so that plans can be made for kernels that one does not have.
+/// What this kernel can do, hook by hook and backend by backend. Found by trying, never by its
+/// version; here it is only data, so that plans can be made for kernels that one does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelFeatures {
     /// As `uname -r` prints it.

@@ -36,7 +36,7 @@ use serde::{Serialize, Serializer};
 
 pub use attachment::{Attachment, attachment, attachments};
 pub use backend::Backend;
-pub use compat::compat_numbers;
+pub use compat::{SOCKETCALLS, compat_numbers};
 pub use compile::{CompiledSet, compile};
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;

@@ -27,8 +27,9 @@ pub(super) fn seeds(rules: &[PlannedRule]) -> Vec<u64> {
         .collect()
 }
 
-/// A number for what the fault says, from its canonical sentence. The seed is left out as it comes in beside it, and `shadow`
-/// so that a shadow counts exactly the events that the fault itself would hit.
+/// A number for what the fault says, from its canonical sentence. The seed is left out as it comes
+/// in beside it, and `shadow` so that a shadow counts exactly the events that the fault itself would
+/// hit.
 fn fingerprint(fault: &Fault) -> u64 {
     fnv(&Fault { seed: None, shadow: false, ..fault.clone() }.to_string())
 }

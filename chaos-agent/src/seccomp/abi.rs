@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
+use chaos_ebpf_common::tables::NUMBERS;
 use syscalls::{x86, x86_64};
+
+use crate::plan::SOCKETCALLS;
 
 /// `AUDIT_ARCH_*` of `linux/audit.h`: the machine's ELF number with flags.
 pub const ARCH_X86_64: u32 = 0xc000_003e;
@@ -13,33 +16,10 @@ pub const ARCH_I386: u32 = 0x4000_0003;
 pub const X32_BIT: u32 = 0x4000_0000;
 
 /// Native numbers are below this.
-pub const NATIVE_NUMBERS: u32 = 512;
+pub const NATIVE_NUMBERS: u32 = NUMBERS as u32;
 
-/// i386 joins the calls on sockets in one, whose first argument says which
-/// (`SYS_SOCKET` = 1 and so on, `linux/net.h`).
+/// i386 joins the calls on sockets in one, whose first argument says which of [`SOCKETCALLS`].
 const SOCKETCALL: &str = "socketcall";
-const SOCKET_CALLS: [&str; 20] = [
-    "socket",
-    "bind",
-    "connect",
-    "listen",
-    "accept",
-    "getsockname",
-    "getpeername",
-    "socketpair",
-    "sendto",
-    "recvfrom",
-    "sendto",
-    "recvfrom",
-    "shutdown",
-    "setsockopt",
-    "getsockopt",
-    "sendmsg",
-    "recvmsg",
-    "accept4",
-    "recvmmsg",
-    "sendmmsg",
-];
 
 /// The same for System V's message queues, semaphores and shared memory (`linux/ipc.h`); the number
 /// is in the lower half of the argument.
@@ -153,7 +133,7 @@ pub fn numbers(calls: &BTreeSet<u32>) -> Numbers {
     let mut i386: BTreeSet<u32> =
         I386.iter().filter(|(_, call)| calls.contains(call)).map(|(number, _)| *number).collect();
     let listed = |name: &&str| native(name).is_some_and(|call| calls.contains(&call));
-    if SOCKET_CALLS.iter().any(&listed) {
+    if SOCKETCALLS.iter().any(&listed) {
         i386.extend(i386_number(SOCKETCALL));
     }
     if IPC_CALLS.iter().any(|(_, name)| listed(name)) {
@@ -185,7 +165,7 @@ fn joined(called: u32, first_argument: u64) -> Option<u32> {
     if Some(called) == i386_number(SOCKETCALL) {
         // An i386 argument has 32 bits.
         let which = usize::try_from(first_argument & 0xffff_ffff).ok()?.checked_sub(1)?;
-        return native(SOCKET_CALLS.get(which)?);
+        return native(SOCKETCALLS.get(which)?);
     }
     if Some(called) == i386_number(IPC) {
         let which = first_argument & 0xffff;
@@ -265,7 +245,7 @@ mod tests {
                 assert_eq!(native_of(ARCH_X86_64, number, 0), Some(call), "{number}");
             }
             for number in i386 {
-                let socket = SOCKET_CALLS.iter().position(|socket| name(call) == Some(socket));
+                let socket = SOCKETCALLS.iter().position(|socket| name(call) == Some(socket));
                 let ipc = IPC_CALLS.iter().find(|(_, ipc)| name(call) == Some(ipc));
                 let which = socket.map_or(ipc.map_or(0, |ipc| ipc.0), |index| index as u64 + 1);
                 assert_eq!(native_of(ARCH_I386, number, which), Some(call), "{number}");

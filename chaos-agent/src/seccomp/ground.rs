@@ -91,19 +91,6 @@ impl Ground for BoardGround<'_> {
     }
 
     fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool) {
-        self.board.tell(&Record {
-            at: verdict.at,
-            source: event.source,
-            destination: event.destination,
-            slot: verdict.slot,
-            source_port: event.source_port,
-            destination_port: event.destination_port,
-            kind: event.kind as u8,
-            protocol: event.protocol as u8,
-            family: event.family as u8,
-            shadow: shadow.into(),
-            errno: verdict.errno as u16,
-            call: event.call,
-        });
+        self.board.tell(&Record::new(event, verdict, shadow));
     }
 }
