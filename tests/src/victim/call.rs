@@ -1,7 +1,7 @@
 //! One system call, again and again in several threads.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
@@ -76,7 +76,8 @@ fn connect(to: SocketAddr, timeout: Duration) -> io::Result<()> {
     let socket = connector(to)?;
     socket.set_write_timeout(Some(timeout))?;
     // connect(2) with SO_SNDTIMEO: "in progress" when the time is over (socket(7)).
-    socket.connect(&to.into()).map_err(|error| timed_out_if(error, Errno::EINPROGRESS))
+    socket.connect(&to.into()).map_err(|error| timed_out_if(error, Errno::EINPROGRESS))?;
+    hang_up(&socket)
 }
 
 fn connect_nonblocking(to: SocketAddr, timeout: PollTimeout) -> io::Result<()> {
@@ -84,12 +85,24 @@ fn connect_nonblocking(to: SocketAddr, timeout: PollTimeout) -> io::Result<()> {
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
-        result => return result,
+        result => result?,
     }
     if poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)], timeout)? == 0 {
         return Err(io::ErrorKind::TimedOut.into());
     }
-    socket.take_error()?.map_or(Ok(()), Err)
+    socket.take_error()?.map_or(Ok(()), Err)?;
+    hang_up(&socket)
+}
+
+/// Ends a connection that was made. The FIN also acknowledges the server's SYN: it may overtake the
+/// segment that did so first, which is on another CPU's queue, and a RST that overtakes both would take
+/// the connection away before the server has it (`tcp_check_req` in `net/ipv4/tcp_minisocks.c`).
+fn hang_up(socket: &Socket) -> io::Result<()> {
+    match socket.shutdown(Shutdown::Write) {
+        // The server was faster.
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    }
 }
 
 /// A TCP socket that leaves no TIME_WAIT behind.
