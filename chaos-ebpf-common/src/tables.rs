@@ -17,9 +17,17 @@ pub const GUARDED: u16 = NUMBERS;
 /// Room for system calls in a rule set's table.
 pub const CALLS: usize = 2 * NUMBERS as usize;
 
-/// Entries of the table that gives the x86-64 number of a 32-bit caller's: its own numbers, and
-/// from [`NUMBERS`] on the calls of `socketcall(2)`.
-pub const COMPAT: usize = NUMBERS as usize + 32;
+/// Numbers of 32-bit callers under which several calls are made; the first argument says which
+/// (`socketcall(2)`, `ipc(2)`).
+pub const SOCKETCALL: u16 = 102;
+pub const IPC: u16 = 117;
+
+/// Room for the calls that one of them stands for.
+pub const JOINED: usize = 32;
+
+/// Entries of the table that gives the x86-64 number of a 32-bit caller's: its own numbers, from
+/// [`NUMBERS`] on the calls of `socketcall`, and from there [`JOINED`] on those of `ipc`.
+pub const COMPAT: usize = NUMBERS as usize + 2 * JOINED;
 
 /// For a call that x86-64 does not have.
 pub const NO_CALL: u16 = u16::MAX;

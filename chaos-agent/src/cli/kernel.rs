@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, os::fd::AsFd};
 use anyhow::Context;
 use chaos_agent::{
     fault::Fault,
-    kernel::{find_features, try_backends, try_hooks},
+    kernel::{Trials, find_features},
     plan::{Hook, KernelFeatures, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
@@ -41,14 +41,16 @@ pub fn try_features(root: &CgroupRoot) -> KernelFeatures {
     }
 }
 
-/// Tries the hooks that these faults would need, and the backends for calls that have none, on
-/// `probe`, so that nobody waits for the others.
+/// Tries on `probe` the hooks that these faults need, and the backends for calls where the faults
+/// name some that these hooks do not answer, so that nobody waits for the others.
 pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeatures {
     let needed: BTreeSet<Hook> = plan(faults, &KernelFeatures::everything("any"), terms).hooks();
-    let features = try_hooks(&needed, Ok(probe.as_fd()));
+    let mut trials = Trials::new();
+    trials.try_hooks(&needed, Ok(probe.as_fd()));
     let names_calls = faults.iter().any(|fault| !fault.verb.calls().is_empty());
-    if names_calls && !plan(faults, &features, terms).refused.is_empty() {
-        return try_backends(features);
+    // No backend has been tried, so a call that needs one is refused.
+    if names_calls && !plan(faults, trials.features(), terms).refused.is_empty() {
+        trials.try_backends();
     }
-    features
+    trials.features().clone()
 }

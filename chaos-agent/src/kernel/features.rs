@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, io, os::fd::BorrowedFd, thread};
 use aya::programs::ProgramError;
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Instance, KernelError, error::reason, tracer};
+use super::{Instance, KernelError, error::reason, injectable::injectable, tracer};
 use crate::{
     plan::{Backend, Hook, KernelFeatures, Support, attachment},
     seccomp,
@@ -17,41 +17,100 @@ use crate::{
 /// `lo` has this index in every network namespace (`LOOPBACK_IFINDEX`).
 const LOOPBACK: u32 = 1;
 
-/// Tries every hook. `probe` is an empty cgroup that the caller made for this and removes
+/// Tries everything. `probe` is an empty cgroup that the caller made for this and removes
 /// afterwards; `None` (there is no cgroup v2, or no right to create one) reports the cgroup hooks
 /// as missing for that reason.
 pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
-    try_backends(try_hooks(&Hook::ALL.into(), probe))
+    let mut trials = Trials::new();
+    trials.try_hooks(&Hook::ALL.into(), probe);
+    trials.try_backends();
+    trials.features
 }
 
-/// The same kernel, with what its backends for system calls can do: each is attached to one
-/// function, for a target that does not exist.
-pub fn try_backends(features: KernelFeatures) -> KernelFeatures {
-    let functions = match tracer::functions() {
-        Ok(functions) => functions,
-        Err(error) => {
-            let missing = Support::Missing {
-                reason: error.to_string(),
-                remedy: "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
-            };
-            return [Backend::Entry, Backend::Security]
-                .into_iter()
-                .fold(features, |features, backend| {
-                    features.with_backend(backend, missing.clone())
-                });
-        }
-    };
-    let features = features.with_functions(functions.names().map(str::to_owned));
-    // The id of no cgroup: no task is the target's.
-    let mut instance = Instance::load(u64::MAX, 0);
-    PROBES.into_iter().fold(features, |features, (backend, function)| {
-        let support = match &mut instance {
-            Ok(instance) => try_backend(instance, backend, function),
-            Err(error) => missing(error, None),
-        };
-        features.with_backend(backend, support)
-    })
+/// What has been tried so far, for those who need less than [`find_features`]: trying one hook
+/// keeps the verifier busy for 5 to 50 ms. What was not tried counts as missing.
+pub struct Trials {
+    /// For a target that does not exist: no rule is in force, and no task and no packet is its own.
+    instance: Result<Instance, KernelError>,
+    features: KernelFeatures,
 }
+
+impl Trials {
+    /// Nothing has been tried yet.
+    #[expect(clippy::new_without_default, reason = "it loads the object")]
+    pub fn new() -> Self {
+        let release = nix::sys::utsname::uname()
+            .map(|name| name.release().to_string_lossy().into_owned())
+            .unwrap_or_else(|_| "unknown".to_owned());
+        Self {
+            // The id of no cgroup.
+            instance: Instance::load(u64::MAX, 0),
+            features: KernelFeatures::nothing(release),
+        }
+    }
+
+    /// What is known by now.
+    pub fn features(&self) -> &KernelFeatures {
+        &self.features
+    }
+
+    /// Tries these hooks; `probe` as in [`find_features`].
+    pub fn try_hooks(&mut self, hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) {
+        for hook in hooks.iter().copied() {
+            let support = match &mut self.instance {
+                Ok(instance) => try_hook(instance, hook, &probe),
+                Err(error) => missing(error, None),
+            };
+            self.features = self.features.clone().with(hook, support);
+        }
+    }
+
+    /// Tries the backends for system calls that no hook answers: each is attached to one function.
+    pub fn try_backends(&mut self) {
+        // No kernel has the first by this version.
+        let unwritten = Support::Missing {
+            reason: "this version does not have it".to_owned(),
+            remedy: String::new(),
+        };
+        self.learn(Backend::Override, unwritten);
+        self.learn(Backend::Seccomp, seccomp::support());
+        let functions = match tracer::functions() {
+            Ok(functions) => functions,
+            Err(error) => {
+                let missing = Support::Missing {
+                    reason: error.to_string(),
+                    remedy: "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned(),
+                };
+                for (backend, _) in PROBES {
+                    self.learn(backend, missing.clone());
+                }
+                return;
+            }
+        };
+        // Entries of calls that the kernel was built without are there, too, and lead nowhere.
+        let injectable = injectable().ok();
+        let is_there = |name: &&str| {
+            name.starts_with(SECURITY)
+                || injectable.as_ref().is_none_or(|injectable| injectable.contains(*name))
+        };
+        let names = functions.names().filter(is_there).map(str::to_owned);
+        self.features = self.features.clone().with_functions(names);
+        for (backend, function) in PROBES {
+            let support = match &mut self.instance {
+                Ok(instance) => try_backend(instance, backend, function),
+                Err(error) => missing(error, None),
+            };
+            self.learn(backend, support);
+        }
+    }
+
+    fn learn(&mut self, backend: Backend, support: Support) {
+        self.features = self.features.clone().with_backend(backend, support);
+    }
+}
+
+/// How security functions begin, which need not be marked for that.
+const SECURITY: &str = "security_";
 
 /// A function that every kernel has, for each backend.
 const PROBES: [(Backend, &str); 2] =
@@ -86,74 +145,36 @@ fn missing_backend(backend: Backend, error: &KernelError) -> Support {
     Support::Missing { reason, remedy: remedy.to_owned() }
 }
 
-/// [`find_features`] for these hooks alone, as trying one keeps the verifier busy for 5 to 50 ms.
-/// The others count as not tried.
-pub fn try_hooks(hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
-    let release = nix::sys::utsname::uname()
-        .map(|name| name.release().to_string_lossy().into_owned())
-        .unwrap_or_else(|_| "unknown".to_owned());
-    // No kernel has the first by this version.
-    let unwritten = Support::Missing {
-        reason: "this version does not have it".to_owned(),
-        remedy: String::new(),
-    };
-    let nothing = KernelFeatures::nothing(release)
-        .with_backend(Backend::Override, unwritten)
-        .with_backend(Backend::Seccomp, seccomp::support());
-    // The id of no cgroup: nothing that passes the probe is the target's.
-    let mut instance = match Instance::load(u64::MAX, 0) {
-        Ok(instance) => instance,
-        Err(error) => {
-            let missing = missing(&error, None);
-            return hooks
-                .iter()
-                .copied()
-                .fold(nothing, |features, hook| features.with(hook, missing.clone()));
-        }
-    };
-    hooks.iter().copied().fold(nothing, |features, hook| {
-        let support = match try_hook(&mut instance, hook, &probe) {
-            Ok(()) => Support::Works,
-            Err(Attempt::Failed(error)) => missing(&error, Some(hook)),
-            Err(Attempt::NoCgroup(reason)) => Support::Missing {
-                reason,
-                remedy: "run as root on a machine with cgroup v2 mounted".to_owned(),
-            },
-        };
-        features.with(hook, support)
-    })
-}
-
-enum Attempt {
-    Failed(KernelError),
-    NoCgroup(String),
-}
-
 fn try_hook(
     instance: &mut Instance,
     hook: Hook,
     probe: &Result<BorrowedFd<'_>, String>,
-) -> Result<(), Attempt> {
-    instance.load_program(hook).map_err(Attempt::Failed)?;
-    if hook.is_tcx() {
-        return in_empty_namespace(|| {
-            instance.attach_interface(hook, LOOPBACK, "lo of an empty namespace").map(drop)
-        })
-        .map_err(Attempt::Failed);
-    }
-    match probe {
-        Ok(cgroup) => instance
-            .attach_cgroup(hook, *cgroup, "made for probing")
-            .map(drop)
-            .map_err(Attempt::Failed),
-        Err(reason) => Err(Attempt::NoCgroup(reason.clone())),
+) -> Support {
+    let attached = instance.load_program(hook).and_then(|()| {
+        if hook.is_tcx() {
+            return in_empty_namespace(|| {
+                instance.attach_interface(hook, LOOPBACK, "lo of an empty namespace").map(|_| None)
+            });
+        }
+        match probe {
+            Ok(cgroup) => instance.attach_cgroup(hook, *cgroup, "made for probing").map(|_| None),
+            Err(reason) => Ok(Some(reason.clone())),
+        }
+    });
+    match attached {
+        Ok(None) => Support::Works,
+        Ok(Some(reason)) => Support::Missing {
+            reason,
+            remedy: "run as root on a machine with cgroup v2 mounted".to_owned(),
+        },
+        Err(error) => missing(&error, Some(hook)),
     }
 }
 
 /// Runs `attempt` in a thread with a network namespace of its own, which ends with the thread.
-fn in_empty_namespace(
-    attempt: impl FnOnce() -> Result<(), KernelError> + Send,
-) -> Result<(), KernelError> {
+fn in_empty_namespace<T: Send>(
+    attempt: impl FnOnce() -> Result<T, KernelError> + Send,
+) -> Result<T, KernelError> {
     thread::scope(|scope| {
         let attempt = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| KernelError::Call {

@@ -7,6 +7,7 @@ mod btf;
 mod clock;
 mod error;
 mod features;
+mod injectable;
 mod instance;
 mod links;
 mod maps;
@@ -15,7 +16,7 @@ mod trial;
 
 pub use clock::boot_now;
 pub use error::KernelError;
-pub use features::{find_features, try_backends, try_hooks};
+pub use features::{Trials, find_features};
 pub use instance::Instance;
 pub use links::Link;
 pub use maps::{SlotCounts, TargetMaps};

@@ -2,11 +2,12 @@
 //!
 //! aya has no such program type, so this takes the object apart with `aya_obj` and makes the
 //! bpf(2) calls itself; aya's [`aya::programs::FEntry`] is the closest relative. Each program is
-//! loaded once for each function, with constants of its own. Nothing is pinned: a link is a file
+//! loaded once for each function, with constants that say what it stands for there. Nothing is pinned: a link is a file
 //! descriptor, and closing it detaches.
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::CString,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     sync::LazyLock,
@@ -14,7 +15,7 @@ use std::{
 
 use aya::maps::{Map, MapData};
 use aya_obj::{
-    Function, Object,
+    Function, Object, ProgramSection,
     btf::BtfFeature,
     generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
 };
@@ -39,11 +40,22 @@ pub(super) fn functions() -> Result<&'static Functions, &'static io::Error> {
 
 /// The object and the maps of one target, for programs that aya can't load.
 pub(super) struct Tracer {
+    /// Without the programs that aya loads.
     object: Object,
     btf: OwnedFd,
     maps: Vec<(String, OwnedFd)>,
     cgroup: u64,
     level: u32,
+    /// What was linked before: one program serves many functions.
+    linked: Vec<(Attachment, Linked)>,
+}
+
+/// A program with its maps and its constants, ready to be loaded.
+struct Linked {
+    function: Function,
+    license: CString,
+    /// The instructions name this map by its descriptor until they are loaded.
+    _constants: OwnedFd,
 }
 
 impl Tracer {
@@ -60,6 +72,17 @@ impl Tracer {
             .map_err(|error| broken(&error))?
             .ok_or_else(|| broken(&"it has no type information"))?
             .to_bytes();
+        let foreign: Vec<String> = object
+            .programs
+            .iter()
+            .filter(|(_, program)| !matches!(program.section, ProgramSection::FEntry { .. }))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in foreign {
+            let program = object.programs.remove(&name);
+            program.and_then(|program| object.functions.remove(&program.function_key()));
+        }
+        (object.btf, object.btf_ext) = (None, None);
         let btf = load_btf(&btf)
             .map_err(|source| KernelError::Call { call: "bpf(BPF_BTF_LOAD)", source })?;
         let maps = maps
@@ -67,12 +90,12 @@ impl Tracer {
             .map(|(name, fd)| Ok((name.clone(), fd.try_clone()?)))
             .collect::<io::Result<_>>()
             .map_err(|source| KernelError::Call { call: "dup", source })?;
-        Ok(Self { object, btf, maps, cgroup, level })
+        Ok(Self { object, btf, maps, cgroup, level, linked: Vec::new() })
     }
 
     /// Puts a program in front of a function.
     pub(super) fn attach(
-        &self,
+        &mut self,
         function: &str,
         attachment: &Attachment,
     ) -> Result<OwnedFd, KernelError> {
@@ -83,24 +106,28 @@ impl Tracer {
         let id = known
             .id(function)
             .ok_or_else(|| KernelError::NoFunction { function: function.to_owned() })?;
-        let (program, license, _constants) = self.link(attachment, known.credentials())?;
-        let loaded = load(&program, license.as_c_str(), id, self.btf.as_fd()).map_err(
-            |(source, complaint)| KernelError::LoadCall {
-                function: function.to_owned(),
-                source,
-                complaint,
-            },
-        )?;
+        let place = match self.linked.iter().position(|(linked, _)| linked == attachment) {
+            Some(place) => place,
+            None => {
+                let linked = self.link(attachment, known.credentials())?;
+                self.linked.push((attachment.clone(), linked));
+                self.linked.len() - 1
+            }
+        };
+        let loaded =
+            load(&self.linked[place].1, id, self.btf.as_fd()).map_err(|(source, complaint)| {
+                KernelError::LoadCall { function: function.to_owned(), source, complaint }
+            })?;
         open_link(loaded.as_fd())
             .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })
     }
 
-    /// The program with its maps and its own constants, ready to be loaded.
+    /// The program with the target's maps and constants of its own.
     fn link(
         &self,
         attachment: &Attachment,
         credentials: Option<u32>,
-    ) -> Result<(Function, std::ffi::CString, OwnedFd), KernelError> {
+    ) -> Result<Linked, KernelError> {
         let Attachment { program: name, is_compat, calls, uring } = attachment;
         let name = *name;
         let mut object = self.object.clone();
@@ -155,8 +182,7 @@ impl Tracer {
             .functions
             .remove(&program.function_key())
             .ok_or(KernelError::Lacks { what: "program", name })?;
-        // The instructions name the map of the constants by its descriptor until they are loaded.
-        Ok((function, program.license, constants))
+        Ok(Linked { function, license: program.license, _constants: constants })
     }
 }
 
@@ -187,8 +213,7 @@ fn constants(object: &Object) -> Result<OwnedFd, KernelError> {
 /// Loads a program for the function with this BTF id. An error comes with the verifier's last
 /// words.
 fn load(
-    program: &Function,
-    license: &std::ffi::CStr,
+    Linked { function: program, license, .. }: &Linked,
     function: u32,
     btf: BorrowedFd<'_>,
 ) -> Result<OwnedFd, (io::Error, String)> {

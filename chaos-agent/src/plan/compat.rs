@@ -1,89 +1,56 @@
-//! The calls of 32-bit programs by the numbers of x86-64.
+//! The calls of 32-bit programs by the numbers of x86-64, as programs in the kernel look them up.
 
-use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
-use syscalls::x86;
+use chaos_ebpf_common::tables::{COMPAT, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL};
 
-use super::family::number;
+use super::abi::{ARCH_I386, native_of};
 
-/// Calls that 32-bit programs have under another name.
-/// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_32.tbl>
-const RENAMED: [(&str, &str); 13] = [
-    ("_llseek", "lseek"),
-    ("clock_nanosleep_time64", "clock_nanosleep"),
-    ("fcntl64", "fcntl"),
-    ("fstat64", "fstat"),
-    ("fstatat64", "newfstatat"),
-    ("ftruncate64", "ftruncate"),
-    ("lstat64", "lstat"),
-    ("mmap2", "mmap"),
-    ("ppoll_time64", "ppoll"),
-    ("sendfile64", "sendfile"),
-    ("stat64", "stat"),
-    ("truncate64", "truncate"),
-    ("utimensat_time64", "utimensat"),
-];
-
-/// The calls behind `socketcall(2)`, from 1 on (`include/uapi/linux/net.h`).
-pub const SOCKETCALLS: [&str; 20] = [
-    "socket",
-    "bind",
-    "connect",
-    "listen",
-    "accept",
-    "getsockname",
-    "getpeername",
-    "socketpair",
-    "sendto",
-    "recvfrom",
-    "sendto",
-    "recvfrom",
-    "shutdown",
-    "setsockopt",
-    "getsockopt",
-    "sendmsg",
-    "recvmsg",
-    "accept4",
-    "recvmmsg",
-    "sendmmsg",
-];
-
-/// For each number of a 32-bit caller that of x86-64, and from [`NUMBERS`] on for each call behind
-/// `socketcall`; [`NO_CALL`] where x86-64 has none.
+/// For each number of a 32-bit caller that of x86-64, and behind them those of the calls that
+/// `socketcall` and `ipc` stand for; [`NO_CALL`] where x86-64 has none.
 pub fn compat_numbers() -> [u16; COMPAT] {
-    let mut numbers = [NO_CALL; COMPAT];
-    for call in x86::Sysno::iter() {
-        let name = call.name();
-        let name = RENAMED.iter().find(|(old, _)| *old == name).map_or(name, |(_, name)| *name);
-        if let Some(place) =
-            numbers.get_mut(call.id() as usize).filter(|_| call.id() < i32::from(NUMBERS))
-            && let Some(number) = number(name)
-        {
-            *place = number;
-        }
-    }
-    for (place, name) in numbers[usize::from(NUMBERS) + 1..].iter_mut().zip(SOCKETCALLS) {
-        *place = number(name).unwrap_or(NO_CALL);
-    }
-    numbers
-}
-
-/// Whether 32-bit programs may make the call by `socketcall`.
-pub(super) fn call_behind_socketcall(call: &str) -> bool {
-    SOCKETCALLS.contains(&call)
+    let own = (0..u32::from(NUMBERS)).map(|number| (number, 0));
+    let joined = |joint: u16| (0..JOINED as u64).map(move |which| (u32::from(joint), which));
+    let called: Vec<(u32, u64)> = own.chain(joined(SOCKETCALL)).chain(joined(IPC)).collect();
+    std::array::from_fn(|at| {
+        let (called, which) = called[at];
+        native_of(ARCH_I386, called, which)
+            .and_then(|number| u16::try_from(number).ok())
+            .filter(|number| *number < NUMBERS)
+            .unwrap_or(NO_CALL)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Numbers of `arch/x86/entry/syscalls/syscall_{32,64}.tbl`.
     #[test]
     fn numbers_of_both_architectures() {
         let numbers = compat_numbers();
-        // i386: exit 1, read 3, socketcall 102, pread64 180, mmap2 192, openat 295.
-        let known = [1, 3, 180, 192, 295].map(|at| numbers[at]);
-        assert_eq!(known, [60, 0, 17, 9, 257]);
-        assert_eq!(numbers[102], NO_CALL);
-        assert_eq!((numbers[512], numbers[512 + 1], numbers[512 + 18]), (NO_CALL, 41, 288));
+        for (called, native) in [
+            // exit, read, chown, pread64, mmap2, chown32, openat, clock_gettime, clock_gettime64
+            (1, 60),
+            (3, 0),
+            (182, 92),
+            (180, 17),
+            (192, 9),
+            (212, 92),
+            (295, 257),
+            (265, 228),
+            (403, 228),
+            // _newselect, futex_time64
+            (142, 23),
+            (422, 202),
+        ] {
+            assert_eq!(numbers[called], native, "{called}");
+        }
+        assert_eq!((numbers[102], numbers[117], numbers[511]), (NO_CALL, NO_CALL, NO_CALL));
+        let socketcall = usize::from(NUMBERS);
+        // None, socket, accept4
+        assert_eq!([0, 1, 18].map(|which| numbers[socketcall + which]), [NO_CALL, 41, 288]);
+        let ipc = socketcall + JOINED;
+        // None, semget, shmat
+        assert_eq!([0, 2, 21].map(|which| numbers[ipc + which]), [NO_CALL, 64, 30]);
         assert!(numbers.iter().all(|number| *number < NUMBERS || *number == NO_CALL));
     }
 }

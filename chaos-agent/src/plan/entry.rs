@@ -4,7 +4,9 @@
 //! (`__ia32_sys_*`, or `__ia32_compat_sys_*` where arguments have another layout):
 //! <https://github.com/torvalds/linux/blob/v6.12/arch/x86/include/asm/syscall_wrapper.h>
 
-use super::{KernelFeatures, compat::call_behind_socketcall};
+use std::collections::BTreeSet;
+
+use super::{KernelFeatures, abi};
 
 /// Calls whose function has another name than the call.
 /// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_64.tbl>
@@ -17,46 +19,44 @@ const RENAMED: [(&str, &str); 6] = [
     ("uname", "newuname"),
 ];
 
-/// Functions of 32-bit callers that lead to the same call under yet another name.
-/// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_32.tbl>
-const ONLY_32_BIT: [(&str, &[&str]); 16] = [
-    ("fallocate", &["__ia32_sys_ia32_fallocate"]),
-    ("clone", &["__ia32_sys_ia32_clone", "__ia32_compat_sys_ia32_clone"]),
-    ("fadvise64", &["__ia32_sys_ia32_fadvise64", "__ia32_sys_ia32_fadvise64_64"]),
-    ("fcntl", &["__ia32_compat_sys_fcntl64"]),
-    ("fstat", &["__ia32_compat_sys_ia32_fstat64"]),
-    ("fstatfs", &["__ia32_compat_sys_fstatfs64"]),
-    ("ftruncate", &["__ia32_sys_ia32_ftruncate64"]),
-    ("lseek", &["__ia32_sys_llseek"]),
-    ("lstat", &["__ia32_compat_sys_ia32_lstat64"]),
-    ("mmap", &["__ia32_sys_mmap_pgoff", "__ia32_compat_sys_ia32_mmap"]),
-    ("newfstatat", &["__ia32_compat_sys_ia32_fstatat64"]),
-    ("pread64", &["__ia32_sys_ia32_pread64"]),
-    ("pwrite64", &["__ia32_sys_ia32_pwrite64"]),
-    ("stat", &["__ia32_compat_sys_ia32_stat64"]),
-    ("statfs", &["__ia32_compat_sys_statfs64"]),
-    ("truncate", &["__ia32_sys_ia32_truncate64"]),
-];
-
 const COMPAT_PREFIXES: [&str; 2] = ["__ia32_sys_", "__ia32_compat_sys_"];
+
+/// What the functions of 32-bit callers have around the name of the call: earlier forms of it,
+/// with narrower numbers, and forms with arguments in another order.
+/// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_32.tbl>
+const BEFORE: [&str; 3] = ["", "old_", "ia32_"];
+const BEHIND: [&str; 5] = ["", "16", "32", "_time32", "64"];
+
+/// Functions that lead to the call under yet another name.
+const ONLY_32_BIT: [(&str, &str); 5] = [
+    ("lseek", "llseek"),
+    ("mmap", "mmap_pgoff"),
+    ("preadv2", "preadv64v2"),
+    ("pwritev2", "pwritev64v2"),
+    ("umount2", "oldumount"),
+];
 
 /// The function of 64-bit callers.
 pub(super) fn native(call: &str) -> String {
     format!("__x64_sys_{}", function(call))
 }
 
-/// The functions of 32-bit callers that this kernel has; none where it runs no such programs.
+/// The functions of 32-bit callers that this kernel has; none where it runs no such programs. One
+/// may serve another call besides; what is attached there asks which call is under way.
 pub(super) fn compat(call: &str, features: &KernelFeatures) -> Vec<String> {
-    let function = function(call);
-    let regular = COMPAT_PREFIXES.iter().map(|prefix| format!("{prefix}{function}"));
-    let multiplexed = call_behind_socketcall(call)
-        .then(|| COMPAT_PREFIXES.map(|prefix| format!("{prefix}socketcall")));
-    let special = ONLY_32_BIT.iter().filter(|(name, _)| *name == call);
-    regular
-        .chain(multiplexed.into_iter().flatten())
-        .chain(special.flat_map(|(_, functions)| functions.iter().copied().map(str::to_owned)))
-        .filter(|function| features.has_function(function))
-        .collect()
+    let special = ONLY_32_BIT.iter().filter(|(name, _)| *name == call).map(|(_, name)| *name);
+    let mut names = vec![call, function(call)];
+    for name in abi::i386_names(call).chain(abi::joint(call)).chain(special) {
+        names.push(name);
+    }
+    let functions: BTreeSet<String> = names
+        .iter()
+        .flat_map(|name| BEFORE.map(|before| format!("{before}{name}")))
+        .flat_map(|name| BEHIND.map(|behind| format!("{name}{behind}")))
+        .flat_map(|name| COMPAT_PREFIXES.map(|prefix| format!("{prefix}{name}")))
+        .filter(|function| features.lists_function(function))
+        .collect();
+    functions.into_iter().collect()
 }
 
 /// Whether it is an entry of 32-bit callers.
@@ -70,18 +70,92 @@ fn function(call: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
+    use syscalls::x86_64::Sysno;
+
     use super::*;
 
     #[test]
     fn functions_of_both_kinds_of_callers() {
         assert_eq!(native("openat"), "__x64_sys_openat");
         assert_eq!(native("stat"), "__x64_sys_newstat");
-        let features = KernelFeatures::nothing("6.12.0").with_functions(
-            ["__ia32_sys_mmap_pgoff", "__ia32_compat_sys_openat", "__ia32_sys_read"]
-                .map(str::to_owned),
-        );
-        assert_eq!(compat("mmap", &features), ["__ia32_sys_mmap_pgoff"]);
-        assert_eq!(compat("openat", &features), ["__ia32_compat_sys_openat"]);
-        assert_eq!(compat("write", &features), [""; 0]);
+        let features = recorded("override-6.12").0;
+        let all = KernelFeatures::everything("6.12.0");
+        for (call, functions) in [
+            ("openat", &["__ia32_compat_sys_openat", "__ia32_sys_openat"][..]),
+            ("chown", &["__ia32_sys_chown", "__ia32_sys_chown16"]),
+            ("clock_gettime", &["__ia32_sys_clock_gettime"]),
+            ("semget", &["__ia32_compat_sys_ipc", "__ia32_sys_semget"]),
+            ("shutdown", &SHUTDOWN),
+            ("mmap", &MMAP),
+        ] {
+            assert_eq!(compat(call, &features), functions, "{call}");
+        }
+        assert_eq!(compat("mmap", &all), [""; 0]);
+    }
+
+    const SHUTDOWN: [&str; 3] =
+        ["__ia32_compat_sys_socketcall", "__ia32_sys_shutdown", "__ia32_sys_socketcall"];
+    const MMAP: [&str; 3] =
+        ["__ia32_compat_sys_ia32_mmap", "__ia32_sys_mmap", "__ia32_sys_mmap_pgoff"];
+
+    /// What a kernel of the lab can do, and its functions.
+    fn recorded(kernel: &str) -> (KernelFeatures, Vec<String>) {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/features/{kernel}.json"));
+        let json: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let functions = serde_json::from_value(json["functions"].clone()).unwrap();
+        (serde_json::from_value(json).unwrap(), functions)
+    }
+
+    /// What x86-64 has no call for, what other architectures have, and the newest calls, which the
+    /// table of `syscalls` does not have yet.
+    const FOREIGN: [&str; 27] = [
+        "bdflush",
+        "file_setattr",
+        "gethostname",
+        "listns",
+        "nice",
+        "old_readdir",
+        "pciconfig_iobase",
+        "pciconfig_read",
+        "pciconfig_write",
+        "recv",
+        "rseq_slice_yield",
+        "rtas",
+        "s390_ipc",
+        "s390_pci_mmio_read",
+        "s390_pci_mmio_write",
+        "send",
+        "sgetmask",
+        "signal",
+        "spu_create",
+        "spu_run",
+        "ssetmask",
+        "stime",
+        "stime32",
+        "subpage_prot",
+        "sync_file_range2",
+        "vm86",
+        "vm86old",
+    ];
+
+    #[test]
+    fn every_entry_of_32_bit_callers_is_known() {
+        // Those that let entries be modified.
+        for kernel in ["debian-7", "override-6.12"] {
+            let (features, functions) = recorded(kernel);
+            let known: BTreeSet<String> =
+                Sysno::iter().flat_map(|call| compat(call.name(), &features)).collect();
+            let is_foreign =
+                |entry: &str| FOREIGN.iter().any(|name| entry.ends_with(&format!("_sys_{name}")));
+            let unknown: Vec<&String> = functions
+                .iter()
+                .filter(|entry| is_compat(entry) && !is_foreign(entry) && !known.contains(*entry))
+                .collect();
+            assert_eq!(unknown, [""; 0], "{kernel}");
+        }
     }
 }

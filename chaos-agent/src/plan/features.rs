@@ -82,6 +82,12 @@ impl KernelFeatures {
         self.functions.as_ref().is_none_or(|functions| functions.contains(name))
     }
 
+    /// Whether the kernel is known to have this function, where [`Self::has_function`] takes it for
+    /// granted on a kernel of which no list was made.
+    pub(super) fn lists_function(&self, name: &str) -> bool {
+        self.functions.as_ref().is_some_and(|functions| functions.contains(name))
+    }
+
     /// Whether the backend can be used; one that was never tried cannot.
     pub fn backend(&self, backend: Backend) -> Support {
         self.backends.get(&backend).cloned().unwrap_or_else(not_tried)

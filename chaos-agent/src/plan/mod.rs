@@ -6,6 +6,7 @@
 //! the remedy; one that is not well formed ([`fault::check`]) is refused, too. A refusal never
 //! stops the other faults; whether to go on is the caller's choice.
 
+pub(crate) mod abi;
 mod attachment;
 mod backend;
 mod calls;
@@ -36,7 +37,7 @@ use serde::{Serialize, Serializer};
 
 pub use attachment::{Attachment, attachment, attachments};
 pub use backend::Backend;
-pub use compat::{SOCKETCALLS, compat_numbers};
+pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;

@@ -6,7 +6,6 @@
 //! (`chaos_ebpf_common::gate`), on a [`Board`] instead of BPF maps: memory that agent and warden
 //! share, with the rules, the lease and the ledger.
 
-mod abi;
 mod arguments;
 mod board;
 mod caller;
@@ -22,6 +21,8 @@ mod ring;
 mod rules;
 mod under;
 pub mod warden;
+
+use crate::plan::abi;
 
 pub use board::{Board, BoardError};
 pub use filter::Filter;

@@ -19,7 +19,7 @@ use chaos_ebpf_common::{
     event::{Event, FileId},
     gate::{Verdict, decide, settle},
     rule::Action,
-    tables::{COMPAT as COMPAT_ENTRIES, GUARDED, NO_CALL, NUMBERS},
+    tables::{COMPAT as COMPAT_ENTRIES, GUARDED, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL},
 };
 
 use super::LAST_ERRNO;
@@ -49,8 +49,6 @@ static GUARD_URING: Global<u32> = Global::new(NO_CALL as u32);
 
 /// Bit of the numbers of x32 callers (`arch/x86/include/uapi/asm/unistd.h`).
 const X32: u64 = 0x4000_0000;
-/// `socketcall` of 32-bit callers: the call proper is its first argument.
-const SOCKETCALL: u64 = 102;
 const IO_URING_ENTER: u16 = 426;
 const READ: u16 = 0;
 const WRITE: u16 = 1;
@@ -163,17 +161,28 @@ fn is_guarded(number: u16) -> bool {
 #[inline(always)]
 fn number(regs: *const pt_regs, is_compat: bool) -> u16 {
     // SAFETY: the caller has the registers from the kernel.
-    let mut number = unsafe { (*regs).orig_rax };
+    let number = unsafe { (*regs).orig_rax };
     if !is_compat {
-        number &= !X32;
+        let number = number & !X32;
         return if number < NUMBERS as u64 { number as u16 } else { NO_CALL };
     }
-    if number == SOCKETCALL {
+    let mut number = number as u32;
+    if number == SOCKETCALL as u32 || number == IPC as u32 {
         // SAFETY: as above; the first argument of a 32-bit call is in ebx.
-        number = NUMBERS as u64 + unsafe { (*regs).rbx };
+        let mut which = unsafe { (*regs).rbx } as u32;
+        let mut first = NUMBERS as u32;
+        if number == IPC as u32 {
+            // The upper half is the version of the arguments.
+            which &= 0xffff;
+            first += JOINED as u32;
+        }
+        if which >= JOINED as u32 {
+            return NO_CALL;
+        }
+        number = first + which;
     }
     let number = black_box(number);
-    if number >= COMPAT_ENTRIES as u64 {
+    if number >= COMPAT_ENTRIES as u32 {
         return NO_CALL;
     }
     // SAFETY: the index has just been bounded; volatile as the loader fills the table.

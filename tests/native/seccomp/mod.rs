@@ -1,6 +1,7 @@
 //! System calls of `run`'s child answered by way of seccomp, as on kernels that deny tracing
 //! programs.
 
+mod choice;
 mod death;
 mod errnos;
 mod parity;

@@ -6,8 +6,6 @@ use std::{collections::BTreeSet, sync::LazyLock};
 use chaos_ebpf_common::tables::NUMBERS;
 use syscalls::{x86, x86_64};
 
-use crate::plan::SOCKETCALLS;
-
 /// `AUDIT_ARCH_*` of `linux/audit.h`: the machine's ELF number with flags.
 pub const ARCH_X86_64: u32 = 0xc000_003e;
 pub const ARCH_I386: u32 = 0x4000_0003;
@@ -18,8 +16,31 @@ pub const X32_BIT: u32 = 0x4000_0000;
 /// Native numbers are below this.
 pub const NATIVE_NUMBERS: u32 = NUMBERS as u32;
 
-/// i386 joins the calls on sockets in one, whose first argument says which of [`SOCKETCALLS`].
+/// i386 joins the calls on sockets in one, whose first argument says which
+/// (`SYS_SOCKET` = 1 and so on, `linux/net.h`).
 const SOCKETCALL: &str = "socketcall";
+const SOCKET_CALLS: [&str; 20] = [
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "sendto",
+    "recvfrom",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
 
 /// The same for System V's message queues, semaphores and shared memory (`linux/ipc.h`); the number
 /// is in the lower half of the argument.
@@ -40,7 +61,7 @@ const IPC_CALLS: [(u64, &str); 12] = [
 ];
 
 /// What else i386 has under other names, apart from the endings that [`i386_name`] takes off.
-const I386_NAMES: [(&str, &str); 15] = [
+const I386_NAMES: [(&str, &str); 17] = [
     ("_llseek", "lseek"),
     ("_newselect", "select"),
     ("fadvise64_64", "fadvise64"),
@@ -48,7 +69,9 @@ const I386_NAMES: [(&str, &str); 15] = [
     ("mmap2", "mmap"),
     ("oldfstat", "fstat"),
     ("oldlstat", "lstat"),
+    ("oldolduname", "uname"),
     ("oldstat", "stat"),
+    ("olduname", "uname"),
     ("sigaction", "rt_sigaction"),
     ("sigpending", "rt_sigpending"),
     ("sigprocmask", "rt_sigprocmask"),
@@ -99,10 +122,20 @@ const X32_NAMES: [&str; 36] = [
     "pwritev2",
 ];
 
-/// (number, native number), by the number.
-static I386: LazyLock<Vec<(u32, u32)>> = LazyLock::new(|| {
+/// A call of i386's.
+struct Called {
+    number: u32,
+    name: &'static str,
+    native: u32,
+}
+
+/// By their numbers.
+static I386: LazyLock<Vec<Called>> = LazyLock::new(|| {
     x86::Sysno::iter()
-        .filter_map(|call| Some((number(call.id())?, native(&i386_name(call.name()))?)))
+        .filter_map(|call| {
+            let name = call.name();
+            Some(Called { number: number(call.id())?, name, native: native(i386_name(name))? })
+        })
         .collect()
 });
 
@@ -130,15 +163,10 @@ pub fn numbers(calls: &BTreeSet<u32>) -> Numbers {
     let x32 = (NATIVE_NUMBERS..).zip(X32_NAMES).filter_map(|(number, name)| {
         native(name).filter(|call| calls.contains(call)).map(|_| number)
     });
-    let mut i386: BTreeSet<u32> =
-        I386.iter().filter(|(_, call)| calls.contains(call)).map(|(number, _)| *number).collect();
-    let listed = |name: &&str| native(name).is_some_and(|call| calls.contains(&call));
-    if SOCKETCALLS.iter().any(&listed) {
-        i386.extend(i386_number(SOCKETCALL));
-    }
-    if IPC_CALLS.iter().any(|(_, name)| listed(name)) {
-        i386.extend(i386_number(IPC));
-    }
+    let own = I386.iter().filter(|called| calls.contains(&called.native));
+    let mut i386: BTreeSet<u32> = own.map(|called| called.number).collect();
+    let joints = calls.iter().filter_map(|call| joint(name(*call)?));
+    i386.extend(joints.filter_map(i386_number));
     Numbers { native: calls.iter().copied().chain(x32).collect(), i386 }
 }
 
@@ -152,12 +180,27 @@ pub fn native_of(arch: u32, called: u32, first_argument: u64) -> Option<u32> {
                 Some(index) => native(X32_NAMES.get(usize::try_from(index).ok()?)?),
             }
         }
-        ARCH_I386 => match I386.binary_search_by_key(&called, |(number, _)| *number) {
-            Ok(index) => Some(I386[index].1),
+        ARCH_I386 => match I386.binary_search_by_key(&called, |called| called.number) {
+            Ok(index) => Some(I386[index].native),
             Err(_) => joined(called, first_argument),
         },
         _ => None,
     }
+}
+
+/// The call of i386's that stands for several, among them this one of the native table.
+pub fn joint(call: &str) -> Option<&'static str> {
+    if SOCKET_CALLS.contains(&call) {
+        Some(SOCKETCALL)
+    } else {
+        IPC_CALLS.iter().any(|(_, name)| *name == call).then_some(IPC)
+    }
+}
+
+/// The names under which i386 has a call of the native table.
+pub fn i386_names(call: &str) -> impl Iterator<Item = &'static str> {
+    let native = native(call);
+    I386.iter().filter(move |called| Some(called.native) == native).map(|called| called.name)
 }
 
 /// What a call of i386's that stands for several does.
@@ -165,7 +208,7 @@ fn joined(called: u32, first_argument: u64) -> Option<u32> {
     if Some(called) == i386_number(SOCKETCALL) {
         // An i386 argument has 32 bits.
         let which = usize::try_from(first_argument & 0xffff_ffff).ok()?.checked_sub(1)?;
-        return native(SOCKETCALLS.get(which)?);
+        return native(SOCKET_CALLS.get(which)?);
     }
     if Some(called) == i386_number(IPC) {
         let which = first_argument & 0xffff;
@@ -180,19 +223,14 @@ fn i386_number(name: &str) -> Option<u32> {
 
 /// The native table's name for a call of i386's: `fcntl64` is fcntl and `ppoll_time64` is ppoll,
 /// while `pread64` has its name in both.
-fn i386_name(name: &str) -> String {
+fn i386_name(name: &str) -> &str {
     if native(name).is_some() {
-        return name.to_owned();
+        return name;
     }
     if let Some((_, native)) = I386_NAMES.iter().find(|(other, _)| *other == name) {
-        return (*native).to_owned();
+        return native;
     }
-    for ending in ["_time64", "64", "32"] {
-        if let Some(short) = name.strip_suffix(ending) {
-            return short.to_owned();
-        }
-    }
-    name.to_owned()
+    ["_time64", "64", "32"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name)
 }
 
 fn number(id: i32) -> Option<u32> {
@@ -245,7 +283,7 @@ mod tests {
                 assert_eq!(native_of(ARCH_X86_64, number, 0), Some(call), "{number}");
             }
             for number in i386 {
-                let socket = SOCKETCALLS.iter().position(|socket| name(call) == Some(socket));
+                let socket = SOCKET_CALLS.iter().position(|socket| name(call) == Some(socket));
                 let ipc = IPC_CALLS.iter().find(|(_, ipc)| name(call) == Some(ipc));
                 let which = socket.map_or(ipc.map_or(0, |ipc| ipc.0), |index| index as u64 + 1);
                 assert_eq!(native_of(ARCH_I386, number, which), Some(call), "{number}");
