@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ArmError, Armed, Ended, Injection, Notice, TargetReport, armed::Drained, filtered::Filtered,
+    ArmError, Armed, Ended, Injection, Notice, TargetReport,
+    armed::Drained,
+    filtered::{Filtered, FilteredContainer},
 };
 use crate::{
     fault::Fault,
@@ -79,14 +81,19 @@ impl Armory {
     /// was armed before stays as it was.
     pub fn arm(&mut self, request: Request<'_>) -> Result<Outcome, ArmError> {
         let Request { id, target, faults, terms, began } = request;
-        let plan = plan(faults, &self.filtered.features(&self.features, &target), &terms);
+        let features = self.filtered.features(&self.features, &self.root, &target);
+        let plan = self.filtered.check(plan(faults, &features, &terms), &target);
         if !plan.refused.is_empty() {
             return Ok(Outcome::Refused(plan));
         }
         let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
-        let board = if plan.needs_wardens() { self.filtered.board(&target)? } else { None };
-        let can_replace =
-            |armed: &&mut Armed| same_cgroup(armed) && (armed.board().is_some() || board.is_none());
+        let has_board = |armed: &Armed| same_cgroup(armed) && armed.board().is_some();
+        let board = if plan.needs_wardens() && !self.armed.get(&id).is_some_and(has_board) {
+            self.filtered.board(&target)?
+        } else {
+            None
+        };
+        let can_replace = |armed: &&mut Armed| same_cgroup(armed) && board.is_none();
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
                 armed.replace(&plan, began)?;
@@ -105,6 +112,11 @@ impl Armory {
     /// a filter whose warden judges by this board.
     pub fn expect_child(&mut self, target: &Target, board: Arc<Board>) {
         self.filtered.expect_child(target, board);
+    }
+
+    /// Takes in a container that is starting under a filter.
+    pub fn add_container(&mut self, container: FilteredContainer) -> Result<(), ArmError> {
+        self.filtered.add(container, self.armed.values())
     }
 
     /// Disarms one target, as somebody asked for.
@@ -142,6 +154,7 @@ impl Armory {
     /// Renews the leases, and disarms what has ended or has lost its target. Call it several
     /// times per lease.
     pub fn tick(&mut self) -> Vec<Ended> {
+        self.filtered.forget_ended();
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
             if !armed.target().is_alive() {

@@ -1,19 +1,34 @@
 //! Processes that were started with a filter of ours, and who answers them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, fs, sync::Arc};
 
-use super::ArmError;
+use super::{ArmError, Armed};
 use crate::{
-    plan::{Backend, KernelFeatures, Support},
-    seccomp::Board,
-    target::Target,
+    plan::{Backend, KernelFeatures, Plan, PlannedRule, Refusal, Support},
+    seccomp::{Board, Warden},
+    target::{Cgroup, CgroupRoot, Target},
 };
+
+/// The command of a pause container: it makes no call that a fault could be meant for.
+const PAUSE: &str = "pause";
+
+/// A container that was started under a profile with our listener.
+#[derive(Debug)]
+pub struct FilteredContainer {
+    /// The runtime's id of it.
+    pub id: String,
+    pub cgroup: Cgroup,
+    /// Numbers of the calls that its filter tells of.
+    pub calls: BTreeSet<u16>,
+    pub warden: Warden,
+}
 
 /// What there is to reach by seccomp.
 #[derive(Default)]
 pub(super) struct Filtered {
     /// By the id of the cgroup.
     child: Option<(u64, Arc<Board>)>,
+    containers: Vec<FilteredContainer>,
 }
 
 impl Filtered {
@@ -21,27 +36,113 @@ impl Filtered {
         self.child = Some((target.cgroup.id(), board));
     }
 
+    /// Takes a container in; what it belongs to and is armed holds for it from now on.
+    pub fn add<'a>(
+        &mut self,
+        container: FilteredContainer,
+        armed: impl Iterator<Item = &'a Armed>,
+    ) -> Result<(), ArmError> {
+        for armed in armed.filter(|armed| armed.target().cgroup.contains(&container.cgroup)) {
+            if let Some(board) = armed.board() {
+                container.warden.judge_by(board)?;
+            }
+        }
+        self.containers.push(container);
+        Ok(())
+    }
+
+    /// Forgets the containers that have ended, and their wardens with them.
+    pub fn forget_ended(&mut self) {
+        self.containers.retain_mut(|container| container.warden.is_running());
+    }
+
     /// What the kernel can do for this target: a process gets a filter when it is started and at
     /// no other time.
-    pub fn features(&self, kernel: &KernelFeatures, target: &Target) -> KernelFeatures {
+    pub fn features(
+        &self,
+        kernel: &KernelFeatures,
+        root: &CgroupRoot,
+        target: &Target,
+    ) -> KernelFeatures {
         let works = kernel.backend(Backend::Seccomp) == Support::Works;
         if !works || self.board_of_child(target).is_some() {
             return kernel.clone();
         }
-        let missing = Support::Missing {
-            reason: "the target was not started with the filter".to_owned(),
-            remedy: "start it by `chaos-agent run`".to_owned(),
-        };
-        kernel.clone().with_backend(Backend::Seccomp, missing)
+        match self.unfiltered(root, target) {
+            None => kernel.clone(),
+            Some(reason) => {
+                let remedy = "start it by `chaos-agent run`, or the pod with our seccomp profile \
+                              while the agent runs";
+                let missing = Support::Missing { reason, remedy: remedy.to_owned() };
+                kernel.clone().with_backend(Backend::Seccomp, missing)
+            }
+        }
     }
 
-    /// The board that the target's wardens judge by.
+    /// What of the target no warden answers.
+    fn unfiltered(&self, root: &CgroupRoot, target: &Target) -> Option<String> {
+        if self.containers_of(target).next().is_none() {
+            return Some("the target was not started with the filter".to_owned());
+        }
+        // A process that ends meanwhile needs no answer.
+        let processes = target.cgroup.processes().unwrap_or_default();
+        let alone = processes.into_iter().find(|pid| {
+            let is_in = |container: &FilteredContainer| {
+                root.of_process(*pid).map_or(true, |cgroup| container.cgroup.contains(&cgroup))
+            };
+            !self.containers_of(target).any(is_in) && !is_pause(*pid)
+        })?;
+        Some(format!("process {alone} of the target was not started with the filter"))
+    }
+
+    /// The plan without the rules on calls that the filter of some container does not tell of.
+    pub fn check(&self, mut plan: Plan, target: &Target) -> Plan {
+        let lacking = |rule: &PlannedRule| {
+            let call =
+                rule.calls.iter().filter(|call| call.backend == Backend::Seccomp).find(|call| {
+                    self.containers_of(target)
+                        .any(|container| !container.calls.contains(&call.number))
+                })?;
+            Some(Refusal {
+                index: rule.index,
+                fault: rule.fault.clone(),
+                reason: format!(
+                    "the seccomp profile of the target does not tell of `{}`",
+                    call.name
+                ),
+                remedy: Some(
+                    "name a call that it lists; runc allows every one but `write`".to_owned(),
+                ),
+            })
+        };
+        let refused: Vec<Refusal> = plan.rules.iter().filter_map(lacking).collect();
+        plan.rules.retain(|rule| refused.iter().all(|refusal| refusal.index != rule.index));
+        plan.refused.extend(refused);
+        plan
+    }
+
+    /// A board that the target's wardens judge by.
     pub fn board(&self, target: &Target) -> Result<Option<Arc<Board>>, ArmError> {
-        Ok(self.board_of_child(target))
+        if let Some(board) = self.board_of_child(target) {
+            return Ok(Some(board));
+        }
+        let board = Arc::new(Board::create()?);
+        for container in self.containers_of(target) {
+            container.warden.judge_by(&board)?;
+        }
+        Ok(Some(board))
+    }
+
+    fn containers_of(&self, target: &Target) -> impl Iterator<Item = &FilteredContainer> {
+        self.containers.iter().filter(|container| target.cgroup.contains(&container.cgroup))
     }
 
     fn board_of_child(&self, target: &Target) -> Option<Arc<Board>> {
         let (cgroup, board) = self.child.as_ref()?;
         (*cgroup == target.cgroup.id()).then(|| board.clone())
     }
+}
+
+fn is_pause(pid: i32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == PAUSE)
 }

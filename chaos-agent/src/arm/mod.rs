@@ -11,6 +11,7 @@ mod sample;
 
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};
+pub use filtered::FilteredContainer;
 pub use keeper::{Handle, Keeper, KeeperGone};
 pub use notice::{Ended, Injection, Notice};
 pub use report::{Counts, FaultReport, Phase, TargetReport};

@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 use anyhow::Context;
 use chaos_agent::{
     arm::{ArmedId, Armory, Ended, Handle, Keeper, Notice},
-    control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve},
+    control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
     fault::print_duration,
     kube,
     plan::Support,
@@ -40,6 +40,10 @@ pub struct Args {
     /// Where to listen for `list`, `arm`, `halt` and the like
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
+    /// Where container runtimes hand over what was started under our seccomp profile: its
+    /// `listenerPath`
+    #[arg(long, value_name = "PATH")]
+    seccomp_socket: Option<PathBuf>,
     /// How long faults go on when the agent hangs or is stopped
     #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
     lease: Duration,
@@ -138,6 +142,10 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     let (stop_watching, watching) = watch::channel(false);
     let (stop_serving, serving) = watch::channel(false);
     let cluster = args.cluster(&policy);
+    if let Some(path) = &args.seccomp_socket {
+        let socket = ControlSocket::bind(path).await?;
+        tokio::spawn(serve_runtimes(socket, handle.clone(), root.clone(), serving.clone()));
+    }
     tracing::info!(socket = %socket.path().display(), "ready");
     let server = serve(socket, Arc::new(Agent::new(handle.clone(), root, policy)), serving);
     let server = tokio::spawn(server);

@@ -6,6 +6,7 @@
 
 mod arming;
 mod client;
+mod containers;
 mod event;
 mod follow;
 mod lines;
@@ -16,6 +17,7 @@ mod socket;
 
 pub use arming::OWNER;
 pub use client::{Client, ClientError, Events};
+pub use containers::serve_runtimes;
 pub use protocol::{
     Answer, Command, Endpoint, Event, Injection, MAX_REQUEST, Refusal, RefusalKind, Reply, Request,
     VERSION,

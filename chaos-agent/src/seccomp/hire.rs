@@ -1,11 +1,12 @@
 //! The agent's end of a warden.
 
 use std::{
-    io,
+    fs, io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::process::CommandExt,
     },
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
@@ -74,6 +75,12 @@ impl Warden {
         let warden = Self::start()?;
         order::send_container(&warden.socket, listener).map_err(HireError::Order)?;
         Ok(warden)
+    }
+
+    /// Moves it into a cgroup, so that it does not end with ours: a runtime that stops the agent's
+    /// container kills everything in that.
+    pub fn move_to(&self, cgroup: &Path) -> io::Result<()> {
+        fs::write(cgroup.join("cgroup.procs"), self.process.id().to_string())
     }
 
     /// Has it judge by the rules on this board, too.

@@ -9,6 +9,7 @@
 mod arguments;
 mod board;
 mod caller;
+pub mod container;
 mod filter;
 mod ground;
 mod handover;

@@ -2,6 +2,7 @@
 //! programs.
 
 mod choice;
+mod containers;
 mod death;
 mod errnos;
 mod parity;

@@ -10,6 +10,7 @@ use chaos_tests::{
 };
 
 use crate::{
+    calls,
     rounds::{Effort, Samples, alternate},
     scene::{Courier, Scene},
 };
@@ -60,6 +61,7 @@ pub fn run(effort: Effort) -> Result<Vec<Section>> {
         bench.drops()?,
         bench.connects()?,
         bench.arming()?,
+        bench.calls()?,
     ])
 }
 
@@ -207,6 +209,11 @@ impl Bench<'_> {
             row("disarm them", disarm_frames),
         ];
         Ok(Section { title: "Arming and disarming", unit: "ms", rows })
+    }
+
+    fn calls(&self) -> Result<Section> {
+        progress("calls answered in user space");
+        calls::measure(self.effort)
     }
 
     fn arm_and_disarm(&mut self, faults: &str) -> Result<[Samples; 2]> {

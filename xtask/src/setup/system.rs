@@ -5,8 +5,9 @@ use anyhow::Result;
 use super::packages;
 
 /// `ip` lays out the network namespaces, `iptables` is what the benchmark compares drops with,
-/// `strace` what failing calls are compared with, and musl's compiler makes a victim of them.
-const PACKAGES: &[&str] = &["iproute2", "iptables", "musl-tools", "strace"];
+/// `strace` what failing calls are compared with, musl's compiler makes a victim of them, and `runc`
+/// starts containers.
+const PACKAGES: &[&str] = &["iproute2", "iptables", "musl-tools", "runc", "strace"];
 
 pub fn ensure() -> Result<()> {
     packages::install(PACKAGES)

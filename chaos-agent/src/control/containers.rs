@@ -1,0 +1,99 @@
+//! The socket that container runtimes bring the listeners of seccomp filters to.
+
+use std::{io, os::unix::net::UnixStream, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::{sync::watch, task::spawn_blocking};
+
+use super::{ControlSocket, peer::Peer};
+use crate::{
+    arm::{ArmError, FilteredContainer, Handle, KeeperGone},
+    seccomp::{
+        HireError, Warden,
+        container::{ContainerError, ContainerProcess, receive},
+    },
+    target::{CgroupRoot, TargetError},
+};
+
+/// How long a runtime may take to say what it came for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a container gets no warden. Its listener is closed then, and its listed calls fail with
+/// ENOSYS.
+#[derive(Debug, Error)]
+enum Refused {
+    #[error("read from the runtime: {0}")]
+    Stream(#[from] io::Error),
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Hire(#[from] HireError),
+    #[error(transparent)]
+    Arm(#[from] ArmError),
+    #[error(transparent)]
+    Keeper(#[from] KeeperGone),
+    #[error("{0} may not hand containers over")]
+    Peer(String),
+    #[error("the task that received a container panicked")]
+    Panicked,
+}
+
+/// Serves runtimes until told to stop.
+pub async fn serve_runtimes(
+    socket: ControlSocket,
+    handle: Handle,
+    root: CgroupRoot,
+    mut stop: watch::Receiver<bool>,
+) {
+    let root = Arc::new(root);
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let (handle, root) = (handle.clone(), root.clone());
+        tokio::spawn(async move {
+            let taken = match accepted {
+                Ok(stream) => take(stream, &handle, root).await,
+                Err(error) => Err(error.into()),
+            };
+            match taken {
+                Ok(id) => tracing::info!(%id, "a container starts under our seccomp profile"),
+                Err(error) => tracing::warn!(%error, "a container was handed over in vain"),
+            }
+        });
+    }
+}
+
+async fn take(
+    stream: tokio::net::UnixStream,
+    handle: &Handle,
+    root: Arc<CgroupRoot>,
+) -> Result<String, Refused> {
+    let peer = Peer::of(&stream)?;
+    if !peer.may_control() {
+        return Err(Refused::Peer(peer.to_string()));
+    }
+    let stream = stream.into_std()?;
+    let container = spawn_blocking(move || hire(&stream, &root));
+    let container = container.await.map_err(|_| Refused::Panicked)??;
+    let id = container.id.clone();
+    handle.with(|armory| armory.add_container(container)).await??;
+    Ok(id)
+}
+
+/// Gives the container a warden, which lets every call go on until it is told otherwise.
+fn hire(stream: &UnixStream, root: &CgroupRoot) -> Result<FilteredContainer, Refused> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let ContainerProcess { id, pid, calls, listener } = receive(stream)?;
+    let warden = Warden::of_listener(&listener)?;
+    drop(listener);
+    if let Err(error) = warden.move_to(root.mount_point()) {
+        tracing::warn!(%id, %error, "the warden stays in the agent's cgroup and ends with it");
+    }
+    let cgroup = root.of_process(pid)?;
+    Ok(FilteredContainer { id, cgroup, calls, warden })
+}

@@ -1,0 +1,147 @@
+//! What a container runtime hands over when it starts a container under a profile with a
+//! `listenerPath`: the state of the container process as JSON, and the listener of its filter.
+//! <https://github.com/opencontainers/runtime-spec/blob/v1.2.0/config-linux.md#containerprocessstate>
+
+use std::{
+    collections::BTreeSet,
+    io::{self, IoSliceMut},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    cmsg_space,
+    sys::socket::{ControlMessageOwned, MsgFlags, recvmsg},
+};
+use serde::Deserialize;
+use thiserror::Error;
+
+use super::abi::native;
+
+/// What our profile has in `listenerMetadata` before the names of its calls.
+pub const METADATA: &str = "chaos-agent:";
+
+/// The name of the listener among the descriptors (`SeccompFdName` of the specification).
+const LISTENER: &str = "seccompFd";
+
+/// The runtime sends all of it at once; annotations make it long.
+const LONGEST: usize = 1024 * 1024;
+
+/// What a runtime said that can't be used.
+#[derive(Debug, Error)]
+pub enum ContainerError {
+    #[error("receive the state of a container: {0}")]
+    Receive(io::Error),
+    #[error("the state of a container is no containerProcessState: {0}")]
+    State(#[from] serde_json::Error),
+    #[error("container {0} comes without a {LISTENER}")]
+    NoListener(String),
+}
+
+/// A container that is about to start under a filter.
+#[derive(Debug)]
+pub struct ContainerProcess {
+    pub id: String,
+    /// Its first process, in the runtime's pid namespace.
+    pub pid: i32,
+    /// The calls of the native table that its filter tells of, as the profile says of itself;
+    /// empty where that is not ours.
+    pub calls: BTreeSet<u16>,
+    pub listener: OwnedFd,
+}
+
+#[derive(Deserialize)]
+struct ProcessState {
+    fds: Vec<String>,
+    pid: i32,
+    #[serde(default)]
+    metadata: String,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    id: String,
+}
+
+/// Reads what a runtime sends over a stream; waits for it as long as the stream's timeout.
+pub fn receive(stream: impl AsFd) -> Result<ContainerProcess, ContainerError> {
+    let mut bytes = vec![0; LONGEST];
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let mut space = cmsg_space!([RawFd; 8]);
+    let descriptor = stream.as_fd().as_raw_fd();
+    let message =
+        recvmsg::<()>(descriptor, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)
+            .map_err(|errno| ContainerError::Receive(errno.into()))?;
+    let length = message.bytes;
+    let mut descriptors = Vec::new();
+    for control in message.cmsgs().map_err(|errno| ContainerError::Receive(errno.into()))? {
+        if let ControlMessageOwned::ScmRights(received) = control {
+            for received in received {
+                // SAFETY: the kernel has just made it for us.
+                descriptors.push(unsafe { OwnedFd::from_raw_fd(received) });
+            }
+        }
+    }
+    understand(&bytes[..length], descriptors)
+}
+
+fn understand(json: &[u8], descriptors: Vec<OwnedFd>) -> Result<ContainerProcess, ContainerError> {
+    let ProcessState { fds, pid, metadata, state: State { id } } = serde_json::from_slice(json)?;
+    let named = fds.iter().zip(descriptors).find(|(name, _)| *name == LISTENER);
+    let Some((_, listener)) = named else { return Err(ContainerError::NoListener(id)) };
+    Ok(ContainerProcess { id, pid, calls: calls(&metadata), listener })
+}
+
+/// The calls that a profile's metadata names; names that this machine does not have are none.
+fn calls(metadata: &str) -> BTreeSet<u16> {
+    let names = metadata.strip_prefix(METADATA).unwrap_or_default().split(',');
+    names.filter_map(|name| native(name.trim())?.try_into().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, fs::File};
+
+    use super::*;
+
+    fn null() -> OwnedFd {
+        File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn the_state_that_runc_sends() {
+        let json = br#"{"ociVersion":"1.0.2-dev","fds":["seccompFd"],"pid":32139,
+            "metadata":"chaos-agent:openat,fsync","state":{"ociVersion":"1.0.2-dev","id":"web",
+            "status":"creating","pid":32139,"bundle":"/tmp/web"}}"#;
+        let container = understand(json, vec![null()]).unwrap();
+        assert_eq!((&*container.id, container.pid), ("web", 32139));
+        assert_eq!(container.calls, BTreeSet::from([74, 257]));
+    }
+
+    #[test]
+    fn what_is_no_such_state_is_refused() {
+        assert!(matches!(understand(b"{}", vec![null()]), Err(ContainerError::State(_))));
+        let json = br#"{"fds":["other"],"pid":1,"state":{"id":"web"}}"#;
+        let none = understand(json, vec![null()]).unwrap_err();
+        assert_eq!(none.to_string(), "container web comes without a seccompFd");
+        assert!(calls("somebody else's:openat").is_empty());
+    }
+
+    /// The shipped profile says of itself what it does.
+    #[test]
+    fn the_profile_names_its_calls_twice() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/seccomp/chaos-agent.json");
+        let profile: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+        let syscalls = profile["syscalls"].as_array().unwrap();
+        assert_eq!(syscalls.len(), 1);
+        assert_eq!(syscalls[0]["action"], "SCMP_ACT_NOTIFY");
+        let names = syscalls[0]["names"].as_array().unwrap();
+        let names: Vec<&str> = names.iter().map(|name| name.as_str().unwrap()).collect();
+        let metadata = profile["listenerMetadata"].as_str().unwrap();
+        assert_eq!(metadata, format!("{METADATA}{}", names.join(",")));
+        assert_eq!(calls(metadata).len(), names.len(), "each is a call of x86-64");
+        // runc writes after the filter is on, and refuses such a profile.
+        assert!(!names.contains(&"write"));
+    }
+}
