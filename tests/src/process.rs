@@ -94,8 +94,18 @@ pub struct Process {
 }
 
 impl Process {
-    pub fn spawn(mut command: Command, place: Place<'_>) -> Result<Self> {
+    pub fn spawn(command: Command, place: Place<'_>) -> Result<Self> {
+        Self::spawn_after(command, place, |_| {})
+    }
+
+    /// `prepare` gets the command when everything else that happens before its program is in it.
+    pub fn spawn_after(
+        mut command: Command,
+        place: Place<'_>,
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         place.apply(&mut command)?;
+        prepare(&mut command);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
         let stdin = child.stdin.take();

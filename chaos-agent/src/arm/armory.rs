@@ -81,6 +81,7 @@ impl Armory {
     /// was armed before stays as it was.
     pub fn arm(&mut self, request: Request<'_>) -> Result<Outcome, ArmError> {
         let Request { id, target, faults, terms, began } = request;
+        self.filtered.forget_ended();
         let features = self.filtered.features(&self.features, &self.root, &target);
         let plan = self.filtered.check(plan(faults, &features, &terms), &target);
         if !plan.refused.is_empty() {

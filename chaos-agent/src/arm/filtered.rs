@@ -36,19 +36,20 @@ impl Filtered {
         self.child = Some((target.cgroup.id(), board));
     }
 
-    /// Takes a container in; what it belongs to and is armed holds for it from now on.
+    /// Takes a container in, and has its calls answered from now on: what it belongs to and is
+    /// armed holds for it from its first one.
     pub fn add<'a>(
         &mut self,
-        container: FilteredContainer,
+        mut container: FilteredContainer,
         armed: impl Iterator<Item = &'a Armed>,
     ) -> Result<(), ArmError> {
-        for armed in armed.filter(|armed| armed.target().cgroup.contains(&container.cgroup)) {
-            if let Some(board) = armed.board() {
-                container.warden.judge_by(board)?;
-            }
-        }
+        let mut boards = armed
+            .filter(|armed| armed.target().cgroup.contains(&container.cgroup))
+            .filter_map(Armed::board);
+        let judged = boards.try_for_each(|board| container.warden.judge_by(board));
+        let attended = container.warden.attend();
         self.containers.push(container);
-        Ok(())
+        Ok(judged.and(attended)?)
     }
 
     /// Forgets the containers that have ended, and their wardens with them.
@@ -111,7 +112,8 @@ impl Filtered {
                     call.name
                 ),
                 remedy: Some(
-                    "name a call that it lists; runc allows every one but `write`".to_owned(),
+                    "name a call that it lists, or start it under one that does: docs/seccomp.md"
+                        .to_owned(),
                 ),
             })
         };

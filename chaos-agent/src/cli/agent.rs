@@ -128,6 +128,12 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         "starting"
     );
     let socket = ControlSocket::bind(&args.socket).await?;
+    // Now, as a container that is started meanwhile waits for the agent; without the socket it
+    // would fail.
+    let runtimes = match &args.seccomp_socket {
+        Some(path) => Some(ControlSocket::bind(path).await?),
+        None => None,
+    };
     let root = kernel::prepare()?;
     let features = kernel::try_features(&root);
     tracing::info!(kernel = features.release, "the hooks of the kernel have been tried");
@@ -142,9 +148,8 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     let (stop_watching, watching) = watch::channel(false);
     let (stop_serving, serving) = watch::channel(false);
     let cluster = args.cluster(&policy);
-    if let Some(path) = &args.seccomp_socket {
-        let socket = ControlSocket::bind(path).await?;
-        tokio::spawn(serve_runtimes(socket, handle.clone(), root.clone(), serving.clone()));
+    if let Some(runtimes) = runtimes {
+        tokio::spawn(serve_runtimes(runtimes, handle.clone(), root.clone(), serving.clone()));
     }
     tracing::info!(socket = %socket.path().display(), "ready");
     let server = serve(socket, Arc::new(Agent::new(handle.clone(), root, policy)), serving);

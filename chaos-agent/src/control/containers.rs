@@ -18,8 +18,8 @@ use crate::{
 /// How long a runtime may take to say what it came for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a container gets no warden. Its listener is closed then, and its listed calls fail with
-/// ENOSYS.
+/// Why a container can't be broken. A warden lets its calls go on, unless none could be had: its
+/// listed calls fail with ENOSYS then.
 #[derive(Debug, Error)]
 enum Refused {
     #[error("read from the runtime: {0}")]
@@ -84,13 +84,12 @@ async fn take(
     Ok(id)
 }
 
-/// Gives the container a warden, which lets every call go on until it is told otherwise.
+/// Hires a warden for the container.
 fn hire(stream: &UnixStream, root: &CgroupRoot) -> Result<FilteredContainer, Refused> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let ContainerProcess { id, pid, calls, listener } = receive(stream)?;
-    let warden = Warden::of_listener(&listener)?;
-    drop(listener);
+    let warden = Warden::of_container(listener)?;
     if let Err(error) = warden.move_to(root.mount_point()) {
         tracing::warn!(%id, %error, "the warden stays in the agent's cgroup and ends with it");
     }

@@ -97,8 +97,8 @@ pub(super) fn notes(
     }
     if planned.iter().any(|call| call.backend == Backend::Seccomp) {
         notes.push(
-            "seccomp: reaches only what is started with the filter; each listed call waits for a \
-             process of ours to answer"
+            "seccomp: reaches only what is started with the filter, by `run` or, as a container, under \
+             the profile of docs/seccomp.md; each listed call waits for a process of ours to answer"
                 .to_owned(),
         );
         if fault.under.is_some() {

@@ -2,10 +2,7 @@
 
 use std::{
     fs, io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::CommandExt,
-    },
+    os::{fd::OwnedFd, unix::process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
     sync::Arc,
@@ -40,6 +37,8 @@ pub enum HireError {
 pub struct Warden {
     socket: OwnedFd,
     process: Child,
+    /// Of a container whose calls it does not answer yet.
+    unattended: Option<OwnedFd>,
 }
 
 impl Warden {
@@ -58,7 +57,7 @@ impl Warden {
             .stderr(Stdio::null())
             .spawn()
             .map_err(HireError::Start)?;
-        Ok(Self { socket: ours, process })
+        Ok(Self { socket: ours, process, unattended: None })
     }
 
     /// A warden for the next child of this process that [`filtered`] prepares with the same
@@ -69,12 +68,23 @@ impl Warden {
         Ok(warden)
     }
 
-    /// A warden for whoever has the filter of this listener. Every call goes on until it gets a
-    /// board.
-    pub fn of_listener(listener: impl AsFd) -> Result<Self, HireError> {
-        let warden = Self::start()?;
-        order::send_container(&warden.socket, listener).map_err(HireError::Order)?;
+    /// A warden for whoever has the filter of this listener. It answers from [`Warden::attend`]
+    /// on, at the latest when this is dropped: a listener that is closed would make the calls fail.
+    pub fn of_container(listener: OwnedFd) -> Result<Self, HireError> {
+        let mut warden = Self::start()?;
+        warden.unattended = Some(listener);
         Ok(warden)
+    }
+
+    /// Has it answer the container's calls, by the boards that it has got until now and by those
+    /// that come later. Without a board every call goes on.
+    pub fn attend(&mut self) -> Result<(), HireError> {
+        match self.unattended.take() {
+            Some(listener) => {
+                order::send_container(&self.socket, listener).map_err(HireError::Order)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Moves it into a cgroup, so that it does not end with ours: a runtime that stops the agent's
@@ -83,9 +93,13 @@ impl Warden {
         fs::write(cgroup.join("cgroup.procs"), self.process.id().to_string())
     }
 
-    /// Has it judge by the rules on this board, too.
+    /// Has it judge by the rules on this board, too. One that has ended, as its target has, needs
+    /// no rules.
     pub fn judge_by(&self, board: &Board) -> Result<(), HireError> {
-        order::send_board(&self.socket, board).map_err(HireError::Order)
+        match order::send_board(&self.socket, board) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            sent => sent.map_err(HireError::Order),
+        }
     }
 
     /// Whether it still runs; it ends with its target.
@@ -103,6 +117,14 @@ impl Warden {
             thread::sleep(PAUSE);
         }
         true
+    }
+}
+
+impl Drop for Warden {
+    fn drop(&mut self) {
+        if let Err(error) = self.attend() {
+            tracing::warn!(%error, "the listed calls of a container fail with ENOSYS");
+        }
     }
 }
 

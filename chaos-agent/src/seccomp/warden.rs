@@ -52,17 +52,7 @@ const MOST: usize = 8;
 /// Answers until nobody can ask any more. `socket` leads to the agent.
 pub fn serve(socket: OwnedFd) -> io::Result<()> {
     settle_in()?;
-    let Some(order) = receive(&socket)? else { return Ok(()) };
-    let post = match order {
-        Order::Child(board) => {
-            let board = Board::open(board).map_err(io::Error::other)?;
-            let Some(offered) = board.handover().take()? else { return Ok(()) };
-            let listener = Listener::new(offered.listener.try_clone()?)?;
-            Post::new(listener, Some(offered), vec![Arc::new(Desk::new(board))])
-        }
-        Order::Container(listener) => Post::new(Listener::new(listener)?, None, Vec::new()),
-        Order::Board(_) => return Err(io::Error::other("rules before a listener")),
-    };
+    let Some(post) = take_up(&socket)? else { return Ok(()) };
     let post = Arc::new(post);
     let threads = thread::available_parallelism().map_or(FEWEST, usize::from).clamp(FEWEST, MOST);
     for _ in 0..threads {
@@ -73,6 +63,32 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
         desk.board.handover().accept();
     }
     watch(&post, &socket)
+}
+
+/// Waits for a listener, and for the rules that hold from its first call on; `None` when there is
+/// nobody to answer.
+fn take_up(socket: &OwnedFd) -> io::Result<Option<Post>> {
+    let mut desks = Vec::new();
+    while let Some(order) = receive(socket)? {
+        match order {
+            Order::Child(board) => {
+                let board = Board::open(board).map_err(io::Error::other)?;
+                let Some(offered) = board.handover().take()? else { return Ok(None) };
+                let listener = Listener::new(offered.listener.try_clone()?)?;
+                desks.push(Arc::new(Desk::new(board)));
+                return Ok(Some(Post::new(listener, Some(offered), desks)));
+            }
+            Order::Container(listener) => {
+                return Ok(Some(Post::new(Listener::new(listener)?, None, desks)));
+            }
+            Order::Board(memory) => {
+                if let Ok(board) = Board::open(memory) {
+                    desks.push(Arc::new(Desk::new(board)));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Out of the reach of what ends or stops the agent: its terminal, its process group, the signals

@@ -1,29 +1,36 @@
 //! Containers that a real runc starts under the profile that is shipped.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio, id};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup;
+use anyhow::{Context, Result, bail, ensure};
+use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::machine::Shared;
+use chaos_tests::process::{Place, Process};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::programs::Programs;
 use super::{answers_by_seccomp, require_seccomp, runs, support, times};
-use crate::daemon::{Daemon, complaint};
+use crate::daemon::{Daemon, complaint, path};
 
 /// `fsync(-1)`, which fails with EBADF when nobody interferes.
 const FSYNC: &str = "74,-1";
 const EBADF: i32 = 9;
 const EIO: i32 = 5;
 
+/// More calls than can be answered while a test arms and disarms.
+const MANY: u64 = 150_000;
+/// Few enough to be made at once.
+const FEW: u64 = 200;
+
 const PATIENCE: Duration = Duration::from_secs(120);
 const A_WHILE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(5);
 
 const PROFILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/seccomp/chaos-agent.json");
 
@@ -31,51 +38,96 @@ fn has_runc() -> Result<(), String> {
     Command::new("runc").arg("--version").output().map(drop).map_err(|error| error.to_string())
 }
 
-/// A container that calls `fsync` all the time. Dropping it deletes it.
+/// What runtimes and agents share, and the pods of the test.
+struct Node {
+    programs: Programs,
+    directory: TempDir,
+    machine: Shared,
+}
+
+impl Node {
+    fn new() -> Result<Self> {
+        let machine = Shared::acquire()?;
+        Ok(Self { programs: Programs::new()?, directory: TempDir::new()?, machine })
+    }
+
+    /// The profile's `listenerPath`.
+    fn listener(&self) -> PathBuf {
+        self.directory.path().join("listener.sock")
+    }
+
+    fn agent(&self, lease: &str) -> Result<Daemon> {
+        let listener = format!("--seccomp-socket={}", self.listener().display());
+        let options = [&*listener, "--lease", lease];
+        Daemon::start(&self.machine, &self.directory.path().join("agent.sock"), &options)
+    }
+
+    fn pod(&self, name: &str) -> Result<TestCgroup> {
+        TestCgroup::new(&self.machine, name)
+    }
+
+    /// A container that calls `fsync` so many times.
+    fn start(&self, pod: &TestCgroup, name: &str, calls: u64) -> Result<Container> {
+        let (container, output) = self.try_start(pod, name, calls)?;
+        ensure!(output.status.success(), "runc: {}", complaint(&output));
+        Ok(container)
+    }
+
+    fn try_start(&self, pod: &TestCgroup, name: &str, calls: u64) -> Result<(Container, Output)> {
+        let mut profile: Value = serde_json::from_str(&fs::read_to_string(PROFILE)?)?;
+        profile["listenerPath"] = json!(self.listener());
+        Container::start(&self.programs, &profile, pod, name, calls)
+    }
+}
+
+/// A container of a pod. Dropping it deletes it.
 struct Container {
     bundle: TempDir,
-    name: String,
+    pod: String,
+    id: String,
 }
 
 impl Container {
-    fn start(programs: &Programs, listener: &Path, name: &str, rounds: &str) -> Result<Self> {
+    fn start(
+        programs: &Programs,
+        profile: &Value,
+        pod: &TestCgroup,
+        name: &str,
+        calls: u64,
+    ) -> Result<(Self, Output)> {
         let bundle = TempDir::new()?;
         let rootfs = bundle.path().join("rootfs");
         fs::create_dir_all(rootfs.join("proc"))?;
         fs::copy(programs.raw()?, rootfs.join("raw"))?;
-        let mut profile: Value = serde_json::from_str(&fs::read_to_string(PROFILE)?)?;
-        profile["listenerPath"] = json!(listener);
-        let container = Self { bundle, name: format!("chaos-seccomp-{}-{name}", id()) };
+        let pod = pod.path().file_name().and_then(|pod| pod.to_str()).context("a pod's name")?;
+        let container = Self { bundle, pod: pod.to_owned(), id: format!("{pod}-{name}") };
         let namespaces = ["pid", "mount", "ipc", "uts"].map(|kind| json!({"type": kind}));
         let config = json!({
             "ociVersion": "1.0.2",
             "process": {
                 "user": {"uid": 0, "gid": 0},
-                "args": ["/raw", rounds, FSYNC],
+                "args": ["/raw", calls.to_string(), FSYNC],
                 "cwd": "/",
                 "noNewPrivileges": true,
             },
             "root": {"path": "rootfs"},
             "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
             "linux": {
-                "cgroupsPath": format!("/{}", container.name),
+                "cgroupsPath": format!("/{pod}/{name}"),
                 "namespaces": namespaces,
                 "seccomp": profile,
             },
         });
         fs::write(container.bundle.path().join("config.json"), config.to_string())?;
-        let status = container
-            .runc(&["run", "--detach", "--bundle"])
-            .arg(container.bundle.path())
-            .arg(&container.name)
-            .stdin(Stdio::null())
+        let said = container.bundle.path().join("complaint");
+        let mut runc = container.runc(&["run", "--detach", "--bundle"]);
+        runc.arg(container.bundle.path()).arg(&container.id);
+        // The container inherits them, so they can't be pipes that are read to their end.
+        runc.stdin(Stdio::null())
             .stdout(File::create(container.printed())?)
-            .stderr(File::create(container.bundle.path().join("complaint"))?)
-            .status()
-            .context("start runc")?;
-        let complaint = fs::read_to_string(container.bundle.path().join("complaint"))?;
-        ensure!(status.success(), "runc: {complaint}");
-        Ok(container)
+            .stderr(File::create(&said)?);
+        let status = wait(runc.spawn().context("start runc")?)?;
+        Ok((container, Output { status, stdout: Vec::new(), stderr: fs::read(said)? }))
     }
 
     fn runc(&self, arguments: &[&str]) -> Command {
@@ -88,12 +140,7 @@ impl Container {
         self.bundle.path().join("printed")
     }
 
-    fn cgroup(&self) -> Result<String> {
-        let path = cgroup::root()?.join(&self.name);
-        Ok(path.to_str().context("a path in UTF-8")?.to_owned())
-    }
-
-    /// What the victim saw, when it has ended.
+    /// What the victim saw, when it has ended: runs of an errno.
     fn seen(&self) -> Result<Vec<(i32, u64)>> {
         let give_up = Instant::now() + PATIENCE;
         loop {
@@ -102,61 +149,156 @@ impl Container {
                 return Ok(runs(printed.lines().next().unwrap_or_default()));
             }
             ensure!(Instant::now() < give_up, "the container hangs; it has printed {printed:?}");
-            sleep(Duration::from_millis(5));
+            sleep(PAUSE);
         }
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let deleted = self.runc(&["delete", "--force", &self.name]).status();
-        if !deleted.is_ok_and(|status| status.success()) {
-            eprintln!("container {} was left behind", self.name);
+        let deleted = self.runc(&["delete", "--force", &self.id]).output();
+        if !deleted.is_ok_and(|output| output.status.success()) {
+            eprintln!("container {} was left behind", self.id);
+        }
+        // runc makes the pod in each hierarchy of version 1, too, and leaves it there.
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(hierarchy.path().join(&self.pod));
         }
     }
 }
 
+fn wait(mut runc: Child) -> Result<ExitStatus> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = runc.try_wait()? {
+            return Ok(status);
+        }
+        if Instant::now() > give_up {
+            runc.kill()?;
+            runc.wait()?;
+            bail!("runc hangs");
+        }
+        sleep(PAUSE);
+    }
+}
+
+/// The fault, seen in the midst of calls that nobody touched, and the number of these calls.
+fn broken_and_healed(seen: &[(i32, u64)]) {
+    let errnos: Vec<i32> = seen.iter().map(|(errno, _)| *errno).collect();
+    assert_eq!(errnos, [EBADF, EIO, EBADF], "{seen:?}");
+    assert_eq!(seen.iter().map(|(_, times)| times).sum::<u64>(), MANY);
+}
+
 #[test]
 fn a_container_under_the_profile_is_broken_and_healed() -> Result<()> {
-    const ROUNDS: u64 = 150_000;
     require_seccomp!();
     chaos_tests::require!("runc"; has_runc());
-    let machine = Shared::acquire()?;
-    let programs = Programs::new()?;
-    let directory = TempDir::new()?;
-    let listener = directory.path().join("listener.sock");
-    let option = format!("--seccomp-socket={}", listener.display());
+    let node = Node::new()?;
     // The lease is not what is tested, and a busy machine must not make it lapse.
-    let options = [&*option, "--lease=30s"];
-    let daemon = Daemon::start(&machine, &directory.path().join("agent.sock"), &options)?;
-    let rounds = ROUNDS.to_string();
-
-    let container = Container::start(&programs, &listener, "healed", &rounds)?;
+    let daemon = node.agent("30s")?;
+    let [pod, other] = [node.pod("pod")?, node.pod("other")?];
+    let container = node.start(&pod, "main", MANY)?;
+    let twin = node.start(&other, "main", MANY)?;
     sleep(A_WHILE);
-    let cgroup = container.cgroup()?;
-    let refused = daemon.verb(&["arm", "--cgroup", &cgroup, "--fault", "fail getppid with EIO"])?;
-    assert!(!refused.status.success());
-    let why = "the seccomp profile of the target does not tell of `getppid`";
-    assert!(complaint(&refused).contains(why), "{}", complaint(&refused));
-    let arm = ["arm", "--cgroup", &*cgroup, "--fault", "fail fsync with EIO"];
-    daemon.json(&arm)?;
+    daemon.arm(&pod, "fail fsync with EIO")?;
     sleep(A_WHILE);
     let halted = daemon.json(&["halt"])?;
     let seen = container.seen()?;
-    let errnos: Vec<i32> = seen.iter().map(|(errno, _)| *errno).collect();
-    assert_eq!(errnos, [EBADF, EIO, EBADF], "{seen:?}");
-    assert_eq!(seen.iter().map(|(_, times)| times).sum::<u64>(), ROUNDS);
+    broken_and_healed(&seen);
     let counts = &halted[0]["report"]["faults"][0]["counts"];
     assert_eq!(counts["injected"], times(&seen, EIO), "{halted}");
+    assert_eq!(twin.seen()?, [(EBADF, MANY)], "the twin is left alone");
+    Ok(())
+}
 
-    let container = Container::start(&programs, &listener, "orphan", &rounds)?;
-    sleep(A_WHILE);
-    let cgroup = container.cgroup()?;
-    daemon.json(&["arm", "--cgroup", &cgroup, "--fault", "fail fsync with EIO"])?;
-    sleep(A_WHILE);
+#[test]
+fn what_starts_later_in_a_broken_pod_is_broken_from_its_first_call() -> Result<()> {
+    require_seccomp!();
+    chaos_tests::require!("runc"; has_runc());
+    let node = Node::new()?;
+    let daemon = node.agent("30s")?;
+    let pod = node.pod("pod")?;
+    let first = node.start(&pod, "first", MANY)?;
+    let id = daemon.arm(&pod, "fail fsync with EIO")?;
+    for name in ["second", "third"] {
+        assert_eq!(node.start(&pod, name, FEW)?.seen()?, [(EIO, FEW)]);
+    }
+    daemon.json(&["disarm", &id])?;
+    assert_eq!(node.start(&pod, "fourth", FEW)?.seen()?, [(EBADF, FEW)]);
+    assert_eq!(first.seen()?.iter().map(|(_, times)| times).sum::<u64>(), MANY);
+    Ok(())
+}
+
+#[test]
+fn calls_of_a_container_go_on_when_the_agent_is_killed_or_stopped() -> Result<()> {
+    require_seccomp!();
+    chaos_tests::require!("runc"; has_runc());
+    let node = Node::new()?;
+    let pod = node.pod("pod")?;
+    for (signal, lease) in [(Signal::SIGKILL, "30s"), (Signal::SIGSTOP, "500ms")] {
+        let daemon = node.agent(lease)?;
+        let container = node.start(&pod, signal.as_str(), MANY)?;
+        sleep(A_WHILE);
+        daemon.arm(&pod, "fail fsync with EIO")?;
+        sleep(A_WHILE);
+        daemon.process.signal(signal)?;
+        broken_and_healed(&container.seen()?);
+    }
+    Ok(())
+}
+
+#[test]
+fn without_an_agent_a_container_does_not_start_and_nothing_hangs() -> Result<()> {
+    require_seccomp!();
+    chaos_tests::require!("runc"; has_runc());
+    let node = Node::new()?;
+    let pod = node.pod("pod")?;
+    let (_none, output) = node.try_start(&pod, "never", FEW)?;
+    assert!(!output.status.success());
+    assert!(complaint(&output).contains("no such file"), "{}", complaint(&output));
+    let daemon = node.agent("30s")?;
     daemon.process.signal(Signal::SIGKILL)?;
-    let seen = container.seen()?;
-    let errnos: Vec<i32> = seen.iter().map(|(errno, _)| *errno).collect();
-    assert_eq!(errnos, [EBADF, EIO, EBADF], "{seen:?}");
+    drop(daemon);
+    let (_none, output) = node.try_start(&pod, "gone", FEW)?;
+    assert!(!output.status.success());
+    assert!(complaint(&output).contains("connection refused"), "{}", complaint(&output));
+    Ok(())
+}
+
+#[test]
+fn what_the_agent_cannot_reach_is_refused_with_the_remedy() -> Result<()> {
+    require_seccomp!();
+    chaos_tests::require!("runc"; has_runc());
+    let node = Node::new()?;
+    let [pod, plain] = [node.pod("pod")?, node.pod("plain")?];
+    let daemon = node.agent("30s")?;
+    let refusal = |daemon: &Daemon, pod: &TestCgroup, fault: &str| -> Result<String> {
+        let refused = daemon.verb(&["arm", "--cgroup", path(pod)?, "--fault", fault])?;
+        ensure!(!refused.status.success(), "{fault} was armed");
+        Ok(complaint(&refused))
+    };
+    let container = node.start(&pod, "main", MANY)?;
+    for call in ["getppid", "write"] {
+        let said = refusal(&daemon, &pod, &format!("fail {call} with EIO"))?;
+        let why = format!("the seccomp profile of the target does not tell of `{call}`");
+        assert!(said.contains(&why), "{said}");
+    }
+    let mut sleeping = Command::new("sleep");
+    sleeping.arg("600");
+    let beside = Process::spawn(sleeping, Place::here().cgroup(&plain))?;
+    let said = refusal(&daemon, &plain, "fail fsync with EIO")?;
+    assert!(said.contains("the target was not started with the filter"), "{said}");
+    assert!(said.contains("or the pod with our seccomp profile"), "{said}");
+    fs::write(pod.path().join("cgroup.procs"), beside.pid().to_string())?;
+    let said = refusal(&daemon, &pod, "fail fsync with EIO")?;
+    assert!(said.contains(&format!("process {} of the target", beside.pid())), "{said}");
+    drop(beside);
+    // An agent that comes later can't have the wardens of another.
+    daemon.process.signal(Signal::SIGKILL)?;
+    drop(daemon);
+    let daemon = node.agent("30s")?;
+    let said = refusal(&daemon, &pod, "fail fsync with EIO")?;
+    assert!(said.contains("the target was not started with the filter"), "{said}");
+    assert_eq!(container.seen()?, [(EBADF, MANY)]);
     Ok(())
 }

@@ -5,9 +5,18 @@ use anyhow::Result;
 use super::packages;
 
 /// `ip` lays out the network namespaces, `iptables` is what the benchmark compares drops with,
-/// `strace` what failing calls are compared with, musl's compiler makes a victim of them, and `runc`
-/// starts containers.
-const PACKAGES: &[&str] = &["iproute2", "iptables", "musl-tools", "runc", "strace"];
+/// `strace` what failing calls are compared with, musl's compiler makes a victim of them, `runc`
+/// starts containers, and the databases are put on disks that fail.
+const PACKAGES: &[&str] = &[
+    "iproute2",
+    "iptables",
+    "musl-tools",
+    "postgresql",
+    "redis-server",
+    "runc",
+    "sqlite3",
+    "strace",
+];
 
 pub fn ensure() -> Result<()> {
     packages::install(PACKAGES)
