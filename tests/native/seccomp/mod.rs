@@ -2,6 +2,7 @@
 //! programs.
 
 mod choice;
+mod classes;
 mod containers;
 mod death;
 mod errnos;

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 const RAW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/raw.c");
 const THREADS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/threads.c");
 
+const LIBC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/libc.c");
+
 /// Without a C library.
 const FREESTANDING: &[&str] =
     &["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"];
@@ -37,6 +39,11 @@ impl Programs {
     pub fn threads(&self, compiler: &str, options: &[&str]) -> Result<String> {
         let name = format!("threads-{compiler}{}", options.concat());
         self.compile(compiler, THREADS, &name, &[options, &["-pthread"]].concat())
+    }
+
+    /// `libc.c` with glibc (`gcc`) or musl (`musl-gcc`).
+    pub fn libc(&self, compiler: &str, options: &[&str]) -> Result<String> {
+        self.compile(compiler, LIBC, &format!("libc-{compiler}{}", options.concat()), options)
     }
 
     fn compile(&self, with: &str, source: &str, name: &str, options: &[&str]) -> Result<String> {
