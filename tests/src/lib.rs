@@ -4,7 +4,8 @@
 //!   surroundings of a fault and take them away again, also when a test panics or is killed.
 //! - *Victims* ([`victim::Victim`]) are real processes that do one [job](job::Job) inside such
 //!   surroundings and report exactly what they saw.
-//! - A [control plane](control_plane::ControlPlane) is what the agent meets in a cluster.
+//! - A [control plane](control_plane::ControlPlane) is what the agent meets in a cluster, and a
+//!   [node](node::Node) is where it runs there.
 //! - *Judges* ([`residue::Snapshot`], [`stats::binomial_interval`], [`requirements`]) tell whether
 //!   something was left behind, whether a count is plausible and whether a test can run here.
 //!
@@ -18,6 +19,7 @@ pub mod job;
 pub mod kubelet;
 pub mod machine;
 pub mod netns;
+pub mod node;
 pub mod ordinals;
 pub mod payload;
 pub mod process;

@@ -3,6 +3,7 @@
 //! A namespace here has no name: it is held by a file descriptor alone, so nothing of it survives
 //! the test, however that ends. Devices are made by `ip` run inside.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -54,6 +55,11 @@ impl TestNetns {
         let netns = Self { handle: made.join().expect("the thread does not panic")? };
         netns.ip("link set lo up\n")?;
         Ok(netns)
+    }
+
+    /// Another guard of the same namespace.
+    pub fn try_clone(&self) -> Result<Self> {
+        Ok(Self { handle: self.handle.try_clone().context("dup a network namespace")? })
     }
 
     /// Joins two namespaces by a veth pair, called `eth<subnet>` at both ends, up and ready:
@@ -113,7 +119,7 @@ impl TestNetns {
     }
 
     /// A command that will run in the namespace.
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         let netns = self.handle.as_raw_fd();
         let enter = move || {

@@ -28,7 +28,7 @@ impl Release {
     }
 
     /// Reads `6.18.44-distribution` and the like.
-    fn parse(release: &str) -> Option<Self> {
+    pub fn parse(release: &str) -> Option<Self> {
         let mut numbers = release.split(|character: char| !character.is_ascii_digit());
         Some(Self::new(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }

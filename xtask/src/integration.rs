@@ -22,6 +22,15 @@ pub fn needs_root(why: &str) -> Result<()> {
     Ok(())
 }
 
+/// Builds a program of the integration crate as its tests are built; its path.
+pub fn build_program(name: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(paths::workspace()).args(["build", "--package", PACKAGE, "--bin", name]);
+    run(&mut cargo)?;
+    let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec()?;
+    Ok(metadata.target_directory.join("debug").join(name).into())
+}
+
 /// Builds programs of the integration crate, and the agent, for release; the directory with them.
 pub fn build_programs(names: &[&str]) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");

@@ -1,4 +1,7 @@
 //! What the commands share with the tests: where the project keeps the tools that it builds.
 
+pub mod go_module;
 pub mod kube_binaries;
+pub mod node;
+pub mod node_binaries;
 pub mod paths;

@@ -9,8 +9,12 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 
+use super::{HOST, NODE_ADDRESS, SERVICE};
+
 /// The namespace of the agent's service account.
 pub const AGENT_NAMESPACE: &str = "chaos-agent";
+/// The name of the node, where there is a real one.
+pub const NODE: &str = "node";
 /// The agent's service account.
 pub const AGENT_SERVICE_ACCOUNT: &str = "chaos-agent";
 
@@ -21,15 +25,18 @@ pub enum Identity {
     Admin,
     /// The agent's service account: may do what RBAC grants it, which is nothing at first.
     Agent,
+    /// The kubelet of [`NODE`].
+    Kubelet,
 }
 
 impl Identity {
-    const ALL: [Self; 2] = [Self::Admin, Self::Agent];
+    const ALL: [Self; 3] = [Self::Admin, Self::Agent, Self::Kubelet];
 
     fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Agent => "agent",
+            Self::Kubelet => "kubelet",
         }
     }
 
@@ -41,6 +48,7 @@ impl Identity {
                 format!("system:serviceaccount:{AGENT_NAMESPACE}:{AGENT_SERVICE_ACCOUNT}"),
                 format!("system:serviceaccounts,system:serviceaccounts:{AGENT_NAMESPACE}"),
             ),
+            Self::Kubelet => (format!("system:node:{NODE}"), "system:nodes".to_owned()),
         }
     }
 }
@@ -55,13 +63,16 @@ pub struct Pki {
     pub service_account_key: PathBuf,
     /// Verifies them.
     pub service_account_public_key: PathBuf,
+    /// What the kubelet serves with.
+    pub kubelet_certificate: PathBuf,
+    pub kubelet_key: PathBuf,
     /// The bearer tokens that the server accepts, a line each: token, user, uid, groups.
     pub token_file: PathBuf,
     tokens: [String; Identity::ALL.len()],
 }
 
 impl Pki {
-    /// Makes new keys, certificates for 127.0.0.1 and tokens in `dir`.
+    /// Makes new keys, tokens and certificates in `dir`.
     pub fn create(dir: &Path) -> Result<Self> {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -72,12 +83,16 @@ impl Pki {
         let issuer = Issuer::new(ca, ca_key);
 
         let key = KeyPair::generate()?;
-        let names = ["127.0.0.1", "localhost"].map(str::to_owned);
-        let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+        let names = ["127.0.0.1", "localhost", "kubernetes.default.svc", HOST, SERVICE];
+        let certificate =
+            CertificateParams::new(names.map(str::to_owned))?.signed_by(&key, &issuer)?;
+        let kubelet_key = KeyPair::generate()?;
+        let kubelet_certificate =
+            CertificateParams::new([NODE_ADDRESS.to_owned()])?.signed_by(&kubelet_key, &issuer)?;
 
         let accounts = KeyPair::generate()?;
 
-        let tokens = [random_token()?, random_token()?];
+        let tokens = [random_token()?, random_token()?, random_token()?];
         let mut token_lines = String::new();
         for (identity, token) in Identity::ALL.into_iter().zip(&tokens) {
             let (user, groups) = identity.user_and_groups();
@@ -89,6 +104,8 @@ impl Pki {
             key: write(dir, "server.key", &key.serialize_pem())?,
             service_account_key: write(dir, "sa.key", &accounts.serialize_pem())?,
             service_account_public_key: write(dir, "sa.pub", &accounts.public_key_pem())?,
+            kubelet_certificate: write(dir, "kubelet.crt", &kubelet_certificate.pem())?,
+            kubelet_key: write(dir, "kubelet.key", &kubelet_key.serialize_pem())?,
             token_file: write(dir, "tokens.csv", &token_lines)?,
             tokens,
         })
@@ -122,7 +139,8 @@ impl Credentials {
             });
             write(dir, &format!("{name}.kubeconfig"), &config.to_string())
         };
-        let kubeconfigs = [kubeconfig(Identity::Admin)?, kubeconfig(Identity::Agent)?];
+        let [admin, agent, kubelet] = Identity::ALL.map(kubeconfig);
+        let kubeconfigs = [admin?, agent?, kubelet?];
         Ok(Self { ca_certificate: ca_certificate.clone(), tokens: tokens.clone(), kubeconfigs })
     }
 

@@ -2,6 +2,7 @@
 //! kernel counted.
 
 mod agent;
+mod cluster;
 mod hosts;
 mod kubernetes;
 mod machine;
@@ -15,18 +16,29 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::Parser;
 
+/// Where the fault is shown.
 #[derive(Parser)]
 #[command(name = "demo", about = "A client and a server, broken and healed, fault by fault")]
-struct Cli {
-    /// The program `chaos-agent`
-    agent: PathBuf,
+enum Cli {
+    /// On this machine, by hand
+    Machine {
+        /// The program `chaos-agent`
+        agent: PathBuf,
+    },
     /// By annotating a pod, against a real API server
-    #[arg(long)]
-    kubernetes: bool,
+    Kubernetes {
+        /// The program `chaos-agent`
+        agent: PathBuf,
+    },
+    /// On a real node, in a virtual machine that `cargo xtask demo` makes ready
+    Cluster,
 }
 
 fn main() -> Result<ExitCode> {
-    let Cli { agent, kubernetes } = Cli::parse();
-    let held = if kubernetes { kubernetes::run(&agent)? } else { machine::run(&agent)? };
+    let held = match Cli::parse() {
+        Cli::Machine { agent } => machine::run(&agent)?,
+        Cli::Kubernetes { agent } => kubernetes::run(&agent)?,
+        Cli::Cluster => cluster::run()?,
+    };
     Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -8,6 +8,7 @@ use chaos_agent::{
     arm::{Counts, FaultReport},
     kube::{FaultStatus, Status},
 };
+use chaos_tests::requirements::Release;
 
 use crate::{hosts::Hosts, traffic::Seen};
 
@@ -74,6 +75,19 @@ pub fn kernel(FaultReport { counts, .. }: &FaultReport, seen: &Seen) -> bool {
 pub fn cluster(node: &str, pod: &str) {
     println!("A real kube-apiserver with one node, {node}, served by `chaos-agent agent`;");
     println!("on it runs the pod {pod}, and talks to a server.");
+}
+
+pub fn node(kernel: &str, release: &Release, after: Duration) {
+    println!(
+        "A real Kubernetes node, {kernel} (Linux {release}) in a virtual machine, after {:.0} s: kubelet,",
+        after.as_secs_f64()
+    );
+    println!(
+        "containerd and runc, the agent as a DaemonSet from manifests/base, and three Deployments:"
+    );
+    println!(
+        "till and neighbour both talk to store. What they say is seen from inside by kubectl exec."
+    );
 }
 
 pub fn kubectl(arguments: &str) {

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use chaos_tests::{
-    job::{Call, Repeated, UdpSend, UdpSink},
+    job::{Call, Repeated, Sunk, UdpSend, UdpSink},
     process::Place,
+    tally::Tally,
     victim::Victim,
 };
 
@@ -33,6 +34,26 @@ pub struct Seen {
     pub text: String,
     /// Operations that did not go as they should.
     pub broken: u64,
+}
+
+impl Seen {
+    /// What was sent, and what arrived of it.
+    pub fn of_datagrams(sent: &Tally, sunk: &Sunk) -> Self {
+        let mut text = format!("{} datagrams sent, {} arrived", sent.ok, sunk.received);
+        if sunk.corrupted > 0 {
+            text.push_str(&format!(", {} of them with wrong bytes", sunk.corrupted));
+        }
+        let lost = sent.ok.saturating_sub(sunk.received);
+        Self { text, broken: lost + sunk.corrupted + sent.failed() }
+    }
+
+    pub fn of_connects(tally: &Tally) -> Self {
+        let mut text = format!("{} connects, {} established", tally.attempts(), tally.ok);
+        for (errno, number) in &tally.errors {
+            text.push_str(&format!(", {number} {errno}"));
+        }
+        Self { text, broken: tally.failed() }
+    }
 }
 
 /// Work under way.
@@ -79,21 +100,9 @@ impl Running {
             Self::Datagrams { sink, sender } => {
                 let sent = sender.report()?.total();
                 let sunk = sink.stop()?;
-                let mut text = format!("{} datagrams sent, {} arrived", sent.ok, sunk.received);
-                if sunk.corrupted > 0 {
-                    text.push_str(&format!(", {} of them with wrong bytes", sunk.corrupted));
-                }
-                let lost = sent.ok.saturating_sub(sunk.received);
-                Ok(Seen { text, broken: lost + sunk.corrupted + sent.failed() })
+                Ok(Seen::of_datagrams(&sent, &sunk))
             }
-            Self::Connects(client) => {
-                let tally = client.report()?.total();
-                let mut text = format!("{} connects, {} established", tally.attempts(), tally.ok);
-                for (errno, number) in &tally.errors {
-                    text.push_str(&format!(", {number} {errno}"));
-                }
-                Ok(Seen { text, broken: tally.failed() })
-            }
+            Self::Connects(client) => Ok(Seen::of_connects(&client.report()?.total())),
         }
     }
 }

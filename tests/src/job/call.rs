@@ -24,6 +24,15 @@ impl Call {
     }
 }
 
+/// Repeats several calls until its standard input closes, each in a thread of its own. The report
+/// has one lane for each call, in their order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Calls {
+    pub what: Vec<Repeated>,
+    /// A thread's pause after each call.
+    pub interval: Duration,
+}
+
 /// Which call. An attempt fails with the first error of the call or of what it needs before it: a
 /// connect makes a socket (socket, setsockopt twice at most) first.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +56,12 @@ pub enum Repeated {
     SetSockopt,
     /// recv(2) of a datagram that was sent to itself over loopback.
     Recv,
+    /// open(2) of the victim's own program.
+    Open,
+    /// pread(2) from the victim's own program.
+    Pread,
+    /// mkdir(2) of a directory in the working directory, which is then removed.
+    Mkdir,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! A job is the victim's single argument, as JSON; the report is the last line that it prints.
 
 mod call;
+mod kill;
 mod syscalls;
 mod tcp;
 mod udp;
@@ -13,7 +14,8 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use call::{Call, Repeated, SocketKind};
+pub use call::{Call, Calls, Repeated, SocketKind};
+pub use kill::{Kill, KillSignal, Killed};
 pub use syscalls::{NAMES as SYSCALLS, Syscalls};
 pub use tcp::{StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed};
 pub use udp::{Echoed, FlowSeen, PingSpan, Pinged, Sunk, UdpEcho, UdpPing, UdpSend, UdpSink};
@@ -30,7 +32,9 @@ pub enum Job {
     TcpSend(TcpSend),
     TcpReceive(TcpReceive),
     Call(Call),
+    Calls(Calls),
     Syscalls(Syscalls),
+    Kill(Kill),
 }
 
 /// The options of one kind of job.
@@ -62,7 +66,9 @@ jobs! {
     TcpSend -> StreamSent,
     TcpReceive -> StreamReceived,
     Call -> crate::tally::Attempts,
+    Calls -> crate::tally::Attempts,
     Syscalls -> crate::tally::Attempts,
+    Kill -> Killed,
 }
 
 /// The first line that a victim prints: it is set up and starts now.

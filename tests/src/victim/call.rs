@@ -1,33 +1,51 @@
 //! One system call, again and again in several threads.
 
+use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chaos_tests::job::{Call, Repeated, SocketKind};
+use chaos_tests::job::{Call, Calls, Repeat, Repeated, SocketKind};
 use chaos_tests::tally::{Attempts, Lane};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, Socket, Type};
 
-use crate::stage::{QUIET, Stage, pause};
+use crate::stage::{QUIET, Rounds, Stage, pause};
 
 pub fn repeat(options: &Call, stage: &Stage) -> Result<Attempts> {
-    let prepared: Vec<_> =
-        (0..options.threads).map(|_| prepare(&options.what)).collect::<Result<_>>()?;
+    let Call { what, repeat, threads, interval } = options;
+    let calls = (0..*threads).map(|_| prepare(what)).collect::<Result<_>>()?;
+    in_threads(calls, *interval, stage, |thread| stage.rounds(*repeat, thread, *threads))
+}
+
+pub fn repeat_all(options: &Calls, stage: &Stage) -> Result<Attempts> {
+    let calls = options.what.iter().map(prepare).collect::<Result<_>>()?;
+    in_threads(calls, options.interval, stage, |_| stage.rounds(Repeat::UntilStopped, 0, 1))
+}
+
+/// Repeats each call in a thread of its own, as often as `rounds` has it for that thread.
+fn in_threads<'a>(
+    calls: Vec<Attempt>,
+    interval: Duration,
+    stage: &Stage,
+    rounds: impl Fn(u32) -> Rounds<'a> + Copy + Send,
+) -> Result<Attempts> {
     stage.ready(None)?;
     let lanes = thread::scope(|scope| {
         let threads: Vec<_> = (0..)
-            .zip(prepared)
+            .zip(calls)
             .map(|(thread, mut call)| {
                 scope.spawn(move || {
                     let mut lane = Lane::default();
-                    for () in stage.rounds(options.repeat, thread, options.threads) {
+                    for () in rounds(thread) {
                         lane.record(&call());
-                        pause(options.interval);
+                        pause(interval);
                     }
                     lane
                 })
@@ -37,6 +55,9 @@ pub fn repeat(options: &Call, stage: &Stage) -> Result<Attempts> {
     });
     Ok(Attempts { lanes })
 }
+
+/// The program of this process, wherever its root directory is.
+const ITSELF: &str = "/proc/self/exe";
 
 type Attempt = Box<dyn FnMut() -> io::Result<()> + Send>;
 
@@ -67,6 +88,18 @@ fn prepare(what: &Repeated) -> Result<Attempt> {
             Box::new(move || {
                 socket.send(&[0])?;
                 socket.recv(&mut [0]).map(drop).map_err(|error| timed_out_if(error, Errno::EAGAIN))
+            })
+        }
+        Repeated::Open => Box::new(|| File::open(ITSELF).map(drop)),
+        Repeated::Pread => {
+            let program = File::open(ITSELF).with_context(|| format!("open {ITSELF}"))?;
+            Box::new(move || program.read_at(&mut [0], 0).map(drop))
+        }
+        Repeated::Mkdir => {
+            let directory = PathBuf::from(format!("victim-{}", std::process::id()));
+            Box::new(move || {
+                fs::create_dir(&directory)?;
+                fs::remove_dir(&directory)
             })
         }
     })

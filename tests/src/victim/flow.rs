@@ -8,17 +8,24 @@ use anyhow::{Context, Result, ensure};
 use chaos_tests::job::{FlowSeen, Sunk, UdpSend, UdpSink};
 use chaos_tests::payload::{self, Identity, MIN_SIZE};
 use chaos_tests::tally::{Attempts, Lane};
+use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::serve::unless_quiet;
 use crate::stage::{QUIET, Stage, pause};
 
-/// Room for some 300,000 small datagrams, so that none is lost to a receiver that lags.
+/// Room for some 300,000 small datagrams, so that none is lost to a receiver that lags. In a pod it
+/// is what the system allows everybody, which is enough for the hundreds that are sent there.
 const RECEIVE_BUFFER: usize = 256 << 20;
 
 pub fn sink(options: &UdpSink, stage: &Stage) -> Result<Sunk> {
     let socket = UdpSocket::bind(options.bind).with_context(|| format!("bind {}", options.bind))?;
-    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).context("enlarge the buffer")?;
+    match setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER) {
+        // It takes CAP_NET_ADMIN.
+        Err(Errno::EPERM) => setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER),
+        result => result,
+    }
+    .context("enlarge the buffer")?;
     socket.set_read_timeout(Some(QUIET)).context("set a read timeout")?;
     stage.ready(Some(socket.local_addr().context("read the socket's address")?))?;
     let mut seen = Seen::default();

@@ -3,6 +3,7 @@
 
 mod call;
 mod flow;
+mod kill;
 mod ping;
 mod serve;
 mod stage;
@@ -26,7 +27,9 @@ fn main() -> Result<()> {
         Job::TcpSend(options) => perform(options, |options| stream::send(options, stage)),
         Job::TcpReceive(options) => perform(options, |options| stream::receive(options, stage)),
         Job::Syscalls(options) => perform(options, |options| syscalls::repeat(options, stage)),
+        Job::Calls(options) => perform(options, |options| call::repeat_all(options, stage)),
         Job::Call(options) => perform(options, |options| call::repeat(options, stage)),
+        Job::Kill(options) => perform(options, |options| kill::send(options, stage)),
     }
 }
 

@@ -5,8 +5,10 @@
 //! line. The second one carries what the job prints, with [`Milestone`]s in between.
 
 mod milestone;
+mod node;
 
 pub use milestone::Milestone;
+pub use node::{CgroupDriver, NodeSetup};
 use serde::{Deserialize, Serialize};
 
 /// The [`Job`] in the initramfs, as JSON.

@@ -4,14 +4,14 @@ pub mod archive;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result};
 use archive::{Image, Program};
 use cargo_metadata::MetadataCommand;
-use xtask::paths;
+use xtask::{node::NodeKit, paths};
 
 use crate::{
     command::run as run_command,
@@ -19,13 +19,10 @@ use crate::{
     setup::{self, Part, build::MUSL_TARGET},
 };
 
-/// What the manifests call it.
-pub const REFERENCE: &str = concat!("chaos-agent:", env!("CARGO_PKG_VERSION"));
-
 #[derive(clap::Args)]
 pub struct Args {
     /// The name and the tag of the image
-    #[arg(long, default_value = REFERENCE)]
+    #[arg(long, default_value = NodeKit::AGENT_IMAGE)]
     reference: String,
     /// The file to write, an OCI archive; by default target/image/chaos-agent.tar
     #[arg(long)]
@@ -34,7 +31,7 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure(&[Part::Build, Part::Image])?;
-    let program = build_static(AGENT, AGENT, "release")?;
+    let program = build_static(&[AGENT], &[AGENT], Profile::Release)?.join(AGENT);
     let contents = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
     let image = agent(&args.reference, &contents);
     let (bytes, digests) = archive::write(&[image])?;
@@ -57,15 +54,29 @@ pub fn agent<'a>(reference: &'a str, program: &'a [u8]) -> Image<'a> {
     Image { reference, entrypoint: &["/chaos-agent"], programs }
 }
 
-/// Builds a program that needs nothing of the machine it runs on; its path.
-pub fn build_static(package: &str, program: &str, profile: &str) -> Result<PathBuf> {
+/// How programs are built.
+#[derive(Clone, Copy)]
+pub enum Profile {
+    /// As tests are: soon.
+    Dev,
+    /// As users get them.
+    Release,
+}
+
+/// Builds programs that need nothing of the machine they run on; the directory with them. Built
+/// together, they share what they depend on.
+pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> Result<PathBuf> {
     let workspace = paths::workspace();
+    let (profile, directory) = match profile {
+        Profile::Dev => ("dev", "debug"),
+        Profile::Release => ("release", "release"),
+    };
     let mut cargo = Command::new("cargo");
     cargo.current_dir(workspace).args(["build", "--target", MUSL_TARGET, "--profile", profile]);
-    run_command(cargo.args(["--package", package, "--bin", program]))?;
+    cargo.args(packages.iter().flat_map(|package| ["--package", package]));
+    run_command(cargo.args(programs.iter().flat_map(|program| ["--bin", program])))?;
     let metadata = MetadataCommand::new().current_dir(workspace).no_deps().exec()?;
-    let target: &Path = metadata.target_directory.as_std_path();
-    Ok(target.join(MUSL_TARGET).join(profile).join(program))
+    Ok(metadata.target_directory.as_std_path().join(MUSL_TARGET).join(directory))
 }
 
 #[cfg(test)]
@@ -77,6 +88,6 @@ mod tests {
         let path = paths::workspace().join("manifests/base/daemonset.yaml");
         let daemon_set = fs::read_to_string(path).unwrap();
         let image = daemon_set.lines().find_map(|line| line.trim().strip_prefix("image: "));
-        assert_eq!(image, Some(REFERENCE));
+        assert_eq!(image, Some(NodeKit::AGENT_IMAGE));
     }
 }

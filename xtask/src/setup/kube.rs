@@ -2,20 +2,22 @@
 //! `tests/kubernetes`, which pins their version; etcd is Debian's, unpacked and not installed,
 //! so that no etcd service appears on the machine.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
-use xtask::kube_binaries::{ASSETS_VARIABLE, KubeBinaries, KubeModule};
+use xtask::{
+    go_module::GoModule,
+    kube_binaries::{ASSETS_VARIABLE, KubeBinaries, kube_module},
+};
 
-use super::{packages, progress};
-use crate::command::run;
+use super::{go, packages, progress};
 
 pub fn ensure() -> Result<()> {
     if KubeBinaries::from_environment().is_some() {
         eprintln!("  using the programs of {ASSETS_VARIABLE}");
         return Ok(());
     }
-    let module = KubeModule::load()?;
+    let module = kube_module()?;
     let dir = module.cache_dir()?;
     if KubeBinaries::in_dir(&dir).is_some() {
         return Ok(());
@@ -36,9 +38,7 @@ fn etcd(dir: &Path) -> Result<()> {
     fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))
 }
 
-/// Builds the module's `tool`s aside and moves them into place, so that an interrupted build
-/// leaves nothing that looks finished.
-fn servers(module: &KubeModule, dir: &Path) -> Result<()> {
+fn servers(module: &GoModule, dir: &Path) -> Result<()> {
     if which::which("go").is_err() {
         bail!(
             "no `go` on PATH: install Go 1.26, which builds kube-apiserver and kubectl, \
@@ -46,20 +46,7 @@ fn servers(module: &KubeModule, dir: &Path) -> Result<()> {
         );
     }
     progress("building kube-apiserver and kubectl, 4 to 6 minutes the first time");
-    let built = dir.join("build");
-    fs::create_dir_all(&built).with_context(|| format!("create {}", built.display()))?;
-    run(Command::new("go")
-        .current_dir(module.dir())
-        .env("CGO_ENABLED", "0")
-        .arg("build")
-        .args(module.build_args())
-        // The trailing separator makes `go build` take it for a directory.
-        .arg("-o")
-        .arg(built.join(""))
-        .arg("tool"))?;
-    for name in ["kube-apiserver", "kubectl"] {
-        let from = built.join(name);
-        fs::rename(&from, dir.join(name)).with_context(|| format!("move {}", from.display()))?;
-    }
-    fs::remove_dir_all(&built).with_context(|| format!("remove {}", built.display()))
+    let packages =
+        ["kube-apiserver", "kubectl"].map(|name| format!("k8s.io/kubernetes/cmd/{name}"));
+    go::build(module, dir, &packages, &[("CGO_ENABLED", "0")])
 }

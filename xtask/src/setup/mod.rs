@@ -1,9 +1,11 @@
 //! `setup [PART...]`: installs what the machine lacks.
 
 pub mod build;
+mod go;
 mod image;
 pub mod kube;
 mod lab;
+mod node;
 mod packages;
 pub mod system;
 
@@ -30,6 +32,8 @@ pub enum Part {
     Image,
     /// QEMU and what the kernels of `cargo xtask vm` are unpacked with
     Lab,
+    /// kubelet, containerd, runc and the like, for `cargo xtask vm node`
+    Node,
 }
 
 pub fn run(Args { parts }: &Args) -> Result<()> {
@@ -48,6 +52,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
             Part::Kube => kube::ensure(),
             Part::Image => image::ensure(),
             Part::Lab => lab::ensure(),
+            Part::Node => node::ensure(),
         }
         .with_context(|| format!("setup {name}"))?;
         eprintln!("setup {name}: ready after {:.1} s", start.elapsed().as_secs_f64());

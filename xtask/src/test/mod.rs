@@ -1,9 +1,11 @@
-//! `test [--unit] [--native] [--kubernetes] [--lab] [FILTER]`: runs the tests and adds up their results.
+//! `test [--unit] [--native] [--kubernetes] [--lab] [--node] [FILTER]`: runs the tests and adds up
+//! their results.
 
 mod report;
 
 use std::{
     io::{BufRead as _, BufReader},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
 };
 
@@ -21,6 +23,8 @@ use crate::{
 
 /// The integration crate's test target that needs a control plane.
 const KUBERNETES: &str = "kubernetes";
+/// The one that needs a real node. It is slow, so it is run only when it is asked for.
+const NODE: &str = "node";
 
 #[derive(clap::Args, Default)]
 pub struct Args {
@@ -36,6 +40,10 @@ pub struct Args {
     /// The native tests that depend on the kernel, on kernels of the lab; needs root
     #[arg(long)]
     lab: bool,
+    /// Tests on a real Kubernetes node, in a virtual machine for each of two kernels; needs root,
+    /// and is not among the tests that are run without a choice
+    #[arg(long)]
+    node: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -49,18 +57,20 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// Runs the chosen kinds of tests, all of them when none is chosen. A failed test is in the
 /// report; an error means that tests could not be run.
 pub fn run_tests(args: &Args) -> Result<Report> {
-    let Args { unit, native, kubernetes, lab, filter } = args;
-    let all = !(*unit || *native || *kubernetes || *lab);
+    let Args { unit, native, kubernetes, lab, node, filter } = args;
+    let all = !(*unit || *native || *kubernetes || *lab || *node);
     let filter = filter.as_deref();
     let mut report = Report::default();
 
     setup::ensure(&[Part::Build])?;
     if all || *unit {
         let workspace = ["--workspace", "--exclude", INTEGRATION];
-        cargo_test(&workspace, &[], filter, &mut report)?;
+        cargo_test(&workspace, &[], filter, None, &mut report)?;
     }
-    let (with_api_server, with_kernel): (Vec<String>, Vec<String>) =
-        integration_targets()?.into_iter().partition(|name| name == KUBERNETES);
+    let (with_api_server, with_kernel): (Vec<String>, Vec<String>) = integration_targets()?
+        .into_iter()
+        .filter(|name| name != NODE)
+        .partition(|name| name == KUBERNETES);
     let mut integration = Vec::new();
     if all || *native {
         integration.extend(with_kernel);
@@ -73,6 +83,9 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     }
     if *lab {
         vm::test(filter, &mut report)?;
+    }
+    if *node {
+        on_nodes(filter, &mut report)?;
     }
     Ok(report)
 }
@@ -96,11 +109,27 @@ fn integration_tests(
     if native {
         // The tests of the guards themselves, of the demo and of the benchmark.
         let own = ["--package", INTEGRATION, "--lib", "--bins"];
-        cargo_test(&own, &harness_args, filter, report)?;
+        cargo_test(&own, &harness_args, filter, None, report)?;
     }
     for target in targets {
         let select = ["--package", INTEGRATION, "--test", target];
-        cargo_test(&select, &harness_args, filter, report)?;
+        cargo_test(&select, &harness_args, filter, None, report)?;
+    }
+    Ok(())
+}
+
+/// Runs the tests of a node on one kernel after the other. A node that can't be made ready for its
+/// tests is in the report.
+fn on_nodes(filter: Option<&str>, report: &mut Report) -> Result<()> {
+    let parts = vm::node::Parts::build(vm::Settings::DEFAULT)?;
+    for (kernel, cgroups) in vm::node::tested() {
+        let node = parts.prepare(&kernel, cgroups)?;
+        let place = format!("{} with {cgroups}", kernel.name);
+        println!("\nA node on {place}:");
+        let select = ["--package", INTEGRATION, "--test", NODE];
+        let mut found = Report::default();
+        cargo_test(&select, &[], filter, Some(node.variable()), &mut found)?;
+        report.add(&place, found);
     }
     Ok(())
 }
@@ -129,9 +158,11 @@ fn cargo_test(
     select: &[&str],
     harness_args: &[&str],
     filter: Option<&str>,
+    variable: Option<(&str, PathBuf)>,
     report: &mut Report,
 ) -> Result<()> {
     let mut command = cargo();
+    command.envs(variable);
     command.args(["test", "--no-fail-fast"]).args(select).args(filter);
     // A test that can't run here says why on standard error, which is hidden otherwise.
     command.args(["--", "--show-output"]).args(harness_args);

@@ -41,8 +41,13 @@ impl Report {
                 self.skipped.push(format!("{name}: {reason}"));
                 self.passed_idly += 1;
             }
-        } else if let Some(name) = failed_test(line) {
-            self.failures.push(name.to_owned());
+        } else if let Some((name, outcome)) = outcome(line) {
+            if outcome == "FAILED" {
+                self.failures.push(name.to_owned());
+            } else if let Some(reason) = outcome.strip_prefix("ignored (") {
+                let reason = reason.strip_suffix(')').unwrap_or(reason);
+                self.skipped.push(format!("{name}: {reason}"));
+            }
         }
     }
 
@@ -79,8 +84,10 @@ impl Report {
 }
 
 /// The name in a line such as `test tcx::corrupts ... FAILED`.
-fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
+/// A test and what came of it. A harness may align outcomes.
+fn outcome(line: &str) -> Option<(&str, &str)> {
+    let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+    Some((name.trim_end(), outcome))
 }
 
 /// The number before `word` in a line such as `ok. 3 passed; 0 failed; 1 ignored; …`.
@@ -154,6 +161,21 @@ mod tests {
             "\nskipped tcx::corrupts: tcx is missing on 6.1\n1 skipped\n2 passed, 0 failed\n"
         );
         assert_eq!(report.exit_code(), ExitCode::SUCCESS);
+    }
+
+    #[test]
+    fn a_harness_of_our_own_says_why_it_ignored_a_test() {
+        let report = report(&[
+            "test drop    ... ok",
+            "test corrupt ... ignored (`corrupt` needs tcx (6.6))",
+            "test fail    ... FAILED",
+            "test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured",
+        ]);
+        assert_eq!(
+            report.to_string(),
+            "\nskipped corrupt: `corrupt` needs tcx (6.6)\nfailed fail\n1 ignored\n\
+             1 passed, 1 failed\n"
+        );
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub const TESTED: [&str; 2] = ["debian-6.1", "override-6.12"];
 pub const MODULES: &[&str] = &[
     "virtio_pci",
     "virtio_rng",
+    "virtio_net",
     "9pnet_virtio",
     "9p",
     "overlay",

@@ -19,10 +19,10 @@ use super::{
 pub struct Settings {
     /// Virtual processors
     #[arg(long, default_value_t = Settings::DEFAULT.cpus, value_parser = clap::value_parser!(u8).range(1..))]
-    cpus: u8,
-    /// Memory in MiB; it also holds the files that are written
+    pub cpus: u8,
+    /// Memory in MiB; it also holds the files that are written. A node has 1536 at least
     #[arg(long, default_value_t = Settings::DEFAULT.memory, value_parser = clap::value_parser!(u32).range(256..))]
-    memory: u32,
+    pub memory: u32,
     /// Seconds after which a machine is given up; a shell has no such time
     #[arg(long, default_value_t = Settings::DEFAULT.timeout)]
     timeout: u64,
@@ -75,7 +75,8 @@ impl Lab {
         Ok(outcome)
     }
 
-    fn initramfs(&self, kernel: &Installed, job: &Job) -> Result<Vec<u8>> {
+    /// What the machine starts from: the guest's program, the kernel's modules and the job.
+    pub fn initramfs(&self, kernel: &Installed, job: &Job) -> Result<Vec<u8>> {
         let mut initramfs = Initramfs::default();
         initramfs.program("init", &self.guest);
         initramfs.file(JOB_FILE, &serde_json::to_vec(job).context("write the job")?);

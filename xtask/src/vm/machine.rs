@@ -95,7 +95,8 @@ impl Machine<'_> {
         .map_err(|error: anyhow::Error| anyhow!("{error:#}\n{}", self.describe_log()))
     }
 
-    fn command(&self) -> Command {
+    /// The command that boots it. Its standard output is the second serial line.
+    pub fn command(&self) -> Command {
         let Self { kernel, initramfs, cpus, memory, timeout: _, input, log } = self;
         let mut command = Command::new(QEMU);
         // Emulated wherever it runs, so that it is the same everywhere. By one thread for all

@@ -1,5 +1,5 @@
-//! `vm --kernel NAME,… run -- COMMAND…`, `… shell`, `… test [FILTER]` and `… record`: the lab, real
-//! kernels under QEMU that see this machine's files.
+//! `vm --kernel NAME,… run -- COMMAND…`, `… shell`, `… test [FILTER]`, `… record` and `… node`: the lab,
+//! real kernels under QEMU that see this machine's files.
 
 mod alarm;
 mod apt;
@@ -10,6 +10,7 @@ mod kernels;
 mod lab;
 mod machine;
 mod modules;
+pub mod node;
 mod record;
 mod shell;
 mod source;
@@ -22,8 +23,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use kernels::{KERNELS, Kernel, KernelArg, TESTED};
-use lab::{Lab, Settings, host_job};
+use chaos_guest::CgroupDriver;
+pub use kernels::KernelArg;
+use kernels::{KERNELS, Kernel, TESTED};
+pub use lab::Settings;
+use lab::{Lab, host_job};
 use xtask::paths;
 
 use crate::{
@@ -63,20 +67,42 @@ enum Verb {
     },
     /// Record what the agent finds the kernel can do, from which docs/kernels.md is made
     Record,
+    /// Make it a Kubernetes node with the agent on it, and open a shell with kubectl
+    Node {
+        /// Have kubelet and runtime lay out the cgroups, instead of systemd
+        #[arg(long)]
+        cgroupfs: bool,
+        /// What to run instead of a shell
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
 }
 
 /// Runs the verb on every chosen kernel. The exit code is the first one that is not success.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let lab = prepare(args.settings)?;
     let kernels: Vec<Kernel> =
         if args.all { KERNELS.into() } else { args.kernel.iter().map(|arg| arg.0).collect() };
+    let prepare = || prepare(args.settings);
     match &args.verb {
         Verb::Run { command } => {
+            let lab = prepare()?;
             each(&kernels, |kernel| Ok(lab.boot(kernel, &host_job(command.clone())?, print)?.code))
         }
-        Verb::Shell => each(&kernels, |kernel| shell::run(&lab, kernel)),
-        Verb::Record => each(&kernels, |kernel| record::record(&lab, kernel).map(|()| 0)),
+        Verb::Shell => {
+            let lab = prepare()?;
+            each(&kernels, |kernel| shell::run(&lab, kernel))
+        }
+        Verb::Record => {
+            let lab = prepare()?;
+            each(&kernels, |kernel| record::record(&lab, kernel).map(|()| 0))
+        }
+        Verb::Node { cgroupfs, command } => {
+            let parts = node::Parts::build(args.settings)?;
+            let cgroups = if *cgroupfs { CgroupDriver::Cgroupfs } else { CgroupDriver::Systemd };
+            each(&kernels, |kernel| node::visit(&parts, kernel, cgroups, command))
+        }
         Verb::Test { filter } => {
+            let lab = prepare()?;
             let mut report = Report::default();
             test_on(&lab, &kernels, filter.as_deref(), &mut report)?;
             // A filter is for one who works on something.

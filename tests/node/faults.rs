@@ -1,0 +1,233 @@
+//! Every verb that the agent has, on a pod of a Deployment: what its containers see, what its
+//! status says, and that its neighbour sees nothing.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use chaos_agent::kube::{PodPhase, Status};
+use chaos_tests::job::{Calls, Repeated, SocketKind, UdpSend, UdpSink};
+use chaos_tests::node::Pod;
+use chaos_tests::requirements::Release;
+use libtest_mimic::Completion;
+
+use crate::Test;
+use crate::scene::{MAIN, SIDE, Scene, TCP, any};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("faults::datagrams_are_dropped", datagrams_are_dropped),
+    ("faults::datagrams_are_corrupted", datagrams_are_corrupted),
+    ("faults::calls_fail", calls_fail),
+    ("faults::datagrams_can_not_be_sent", datagrams_can_not_be_sent),
+    ("faults::a_call_kills_its_caller", a_call_kills_its_caller),
+    ("faults::a_shadow_counts_and_does_nothing", a_shadow_counts_and_does_nothing),
+    ("faults::one_container_is_broken_alone", one_container_is_broken_alone),
+    ("faults::a_fault_that_makes_no_sense_is_refused", a_fault_that_makes_no_sense_is_refused),
+    ("faults::a_namespace_without_the_label_is_refused", a_namespace_without_the_label_is_refused),
+];
+
+/// The port that datagrams are sent to in these tests.
+const SINK: u16 = 9100;
+
+const DATAGRAMS: u64 = 200;
+/// The exit code of kubectl for a command that SIGKILL ended.
+const KILLED: i32 = 137;
+
+/// How often each call has to fail, at least.
+const ENOUGH: u64 = 20;
+
+/// What came of [`DATAGRAMS`] sent to the store.
+struct Delivery {
+    sent: u64,
+    failed: u64,
+    received: u64,
+    corrupted: u64,
+}
+
+fn send(scene: &Scene, pod: &Pod) -> Result<Delivery> {
+    let sink = scene.store.start(MAIN, UdpSink { bind: any(SINK) })?;
+    let interval = Duration::from_millis(2);
+    let send = UdpSend { interval, ..UdpSend::new(scene.store(SINK), DATAGRAMS) };
+    let sent = pod.run(MAIN, send)?.total();
+    let sunk = sink.stop()?;
+    Ok(Delivery {
+        sent: sent.ok,
+        failed: sent.failed(),
+        received: sunk.received,
+        corrupted: sunk.corrupted,
+    })
+}
+
+fn injected(status: &Status) -> u64 {
+    status.faults.iter().map(|fault| fault.counts.injected).sum()
+}
+
+/// Waits until the pod's status has as many injections as its containers saw, and no more.
+fn agrees(pod: &Pod, seen: u64) -> Result<()> {
+    let status = pod.await_status(|status| injected(status) >= seen)?;
+    ensure!(injected(&status) == seen, "{seen} were seen: {status:#?}");
+    Ok(())
+}
+
+fn datagrams_are_dropped(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till(&format!("drop every 4th egress udp port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    let Delivery { sent, failed, received, corrupted } = send(scene, &scene.till)?;
+    ensure!((sent, failed, corrupted) == (DATAGRAMS, 0, 0), "sent {sent}, failed {failed}");
+    ensure!(received == DATAGRAMS - DATAGRAMS / 4, "{received} arrived");
+    agrees(&scene.till, DATAGRAMS / 4)?;
+    let neighbours = send(scene, &scene.neighbour)?;
+    ensure!(neighbours.received == DATAGRAMS, "{} of the neighbour's", neighbours.received);
+    scene.heal_till()?;
+    ensure!(send(scene, &scene.till)?.received == DATAGRAMS, "not healed");
+    Ok(Completion::Completed)
+}
+
+fn datagrams_are_corrupted(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till(&format!("corrupt every 4th silent egress udp port {SINK}"))?;
+    if status.phase == PodPhase::Refused {
+        return scene.excuse(Release::new(6, 6), &status);
+    }
+    let Delivery { received, corrupted, .. } = send(scene, &scene.till)?;
+    ensure!((received, corrupted) == (DATAGRAMS, DATAGRAMS / 4), "{received}, {corrupted} wrong");
+    agrees(&scene.till, DATAGRAMS / 4)?;
+
+    let status = scene.break_till(&format!("corrupt every 5th egress udp port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    let Delivery { received, corrupted, .. } = send(scene, &scene.till)?;
+    let expected = DATAGRAMS - DATAGRAMS / 5;
+    ensure!((received, corrupted) == (expected, 0), "{received}, {corrupted} wrong");
+    agrees(&scene.till, DATAGRAMS / 5)?;
+    let neighbours = send(scene, &scene.neighbour)?;
+    ensure!(
+        (neighbours.received, neighbours.corrupted) == (DATAGRAMS, 0),
+        "{} of the neighbour's",
+        neighbours.received
+    );
+    scene.heal_till()?;
+    Ok(Completion::Completed)
+}
+
+/// Faults with an errno each that no other has, and calls that meet them.
+fn calls(store: SocketAddr) -> ([(String, &'static str); 8], Vec<Repeated>) {
+    let fault = |text: &str, errno| (format!("fail {text} with {errno}"), errno);
+    let faults = [
+        fault(&format!("connect every 2nd tcp port {TCP}"), "ECONNREFUSED"),
+        fault("bind every 2nd", "EADDRINUSE"),
+        fault("socket every 2nd udp", "EMFILE"),
+        fault("setsockopt every 3rd", "ENOPROTOOPT"),
+        fault("getsockopt every 2nd", "EINVAL"),
+        fault("open 50%", "EIO"),
+        fault("pread64 every 5th", "ESTALE"),
+        fault("mkdir every 2nd", "EACCES"),
+    ];
+    let calls = vec![
+        Repeated::Connect { to: store, nonblocking: false, timeout: Duration::from_secs(20) },
+        Repeated::Bind { kind: SocketKind::Tcp4, address: any(0) },
+        Repeated::Socket { kind: SocketKind::Udp4 },
+        Repeated::SetSockopt,
+        Repeated::GetSockopt,
+        Repeated::Open,
+        Repeated::Pread,
+        Repeated::Mkdir,
+    ];
+    (faults, calls)
+}
+
+fn calls_fail(scene: &Scene) -> Result<Completion> {
+    let (faults, what) = calls(scene.store(TCP));
+    let calls = Calls { what, interval: Duration::from_millis(5) };
+    // Begun before the faults, which whoever enters the pod would meet, too.
+    let (till, neighbour) =
+        (scene.till.start(MAIN, calls.clone())?, scene.neighbour.start(MAIN, calls)?);
+    let text: Vec<&str> = faults.iter().map(|(fault, _)| fault.as_str()).collect();
+    let status = scene.break_till(&text.join("; "))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    scene
+        .till
+        .await_status(|status| status.faults.iter().all(|fault| fault.counts.injected >= ENOUGH))?;
+    let ended = scene.heal_till()?;
+    let seen = till.stop()?.total();
+    for ((fault, errno), told) in faults.iter().zip(&ended.faults) {
+        let (seen, told) = (seen.failed_with(errno), told.counts.injected);
+        eprintln!("{fault}: {seen}");
+        ensure!(seen == told, "{fault}: {seen} were seen, the status says {told}");
+    }
+    ensure!(seen.failed() == injected(&ended), "more fails than that: {seen:?}");
+    let neighbour = neighbour.stop()?.total();
+    ensure!(neighbour.ok > 0 && neighbour.failed() == 0, "the neighbour saw {neighbour:?}");
+    Ok(Completion::Completed)
+}
+
+fn datagrams_can_not_be_sent(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till(&format!("fail sendto with ENOBUFS every 2nd port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    let send = UdpSend { connected: false, ..UdpSend::new(scene.store(SINK), DATAGRAMS) };
+    let seen = scene.till.run(MAIN, send)?.total();
+    ensure!(seen.failed_with("ENOBUFS") == DATAGRAMS / 2, "{seen:?}");
+    agrees(&scene.till, DATAGRAMS / 2)?;
+    scene.heal_till()?;
+    Ok(Completion::Completed)
+}
+
+fn a_call_kills_its_caller(scene: &Scene) -> Result<Completion> {
+    let calls = Calls { what: vec![Repeated::Mkdir], interval: Duration::from_millis(5) };
+    let (till, neighbour) =
+        (scene.till.start(MAIN, calls.clone())?, scene.neighbour.start(MAIN, calls)?);
+    let status = scene.break_till("kill mkdir every 2nd")?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    ensure!(till.exit_code()? == Some(KILLED), "it was not killed");
+    agrees(&scene.till, 1)?;
+    scene.heal_till()?;
+    let neighbour = neighbour.stop()?.total();
+    ensure!(neighbour.ok > 0 && neighbour.failed() == 0, "the neighbour saw {neighbour:?}");
+    Ok(Completion::Completed)
+}
+
+fn a_shadow_counts_and_does_nothing(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till(&format!("shadow drop every 4th egress udp port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    let received = send(scene, &scene.till)?.received;
+    ensure!(received == DATAGRAMS, "{received} arrived");
+    let ended = scene.heal_till()?;
+    let shadowed = ended.faults.iter().map(|fault| fault.counts.shadowed).sum();
+    ensure!((injected(&ended), shadowed) == (0, DATAGRAMS / 4), "{ended:#?}");
+    Ok(Completion::Completed)
+}
+
+fn one_container_is_broken_alone(scene: &Scene) -> Result<Completion> {
+    let fault = format!("drop egress udp port {SINK} in container {SIDE}");
+    let status = scene.break_till(&fault)?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    for (container, arrives) in [(MAIN, DATAGRAMS), (SIDE, 0)] {
+        let sink = scene.store.start(MAIN, UdpSink { bind: any(SINK) })?;
+        scene.till.run(container, UdpSend::new(scene.store(SINK), DATAGRAMS))?;
+        let received = sink.stop()?.received;
+        ensure!(received == arrives, "{received} arrived from {container}");
+    }
+    agrees(&scene.till, DATAGRAMS)?;
+    scene.heal_till()?;
+    Ok(Completion::Completed)
+}
+
+fn a_fault_that_makes_no_sense_is_refused(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till("drop 10% egres udp")?;
+    ensure!(status.phase == PodPhase::Refused, "{status:#?}");
+    ensure!(status.messages.iter().any(|text| text.contains("egress")), "{status:#?}");
+    scene.heal_till()?;
+    Ok(Completion::Completed)
+}
+
+fn a_namespace_without_the_label_is_refused(scene: &Scene) -> Result<Completion> {
+    let label = chaos_agent::kube::ENABLED;
+    scene.node.kubectl(&format!("label namespace shop {label}-"))?;
+    let status = scene.break_till(&format!("drop egress udp port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Refused, "{status:#?}");
+    let received = send(scene, &scene.till)?.received;
+    ensure!(received == DATAGRAMS, "{received} arrived");
+    scene.node.kubectl(&format!("label namespace shop {label}=true"))?;
+    let armed = scene.till.await_status(|status| status.phase == PodPhase::Armed)?;
+    ensure!(armed.faults.len() == 1, "{armed:#?}");
+    scene.heal_till()?;
+    Ok(Completion::Completed)
+}

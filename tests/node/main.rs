@@ -1,0 +1,51 @@
+//! The agent on a real Kubernetes node, which `cargo xtask test --node` makes ready: its manifests
+//! as they are, pods of Deployments broken by annotation and looked at from inside.
+//!
+//! Booting takes longer than the tests, so all of them share one node.
+
+mod capabilities;
+mod faults;
+mod recovery;
+mod scene;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use chaos_tests::node::Node;
+use libtest_mimic::{Arguments, Completion, Trial};
+use scene::Scene;
+use xtask::node::NodeKit;
+
+/// A test that may say why it does nothing.
+type Test = fn(&Scene) -> Result<Completion>;
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // They change what the others look at.
+    arguments.test_threads = Some(1);
+    let tests = [faults::TESTS, recovery::TESTS, capabilities::TESTS].concat();
+    // A list needs no node.
+    let scene = if arguments.list { None } else { Some(Arc::new(set()?)) };
+    let trials = tests.into_iter().map(|(name, test): (&str, Test)| {
+        let scene = scene.clone();
+        Trial::ignorable_test(name, move || {
+            let scene = scene.context("a list runs no test")?;
+            test(&scene).map_err(|error| format!("{error:?}").into())
+        })
+    });
+    let trials = trials.collect();
+    Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+fn set() -> Result<Scene> {
+    let start = Instant::now();
+    let node = Arc::new(Node::start(&NodeKit::from_environment()?)?);
+    eprintln!("{}: ready after {:.1} s", node.kernel(), start.elapsed().as_secs_f64());
+    node.deploy_agent()?;
+    eprintln!("the agent: ready after {:.1} s", start.elapsed().as_secs_f64());
+    let scene = Scene::set(node)?;
+    eprintln!("the pods: ready after {:.1} s", start.elapsed().as_secs_f64());
+    Ok(scene)
+}

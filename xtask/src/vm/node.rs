@@ -1,0 +1,195 @@
+//! `vm --kernel NAME node`: a machine that becomes a Kubernetes node.
+//!
+//! This makes everything that is needed to boot one: programs, images, the initramfs. What boots it
+//! beside a control plane is the integration crate (`chaos_tests::node`), which tests and the demo
+//! share.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+use chaos_guest::{CgroupDriver, Job};
+use tempfile::TempDir;
+use xtask::{
+    node::{KIT_VARIABLE, NodeKit},
+    node_binaries::NodeBinaries,
+    paths,
+};
+
+use super::{
+    build_guest, installed,
+    kernels::{KERNELS, Kernel},
+    lab::{Lab, Settings},
+    machine::Machine,
+};
+use crate::{
+    command::run,
+    image::{
+        self, Profile,
+        archive::{self, Image, Program},
+        build_static,
+    },
+    integration::{self, AGENT, PACKAGE as INTEGRATION},
+    setup::{self, Part, build::MUSL_TARGET},
+};
+
+/// The program of the integration crate that runs in the pods.
+const VICTIM: &str = "victim";
+
+/// The least that a node can do with, in MiB: its files are in memory too, images, twice, and logs.
+const MEMORY: u32 = 1536;
+
+/// A node that is ready to be booted, in a directory that goes with this.
+pub struct Prepared {
+    dir: TempDir,
+}
+
+impl Prepared {
+    /// The environment variable by which a program finds it.
+    pub fn variable(&self) -> (&'static str, PathBuf) {
+        (KIT_VARIABLE, self.dir.path().join("kit.json"))
+    }
+}
+
+/// What `cargo xtask test --node` boots: a kernel with tcx and one without, and both ways to lay out
+/// cgroups.
+const TESTED: [(&str, CgroupDriver); 2] =
+    [("debian-6.12", CgroupDriver::Systemd), ("debian-6.1", CgroupDriver::Cgroupfs)];
+
+/// The nodes that tests run on, by kernel.
+pub fn tested() -> impl Iterator<Item = (Kernel, CgroupDriver)> {
+    KERNELS.into_iter().flat_map(|kernel| {
+        let tested = TESTED.into_iter().filter(move |(name, _)| *name == kernel.name);
+        tested.map(move |(_, cgroups)| (kernel, cgroups))
+    })
+}
+
+/// Programs, archives and binaries that are the same for every kernel.
+pub struct Parts {
+    lab: Lab,
+    images: Vec<u8>,
+    binaries: NodeBinaries,
+}
+
+impl Parts {
+    /// Sets up and builds everything.
+    pub fn build(settings: Settings) -> Result<Self> {
+        integration::needs_root("a node needs a network namespace and a bridge")?;
+        let needed = [Part::Build, Part::System, Part::Kube, Part::Image, Part::Lab, Part::Node];
+        setup::ensure(&needed)?;
+        let lab = Lab { settings, guest: build_guest()? };
+        let programs = build_static(&[AGENT, INTEGRATION], &[AGENT, VICTIM], Profile::Dev)?;
+        let agent = stripped(&programs.join(AGENT))?;
+        let victim = stripped(&programs.join(VICTIM))?;
+        let pause = stripped(&guest_program("pause"))?;
+        let (images, _) = archive::write(&[
+            image::agent(NodeKit::AGENT_IMAGE, &agent),
+            image(NodeKit::VICTIM_IMAGE, VICTIM, &["/victim"], &victim),
+            image(NodeKit::PAUSE_IMAGE, "pause", &["/pause"], &pause),
+        ])?;
+        Ok(Self { lab, images, binaries: NodeBinaries::find()? })
+    }
+
+    /// Makes a node with this kernel ready.
+    pub fn prepare(&self, kernel: &Kernel, cgroups: CgroupDriver) -> Result<Prepared> {
+        let installed =
+            installed::ensure(kernel).with_context(|| format!("get {}", kernel.name))?;
+        let dir = tempfile::Builder::new().prefix("chaos-node-").tempdir();
+        let dir = dir.context("make a directory for the node")?;
+        let path = |name: &str| dir.path().join(name);
+        let write = |name: &str, contents: &[u8]| {
+            fs::write(path(name), contents)
+                .with_context(|| format!("write {}", path(name).display()))
+        };
+        let NodeBinaries { kubernetes, containerd, runc, plugins: _ } = &self.binaries;
+        let system = env::var_os("PATH").unwrap_or_default();
+        let search = [kubernetes, containerd, runc].into_iter().cloned();
+        let search = env::join_paths(search.chain(env::split_paths(&system)));
+        let job = Job {
+            command: [guest_program("node"), path(NodeKit::SETUP)]
+                .map(utf8)
+                .into_iter()
+                .collect::<Result<_>>()?,
+            environment: vec![("PATH".to_owned(), utf8(search.context("extend PATH")?.into())?)],
+            directory: "/".to_owned(),
+            terminal: None,
+        };
+        write("initramfs", &self.lab.initramfs(&installed, &job)?)?;
+        write("images.tar", &self.images)?;
+        let logs = paths::workspace().join("target/vm");
+        fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
+        let log = logs.join(format!("{}-node.log", kernel.name));
+        let machine = Machine {
+            kernel: &installed,
+            initramfs: &path("initramfs"),
+            cpus: self.lab.settings.cpus,
+            memory: self.lab.settings.memory.max(MEMORY),
+            // It runs until it is no longer wanted.
+            timeout: None,
+            input: false,
+            log: log.clone(),
+        };
+        let command = machine.command();
+        let words = [command.get_program()].into_iter().chain(command.get_args());
+        let kit = NodeKit {
+            kernel: kernel.name.to_owned(),
+            cgroups,
+            qemu: words.map(|word| utf8(word.into())).collect::<Result<_>>()?,
+            log,
+            dir: dir.path().to_owned(),
+            images: path("images.tar"),
+        };
+        kit.write(&path("kit.json"))?;
+        Ok(Prepared { dir })
+    }
+}
+
+/// Boots a node and runs `command` beside it, a shell if there is none; its exit code.
+pub fn visit(
+    parts: &Parts,
+    kernel: &Kernel,
+    cgroups: CgroupDriver,
+    command: &[String],
+) -> Result<u8> {
+    let node = parts.prepare(kernel, cgroups)?;
+    let program = integration::build_program("node-shell")?;
+    let (variable, kit) = node.variable();
+    let status = Command::new(&program)
+        .args(command)
+        .env(variable, kit)
+        .status()
+        .with_context(|| format!("run {}", program.display()))?;
+    // A signal has no exit code; a shell would report 128 and more.
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX))
+}
+
+fn image<'a>(
+    reference: &'a str,
+    path: &'a str,
+    entrypoint: &'a [&'a str],
+    contents: &'a [u8],
+) -> Image<'a> {
+    Image { reference, entrypoint, programs: vec![Program { path, contents }] }
+}
+
+/// A program without its symbols: on a node all files are in memory, and images twice.
+fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let file = tempfile::NamedTempFile::new().context("make a temporary file")?;
+    run(Command::new("strip").arg("-o").arg(file.path()).arg(program))?;
+    fs::read(file.path()).with_context(|| format!("read the stripped {}", program.display()))
+}
+
+/// A program of the guest's crate, which `build_guest` builds.
+fn guest_program(name: &str) -> PathBuf {
+    paths::workspace().join("target").join(MUSL_TARGET).join("release").join(name)
+}
+
+fn utf8(path: PathBuf) -> Result<String> {
+    match path.into_os_string().into_string() {
+        Ok(text) => Ok(text),
+        Err(path) => bail!("{} is not UTF-8", Path::new(&path).display()),
+    }
+}
