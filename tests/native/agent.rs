@@ -102,6 +102,11 @@ pub fn has(claim: &impl Claim, hook: Hook) -> Result<(), String> {
     }
 }
 
+/// The same for frames, by whichever hooks.
+pub fn has_frames(claim: &impl Claim) -> Result<(), String> {
+    has(claim, Hook::TcxEgress).or_else(|_| has(claim, Hook::ClsactEgress))
+}
+
 /// The same for a backend.
 pub fn answers(claim: &impl Claim, backend: Backend) -> Result<(), String> {
     match features(claim).map_err(|error| error.to_string())?.backend(backend) {

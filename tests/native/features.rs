@@ -11,7 +11,11 @@ use crate::agent::{features, has};
 
 /// The first kernel in which a hook cannot be missing where cgroup BPF is there at all.
 fn since(hook: Hook) -> Release {
-    if hook.is_tcx() { Release::new(6, 6) } else { Release::new(5, 18) }
+    match hook {
+        Hook::TcxEgress | Hook::TcxIngress => Release::new(6, 6),
+        Hook::ClsactEgress | Hook::ClsactIngress => Release::new(4, 5),
+        _ => Release::new(5, 18),
+    }
 }
 
 #[test]

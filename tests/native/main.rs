@@ -1,13 +1,14 @@
 //! Tests on the running kernel. They need root, cgroup v2 and iproute2.
 //!
-//! The lab runs them on its kernels, too, but for two kinds that would only show again what they
-//! show here: those in `program`, about what the agent says, and those in a module `repeated`, which
-//! do one thing so often that it would take minutes there.
+//! The lab runs them on its kernels, too, but for three kinds that would only show again what they
+//! show here: those in `program`, about what the agent says, those in `healthy`, about the victims, and
+//! those in a module `repeated`, which do one thing so often that it would take minutes there.
 
 mod agent;
 mod calls;
 mod chance;
 mod checksums;
+mod clsact;
 mod daemon;
 mod databases;
 mod death;
@@ -23,5 +24,6 @@ mod replacement;
 mod runtime;
 mod scope;
 mod seccomp;
+mod storm;
 mod syscalls;
 mod triggers;

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_agent::plan::Hook;
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::job::{
     Call, Repeated, StreamReceived, Sunk, TcpReceive, TcpSend, TcpServe, UdpSend, UdpSink,
@@ -13,7 +12,7 @@ use chaos_tests::job::{
 use chaos_tests::require;
 use chaos_tests::victim::Victim;
 
-use crate::agent::{Agent, has};
+use crate::agent::{Agent, has_frames};
 use crate::checksums::Counters;
 use crate::pair::Pair;
 
@@ -161,7 +160,7 @@ fn nobody_connects_through_a_partition() -> Result<()> {
 #[test]
 fn corrupted_datagrams_are_discarded_by_their_checksum() -> Result<()> {
     let pair = Pair::new()?;
-    require!("tcx", since 6, 6; has(&pair.claim, Hook::TcxEgress));
+    require!("frames", since 4, 5; has_frames(&pair.claim));
     for bind in pair.addresses() {
         for side in Side::BOTH {
             let seen = send_datagrams(&pair, bind, side, "corrupt 30%")?;
@@ -177,7 +176,7 @@ fn corrupted_datagrams_are_discarded_by_their_checksum() -> Result<()> {
 #[test]
 fn silently_corrupted_datagrams_reach_the_application() -> Result<()> {
     let pair = Pair::new()?;
-    require!("tcx", since 6, 6; has(&pair.claim, Hook::TcxEgress));
+    require!("frames", since 4, 5; has_frames(&pair.claim));
     for bind in pair.addresses() {
         for side in Side::BOTH {
             let seen = send_datagrams(&pair, bind, side, "corrupt 30% silent")?;
@@ -193,7 +192,7 @@ fn silently_corrupted_datagrams_reach_the_application() -> Result<()> {
 #[test]
 fn a_stream_survives_corruption_unchanged() -> Result<()> {
     let pair = Pair::new()?;
-    require!("tcx", since 6, 6; has(&pair.claim, Hook::TcxEgress));
+    require!("frames", since 4, 5; has_frames(&pair.claim));
     for bind in pair.addresses() {
         for side in Side::BOTH {
             let seen = send_stream(&pair, bind, side, "corrupt every 20th")?;
@@ -208,7 +207,7 @@ fn a_stream_survives_corruption_unchanged() -> Result<()> {
 #[test]
 fn a_silently_corrupted_stream_has_wrong_bytes_and_right_checksums() -> Result<()> {
     let pair = Pair::new()?;
-    require!("tcx", since 6, 6; has(&pair.claim, Hook::TcxEgress));
+    require!("frames", since 4, 5; has_frames(&pair.claim));
     for bind in pair.addresses() {
         for side in Side::BOTH {
             let seen = send_stream(&pair, bind, side, "corrupt 10% silent")?;

@@ -11,13 +11,14 @@ use chaos_ebpf_common::{SLOTS, record::Record};
 use thiserror::Error;
 
 use super::{
+    filters::with_naming,
     interfaces::{Interface, ethernet_interfaces},
     report::{Counts, FaultReport, Phase},
     sample::Sample,
 };
 use crate::{
     fault::Fault,
-    kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
+    kernel::{Instance, KernelError, Link, Naming, SlotCounts, boot_now},
     plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile},
     seccomp::{Board, BoardError, HireError, WardenRules},
     target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
@@ -163,9 +164,9 @@ impl Armed {
         // First, as a process that is killed gives up its newest files first, and the kernel waits
         // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
         // cgroup's links do must not outlast those.
-        self.frame_hooks = hooks.iter().copied().filter(|hook| hook.is_tcx()).collect();
+        self.frame_hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
         self.attach_interfaces()?;
-        for hook in hooks.iter().copied().filter(|hook| !hook.is_tcx()) {
+        for hook in hooks.iter().copied().filter(|hook| !hook.is_of_interfaces()) {
             if self.links.contains_key(&hook) {
                 continue;
             }
@@ -195,18 +196,19 @@ impl Armed {
             namespaces.push(own);
         }
         for namespace in namespaces {
-            let Self { instance, interface_links, frame_hooks, .. } = self;
-            namespace.enter_in_thread(|| -> Result<(), ArmError> {
+            let Self { instance, interface_links, frame_hooks, root, .. } = &mut *self;
+            let attach = |naming: &Naming<'_>| -> Result<(), ArmError> {
                 for Interface { index, name } in ethernet_interfaces()? {
                     for hook in frame_hooks.iter().copied() {
                         let place = (hook, namespace.inode(), index);
                         if let Entry::Vacant(vacant) = interface_links.entry(place) {
-                            vacant.insert(instance.attach_interface(hook, index, &name)?);
+                            vacant.insert(instance.attach_interface(hook, index, &name, naming)?);
                         }
                     }
                 }
                 Ok(())
-            })??;
+            };
+            namespace.enter_in_thread(|| with_naming(root, attach))???;
         }
         Ok(())
     }

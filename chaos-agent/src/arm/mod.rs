@@ -3,6 +3,7 @@
 mod armed;
 mod armory;
 mod filtered;
+mod filters;
 mod interfaces;
 mod keeper;
 mod notice;
@@ -12,6 +13,7 @@ mod sample;
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};
 pub use filtered::FilteredContainer;
+pub use filters::collect_filters;
 pub use keeper::{Handle, Keeper, KeeperGone};
 pub use notice::{Ended, Injection, Notice};
 pub use report::{Counts, FaultReport, Phase, TargetReport};

@@ -142,6 +142,7 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
             tracing::warn!(%hook, %reason, "this kernel lacks a hook");
         }
     }
+    kernel::collect_left_filters(&root, &features);
     let armory = Armory::new(root.clone(), features, args.lease);
     let keeper = Keeper::start(armory, args.lease).context("start the keeper's thread")?;
     let handle = keeper.handle();

@@ -16,8 +16,10 @@ pub fn sees(hook: Hook) -> &'static str {
         Hook::SockCreate => "socket() of IPv4 and IPv6",
         Hook::SetSockopt => "setsockopt()",
         Hook::GetSockopt => "getsockopt()",
-        Hook::TcxEgress => "frames that leave the interfaces of the target's network namespace",
-        Hook::TcxIngress => {
+        Hook::TcxEgress | Hook::ClsactEgress => {
+            "frames that leave the interfaces of the target's network namespace"
+        }
+        Hook::TcxIngress | Hook::ClsactIngress => {
             "frames that arrive at the interfaces of the target's network namespace"
         }
     }

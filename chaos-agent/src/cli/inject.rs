@@ -70,6 +70,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let root = kernel::prepare()?;
     let target = spec.resolve(&root).map_err(Failure::of_target)?;
     let features = kernel::try_needed(kernel::own_cgroup(&root)?.cgroup(), &faults, &terms);
+    kernel::collect_left_filters(&root, &features);
     let armory = Armory::new(root, features, args.lease);
     let mut session = Session::arm(armory, target.clone(), &faults, terms, args.lease)?;
     announce(&spec, &target, faults.len());

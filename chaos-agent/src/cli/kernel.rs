@@ -4,9 +4,10 @@ use std::{collections::BTreeSet, os::fd::AsFd};
 
 use anyhow::Context;
 use chaos_agent::{
+    arm::collect_filters,
     fault::Fault,
     kernel::{Trials, find_features},
-    plan::{Hook, KernelFeatures, Terms, plan},
+    plan::{Hook, KernelFeatures, Support, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
 
@@ -22,6 +23,20 @@ pub fn prepare() -> anyhow::Result<CgroupRoot> {
         Err(error) => tracing::warn!(%error, "cannot look for what killed agents left"),
     }
     Ok(root)
+}
+
+/// Removes the filters that killed agents left on interfaces, where the kernel has been found to need
+/// filters.
+pub fn collect_left_filters(root: &CgroupRoot, features: &KernelFeatures) {
+    let filters = [Hook::ClsactEgress, Hook::ClsactIngress];
+    if !filters.into_iter().any(|hook| features.support(hook) == Support::Works) {
+        return;
+    }
+    match collect_filters(root) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed filters that a killed agent left"),
+        Err(error) => tracing::warn!(%error, "cannot look for filters that killed agents left"),
+    }
 }
 
 /// A cgroup of our own below the agent's.

@@ -111,6 +111,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let features = kernel::try_needed(cgroup.cgroup(), &faults, &terms);
     let target = Target::child(&root, format!("run:{}", args.name()), &cgroup)?;
     let board = Arc::new(Board::create()?);
+    kernel::collect_left_filters(&root, &features);
     let mut armory = Armory::new(root, features, args.lease);
     armory.expect_child(&target, board.clone());
     let mut session = Session::arm(armory, target, &faults, terms, args.lease)?;

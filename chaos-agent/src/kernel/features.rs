@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, io, os::fd::BorrowedFd, thread};
 use aya::programs::ProgramError;
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Instance, KernelError, error::reason, injectable::injectable, tracer};
+use super::{Instance, KernelError, Naming, error::reason, injectable::injectable, tracer};
 use crate::{
     plan::{Backend, Hook, KernelFeatures, Support, attachment},
     seccomp,
@@ -54,15 +54,25 @@ impl Trials {
         &self.features
     }
 
-    /// Tries these hooks; `probe` as in [`find_features`].
+    /// Tries these hooks, and the fallbacks of those that are missing; `probe` as in
+    /// [`find_features`].
     pub fn try_hooks(&mut self, hooks: &BTreeSet<Hook>, probe: Result<BorrowedFd<'_>, String>) {
         for hook in hooks.iter().copied() {
-            let support = match &mut self.instance {
-                Ok(instance) => try_hook(instance, hook, &probe),
-                Err(error) => missing(error, None),
-            };
-            self.features = self.features.clone().with(hook, support);
+            if self.try_one(hook, &probe) != Support::Works
+                && let Some(fallback) = hook.fallback()
+            {
+                self.try_one(fallback, &probe);
+            }
         }
+    }
+
+    fn try_one(&mut self, hook: Hook, probe: &Result<BorrowedFd<'_>, String>) -> Support {
+        let support = match &mut self.instance {
+            Ok(instance) => try_hook(instance, hook, probe),
+            Err(error) => missing(error, None),
+        };
+        self.features = self.features.clone().with(hook, support.clone());
+        support
     }
 
     /// Tries the backends for system calls that no hook answers: each is attached to one function.
@@ -151,9 +161,11 @@ fn try_hook(
     probe: &Result<BorrowedFd<'_>, String>,
 ) -> Support {
     let attached = instance.load_program(hook).and_then(|()| {
-        if hook.is_tcx() {
+        if hook.is_of_interfaces() {
+            let naming = Naming { write: &|_| "chaos-agent-trial".to_owned(), read: &|_| None };
             return in_empty_namespace(|| {
-                instance.attach_interface(hook, LOOPBACK, "lo of an empty namespace").map(|_| None)
+                let name = "lo of an empty namespace";
+                instance.attach_interface(hook, LOOPBACK, name, &naming).map(|_| None)
             });
         }
         match probe {
@@ -212,7 +224,11 @@ fn newer_kernel(error: &ProgramError, hook: Option<Hook>) -> String {
         return "kernel 5.18 or newer (it has bpf_set_retval)".to_owned();
     }
     match hook {
-        Some(hook) if hook.is_tcx() => "kernel 6.6 or newer (it has tcx)".to_owned(),
+        Some(Hook::TcxEgress | Hook::TcxIngress) => "kernel 6.6 or newer (it has tcx)".to_owned(),
+        Some(Hook::ClsactEgress | Hook::ClsactIngress) => {
+            "a kernel with CONFIG_NET_CLS_ACT, CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS"
+                .to_owned()
+        }
         _ => "kernel 5.18 or newer, built with CONFIG_CGROUP_BPF".to_owned(),
     }
 }

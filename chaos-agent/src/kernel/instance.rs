@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 
 use super::{
-    KernelError, Link, TargetMaps, Trial, links,
+    KernelError, Link, Naming, TargetMaps, Trial, links,
     tracer::{self, Tracer},
     trial,
 };
@@ -75,15 +75,23 @@ impl Instance {
         })
     }
 
-    /// Attaches a hook to an interface of the calling thread's network namespace.
+    /// Attaches a hook to an interface of the calling thread's network namespace; `naming` is for
+    /// filters.
     pub fn attach_interface(
         &mut self,
         hook: Hook,
         index: u32,
         name: &str,
+        naming: &Naming<'_>,
     ) -> Result<Link, KernelError> {
         links::load(&mut self.ebpf, hook)?;
-        links::attach_tcx(&mut self.ebpf, hook, index).map_err(|source| KernelError::Attach {
+        let attached = match hook {
+            Hook::ClsactEgress | Hook::ClsactIngress => {
+                links::attach_clsact(&mut self.ebpf, hook, index, naming)
+            }
+            _ => links::attach_tcx(&mut self.ebpf, hook, index),
+        };
+        attached.map_err(|source| KernelError::Attach {
             hook,
             object: format!("interface {name}"),
             source,

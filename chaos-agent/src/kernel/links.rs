@@ -1,6 +1,6 @@
 //! Links: dropping one detaches.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::{
     Ebpf,
@@ -10,7 +10,10 @@ use aya::{
     },
 };
 
-use super::KernelError;
+use super::{
+    KernelError,
+    clsact::{Filter, Naming, Side},
+};
 use crate::plan::Hook;
 
 /// One program attached at one place. Dropping it detaches the program.
@@ -101,6 +104,22 @@ pub(super) fn attach_tcx(
         if hook == Hook::TcxEgress { TcAttachType::Egress } else { TcAttachType::Ingress };
     let id = program.attach(interface, TcAttach::Tcx { attach_type, order: LinkOrder::last() })?;
     Ok(Link::new(program.take_link(id)?))
+}
+
+/// Attaches a loaded program to an interface of the calling thread's network namespace by a filter.
+pub(super) fn attach_clsact(
+    ebpf: &mut Ebpf,
+    hook: Hook,
+    interface: u32,
+    naming: &Naming<'_>,
+) -> Result<Link, ProgramError> {
+    let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
+    let Program::SchedClassifier(program) = program else {
+        return Err(ProgramError::UnexpectedProgramType);
+    };
+    let side = if hook == Hook::ClsactEgress { Side::Egress } else { Side::Ingress };
+    let program = program.fd()?.as_fd().as_raw_fd();
+    Ok(Link::new(Filter::attach(interface, side, program, naming)?))
 }
 
 fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Program, KernelError> {

@@ -5,6 +5,7 @@
 
 mod btf;
 mod clock;
+mod clsact;
 mod error;
 mod features;
 mod injectable;
@@ -15,6 +16,7 @@ mod tracer;
 mod trial;
 
 pub use clock::boot_now;
+pub use clsact::{Naming, collect_filters};
 pub use error::KernelError;
 pub use features::{Trials, find_features};
 pub use instance::Instance;

@@ -42,11 +42,17 @@ pub enum Hook {
     /// Frames that arrive at an interface in the target's network namespace; from 6.6.
     #[serde(rename = "tcx/ingress")]
     TcxIngress,
+    /// The same frames by a filter, from 4.5, where there is no tcx. A filter stays when the agent is
+    /// killed, and acts no longer than the lease.
+    #[serde(rename = "clsact/egress")]
+    ClsactEgress,
+    #[serde(rename = "clsact/ingress")]
+    ClsactIngress,
 }
 
 impl Hook {
     /// Every hook, in the order of declaration.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::CgroupSkbEgress,
         Self::CgroupSkbIngress,
         Self::Connect4,
@@ -60,6 +66,8 @@ impl Hook {
         Self::GetSockopt,
         Self::TcxEgress,
         Self::TcxIngress,
+        Self::ClsactEgress,
+        Self::ClsactIngress,
     ];
 
     /// As libbpf names the section, which is what `bpftool` users know.
@@ -78,6 +86,8 @@ impl Hook {
             Self::GetSockopt => "cgroup/getsockopt",
             Self::TcxEgress => "tcx/egress",
             Self::TcxIngress => "tcx/ingress",
+            Self::ClsactEgress => "clsact/egress",
+            Self::ClsactIngress => "clsact/ingress",
         }
     }
 
@@ -95,8 +105,8 @@ impl Hook {
             Self::SockCreate => "sock_create",
             Self::SetSockopt => "setsockopt",
             Self::GetSockopt => "getsockopt",
-            Self::TcxEgress => "tcx_egress",
-            Self::TcxIngress => "tcx_ingress",
+            Self::TcxEgress | Self::ClsactEgress => "tcx_egress",
+            Self::TcxIngress | Self::ClsactIngress => "tcx_ingress",
         }
     }
 
@@ -111,14 +121,23 @@ impl Hook {
             Self::SockCreate => EventKind::Socket,
             Self::SetSockopt => EventKind::SetSockopt,
             Self::GetSockopt => EventKind::GetSockopt,
-            Self::TcxEgress => EventKind::FrameEgress,
-            Self::TcxIngress => EventKind::FrameIngress,
+            Self::TcxEgress | Self::ClsactEgress => EventKind::FrameEgress,
+            Self::TcxIngress | Self::ClsactIngress => EventKind::FrameIngress,
         }
     }
 
     /// Whether it is attached to interfaces of a network namespace; otherwise to a cgroup.
-    pub fn is_tcx(self) -> bool {
-        matches!(self, Self::TcxEgress | Self::TcxIngress)
+    pub fn is_of_interfaces(self) -> bool {
+        matches!(self.event_kind(), EventKind::FrameEgress | EventKind::FrameIngress)
+    }
+
+    /// The hook that does the same where this one is missing.
+    pub fn fallback(self) -> Option<Self> {
+        match self {
+            Self::TcxEgress => Some(Self::ClsactEgress),
+            Self::TcxIngress => Some(Self::ClsactIngress),
+            _ => None,
+        }
     }
 }
 
@@ -137,12 +156,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_program_of_the_object_serves_one_hook() {
+    fn every_program_of_the_object_serves_one_hook_and_its_fallback() {
         let served: BTreeSet<&str> = Hook::ALL.into_iter().map(Hook::program).collect();
         // The others are attached to kernel functions, for calls that have no hook.
         let of_hooks = PROGRAMS.into_iter().filter(|(_, section)| *section != "fentry");
         assert_eq!(served, of_hooks.map(|(name, _)| name).collect());
-        assert_eq!(served.len(), Hook::ALL.len());
+        let fallbacks: Vec<Hook> = Hook::ALL.into_iter().filter_map(Hook::fallback).collect();
+        assert_eq!(served.len(), Hook::ALL.len() - fallbacks.len());
+        for hook in Hook::ALL {
+            let Some(fallback) = hook.fallback() else { continue };
+            assert_eq!(
+                (fallback.program(), fallback.event_kind()),
+                (hook.program(), hook.event_kind())
+            );
+        }
     }
 
     #[test]

@@ -26,6 +26,12 @@ pub(super) fn of_rule(
         Action::Fail => notes.extend(of_hooked_calls(fault, mechanism)),
         Action::Kill => notes.push("SIGKILL: the whole process dies before the call does anything"),
     }
+    if mechanism.hooks.iter().any(|hook| matches!(hook, Hook::ClsactEgress | Hook::ClsactIngress)) {
+        notes.push(
+            "by a filter, as this kernel has no links to interfaces: when the agent is killed it ends with \
+             the lease, not at once",
+        );
+    }
     if fault.chance.of == Unit::Flows {
         notes.push(
             "a flow is hit as a whole, in both directions; later fragments are let through, as \

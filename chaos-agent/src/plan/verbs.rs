@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
 
-use super::{Hook, KernelFeatures, PlannedCall, calls, refusal::Objection};
+use super::{Hook, KernelFeatures, PlannedCall, Support, calls, refusal::Objection};
 use crate::fault::{Direction, Fault, Protocol, Verb};
 
 /// How a fault is done.
@@ -26,7 +26,7 @@ pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mech
     match &fault.verb {
         Verb::Drop => Ok(Mechanism::of_packets(Action::Drop, packet_hooks(fault))),
         Verb::Corrupt { silent: false } => {
-            Ok(Mechanism::of_packets(Action::Corrupt, frame_hooks(fault)))
+            Ok(Mechanism::of_packets(Action::Corrupt, frame_hooks(fault, features)))
         }
         Verb::Corrupt { silent: true } => {
             if fault.protocol == Some(Protocol::Icmp) {
@@ -35,7 +35,7 @@ pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mech
                 )
                 .remedy("write `corrupt` without `silent`: the receiver discards the packet"));
             }
-            Ok(Mechanism::of_packets(Action::CorruptSilently, frame_hooks(fault)))
+            Ok(Mechanism::of_packets(Action::CorruptSilently, frame_hooks(fault, features)))
         }
         Verb::Fail { calls, errnos } => {
             if errnos.len() > MAX_ERRNOS {
@@ -80,25 +80,32 @@ pub(super) fn missing_hook(
     reason: &str,
     remedy: &str,
 ) -> Objection {
-    let objection = Objection::new(format!(
-        "`{}` needs {hook}, which kernel {} does not offer: {reason}",
-        fault.verb.word(),
-        features.release
-    ));
-    if hook.is_tcx() {
-        return objection.remedy(format!(
-            "{remedy}; attaching by clsact, for older kernels, comes with a later version"
-        ));
+    let (word, release) = (fault.verb.word(), &features.release);
+    let needs = format!("`{word}` needs {hook}, which kernel {release} does not offer: {reason}");
+    // Had the fallback worked, it would have been taken.
+    match hook.fallback().map(|fallback| (fallback, features.support(fallback))) {
+        Some((fallback, Support::Missing { reason, remedy: other })) => {
+            Objection::new(format!("{needs}; nor {fallback}: {reason}"))
+                .remedy(format!("{remedy}, or {other}"))
+        }
+        _ => Objection::new(needs).remedy(remedy),
     }
-    objection.remedy(remedy)
 }
 
 fn packet_hooks(fault: &Fault) -> BTreeSet<Hook> {
     by_direction(fault, Hook::CgroupSkbEgress, Hook::CgroupSkbIngress)
 }
 
-fn frame_hooks(fault: &Fault) -> BTreeSet<Hook> {
-    by_direction(fault, Hook::TcxEgress, Hook::TcxIngress)
+/// Links to interfaces where the kernel has them, else filters where it has those.
+fn frame_hooks(fault: &Fault, features: &KernelFeatures) -> BTreeSet<Hook> {
+    let works = |hook: &Hook| features.support(*hook) == Support::Works;
+    let hooks = by_direction(fault, Hook::TcxEgress, Hook::TcxIngress).into_iter();
+    hooks
+        .map(|hook| match hook.fallback() {
+            Some(fallback) if !works(&hook) && works(&fallback) => fallback,
+            _ => hook,
+        })
+        .collect()
 }
 
 fn by_direction(fault: &Fault, egress: Hook, ingress: Hook) -> BTreeSet<Hook> {

@@ -1,11 +1,9 @@
 //! A cgroup of its own for the child of `run`, removed afterwards.
 
 use std::{
-    ffi::OsStr,
-    fs,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{fs::MetadataExt, process::CommandExt},
+        unix::process::CommandExt,
     },
     path::PathBuf,
     process::Command,
@@ -24,7 +22,7 @@ use nix::{
 
 use super::{
     Cgroup, CgroupRoot, TargetError,
-    process::Proc,
+    owner::Owner,
     tree::{Step, vanished},
 };
 
@@ -53,7 +51,7 @@ impl TransientCgroup {
     /// Makes the cgroup. Needs the right to write to the agent's own cgroup.
     pub fn create(root: &CgroupRoot) -> Result<Self, TargetError> {
         let parent = root.own()?;
-        let name = Owner::this(&root.proc)?.name(CREATED.fetch_add(1, Ordering::Relaxed));
+        let name = Owner::this(&root.proc)?.name(PREFIX, CREATED.fetch_add(1, Ordering::Relaxed));
         let path = parent.path().join(&name);
         mkdirat(&parent, name.as_str(), Mode::from_bits_truncate(0o755))
             .map_err(|errno| TargetError::io("create", &path, errno))?;
@@ -150,8 +148,9 @@ pub fn collect_leftovers(root: &CgroupRoot) -> Result<Vec<PathBuf>, TargetError>
     let this = Owner::this(&root.proc)?;
     let mut candidates = Vec::new();
     root.top().walk(&mut |path| {
-        let Some(owner) = path.file_name().and_then(Owner::of_name) else { return Step::Descend };
-        if owner.pid_namespace == this.pid_namespace && !owner.is_running(&root.proc) {
+        let name = path.file_name().and_then(|name| Owner::of_name(PREFIX, name));
+        let Some((owner, _)) = name else { return Step::Descend };
+        if this.sees_the_end_of(&owner, &root.proc) {
             candidates.push(path.to_owned());
         }
         Step::Skip
@@ -171,47 +170,6 @@ pub fn collect_leftovers(root: &CgroupRoot) -> Result<Vec<PathBuf>, TargetError>
         }
     }
     Ok(removed)
-}
-
-/// Who made a transient cgroup, written into its name. The start time tells a process from a
-/// later one with the same pid.
-#[derive(Debug, PartialEq, Eq)]
-struct Owner {
-    pid_namespace: u64,
-    pid: i32,
-    start_time: u64,
-}
-
-impl Owner {
-    fn this(proc: &Proc) -> Result<Self, TargetError> {
-        let pid = nix::unistd::getpid().as_raw();
-        let namespace = "/proc/self/ns/pid";
-        let pid_namespace = fs::metadata(namespace)
-            .map_err(|error| TargetError::io("stat", namespace, error))?
-            .ino();
-        let start_time = proc.start_time(pid).ok_or(TargetError::NoSuchProcess { pid })?;
-        Ok(Self { pid_namespace, pid, start_time })
-    }
-
-    fn name(&self, number: u32) -> String {
-        let Self { pid_namespace, pid, start_time } = self;
-        format!("{PREFIX}{pid}-{start_time}-{pid_namespace}-{number}")
-    }
-
-    fn of_name(name: &OsStr) -> Option<Self> {
-        let mut parts = name.to_str()?.strip_prefix(PREFIX)?.split('-');
-        let owner = Self {
-            pid: parts.next()?.parse().ok()?,
-            start_time: parts.next()?.parse().ok()?,
-            pid_namespace: parts.next()?.parse().ok()?,
-        };
-        parts.next()?.parse::<u32>().ok()?;
-        parts.next().is_none().then_some(owner)
-    }
-
-    fn is_running(&self, proc: &Proc) -> bool {
-        proc.start_time(self.pid) == Some(self.start_time)
-    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -248,31 +206,4 @@ fn remove_tree(parent: &Cgroup, cgroup: &Cgroup) -> Result<Removal, TargetError>
         }
     }
     Ok(Removal::Done)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_tells_the_owner() {
-        let owner = Owner { pid_namespace: 4_026_531_836, pid: 42, start_time: 9_000 };
-        let name = owner.name(3);
-        assert_eq!(name, "chaos-agent-run-42-9000-4026531836-3");
-        assert_eq!(Owner::of_name(name.as_ref()), Some(owner));
-        for foreign in
-            ["chaos-agent-run-42", "chaos-agent-run-a-1-2-3", "other", "chaos-agent-run-1-2-3-4-5"]
-        {
-            assert_eq!(Owner::of_name(foreign.as_ref()), None, "{foreign}");
-        }
-    }
-
-    #[test]
-    fn a_reused_pid_is_not_the_owner() {
-        let proc = Proc::at("/proc".as_ref());
-        let this = Owner::this(&proc).unwrap();
-        assert!(this.is_running(&proc));
-        let earlier = Owner { start_time: this.start_time - 1, ..this };
-        assert!(!earlier.is_running(&proc));
-    }
 }

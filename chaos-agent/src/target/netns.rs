@@ -69,6 +69,19 @@ impl NetNs {
         Ok(found)
     }
 
+    /// The distinct namespaces of all processes that may be looked at. One that only a file stands
+    /// for (ip-netns(8)) is not among them.
+    pub fn all(root: &CgroupRoot) -> Result<Vec<Self>, TargetError> {
+        let mut seen = BTreeSet::new();
+        let mut found = Vec::new();
+        for pid in root.proc.processes()? {
+            // Processes end while we look, and some belong to others.
+            let path = root.proc.task_namespace(pid, pid, "net");
+            found.extend(Self::open_unseen(&path, &mut seen).ok().flatten());
+        }
+        Ok(found)
+    }
+
     /// The number in `net:[4026531840]`, as `ls -l /proc/PID/ns` and `lsns` print it.
     pub fn inode(&self) -> u64 {
         self.id.inode

@@ -53,6 +53,14 @@ impl Proc {
         after_name.split(' ').nth(19)?.parse().ok()
     }
 
+    /// Every process there is at the moment.
+    pub(super) fn processes(&self) -> Result<Vec<i32>, TargetError> {
+        let entries =
+            fs::read_dir(&self.0).map_err(|error| TargetError::io("list", &self.0, error))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// A file that stands for a namespace of the task, for stat(2) and open(2).
     pub(super) fn task_namespace(&self, pid: i32, tid: i32, kind: &str) -> PathBuf {
         self.0.join(format!("{pid}/task/{tid}/ns/{kind}"))

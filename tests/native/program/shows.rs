@@ -4,10 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use chaos_agent::plan::Hook;
 use chaos_tests::machine::Shared;
 
-use crate::agent::has;
+use crate::agent::has_frames;
 
 /// It fails where victim and kernel disagree, a neighbour is touched, or something is left behind.
 #[test]
@@ -20,7 +19,7 @@ fn the_demo_holds_what_it_shows() -> Result<()> {
     let counted = text.matches("injected").count();
     let refused = text.matches("refused").count();
     ensure!(counted + refused == 5, "five faults are shown:\n{text}");
-    ensure!(refused == 0 || !tcx_works()?, "a fault was refused:\n{text}");
+    ensure!(refused == 0 || !frames_work()?, "a fault was refused:\n{text}");
     ensure!(text.contains("nothing left") && !text.contains('\u{1b}'), "{text}");
     Ok(())
 }
@@ -37,7 +36,7 @@ fn the_benchmark_measures_everything_once() -> Result<()> {
 
 /// The demo's one fault that older kernels lack needs it. The machine is given back at once: the
 /// demo wants it for itself.
-fn tcx_works() -> Result<bool> {
+fn frames_work() -> Result<bool> {
     let shared = Shared::acquire()?;
-    Ok(has(&shared, Hook::TcxEgress).is_ok())
+    Ok(has_frames(&shared).is_ok())
 }

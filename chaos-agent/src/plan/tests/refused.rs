@@ -190,15 +190,18 @@ fn a_missing_hook_is_named_with_what_the_kernel_said() {
     };
     let features = missing(Hook::TcxEgress, "run kernel 6.6 or newer");
     let terms = Terms::default();
+    let planned = plan(&[fault("corrupt")], &features, &terms);
+    assert_eq!(planned.rules[0].hooks, [Hook::TcxIngress, Hook::ClsactEgress]);
+    let reason = "RTM_NEWQDISC: not supported".to_owned();
+    let remedy = "a kernel with CONFIG_NET_SCH_INGRESS".to_owned();
+    let features = features.with(Hook::ClsactEgress, Support::Missing { reason, remedy });
     assert_eq!(
         refusal(fault("corrupt egress"), &features, &terms),
         (
             "`corrupt` needs tcx/egress, which kernel 6.1.0 does not offer: BPF_LINK_CREATE: \
-             invalid argument"
+             invalid argument; nor clsact/egress: RTM_NEWQDISC: not supported"
                 .to_owned(),
-            "run kernel 6.6 or newer; attaching by clsact, for older kernels, comes with a later \
-             version"
-                .to_owned(),
+            "run kernel 6.6 or newer, or a kernel with CONFIG_NET_SCH_INGRESS".to_owned(),
         )
     );
     assert_eq!(plan(&[fault("corrupt ingress")], &features, &terms).refused, []);

@@ -1,0 +1,137 @@
+//! Programs on an interface's frames by a filter of its `clsact` queueing discipline: for kernels
+//! before 6.6, which have no links to interfaces (`tcx`).
+//!
+//! A filter is no file descriptor: it stays when its process is killed, with the program and its
+//! maps. Then no lease is renewed any more, so it lets every frame go on, until
+//! [`collect_filters`] takes it away. Whose it is stands in its name.
+
+mod requests;
+
+use std::{fs::File, io, thread};
+
+use nix::sched::{CloneFlags, setns};
+pub use requests::Side;
+use requests::{Place, Requests};
+
+/// The network namespace of the calling thread.
+const HERE: &str = "/proc/thread-self/ns/net";
+
+/// A filter that goes away when this is dropped; so does the queueing discipline, where it was made for
+/// such a filter and none is left in it.
+#[derive(Debug)]
+pub(super) struct Filter {
+    namespace: File,
+    place: Place,
+    made_qdisc: bool,
+}
+
+/// What the names of filters say to whoever finds them.
+pub struct Naming<'a> {
+    /// The name of a filter of ours; whether it came with a queueing discipline that was made for it.
+    pub write: &'a (dyn Fn(bool) -> String + Sync),
+    /// For a name of ours, whoever gave it: the same.
+    pub read: &'a (dyn Fn(&str) -> Option<bool> + Sync),
+}
+
+impl Filter {
+    /// Puts a program on an interface of the calling thread's network namespace, behind what is
+    /// there (kernel 4.5 for `clsact`).
+    ///
+    /// # Errors
+    /// What rtnetlink answers; `ENOENT` where the interface has an `ingress` instead.
+    pub(super) fn attach(
+        index: u32,
+        side: Side,
+        program: i32,
+        naming: &Naming<'_>,
+    ) -> io::Result<Self> {
+        let namespace = File::open(HERE)?;
+        let mut requests = Requests::new()?;
+        let made_qdisc = requests.add_qdisc(index)? || was_made(&mut requests, index, naming.read)?;
+        let name = (naming.write)(made_qdisc);
+        match requests.add_filter(index, side, program, &name) {
+            Ok(place) => Ok(Self { namespace, place, made_qdisc }),
+            Err(error) => {
+                if made_qdisc {
+                    remove_if_empty(&mut requests, index)?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        // A thread of its own: its network namespace is changed for good.
+        let removed = thread::scope(|scope| {
+            let remove = scope.spawn(|| {
+                setns(&self.namespace, CloneFlags::CLONE_NEWNET)?;
+                remove(&mut Requests::new()?, &self.place, self.made_qdisc)
+            });
+            remove.join()
+        });
+        removed.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+    }
+}
+
+impl Drop for Filter {
+    fn drop(&mut self) {
+        match self.remove() {
+            // The interface is gone, and the filter with it.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EINVAL)) => {}
+            Err(error) => {
+                tracing::warn!(place = ?self.place, %error, "a filter was left behind");
+            }
+            Ok(()) => {}
+        }
+    }
+}
+
+/// Takes filters away, in the calling thread's network namespace, whose names are left behind: `left`
+/// says so of a name, and whether the queueing discipline came with it. Returns how many.
+///
+/// # Errors
+/// What rtnetlink answers.
+pub fn collect_filters(left: &dyn Fn(&str) -> Option<bool>) -> io::Result<usize> {
+    let mut requests = Requests::new()?;
+    let mut collected = 0;
+    for index in requests.qdiscs()? {
+        for side in Side::BOTH {
+            for (place, name) in requests.filters(index, side)? {
+                if let Some(made_qdisc) = name.as_deref().and_then(left) {
+                    remove(&mut requests, &place, made_qdisc)?;
+                    collected += 1;
+                }
+            }
+        }
+    }
+    Ok(collected)
+}
+
+fn remove(requests: &mut Requests, place: &Place, made_qdisc: bool) -> io::Result<()> {
+    requests.remove_filter(place)?;
+    if made_qdisc { remove_if_empty(requests, place.index) } else { Ok(()) }
+}
+
+fn remove_if_empty(requests: &mut Requests, index: u32) -> io::Result<()> {
+    for side in Side::BOTH {
+        if !requests.filters(index, side)?.is_empty() {
+            return Ok(());
+        }
+    }
+    requests.remove_qdisc(index)
+}
+
+/// Whether the queueing discipline was made for one of our filters that is in it.
+fn was_made(
+    requests: &mut Requests,
+    index: u32,
+    read: &dyn Fn(&str) -> Option<bool>,
+) -> io::Result<bool> {
+    for side in Side::BOTH {
+        let filters = requests.filters(index, side)?;
+        if filters.iter().any(|(_, name)| name.as_deref().and_then(read) == Some(true)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,109 @@
+//! Frames by filters of `clsact`, where the kernel has no links to interfaces.
+
+use std::mem::forget;
+use std::process::id;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use chaos_agent::arm::collect_filters;
+use chaos_agent::kernel::{Instance, Link, Naming};
+use chaos_agent::plan::{Hook, KernelFeatures, Support};
+use chaos_agent::target::{CgroupRoot, Owner};
+use chaos_tests::job::{UdpSend, UdpSink};
+use chaos_tests::machine::{Claim, Quiet};
+use chaos_tests::process::Place;
+use chaos_tests::require;
+use chaos_tests::residue::Snapshot;
+use chaos_tests::victim::Victim;
+
+use crate::agent::{Agent, features, has};
+use crate::pair::Pair;
+
+const DATAGRAMS: u64 = 2_000;
+const SOON: Duration = Duration::from_secs(5);
+
+/// What this kernel could do before 6.6.
+fn without_tcx(claim: &impl Claim) -> Result<KernelFeatures> {
+    let missing = || Support::Missing { reason: "not here".into(), remedy: String::new() };
+    let features = features(claim)?.clone();
+    Ok(features.with(Hook::TcxEgress, missing()).with(Hook::TcxIngress, missing()))
+}
+
+/// Sends datagrams with the client armed: its ledger is what arrived changed, both ways.
+fn corrupt(pair: &Pair<Quiet>, agent: &Agent) -> Result<()> {
+    let [there, back] = [pair.server_end.socket_v4(0), ([10, 200, 0, 1], 0).into()];
+    for (fault, bind, [from, to]) in
+        [(0, there, [pair.client(), pair.server()]), (1, back, [pair.server(), pair.client()])]
+    {
+        let sink = Victim::start(UdpSink { bind }, to)?;
+        let sent = Victim::run(UdpSend::new(sink.address(), DATAGRAMS), from)?.total();
+        let sunk = sink.stop()?;
+        let counts = agent.counts(&pair.client_cgroup, fault)?;
+        assert_eq!((sent.ok, sunk.received), (DATAGRAMS, DATAGRAMS), "{counts:?}");
+        assert_eq!((counts.matched, counts.injected), (DATAGRAMS, sunk.corrupted));
+        assert!((1..DATAGRAMS).contains(&counts.injected), "{counts:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn filters_corrupt_frames_and_go_away() -> Result<()> {
+    let pair = Pair::with(Quiet::acquire()?)?;
+    require!("clsact", since 4, 5; has(&pair.claim, Hook::ClsactEgress));
+    let namespaces = [&pair.client_netns, &pair.server_netns];
+    // Somebody else's clsact, with nothing in it, on one of the two interfaces.
+    tc(&pair, "qdisc add dev lo clsact")?;
+    let before = Snapshot::take(&pair.claim, &namespaces)?;
+    let mut agent = Agent::with_features(without_tcx(&pair.claim)?)?;
+    let faults = "corrupt 30% silent egress udp; corrupt 30% silent ingress udp";
+    let plan = agent.arm(&pair.client_cgroup, faults)?;
+    assert!(plan.hooks().contains(&Hook::ClsactEgress), "{:?}", plan.hooks());
+    assert!(!before.diff(&Snapshot::take(&pair.claim, &namespaces)?).is_empty());
+    corrupt(&pair, &agent)?;
+    // A second target on the same interfaces comes and goes.
+    let second = chaos_tests::cgroup::TestCgroup::new(&pair.claim, "second")?;
+    let place = Place::here().cgroup(&second).netns(&pair.client_netns);
+    let idle = crate::pair::idle(place)?;
+    let mut other = Agent::with_features(without_tcx(&pair.claim)?)?;
+    other.arm(&second, "corrupt egress udp")?;
+    drop((agent, idle));
+    drop(other);
+    drop(second);
+    before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+    Ok(())
+}
+
+#[test]
+fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
+    let pair = Pair::with(Quiet::acquire()?)?;
+    require!("clsact", since 4, 5; has(&pair.claim, Hook::ClsactEgress));
+    let root = CgroupRoot::discover()?;
+    let namespaces = [&pair.client_netns, &pair.server_netns];
+    let before = Snapshot::take(&pair.claim, &namespaces)?;
+    let own = Owner::current(&root)?.name("chaos-agent-filter-", 1);
+    // The process with our pid that started at another time is gone.
+    let gone = own.replacen(&format!("-{}-", id()), &format!("-{}-1", id()), 1);
+    for (name, is_left) in [(gone, true), (own, false), ("tcx_egress".to_owned(), false)] {
+        let mut instance = Instance::load(u64::MAX, 0)?;
+        let link = pair.client_netns.run(|| -> Result<Link> {
+            let index = nix::net::if_::if_nametoindex("eth0").context("find eth0")?;
+            let naming = Naming { write: &|_| name.clone(), read: &|_| None };
+            Ok(instance.attach_interface(Hook::ClsactEgress, index, "eth0", &naming)?)
+        })??;
+        assert_eq!(collect_filters(&root)?, usize::from(is_left), "{name}");
+        if is_left {
+            // What a killed process leaves is not taken away by it.
+            forget(link);
+        }
+    }
+    sleep(Duration::from_millis(50));
+    before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+    Ok(())
+}
+
+fn tc(pair: &Pair<Quiet>, arguments: &str) -> Result<()> {
+    let status = pair.client_netns.command("tc").args(arguments.split(' ')).status()?;
+    anyhow::ensure!(status.success(), "tc {arguments}: {status}");
+    Ok(())
+}
