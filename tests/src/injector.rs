@@ -7,7 +7,7 @@ use chaos_agent::{
     arm::{ArmedId, Armory, Outcome, Request, TargetReport},
     fault::{self, Fault},
     kernel::find_features,
-    plan::Terms,
+    plan::{KernelFeatures, Terms},
     target::{CgroupRoot, Target, TargetSpec},
 };
 
@@ -17,6 +17,7 @@ const LEASE: Duration = Duration::from_secs(3600);
 /// Arms one target at a time. Dropping it disarms.
 pub struct Injector {
     armory: Armory,
+    features: KernelFeatures,
 }
 
 impl Injector {
@@ -25,7 +26,12 @@ impl Injector {
         let root = CgroupRoot::discover()?;
         let probe = TargetSpec::Cgroup(probe.to_owned()).resolve(&root)?;
         let features = find_features(Ok(probe.cgroup.as_fd()));
-        Ok(Self { armory: Armory::new(root, features, LEASE) })
+        Ok(Self { armory: Armory::new(root, features.clone(), LEASE), features })
+    }
+
+    /// What this kernel can do.
+    pub fn features(&self) -> &KernelFeatures {
+        &self.features
     }
 
     /// Resolves a target; it may be armed again and again.

@@ -1,12 +1,15 @@
 //! What the agent costs its victims, measured from their side. Prints a Markdown table;
 //! `cargo xtask bench` puts it into docs/benchmarks.md.
 
+mod caller;
 mod calls;
 mod courier;
+mod empty;
 mod experiments;
 mod rounds;
 mod scene;
 mod table;
+mod traced;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -17,6 +20,9 @@ struct Cli {
     /// Few short rounds: does everything once, measures nothing well
     #[arg(long)]
     quick: bool,
+    /// Only what programs at system calls cost, on a kernel that has them
+    #[arg(long)]
+    calls: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -26,22 +32,22 @@ enum Role {
     /// The measured process; started by the benchmark itself
     #[command(hide = true)]
     Courier { options: String },
-    /// The process whose calls are answered; started by the benchmark itself
+    /// A process that makes system calls; started by the benchmark itself
     #[command(hide = true)]
-    Caller { calls: u32 },
+    Caller { call: String, calls: u32 },
 }
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         Some(Role::Courier { options }) => courier::run(&options),
-        Some(Role::Caller { calls }) => {
-            calls::victim(calls);
-            Ok(())
-        }
+        Some(Role::Caller { call, calls }) => caller::run(&call, calls),
         None => {
             let effort = if cli.quick { rounds::Effort::QUICK } else { rounds::Effort::FULL };
-            print!("{}", table::render(&experiments::run(effort)?));
+            let sections =
+                if cli.calls { traced::measure(effort)? } else { experiments::run(effort)? };
+            anyhow::ensure!(!sections.is_empty(), "this kernel has nothing to measure");
+            print!("{}", table::render(&sections));
             Ok(())
         }
     }

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::courier::{BATCH, Order, Place, Ready, Route, Timed};
 
 /// How long a measurement may take on a machine that does other things.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The surroundings of all experiments. Dropping it takes everything away.
 pub struct Scene {
