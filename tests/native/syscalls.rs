@@ -24,12 +24,12 @@ const COUNT: u64 = 200;
 const SOON: Duration = Duration::from_secs(60);
 
 /// A process that is in its cgroup for its calls alone: not while it starts, nor while it reports.
-struct Caller {
+pub struct Caller {
     victim: Victim<Syscalls>,
 }
 
 impl Caller {
-    fn start(calls: &[&str], count: u64, cgroup: &TestCgroup) -> Result<Self> {
+    pub fn start(calls: &[&str], count: u64, cgroup: &TestCgroup) -> Result<Self> {
         let calls = calls.iter().map(|call| (*call).to_owned()).collect();
         let victim = Victim::start(Syscalls { calls, count }, Place::here())?;
         let caller = Self { victim };
@@ -64,7 +64,7 @@ impl Caller {
     }
 
     /// Waits for the end of its calls, and lets it report from `outside`.
-    fn report(self, outside: &TestCgroup) -> Result<Attempts> {
+    pub fn report(self, outside: &TestCgroup) -> Result<Attempts> {
         self.reaches('T')?;
         self.enter(outside)?;
         self.victim.signal(Signal::SIGCONT)?;
@@ -73,7 +73,7 @@ impl Caller {
 }
 
 /// What a kernel can do that has no better backend than this one.
-fn at_best(features: &KernelFeatures, backend: Backend) -> KernelFeatures {
+pub fn at_best(features: &KernelFeatures, backend: Backend) -> KernelFeatures {
     let better = Backend::ALL.into_iter().filter(|other| *other < backend);
     better.fold(features.clone(), |features, better| {
         let reason = "the test is about another one".to_owned();
@@ -82,7 +82,7 @@ fn at_best(features: &KernelFeatures, backend: Backend) -> KernelFeatures {
 }
 
 /// The calls among `names` that this backend answers here.
-fn answered(
+pub fn answered(
     names: &[&'static str],
     features: &KernelFeatures,
     backend: Backend,
@@ -98,6 +98,11 @@ fn answered(
         }
     }
     Ok(answered)
+}
+
+/// Every call that there is.
+pub fn every_name() -> Vec<&'static str> {
+    syscalls::x86_64::Sysno::iter().map(|call| call.name()).collect()
 }
 
 /// Calls that do not need each other to clean up behind them.

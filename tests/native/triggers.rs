@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chaos_tests::clock::precision;
 use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, Sunk, UdpSend, UdpSink};
 use chaos_tests::process::Process;
 use chaos_tests::tally::Tally;
@@ -17,6 +18,9 @@ fn send(pair: &Pair, send: impl FnOnce(UdpSend) -> UdpSend) -> Result<(Tally, Su
     let sent = Victim::run(send(UdpSend::new(sink.address(), 1_000)), pair.client())?.total();
     Ok((sent, sink.stop()?))
 }
+
+/// In nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 
 #[test]
 fn every_nth_and_at_most_are_exact() -> Result<()> {
@@ -51,7 +55,6 @@ fn a_budget_is_exact_on_two_cpus() -> Result<()> {
 
 #[test]
 fn a_budget_per_second_is_spent_every_second() -> Result<()> {
-    const SECOND: u64 = 1_000_000_000;
     const BUDGET: u64 = 5;
     let pair = Pair::new()?;
     let fault = "drop egress udp at most 5 per second";
@@ -76,12 +79,12 @@ fn a_budget_per_second_is_spent_every_second() -> Result<()> {
 
 #[test]
 fn faults_begin_and_end_on_time_though_the_agent_does_nothing() -> Result<()> {
-    const PRECISION: u64 = 50_000_000;
     let pair = Pair::new()?;
-    let fault = "fail socket with EMFILE after 300ms for 500ms";
+    // A second, for a victim that is slow to start.
+    let fault = "fail socket with EMFILE after 1s for 500ms";
     let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
     let began = agent.report(&pair.client_cgroup)?.faults[0].began;
-    let repeat = Repeat::For(Duration::from_millis(1_200));
+    let repeat = Repeat::For(Duration::from_millis(1_900));
     let what = Repeated::Socket { kind: SocketKind::Udp4 };
     let call = Call { what, repeat, threads: 1, interval: Duration::from_micros(100) };
     let total = Victim::run(call, pair.client())?.total();
@@ -89,13 +92,16 @@ fn faults_begin_and_end_on_time_though_the_agent_does_nothing() -> Result<()> {
     assert_eq!(total.failed_with("EMFILE"), counts.injected);
     assert_eq!(total.ok, counts.spared["early"] + counts.spared["ended"], "{counts:?}");
     let moments = [
-        ("first failure", total.first_error_at, began + 300_000_000),
-        ("last failure", total.last_error_at, began + 800_000_000),
+        ("first failure", total.first_error_at, began + SECOND),
+        ("last failure", total.last_error_at, began + SECOND + SECOND / 2),
     ];
     for (what, seen, due) in moments {
         let seen = seen.context("no call failed")?;
         println!("{what}: {:+.3} ms", (seen as f64 - due as f64) / 1e6);
-        assert!(seen.abs_diff(due) <= PRECISION, "{what}: {seen}, due at {due}");
+        assert!(
+            Duration::from_nanos(seen.abs_diff(due)) <= precision(),
+            "{what}: {seen}, due at {due}"
+        );
     }
     let ended = agent.armory.tick();
     assert_eq!(ended.len(), 1);

@@ -1,23 +1,22 @@
 //! `ci`: everything that a change must pass, from a bare machine on.
 
 use std::{
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use xtask::paths;
 
 use crate::{
     build_ebpf,
-    command::run as run_command,
+    command::{self, run as run_command},
     setup::{self, Part},
     test::{self, Report},
 };
 
 pub fn run() -> Result<ExitCode> {
     let mut stages = Stages::default();
-    stages.run("setup", || setup::ensure(&[Part::Build, Part::System, Part::Kube]))?;
+    stages.run("setup", || setup::ensure(&[Part::Build, Part::System, Part::Kube, Part::Lab]))?;
     // A later stage still tells something when an earlier one fails.
     let format = stages.run("format", || cargo(&["fmt", "--all", "--check"]));
     let lints = stages.run("lints", || {
@@ -37,7 +36,7 @@ pub fn run() -> Result<ExitCode> {
 }
 
 fn cargo(args: &[&str]) -> Result<()> {
-    run_command(Command::new("cargo").current_dir(paths::workspace()).args(args))
+    run_command(command::cargo().args(args))
 }
 
 struct Stage {

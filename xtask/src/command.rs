@@ -1,8 +1,26 @@
 //! Running other programs: a command that fails is shown as it was run.
 
-use std::process::{Command, Output};
+use std::{
+    env,
+    process::{Command, Output},
+};
 
 use anyhow::{Context as _, Result, bail};
+use xtask::paths;
+
+/// cargo in the workspace, as if it were not run by cargo: build scripts look at variables that tell which
+/// package is run (ring's does), and would run again, with all that depends on them, whenever someone
+/// calls cargo by hand in between.
+pub fn cargo() -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(paths::workspace());
+    let of_a_package =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(of_a_package)) {
+        command.env_remove(name);
+    }
+    command
+}
 
 /// Runs a command with this process's output; fails when it does.
 pub fn run(command: &mut Command) -> Result<()> {

@@ -1,18 +1,26 @@
 //! Programs of the integration crate that are more than tests.
 
-use std::{path::PathBuf, process::Command};
+use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use cargo_metadata::MetadataCommand;
 use nix::unistd::geteuid;
 use xtask::paths;
 
-use crate::command::run;
+use crate::command::{cargo, run};
 
 /// The crate whose programs and tests need root.
 pub const PACKAGE: &str = "chaos-tests";
 /// The agent's package and its program.
 pub const AGENT: &str = "chaos-agent";
+/// A test of that package, which starts the program.
+const AGENT_TEST: &str = "cli";
+
+/// Builds the agent's program, by building a test that needs it: built for itself it would ask for fewer
+/// features of its dependencies, and all of them would be compiled once more than for the tests.
+pub fn build_agent() -> Result<()> {
+    run(cargo().args(["test", "--workspace", "--no-run", "--test", AGENT_TEST]))
+}
 
 /// Fails, with the reason, when this process is not root's.
 pub fn needs_root(why: &str) -> Result<()> {
@@ -24,18 +32,15 @@ pub fn needs_root(why: &str) -> Result<()> {
 
 /// Builds a program of the integration crate as its tests are built; its path.
 pub fn build_program(name: &str) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths::workspace()).args(["build", "--package", PACKAGE, "--bin", name]);
-    run(&mut cargo)?;
+    run(cargo().args(["build", "--package", PACKAGE, "--bin", name]))?;
     let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec()?;
     Ok(metadata.target_directory.join("debug").join(name).into())
 }
 
 /// Builds programs of the integration crate, and the agent, for release; the directory with them.
 pub fn build_programs(names: &[&str]) -> Result<PathBuf> {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(paths::workspace());
-    cargo.args(["build", "--release", "--package", PACKAGE, "--package", AGENT, "--bin", AGENT]);
+    let mut cargo = cargo();
+    cargo.args(["build", "--release", "--workspace", "--bin", AGENT]);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     run(&mut cargo)?;
     let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec()?;

@@ -178,8 +178,8 @@ fn faults_end_with_their_deadline() -> Result<()> {
     let _machine = Shared::acquire()?;
     let programs = Programs::new()?;
     let raw = programs.raw()?;
-    let fault = "fail getppid with EIO for 300ms";
-    let script = format!("{raw} 100 {GETPPID}; sleep 0.5; {raw} 100 {GETPPID}");
+    let fault = "fail getppid with EIO for 2s";
+    let script = format!("{raw} 100 {GETPPID}; sleep 2.2; {raw} 100 {GETPPID}");
     let mut process = Process::spawn(run(fault, &["-q"], &["sh", "-c", &*script])?, Place::here())?;
     assert!(process.wait(PATIENCE)?.success());
     let lines: Vec<String> = process.remaining_lines().collect();

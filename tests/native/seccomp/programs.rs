@@ -1,10 +1,16 @@
 //! Small programs in C, compiled for the test.
 
-use std::path::PathBuf;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
+
+/// Where programs stay, by what they are made of: a machine of the lab finds those that the host has
+/// compiled, and would take ten seconds for each.
+const KEPT: &str = env!("CARGO_TARGET_TMPDIR");
 
 const RAW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/raw.c");
 const THREADS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/threads.c");
@@ -15,14 +21,15 @@ const LIBC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/libc.c")
 const FREESTANDING: &[&str] =
     &["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"];
 
-/// A directory with programs; it goes with the test.
+/// A directory to compile in; it goes with the test.
 pub struct Programs {
     directory: TempDir,
 }
 
 impl Programs {
     pub fn new() -> Result<Self> {
-        Ok(Self { directory: TempDir::new()? })
+        fs::create_dir_all(KEPT).with_context(|| format!("make {KEPT}"))?;
+        Ok(Self { directory: TempDir::new_in(KEPT)? })
     }
 
     /// `raw.c` for x86-64.
@@ -47,15 +54,22 @@ impl Programs {
     }
 
     fn compile(&self, with: &str, source: &str, name: &str, options: &[&str]) -> Result<String> {
-        let program: PathBuf = self.directory.path().join(name);
-        let program = program.to_str().context("a path in UTF-8")?;
-        let output = Command::new(with)
-            .args(["-O2", "-o", program, source])
-            .args(options)
-            .output()
-            .with_context(|| format!("start {with}"))?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{with} {source} {options:?}: {said}");
-        Ok(program.to_owned())
+        let text = fs::read(source).with_context(|| format!("read {source}"))?;
+        let mut hasher = DefaultHasher::new();
+        (with, text, options).hash(&mut hasher);
+        let directory = Path::new(KEPT).join(format!("{:016x}", hasher.finish()));
+        let kept = directory.join(name);
+        if !kept.exists() {
+            fs::create_dir_all(&directory)?;
+            let program = self.directory.path().join(name);
+            let mut command = Command::new(with);
+            command.args(["-O2", "-o"]).arg(&program).arg(source).args(options);
+            let output = command.output().with_context(|| format!("start {with}"))?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(output.status.success(), "{with} {source} {options:?}: {said}");
+            // At once, so that nobody finds half of it.
+            fs::rename(&program, &kept).with_context(|| format!("keep {}", kept.display()))?;
+        }
+        Ok(kept.to_str().context("a path in UTF-8")?.to_owned())
     }
 }

@@ -2,11 +2,7 @@
 
 pub mod archive;
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, ExitCode},
-};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use archive::{Image, Program};
@@ -14,7 +10,7 @@ use cargo_metadata::MetadataCommand;
 use xtask::{node::NodeKit, paths};
 
 use crate::{
-    command::run as run_command,
+    command::{cargo, run as run_command},
     integration::AGENT,
     setup::{self, Part, build::MUSL_TARGET},
 };
@@ -71,8 +67,8 @@ pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> R
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),
     };
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(workspace).args(["build", "--target", MUSL_TARGET, "--profile", profile]);
+    let mut cargo = cargo();
+    cargo.args(["build", "--target", MUSL_TARGET, "--profile", profile]);
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     run_command(cargo.args(programs.iter().flat_map(|program| ["--bin", program])))?;
     let metadata = MetadataCommand::new().current_dir(workspace).no_deps().exec()?;

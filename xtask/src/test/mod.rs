@@ -6,7 +6,7 @@ mod report;
 use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{Command, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
 };
 
 use anyhow::{Context as _, Result};
@@ -15,8 +15,8 @@ pub use report::Report;
 use xtask::paths;
 
 use crate::{
-    command::run as run_command,
-    integration::{self, AGENT, PACKAGE as INTEGRATION},
+    command::cargo,
+    integration::{self, PACKAGE as INTEGRATION},
     setup::{self, Part},
     vm,
 };
@@ -81,7 +81,7 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     if !integration.is_empty() {
         integration_tests(&integration, all || *native, filter, &mut report)?;
     }
-    if *lab {
+    if all || *lab {
         vm::test(filter, &mut report)?;
     }
     if *node {
@@ -103,7 +103,7 @@ fn integration_tests(
         setup::ensure(&[Part::Kube])?;
     }
     // The tests start the agent's program, which cargo does not build for another crate's tests.
-    run_command(cargo().args(["build", "--package", AGENT]))?;
+    integration::build_agent()?;
     // One at a time: they count packets and watch the clock on a machine with few cores.
     let harness_args = ["--test-threads=1"];
     if native {
@@ -112,7 +112,7 @@ fn integration_tests(
         cargo_test(&own, &harness_args, filter, None, report)?;
     }
     for target in targets {
-        let select = ["--package", INTEGRATION, "--test", target];
+        let select = ["--workspace", "--test", target];
         cargo_test(&select, &harness_args, filter, None, report)?;
     }
     Ok(())
@@ -126,18 +126,12 @@ fn on_nodes(filter: Option<&str>, report: &mut Report) -> Result<()> {
         let node = parts.prepare(&kernel, cgroups)?;
         let place = format!("{} with {cgroups}", kernel.name);
         println!("\nA node on {place}:");
-        let select = ["--package", INTEGRATION, "--test", NODE];
+        let select = ["--workspace", "--test", NODE];
         let mut found = Report::default();
         cargo_test(&select, &[], filter, Some(node.variable()), &mut found)?;
         report.add(&place, found);
     }
     Ok(())
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(paths::workspace());
-    command
 }
 
 /// The test targets of the integration crate.

@@ -30,6 +30,8 @@ pub struct Settings {
 
 impl Settings {
     pub const DEFAULT: Self = Self { cpus: 2, memory: 1024, timeout: 300 };
+    /// For what takes its time.
+    pub const PATIENT: Self = Self { timeout: 3600, ..Self::DEFAULT };
 }
 
 /// What is the same for every kernel.

@@ -19,10 +19,10 @@ mod suite;
 use std::{
     fs,
     io::{self, Write as _},
-    process::{Command, ExitCode},
+    process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use chaos_guest::CgroupDriver;
 pub use kernels::KernelArg;
 use kernels::{KERNELS, Kernel, TESTED};
@@ -31,7 +31,7 @@ use lab::{Lab, host_job};
 use xtask::paths;
 
 use crate::{
-    command::run as run_command,
+    command::{cargo, run as run_command},
     integration,
     setup::{self, Part, build::MUSL_TARGET},
     test::Report,
@@ -105,12 +105,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let lab = prepare()?;
             let mut report = Report::default();
             test_on(&lab, &kernels, filter.as_deref(), &mut report)?;
-            // A filter is for one who works on something.
-            for kernel in kernels.iter().filter(|_| filter.is_none()) {
-                if let Err(error) = record::compare(&lab, kernel) {
-                    report.broke(format!("{error:#}"));
-                }
-            }
             print!("{report}");
             Ok(report.exit_code())
         }
@@ -118,16 +112,38 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Runs the native tests on the kernels that every change is tested on, and adds their results.
+///
+/// # Errors
+/// When there is no lab or the tests do not compile; a machine that fails is in the report.
 pub fn test(filter: Option<&str>, report: &mut Report) -> Result<()> {
     let tested = KERNELS.into_iter().filter(|kernel| TESTED.contains(&kernel.name));
     let tested: Vec<Kernel> = tested.collect();
     test_on(&prepare(Settings::DEFAULT)?, &tested, filter, report)
 }
 
+/// Runs a command on the kernel of this name; what it prints.
+pub fn capture(kernel: &str, command: Vec<String>) -> Result<String> {
+    let kernel = KERNELS.iter().find(|known| known.name == kernel).context("no such kernel")?;
+    let lab = prepare(Settings::PATIENT)?;
+    let mut printed = Vec::new();
+    let outcome = lab.boot(kernel, &host_job(command)?, |piece| printed.extend(piece))?;
+    let printed = String::from_utf8(printed).context("read what the command printed")?;
+    if outcome.code != 0 {
+        bail!("the command ended with exit code {}:\n{printed}", outcome.code);
+    }
+    Ok(printed)
+}
+
 fn test_on(lab: &Lab, kernels: &[Kernel], filter: Option<&str>, report: &mut Report) -> Result<()> {
     let binary = suite::build()?;
     for kernel in kernels {
-        let found = suite::run(lab, kernel, &binary, filter);
+        let mut found = suite::run(lab, kernel, &binary, filter);
+        // A filter is for one who works on something.
+        if filter.is_none()
+            && let Err(error) = record::compare(lab, kernel)
+        {
+            found.broke(format!("{error:#}"));
+        }
         println!("\n{}:{found}", kernel.name);
         report.add(kernel.name, found);
     }
@@ -148,7 +164,7 @@ fn each(kernels: &[Kernel], mut verb: impl FnMut(&Kernel) -> Result<u8>) -> Resu
 /// Builds what every machine needs: its first process, and the agent.
 fn prepare(settings: Settings) -> Result<Lab> {
     setup::ensure(&[Part::Build, Part::Lab])?;
-    run_command(cargo().args(["build", "--package", integration::AGENT]))?;
+    integration::build_agent()?;
     Ok(Lab { settings, guest: build_guest()? })
 }
 
@@ -163,10 +179,4 @@ fn build_guest() -> Result<Vec<u8>> {
     run_command(cargo().arg("build").args(profile))?;
     let path = paths::workspace().join("target").join(MUSL_TARGET).join("release/chaos-guest");
     fs::read(&path).with_context(|| format!("read {}", path.display()))
-}
-
-fn cargo() -> Command {
-    let mut command = Command::new("cargo");
-    command.current_dir(paths::workspace());
-    command
 }

@@ -9,24 +9,23 @@ use anyhow::{Context as _, Result, bail};
 use cargo_metadata::Message;
 
 use super::{
-    cargo,
     kernels::Kernel,
     lab::{Lab, host_job},
     print,
 };
-use crate::{integration, test::Report};
+use crate::{command::cargo, test::Report};
 
 /// The test target that is about the kernel.
 const TARGET: &str = "native";
 
 /// Modules whose tests are for this machine alone: what they show on one kernel holds on all. The
 /// target's own description tells them apart.
-const NOT_ABOUT_THE_KERNEL: [&str; 2] = ["program::", "repeated::"];
+const NOT_ABOUT_THE_KERNEL: [&str; 3] = ["healthy::", "program::", "repeated::"];
 
 /// Builds the tests and says where they are.
 pub fn build() -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["test", "--no-run", "--package", integration::PACKAGE, "--test", TARGET]);
+    command.args(["test", "--no-run", "--workspace", "--test", TARGET]);
     command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
     let output = command.output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
