@@ -30,7 +30,7 @@ fn the_benchmark_measures_everything_once() -> Result<()> {
     let text = String::from_utf8_lossy(&measured.stdout);
     let complaint = String::from_utf8_lossy(&measured.stderr);
     ensure!(measured.status.success(), "{}\n{complaint}", measured.status);
-    ensure!(text.matches("### ").count() == 5 && !text.contains("NaN"), "{text}");
+    ensure!(text.matches("### ").count() == 6 && !text.contains("NaN"), "{text}");
     Ok(())
 }
 
