@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::{
+    socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::ReceiveTimeout},
+    time::{TimeVal, TimeValLike},
+};
 use thiserror::Error;
 
 use super::{board::Board, filter::Filter, install::install, order};
@@ -19,6 +22,9 @@ use super::{board::Board, filter::Filter, install::install, order};
 pub const VERB: &str = "warden";
 
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// How long it may take a warden to take rules; the agent does nothing else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no warden.
 #[derive(Debug, Error)]
@@ -29,6 +35,8 @@ pub enum HireError {
     Start(io::Error),
     #[error("give an order to the warden: {0}")]
     Order(io::Error),
+    #[error("wait for the warden to take the rules: {0}")]
+    Silent(io::Error),
 }
 
 /// A warden that obeys this process. When it is dropped, the warden lets every call go on until
@@ -45,6 +53,9 @@ impl Warden {
     fn start() -> Result<Self, HireError> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+            .map_err(|errno| HireError::Socket(errno.into()))?;
+        let patience = TimeVal::milliseconds(PATIENCE.as_millis() as i64);
+        setsockopt(&ours, ReceiveTimeout, &patience)
             .map_err(|errno| HireError::Socket(errno.into()))?;
         // All our other descriptors are closed by exec: links of programs above all, which must
         // go when we do.
@@ -93,12 +104,13 @@ impl Warden {
         fs::write(cgroup.join("cgroup.procs"), self.process.id().to_string())
     }
 
-    /// Has it judge by the rules on this board, too. One that has ended, as its target has, needs
-    /// no rules.
+    /// Has it judge by the rules on this board, too: it does when this returns. One that has ended,
+    /// as its target has, needs no rules.
     pub fn judge_by(&self, board: &Board) -> Result<(), HireError> {
         match order::send_board(&self.socket, board) {
+            Ok(()) => order::wait_for_acknowledgement(&self.socket).map_err(HireError::Silent),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            sent => sent.map_err(HireError::Order),
+            Err(error) => Err(HireError::Order(error)),
         }
     }
 

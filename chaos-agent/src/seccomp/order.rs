@@ -9,7 +9,9 @@ use std::{
 use nix::{
     cmsg_space,
     errno::Errno,
-    sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg},
+    sys::socket::{
+        ControlMessage, ControlMessageOwned, MsgFlags, recv, recvmsg, send as send_bytes, sendmsg,
+    },
 };
 
 /// One message.
@@ -48,6 +50,27 @@ fn send(socket: impl AsFd, letter: u8, descriptor: impl AsFd) -> io::Result<()> 
     let flags = MsgFlags::MSG_NOSIGNAL;
     sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(&[letter])], &rights, flags, None)?;
     Ok(())
+}
+
+/// Tells the agent that the rules of the last order hold. Waits for nothing: an agent that is gone
+/// or does not listen needs no answer.
+pub fn acknowledge(socket: impl AsFd) {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let _ = send_bytes(socket.as_fd().as_raw_fd(), &[BOARD], flags);
+}
+
+/// Waits until the rules of the last order hold, as long as the socket's timeout; a warden that has
+/// ended has nobody to judge.
+pub fn wait_for_acknowledgement(socket: impl AsFd) -> io::Result<()> {
+    let mut letter = [0];
+    loop {
+        match recv(socket.as_fd().as_raw_fd(), &mut letter, MsgFlags::empty()) {
+            Err(Errno::EINTR) => {}
+            // It has ended without reading the order.
+            Err(Errno::ECONNRESET) => return Ok(()),
+            answer => return Ok(answer.map(drop)?),
+        }
+    }
 }
 
 /// The next order; `None` when the agent is gone.

@@ -41,7 +41,7 @@ use super::{
     ground::{BoardGround, Files},
     handover::{Offered, pidfd},
     listener::{Listener, Notification, Reply},
-    order::{Order, receive},
+    order::{Order, acknowledge, receive},
     rules::WardenRules,
 };
 
@@ -84,6 +84,7 @@ fn take_up(socket: &OwnedFd) -> io::Result<Option<Post>> {
             Order::Board(memory) => {
                 if let Ok(board) = Board::open(memory) {
                     desks.push(Arc::new(Desk::new(board)));
+                    acknowledge(socket);
                 }
             }
         }
@@ -128,6 +129,7 @@ fn watch(post: &Post, socket: &OwnedFd) -> io::Result<()> {
                 Ok(Some(Order::Board(memory))) => {
                     if let Ok(board) = Board::open(memory) {
                         post.add(board);
+                        acknowledge(socket);
                     }
                 }
                 Ok(Some(_)) => {}

@@ -3,7 +3,7 @@
  *
  *     raw ROUNDS CALL[,ARGUMENT...]...
  *
- * makes the calls in turn, ROUNDS times, and prints a line for each CALL (a number): its results in
+ * makes the calls in turn, ROUNDS times, or with 0 until the last of them succeeds, and prints a line for each CALL (a number): its results in
  * order, as OK or -ERRNO, with *N behind what came N times. An ARGUMENT is a number, `b` for 64 KiB
  * of zeroed memory, or `s` and a string. The last line has the microseconds that all of it took.
  */
@@ -124,9 +124,14 @@ __attribute__((used)) void begin(const long *stack) {
         parse(&items[index], words[index + 1]);
     }
     start = microseconds();
-    for (long round = 0; round < rounds; ++round) {
+    for (long round = 0; rounds == 0 || round < rounds; ++round) {
+        long result = 0;
         for (long index = 0; index < count; ++index) {
-            record(&items[index], call(items[index].number, items[index].arguments));
+            result = call(items[index].number, items[index].arguments);
+            record(&items[index], result);
+        }
+        if (rounds == 0 && result >= 0) {
+            break;
         }
     }
     start = microseconds() - start;

@@ -22,6 +22,9 @@ const TARGET: &str = "native";
 /// target's own description tells them apart.
 const NOT_ABOUT_THE_KERNEL: [&str; 3] = ["healthy::", "program::", "repeated::"];
 
+/// Modules that take minutes on an emulated machine: they run there when they are asked for.
+const ON_REQUEST: [&str; 3] = ["databases::", "containers::", "classes::"];
+
 /// Builds the tests and says where they are.
 pub fn build() -> Result<PathBuf> {
     let mut command = cargo();
@@ -63,9 +66,9 @@ fn try_run(
     // As `cargo xtask test` has it: one at a time, with the reasons of those that did not run.
     let mut command = vec![program.to_owned()];
     command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
-    command.extend(
-        NOT_ABOUT_THE_KERNEL.into_iter().flat_map(|kind| ["--skip", kind]).map(str::to_owned),
-    );
+    let on_request = ON_REQUEST.into_iter().filter(|_| filter.is_none());
+    let skipped = NOT_ABOUT_THE_KERNEL.into_iter().chain(on_request);
+    command.extend(skipped.flat_map(|kind| ["--skip", kind]).map(str::to_owned));
     command.extend(filter.map(str::to_owned));
     let mut job = host_job(command)?;
     job.directory = format!("{}/tests", xtask::paths::workspace().display());
