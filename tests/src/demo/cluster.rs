@@ -49,7 +49,7 @@ pub fn run() -> Result<bool> {
     let shop = Shop::open(&node, NAMESPACE)?;
     let deploy = |name| {
         let containers = vec![(CONTAINER, Job::from(TcpServe { bind: any(TCP) }))];
-        shop.deploy(&Deployment { name, containers, is_privileged: false })
+        shop.deploy(&Deployment::new(name, containers))
     };
     let scene =
         Scene { till: deploy("till")?, neighbour: deploy("neighbour")?, store: deploy("store")? };
