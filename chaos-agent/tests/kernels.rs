@@ -13,7 +13,7 @@ const KERNELS: [&str; 5] =
     ["debian-5.10", "debian-6.1", "debian-6.12", "debian-7", "override-6.12"];
 
 /// Plain faults of every family, and one of each class of system calls.
-const FAULTS: [&str; 26] = [
+const FAULTS: [&str; 28] = [
     "drop egress",
     "drop ingress",
     "corrupt",
@@ -28,6 +28,8 @@ const FAULTS: [&str; 26] = [
     "fail accept with EMFILE",
     "fail open, read with EIO",
     "fail write, fsync with ENOSPC",
+    "fail open, read, write, mmap with EIO under /data",
+    "fail fsync with EIO under /data",
     "fail stat, rename, unlink with EACCES",
     "fail mmap, brk with ENOMEM",
     "fail clone with EAGAIN",

@@ -25,8 +25,8 @@ pub trait Ground {
     fn port(&self, set: u32, port: u16) -> Ends;
     /// The rules that speak of this system call ([`Event::call`]).
     fn calls(&self, set: u32, number: u16) -> u64;
-    /// The rules whose path the file is at or below.
-    fn paths(&self, set: u32, file: &FileId) -> u64;
+    /// The rules whose path the file is at or below, in the set of this generation.
+    fn paths(&self, generation: u32, file: &FileId) -> u64;
     /// Boot clock, nanoseconds.
     fn now(&self) -> u64;
     /// The boot-clock moment at which the lease lapses.
@@ -271,7 +271,7 @@ pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
     if event.kind == EventKind::Call && rules != 0 {
         rules &= ground.calls(set.id, event.call);
         if rules & set.by_path != 0 {
-            rules &= !set.by_path | ground.paths(set.id, &event.file);
+            rules &= !set.by_path | ground.paths(set.generation, &event.file);
         }
     }
     if rules & (set.port_source | set.port_destination) != 0 {

@@ -2,7 +2,7 @@
 //! that they are there.
 
 /// Each program with its ELF section, which tells the loader the program type and hook.
-pub const PROGRAMS: [(&str, &str); 16] = [
+pub const PROGRAMS: [(&str, &str); 18] = [
     ("skb_egress", "cgroup_skb/egress"),
     ("skb_ingress", "cgroup_skb/ingress"),
     ("connect4", "cgroup/connect4"),
@@ -19,6 +19,8 @@ pub const PROGRAMS: [(&str, &str); 16] = [
     (CALL_ENTRY, "fentry"),
     (CALL_GUARD, "fentry"),
     (CALL_GUARD_FILE, "fentry"),
+    (CALL_GUARD_OPEN, "fentry"),
+    (CALL_GUARD_ACCESS, "fentry"),
 ];
 
 /// Answers a system call at its entry. Loaded as `fmod_ret`, which the loader library has no
@@ -26,11 +28,15 @@ pub const PROGRAMS: [(&str, &str); 16] = [
 pub const CALL_ENTRY: &str = "call_entry";
 /// Answers it at the security function that it passes.
 pub const CALL_GUARD: &str = "call_guard";
-/// The same where the function's arguments are a `struct file` and a mask of accesses.
+/// The same where the first argument is a `struct file`, or nothing.
 pub const CALL_GUARD_FILE: &str = "call_guard_file";
+/// The same where a `struct file` is being opened.
+pub const CALL_GUARD_OPEN: &str = "call_guard_open";
+/// The same where the arguments are a `struct file` and a mask of accesses.
+pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 12] = [
-    "ACTIVE", "AYA_LOGS", "CALLS", "HEADS", "LEASE", "LEDGER", "PEERS4", "PEERS6", "PORTS",
-    "RECORDS", "RULES", "STATES",
+pub const MAPS: [&str; 15] = [
+    "ACTIVE", "AYA_LOGS", "CALLS", "FILES", "HEADS", "LEASE", "LEDGER", "NAMES", "PATHS", "PEERS4",
+    "PEERS6", "PORTS", "RECORDS", "RULES", "STATES",
 ];

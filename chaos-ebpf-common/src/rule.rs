@@ -92,7 +92,8 @@ pub struct RuleSet {
     /// Rules that ask for a path.
     pub by_path: u64,
     pub id: u32,
-    pub padding: u32,
+    /// A number that no earlier set of the target had, as ids are used again.
+    pub generation: u32,
 }
 
 impl RuleSet {
@@ -109,7 +110,7 @@ impl RuleSet {
             by_flow: 0,
             by_path: 0,
             id,
-            padding: 0,
+            generation: 0,
         }
     }
 }

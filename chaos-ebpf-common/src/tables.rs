@@ -4,6 +4,8 @@
 //! is replaced whole. A trie returns only the longest prefix, so the mask stored at a prefix
 //! already includes the rules of every prefix that covers it.
 
+use crate::event::FileId;
+
 /// Bits that the rule-set id takes at the head of a key.
 pub const SET_BITS: u32 = 32;
 
@@ -36,6 +38,34 @@ pub const NO_CALL: u16 = u16::MAX;
 #[inline(always)]
 pub fn call_index(set: u32, number: u16) -> Option<u32> {
     if (number as usize) < CALLS { Some(set * CALLS as u32 + number as u32) } else { None }
+}
+
+/// Bytes of a path that rules go by: as much as a trie takes beside the id of the set.
+pub const PATH_BYTES: usize = 244;
+
+/// Prefixes of paths that one rule set may have: each rule that asks for a path has at most two.
+pub const MAX_PATHS: usize = 2 * crate::MAX_RULES;
+
+/// Files that are remembered at a time; the one that was used least makes room for another.
+pub const MAX_FILES: usize = 2048;
+
+/// Key of the trie of paths. A path ends with a 0 byte; what is behind it matches no prefix.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PathKey {
+    pub set: u32,
+    pub path: [u8; PATH_BYTES],
+}
+
+/// Key of the files whose path is known, by the generation of the rule set that it was looked up
+/// in: nobody has to take away what is left of earlier ones.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileKey {
+    pub file: FileId,
+    pub generation: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 /// Key of the IPv4 trie, without aya's prefix length.
@@ -93,4 +123,8 @@ mod pod {
     unsafe impl aya::Pod for super::PortKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Ends {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::PathKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FileKey {}
 }

@@ -13,20 +13,28 @@ use chaos_ebpf_common::{
     ledger::Count,
     record::Record,
     rule::{Rule, RuleSet, RuleState},
-    tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS, call_index},
+    tables::{Ends, FileKey, PeerKey4, PeerKey6, PortKey, SET_BITS, call_index},
 };
 
 use crate::maps::{
-    ACTIVE, CALLS, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES,
+    ACTIVE, CALLS, FILES, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES,
 };
 
 /// The maps of this instance.
 pub struct Maps;
 
+impl Maps {
+    /// [`Ground::active`], for as long as a program runs.
+    #[inline(always)]
+    pub fn active_set(&self) -> Option<&'static RuleSet> {
+        HEADS.get(*ACTIVE.get(0)?)
+    }
+}
+
 impl Ground for Maps {
     #[inline(always)]
     fn active(&self) -> Option<&RuleSet> {
-        HEADS.get(*ACTIVE.get(0)?)
+        self.active_set()
     }
 
     #[inline(always)]
@@ -62,9 +70,10 @@ impl Ground for Maps {
     }
 
     #[inline(always)]
-    fn paths(&self, _set: u32, _file: &FileId) -> u64 {
-        // No path is known to the kernel, so no rule that asks for one matches.
-        0
+    fn paths(&self, generation: u32, file: &FileId) -> u64 {
+        // SAFETY: the value is an integer, read at once; whoever changes it writes it whole.
+        let rules = unsafe { FILES.get(&FileKey { file: *file, generation, padding: 0 }) };
+        rules.copied().unwrap_or(0)
     }
 
     #[inline(always)]

@@ -3,7 +3,7 @@
 
 use aya_ebpf::{
     bindings::bpf_spin_lock,
-    btf_maps::{Array, LpmTrie, PerCpuArray, RingBuf},
+    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use chaos_ebpf_common::{
@@ -11,7 +11,7 @@ use chaos_ebpf_common::{
     ledger::RuleCounts,
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
-    tables::{self, Ends, PeerKey4, PeerKey6, PortKey},
+    tables::{self, Ends, FileKey, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey},
 };
 
 const PREFIXES: usize = SETS * MAX_PREFIXES;
@@ -39,6 +39,30 @@ pub static PORTS: LpmTrie<PortKey, Ends, PREFIXES> = LpmTrie::new();
 /// The rules of each system call, at [`tables::call_index`].
 #[btf_map]
 pub static CALLS: Array<u64, { SETS * tables::CALLS }> = Array::new();
+
+/// The rules of each path: of the longest prefix, as in the other tries.
+#[btf_map]
+pub static PATHS: LpmTrie<PathKey, u64, { SETS * MAX_PATHS }> = LpmTrie::new();
+
+/// The rules of each file whose path has been looked at.
+#[btf_map]
+pub static FILES: LruHashMap<FileKey, u64, MAX_FILES> = LruHashMap::new();
+
+/// The longest path that the kernel spells out.
+pub const NAME_BYTES: usize = 4096;
+
+/// A path while it is looked at; it begins like a key of [`PATHS`].
+#[repr(C)]
+pub struct Name {
+    pub bits: u32,
+    pub set: u32,
+    pub path: [u8; NAME_BYTES],
+}
+
+/// Room for a path for each function at which one is looked at: the program there is not run again
+/// on a processor on which it is at work, while another one may be.
+#[btf_map]
+pub static NAMES: PerCpuArray<Name, 2> = PerCpuArray::new();
 
 /// One element: the boot-clock moment (ns) at which the lease lapses.
 #[btf_map]

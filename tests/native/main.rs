@@ -20,6 +20,7 @@ mod healthy;
 mod matchers;
 mod packets;
 mod pair;
+mod paths;
 mod program;
 mod replacement;
 mod runtime;

@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{
     filters::with_naming,
     interfaces::{Interface, ethernet_interfaces},
+    open_files::{OpenFile, open_files},
     report::{Counts, FaultReport, Phase},
     sample::Sample,
 };
@@ -20,7 +21,7 @@ use crate::{
     fault::Fault,
     kernel::{Instance, KernelError, Link, Naming, SlotCounts, boot_now},
     plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile},
-    seccomp::{Board, BoardError, HireError, WardenRules},
+    seccomp::{Board, BoardError, HireError, Under, WardenRules},
     target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
 };
 
@@ -139,7 +140,7 @@ impl Armed {
             });
         }
         let set = self.instance.maps.next_set();
-        let (compiled, _) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
+        let (compiled, in_kernel) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
         let hooks = plan.hooks();
         let attachments = attachments(&plan.calls());
         self.attach(&hooks)?;
@@ -149,6 +150,10 @@ impl Armed {
             }
         }
         self.instance.maps.replace(&compiled)?;
+        // From here on programs remember what is opened.
+        if compiled.set.by_path != 0 {
+            self.remember_open_files(&in_kernel)?;
+        }
         if let Some(board) = &self.board {
             let (compiled, planned) = compile_part(&rules, set, PlannedRule::is_by_seccomp);
             board.publish(&WardenRules::new(&compiled, &planned))?;
@@ -157,6 +162,23 @@ impl Armed {
         self.interface_links.retain(|(hook, ..), _| hooks.contains(hook));
         self.call_links.retain(|function, _| attachments.contains_key(function));
         self.rules = rules;
+        Ok(())
+    }
+
+    /// Tells the programs which rules the files meet that the target has open.
+    fn remember_open_files(&mut self, rules: &[PlannedRule]) -> Result<(), ArmError> {
+        let paths: Vec<(usize, Under)> = rules
+            .iter()
+            .enumerate()
+            .filter_map(|(bit, rule)| Some((bit, Under::new(rule.fault.under.as_deref()?))))
+            .collect();
+        for OpenFile { id, path } in open_files(&self.target.cgroup)? {
+            let met = paths.iter().filter(|(_, under)| under.covers(&path));
+            let met = met.fold(0, |met, (bit, _)| met | 1 << bit);
+            if met != 0 {
+                self.instance.maps.remember_file(id, met)?;
+            }
+        }
         Ok(())
     }
 

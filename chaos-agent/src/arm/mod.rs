@@ -7,6 +7,7 @@ mod filters;
 mod interfaces;
 mod keeper;
 mod notice;
+mod open_files;
 mod report;
 mod sample;
 

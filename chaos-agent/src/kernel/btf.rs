@@ -12,6 +12,7 @@ const MAGIC: u16 = 0xeb9f;
 const TYPE_BYTES: usize = 12;
 const KIND_FUNC: u32 = 12;
 const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
 /// Bytes of `struct btf_member`.
 const MEMBER_BYTES: usize = 12;
 
@@ -19,13 +20,33 @@ const MEMBER_BYTES: usize = 12;
 /// functions.
 const PREFIXES: [&str; 3] = ["__x64_sys_", "__ia32_", "security_"];
 
+/// Structs that [`Offsets`] are taken from.
+const STRUCTS: [&str; 6] =
+    ["task_struct", "files_struct", "fdtable", "file", "inode", "super_block"];
+
 /// What is known of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Functions {
     /// BTF ids by name.
     ids: BTreeMap<String, u32>,
-    /// Offset in bytes of `task_struct.real_cred`, where `cred` comes right behind it.
-    credentials: Option<u32>,
+    /// Missing where a field is not where we know it.
+    offsets: Option<Offsets>,
+}
+
+/// Where structs have the fields that programs read, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Offsets {
+    /// `task_struct.real_cred`, with `cred` right behind it.
+    pub(super) task_credentials: u32,
+    pub(super) task_files: u32,
+    pub(super) files_table: u32,
+    pub(super) table_size: u32,
+    pub(super) table_files: u32,
+    pub(super) file_path: u32,
+    pub(super) file_inode: u32,
+    pub(super) inode_number: u32,
+    pub(super) inode_super: u32,
+    pub(super) super_device: u32,
 }
 
 impl Functions {
@@ -41,8 +62,8 @@ impl Functions {
         self.ids.get(name).copied()
     }
 
-    pub(super) fn credentials(&self) -> Option<u32> {
-        self.credentials
+    pub(super) fn offsets(&self) -> Option<Offsets> {
+        self.offsets
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -59,40 +80,96 @@ fn scan(bytes: &[u8]) -> Option<Functions> {
         [4, 8, 12, 16, 20].map(|at| word(bytes, at));
     let body = bytes.get(header? as usize..)?;
     let part = |from: u32, length: u32| body.get(from as usize..from.checked_add(length)? as usize);
-    let types = part(types?, types_length?)?;
-    let strings = part(strings?, strings_length?)?;
-    let text =
-        |at: u32| str::from_utf8(strings.get(at as usize..)?.split(|byte| *byte == 0).next()?).ok();
-    let mut functions = Functions::default();
+    let mut btf = Btf {
+        types: part(types?, types_length?)?,
+        strings: part(strings?, strings_length?)?,
+        starts: Vec::new(),
+    };
     let mut at = 0;
+    while at < btf.types.len() {
+        btf.starts.push(at);
+        let info = word(btf.types, at + 4)?;
+        at += TYPE_BYTES + tail(kind(info), members(info))?;
+    }
+    if at > btf.types.len() {
+        return None;
+    }
+    let mut functions = Functions::default();
+    let mut structs = BTreeMap::new();
     // Id 0 is `void`, which is not in the list.
-    for id in 1.. {
-        if at == types.len() {
-            break;
-        }
-        let (name, info) = (word(types, at)?, word(types, at + 4)?);
-        let kind = info >> 24 & 0x1f;
-        if kind == KIND_FUNC {
-            let name = text(name)?;
-            if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+    for (id, at) in (1..).zip(&btf.starts) {
+        let name = btf.text(word(btf.types, *at)?)?;
+        match kind(word(btf.types, at + 4)?) {
+            KIND_FUNC if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => {
                 functions.ids.insert(name.to_owned(), id);
             }
-        } else if kind == KIND_STRUCT && text(name)? == "task_struct" {
-            let members = (0..(info & 0xffff) as usize).map(|member| {
-                let member = at + TYPE_BYTES + member * MEMBER_BYTES;
-                // Bits; the flag of structs with bit fields keeps their size in the upper byte.
-                let bits = word(types, member + 8)? & 0xff_ffff;
-                Some((text(word(types, member)?)?, bits / 8))
-            });
-            let members = members.collect::<Option<BTreeMap<&str, u32>>>()?;
-            functions.credentials = members
-                .get("real_cred")
-                .filter(|at| members.get("cred") == Some(&(*at + 8)))
-                .copied();
+            KIND_STRUCT if STRUCTS.contains(&name) => {
+                structs.insert(name, id);
+            }
+            _ => {}
         }
-        at += TYPE_BYTES + tail(kind, (info & 0xffff) as usize)?;
     }
+    functions.offsets = btf.offsets(&structs);
     Some(functions)
+}
+
+struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where each type begins; that of id 1 is the first.
+    starts: Vec<usize>,
+}
+
+impl<'a> Btf<'a> {
+    fn text(&self, at: u32) -> Option<&'a str> {
+        str::from_utf8(self.strings.get(at as usize..)?.split(|byte| *byte == 0).next()?).ok()
+    }
+
+    fn offsets(&self, structs: &BTreeMap<&str, u32>) -> Option<Offsets> {
+        let field = |of: &str, name: &str| Some(self.field(*structs.get(of)?, name)? / 8);
+        let task_credentials = field("task_struct", "real_cred")?;
+        if field("task_struct", "cred")? != task_credentials + 8 {
+            return None;
+        }
+        Some(Offsets {
+            task_credentials,
+            task_files: field("task_struct", "files")?,
+            files_table: field("files_struct", "fdt")?,
+            table_size: field("fdtable", "max_fds")?,
+            table_files: field("fdtable", "fd")?,
+            file_path: field("file", "f_path")?,
+            file_inode: field("file", "f_inode")?,
+            inode_number: field("inode", "i_ino")?,
+            inode_super: field("inode", "i_sb")?,
+            super_device: field("super_block", "s_dev")?,
+        })
+    }
+
+    /// Where a struct has a field, in bits; also one of an unnamed struct or union inside of it.
+    fn field(&self, id: u32, name: &str) -> Option<u32> {
+        let start = *self.starts.get(id.checked_sub(1)? as usize)?;
+        let info = word(self.types, start + 4)?;
+        if !matches!(kind(info), KIND_STRUCT | KIND_UNION) {
+            return None;
+        }
+        (0..members(info)).find_map(|member| {
+            let member = start + TYPE_BYTES + member * MEMBER_BYTES;
+            // The flag of structs with bit fields keeps their size in the upper byte.
+            let offset = word(self.types, member + 8)? & 0xff_ffff;
+            match self.text(word(self.types, member)?)? {
+                "" => Some(offset + self.field(word(self.types, member + 4)?, name)?),
+                found => (found == name).then_some(offset),
+            }
+        })
+    }
+}
+
+fn kind(info: u32) -> u32 {
+    info >> 24 & 0x1f
+}
+
+fn members(info: u32) -> usize {
+    (info & 0xffff) as usize
 }
 
 /// Bytes that follow a type of this kind with this many members.
@@ -120,33 +197,67 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// A header, `int`, `task_struct`, and two functions.
+    const STRINGS: &[u8] =
+        b"\0int\0__x64_sys_read\0vfs_read\0task_struct\0real_cred\0cred\0files\0\
+        files_struct\0fdt\0fdtable\0max_fds\0fd\0file\0f_path\0f_inode\0inode\0i_ino\0i_sb\0\
+        super_block\0s_dev\0";
+
+    fn string(name: &str) -> u32 {
+        let name = [b"\0", name.as_bytes(), b"\0"].concat();
+        let at = STRINGS.windows(name.len()).position(|window| window == name).unwrap();
+        u32::try_from(at + 1).unwrap()
+    }
+
+    fn structure(types: &mut Vec<u32>, name: u32, fields: &[(u32, u32, u32)]) {
+        types.extend([name, 4 << 24 | u32::try_from(fields.len()).unwrap(), 64]);
+        types.extend(fields.iter().flat_map(|(name, kind, bytes)| [*name, *kind, bytes * 8]));
+    }
+
+    /// A header, `int`, two functions, and structs; the path of a file is in an unnamed one.
     fn sample() -> Vec<u8> {
-        let strings = b"\0int\0__x64_sys_read\0vfs_read\0task_struct\0real_cred\0cred\0".to_vec();
-        let at = |name: &[u8]| {
-            let place = strings.windows(name.len()).position(|window| window == name).unwrap();
-            u32::try_from(place + 1).unwrap()
-        };
-        let mut types: Vec<u32> = vec![at(b"\0int"), 1 << 24, 4, 0x20];
-        types.extend([at(b"\0task_struct"), 4 << 24 | 2, 16]);
-        types.extend([at(b"\0real_cred"), 1, 64, at(b"\0cred"), 1, 128]);
-        types.extend([at(b"\0__x64"), 12 << 24, 2]);
-        types.extend([at(b"\0vfs"), 12 << 24, 2]);
+        let mut types = vec![string("int"), 1 << 24, 4, 0x20];
+        types.extend([string("__x64_sys_read"), 12 << 24, 2]);
+        types.extend([string("vfs_read"), 12 << 24, 2]);
+        let task = [(string("real_cred"), 1, 8), (string("cred"), 1, 16), (string("files"), 1, 32)];
+        structure(&mut types, string("task_struct"), &task);
+        structure(&mut types, string("files_struct"), &[(string("fdt"), 1, 48)]);
+        let table = [(string("max_fds"), 1, 0), (string("fd"), 1, 8)];
+        structure(&mut types, string("fdtable"), &table);
+        structure(&mut types, 0, &[(string("f_path"), 1, 4)]);
+        structure(&mut types, string("file"), &[(string("f_inode"), 1, 0), (0, 7, 32)]);
+        structure(
+            &mut types,
+            string("inode"),
+            &[(string("i_ino"), 1, 24), (string("i_sb"), 1, 40)],
+        );
+        structure(&mut types, string("super_block"), &[(string("s_dev"), 1, 12)]);
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
         let length = |part: &[u8]| u32::try_from(part.len()).unwrap();
-        let header = [24, 0, length(&types), length(&types), length(&strings)];
+        let header = [24, 0, length(&types), length(&types), length(STRINGS)];
         let mut bytes = MAGIC.to_ne_bytes().to_vec();
         bytes.extend([1, 0]);
         bytes.extend(header.into_iter().flat_map(u32::to_ne_bytes));
         bytes.extend(types);
-        bytes.extend(strings);
+        bytes.extend(STRINGS);
         bytes
     }
 
     #[test]
-    fn functions_have_the_ids_of_their_places() {
-        let ids = BTreeMap::from([("__x64_sys_read".to_owned(), 3)]);
-        assert_eq!(scan(&sample()), Some(Functions { ids, credentials: Some(8) }));
+    fn functions_have_the_ids_of_their_places_and_fields_their_offsets() {
+        let ids = BTreeMap::from([("__x64_sys_read".to_owned(), 2)]);
+        let offsets = Offsets {
+            task_credentials: 8,
+            task_files: 32,
+            files_table: 48,
+            table_size: 0,
+            table_files: 8,
+            file_path: 36,
+            file_inode: 0,
+            inode_number: 24,
+            inode_super: 40,
+            super_device: 12,
+        };
+        assert_eq!(scan(&sample()), Some(Functions { ids, offsets: Some(offsets) }));
     }
 
     #[test]

@@ -99,18 +99,24 @@ impl Trials {
         };
         // Entries of calls that the kernel was built without are there, too, and lead nowhere.
         let injectable = injectable().ok();
+        let takes_32_bit = self.try_function(Backend::Entry, ENTRY_32_BIT) == Support::Works;
         let is_there = |name: &&str| {
             name.starts_with(SECURITY)
                 || injectable.as_ref().is_none_or(|injectable| injectable.contains(*name))
+                    && (takes_32_bit || !name.starts_with(ENTRIES_32_BIT))
         };
         let names = functions.names().filter(is_there).map(str::to_owned);
         self.features = self.features.clone().with_functions(names);
         for (backend, function) in PROBES {
-            let support = match &mut self.instance {
-                Ok(instance) => try_backend(instance, backend, function),
-                Err(error) => missing(error, None),
-            };
+            let support = self.try_function(backend, function);
             self.learn(backend, support);
+        }
+    }
+
+    fn try_function(&mut self, backend: Backend, function: &str) -> Support {
+        match &mut self.instance {
+            Ok(instance) => try_backend(instance, backend, function),
+            Err(error) => missing(error, None),
         }
     }
 
@@ -121,6 +127,11 @@ impl Trials {
 
 /// How security functions begin, which need not be marked for that.
 const SECURITY: &str = "security_";
+
+/// How the entries of 32-bit callers begin, and one of them: there are kernels that let entries be
+/// modified and not these.
+const ENTRIES_32_BIT: &str = "__ia32_";
+const ENTRY_32_BIT: &str = "__ia32_compat_sys_openat";
 
 /// A function that every kernel has, for each backend.
 const PROBES: [(Backend, &str); 2] =

@@ -4,14 +4,19 @@ use std::{collections::BTreeMap, io};
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf, lpm_trie::Key},
+    maps::{
+        Array, HashMap, LpmTrie, MapData, MapError, PerCpuArray, PerCpuValues, RingBuf,
+        lpm_trie::Key,
+    },
 };
+use aya_obj::generated::BPF_NOEXIST;
 use chaos_ebpf_common::{
     MAX_RULES, SETS,
+    event::FileId,
     ledger::{COUNTS, Count, RuleCounts},
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
-    tables::{Ends, PeerKey4, PeerKey6, PortKey, call_index},
+    tables::{Ends, FileKey, PathKey, PeerKey4, PeerKey6, PortKey, call_index},
 };
 
 use super::KernelError;
@@ -32,6 +37,8 @@ pub struct TargetMaps {
     peers6: LpmTrie<MapData, PeerKey6, Ends>,
     ports: LpmTrie<MapData, PortKey, Ends>,
     calls: Array<MapData, u64>,
+    paths: LpmTrie<MapData, PathKey, u64>,
+    files: HashMap<MapData, FileKey, u64>,
     /// The entries of `calls` that each set has written.
     written_calls: [Vec<u16>; SETS],
     lease: Array<MapData, u64>,
@@ -39,6 +46,8 @@ pub struct TargetMaps {
     ledger: PerCpuArray<MapData, RuleCounts>,
     records: RingBuf<MapData>,
     set_in_force: u32,
+    /// Of the set in force.
+    generation: u32,
     /// No rule set was in force yet.
     is_fresh: bool,
 }
@@ -54,12 +63,15 @@ impl TargetMaps {
             peers6: map(ebpf, "PEERS6")?,
             ports: map(ebpf, "PORTS")?,
             calls: map(ebpf, "CALLS")?,
+            paths: map(ebpf, "PATHS")?,
+            files: map(ebpf, "FILES")?,
             written_calls: Default::default(),
             lease: map(ebpf, "LEASE")?,
             states: map(ebpf, "STATES")?,
             ledger: map(ebpf, "LEDGER")?,
             records: map(ebpf, "RECORDS")?,
             set_in_force: 0,
+            generation: 0,
             is_fresh: true,
         })
     }
@@ -78,6 +90,7 @@ impl TargetMaps {
             return Err(error);
         }
         self.active.set(0, &compiled.set.id, 0).map_err(failed("update", "ACTIVE"))?;
+        self.generation = self.generation.wrapping_add(1);
         let old = std::mem::replace(&mut self.set_in_force, compiled.set.id);
         if std::mem::take(&mut self.is_fresh) {
             // What an instance begins with is empty: there is nothing to take away, and a grace
@@ -89,7 +102,7 @@ impl TargetMaps {
     }
 
     fn write(&mut self, compiled: &CompiledSet) -> Result<(), KernelError> {
-        let CompiledSet { set, rules, peers4, peers6, ports, calls } = compiled;
+        let CompiledSet { set, rules, peers4, peers6, ports, calls, paths } = compiled;
         self.clear(set.id)?;
         for (bits, key, ends) in peers4 {
             self.peers4
@@ -106,6 +119,11 @@ impl TargetMaps {
                 .insert(&Key::new(*bits, *key), ends, 0)
                 .map_err(failed("update", "PORTS"))?;
         }
+        for (bits, key, rules) in paths {
+            self.paths
+                .insert(&Key::new(*bits, *key), rules, 0)
+                .map_err(failed("update", "PATHS"))?;
+        }
         self.written_calls[set.id as usize].extend(calls.keys());
         for (number, rules) in calls {
             self.set_calls(set.id, *number, *rules)?;
@@ -114,7 +132,8 @@ impl TargetMaps {
         for (index, rule) in (first..).zip(rules) {
             self.rules.set(index, rule, 0).map_err(failed("update", "RULES"))?;
         }
-        self.heads.set(set.id, set, 0).map_err(failed("update", "HEADS"))
+        let head = RuleSet { generation: self.generation.wrapping_add(1), ..*set };
+        self.heads.set(set.id, &head, 0).map_err(failed("update", "HEADS"))
     }
 
     /// Removes what a set that is not in force has left in the tables.
@@ -123,10 +142,25 @@ impl TargetMaps {
         clear_trie(&mut self.peers4, "PEERS4", |key| key.set == set)?;
         clear_trie(&mut self.peers6, "PEERS6", |key| key.set == set)?;
         clear_trie(&mut self.ports, "PORTS", |key| key.set == set)?;
+        clear_trie(&mut self.paths, "PATHS", |key| key.set == set)?;
         for number in std::mem::take(&mut self.written_calls[set as usize]) {
             self.set_calls(set, number, 0)?;
         }
         Ok(())
+    }
+
+    /// Says which rules of the set in force the path of a file meets that was opened before. What
+    /// programs have found out themselves stays.
+    pub fn remember_file(&mut self, file: FileId, rules: u64) -> Result<(), KernelError> {
+        let key = FileKey { file, generation: self.generation, padding: 0 };
+        match self.files.insert(&key, &rules, u64::from(BPF_NOEXIST)) {
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::EEXIST) =>
+            {
+                Ok(())
+            }
+            other => other.map_err(failed("update", "FILES")),
+        }
     }
 
     fn set_calls(&mut self, set: u32, number: u16, rules: u64) -> Result<(), KernelError> {
@@ -188,8 +222,8 @@ fn wait_for_running_programs() -> Result<(), KernelError> {
     }
 }
 
-fn clear_trie<K: Pod>(
-    trie: &mut LpmTrie<MapData, K, Ends>,
+fn clear_trie<K: Pod, V: Pod>(
+    trie: &mut LpmTrie<MapData, K, V>,
     name: &'static str,
     belongs: impl Fn(K) -> bool,
 ) -> Result<(), KernelError> {

@@ -21,7 +21,11 @@ use aya_obj::{
 };
 use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
 
-use super::{KernelError, btf::Functions, error::last_words};
+use super::{
+    KernelError,
+    btf::{Functions, Offsets},
+    error::last_words,
+};
 use crate::plan::{Attachment, compat_numbers};
 
 /// Section of the constants, and the map they are in.
@@ -109,7 +113,7 @@ impl Tracer {
         let place = match self.linked.iter().position(|(linked, _)| linked == attachment) {
             Some(place) => place,
             None => {
-                let linked = self.link(attachment, known.credentials())?;
+                let linked = self.link(attachment, known.offsets())?;
                 self.linked.push((attachment.clone(), linked));
                 self.linked.len() - 1
             }
@@ -126,7 +130,7 @@ impl Tracer {
     fn link(
         &self,
         attachment: &Attachment,
-        credentials: Option<u32>,
+        offsets: Option<Offsets>,
     ) -> Result<Linked, KernelError> {
         let Attachment { program: name, is_compat, calls, uring } = attachment;
         let name = *name;
@@ -137,11 +141,31 @@ impl Tracer {
         }
         let guarded: Vec<u8> = guarded.into_iter().flat_map(u64::to_ne_bytes).collect();
         let compat: Vec<u8> = COMPAT_NUMBERS.iter().copied().flat_map(u16::to_ne_bytes).collect();
-        let credentials = credentials.ok_or_else(|| KernelError::NoFunction {
-            function: "task_struct with real_cred and cred side by side".to_owned(),
+        let Offsets {
+            task_credentials,
+            task_files,
+            files_table,
+            table_size,
+            table_files,
+            file_path,
+            file_inode,
+            inode_number,
+            inode_super,
+            super_device,
+        } = offsets.ok_or_else(|| KernelError::NoFunction {
+            function: "tasks and files with the fields that are known".to_owned(),
         })?;
-        let globals: [(&str, &[u8]); 7] = [
-            ("TASK_CREDENTIALS", &credentials.to_ne_bytes()),
+        let globals: [(&str, &[u8]); 16] = [
+            ("TASK_CREDENTIALS", &task_credentials.to_ne_bytes()),
+            ("TASK_FILES", &task_files.to_ne_bytes()),
+            ("FILES_TABLE", &files_table.to_ne_bytes()),
+            ("TABLE_SIZE", &table_size.to_ne_bytes()),
+            ("TABLE_FILES", &table_files.to_ne_bytes()),
+            ("FILE_PATH", &file_path.to_ne_bytes()),
+            ("FILE_INODE", &file_inode.to_ne_bytes()),
+            ("INODE_NUMBER", &inode_number.to_ne_bytes()),
+            ("INODE_SUPER", &inode_super.to_ne_bytes()),
+            ("SUPER_DEVICE", &super_device.to_ne_bytes()),
             ("TARGET_CGROUP", &self.cgroup.to_ne_bytes()),
             ("TARGET_LEVEL", &self.level.to_ne_bytes()),
             ("ENTRY_COMPAT", &u32::from(*is_compat).to_ne_bytes()),
@@ -309,9 +333,11 @@ fn broken(error: &dyn std::fmt::Display) -> KernelError {
 /// The descriptor of a map of the instance, if it is of a kind that our object has.
 pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
     match map {
-        Map::Array(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) | Map::RingBuf(data) => {
-            Some(data.fd().as_fd())
-        }
+        Map::Array(data)
+        | Map::LpmTrie(data)
+        | Map::LruHashMap(data)
+        | Map::PerCpuArray(data)
+        | Map::RingBuf(data) => Some(data.fd().as_fd()),
         _ => None,
     }
 }

@@ -36,26 +36,28 @@ pub fn attachments<'a>(
 
 /// What is attached to a function by a backend; `None` where the backend attaches nothing.
 pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
-    match backend {
-        Backend::Entry => Some(Attachment {
-            program: CALL_ENTRY,
-            is_compat: entry::is_compat(function),
-            calls: BTreeSet::new(),
-            uring: None,
-        }),
-        Backend::Security => guard::find(function).map(|guard| Attachment {
+    match (backend, guard::find(function)) {
+        (Backend::Entry | Backend::Security, Some(guard)) => Some(Attachment {
             program: guard.program,
             is_compat: false,
             calls: guard.calls.iter().filter_map(|call| number(call)).collect(),
             uring: guard.uring.and_then(number),
         }),
-        Backend::Override | Backend::Seccomp => None,
+        (Backend::Entry, None) => Some(Attachment {
+            program: CALL_ENTRY,
+            is_compat: entry::is_compat(function),
+            calls: BTreeSet::new(),
+            uring: None,
+        }),
+        (Backend::Security, None) | (Backend::Override | Backend::Seccomp, _) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_FILE, PROGRAMS};
+    use chaos_ebpf_common::object::{
+        CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN, PROGRAMS,
+    };
 
     use super::*;
 
@@ -65,12 +67,18 @@ mod tests {
         let compat = attachment(Backend::Entry, "__ia32_compat_sys_openat").unwrap();
         assert_eq!((native.program, native.is_compat, compat.is_compat), (CALL_ENTRY, false, true));
         let open = attachment(Backend::Security, "security_file_open").unwrap();
-        assert_eq!((open.program, open.uring), (CALL_GUARD, Some(257)));
+        assert_eq!((open.program, open.uring), (CALL_GUARD_OPEN, Some(257)));
         assert_eq!(open.calls, BTreeSet::from([2, 85, 257, 437]));
         let file = attachment(Backend::Security, "security_file_permission").unwrap();
-        assert_eq!((file.program, file.uring), (CALL_GUARD_FILE, None));
+        assert_eq!((file.program, file.uring), (CALL_GUARD_ACCESS, None));
+        // Where `fsync` by its entry has to know paths.
+        assert_eq!(attachment(Backend::Entry, "security_file_open"), Some(open));
+        let unlink = attachment(Backend::Security, "security_inode_unlink").unwrap();
+        let mmap = attachment(Backend::Security, "security_mmap_file").unwrap();
+        assert_eq!((unlink.program, mmap.program), (CALL_GUARD, CALL_GUARD_FILE));
         assert_eq!(attachment(Backend::Seccomp, "__x64_sys_read"), None);
-        for program in [CALL_ENTRY, CALL_GUARD, CALL_GUARD_FILE] {
+        for program in [CALL_ENTRY, CALL_GUARD, CALL_GUARD_FILE, CALL_GUARD_OPEN, CALL_GUARD_ACCESS]
+        {
             assert!(PROGRAMS.contains(&(program, "fentry")));
         }
     }

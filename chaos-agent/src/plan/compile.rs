@@ -6,11 +6,11 @@ use chaos_ebpf_common::{
     MAX_RULES,
     event::{EventKind, ProtocolClass},
     rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, Trigger},
-    tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS},
+    tables::{Ends, PathKey, PeerKey4, PeerKey6, PortKey, SET_BITS},
 };
 use ipnet::IpNet;
 
-use super::{PlannedRule, prefix::Prefix, prefix::PrefixTable, seed};
+use super::{PlannedRule, path, prefix::Prefix, prefix::PrefixTable, seed};
 use crate::fault::{Fault, HowOften, Peer, Probability, Protocol, Side, Unit, Verb, WeightedErrno};
 
 /// What goes into the maps of one target. Prefix lengths count the bits of the set's id, too.
@@ -24,6 +24,8 @@ pub struct CompiledSet {
     pub ports: Vec<(u32, PortKey, Ends)>,
     /// The rules that speak of each system call, by [`super::PlannedCall::table_number`].
     pub calls: BTreeMap<u16, u64>,
+    /// The rules that ask for each path.
+    pub paths: Vec<(u32, PathKey, u64)>,
 }
 
 /// Compiles the rules of a plan under the id `set_id`.
@@ -46,6 +48,9 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         let bit = 1u64 << position;
         for hook in &rule.hooks {
             set.by_kind[hook.event_kind() as usize] |= bit;
+        }
+        if rule.fault.under.is_some() {
+            set.by_path |= bit;
         }
         for call in &rule.calls {
             set.by_kind[EventKind::Call as usize] |= bit;
@@ -80,6 +85,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         peers6: peers6.closed().map(|(prefix, ends)| key6(set_id, prefix, ends)).collect(),
         ports: ports.closed().map(|(prefix, ends)| port_key(set_id, prefix, ends)).collect(),
         calls,
+        paths: path::table(rules, set_id),
     }
 }
 

@@ -5,7 +5,7 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/security/security.c> and its callers; whether a
 //! kernel has the function is found by looking ([`KernelFeatures::has_function`]).
 
-use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_FILE};
+use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN};
 
 use super::KernelFeatures;
 
@@ -28,6 +28,11 @@ const fn with_uring(guard: Guard, call: &'static str) -> Guard {
     Guard { uring: Some(call), ..guard }
 }
 
+/// Its first argument is the file.
+const fn of_file(guard: Guard) -> Guard {
+    Guard { program: CALL_GUARD_FILE, ..guard }
+}
+
 const GUARDS: [Guard; 38] = [
     Guard {
         function: "security_file_permission",
@@ -47,16 +52,19 @@ const GUARDS: [Guard; 38] = [
             "fallocate",
         ],
         uring: None,
-        program: CALL_GUARD_FILE,
+        program: CALL_GUARD_ACCESS,
     },
-    with_uring(guard("security_file_open", &["open", "openat", "openat2", "creat"]), "openat"),
-    guard("security_mmap_file", &["mmap"]),
+    Guard {
+        program: CALL_GUARD_OPEN,
+        ..with_uring(guard("security_file_open", &["open", "openat", "openat2", "creat"]), "openat")
+    },
+    of_file(guard("security_mmap_file", &["mmap"])),
     guard("security_file_mprotect", &["mprotect", "pkey_mprotect"]),
     guard("security_vm_enough_memory_mm", &["brk"]),
-    guard("security_file_ioctl", &["ioctl"]),
-    guard("security_file_ioctl_compat", &["ioctl"]),
-    guard("security_file_fcntl", &["fcntl"]),
-    guard("security_file_lock", &["flock"]),
+    of_file(guard("security_file_ioctl", &["ioctl"])),
+    of_file(guard("security_file_ioctl_compat", &["ioctl"])),
+    of_file(guard("security_file_fcntl", &["fcntl"])),
+    of_file(guard("security_file_lock", &["flock"])),
     with_uring(guard("security_inode_mkdir", &["mkdir", "mkdirat"]), "mkdirat"),
     guard("security_inode_rmdir", &["rmdir", "unlinkat"]),
     with_uring(guard("security_inode_unlink", &["unlink", "unlinkat"]), "unlinkat"),
@@ -109,6 +117,16 @@ const GUARDS: [Guard; 38] = [
     guard("security_bprm_creds_for_exec", &["execve", "execveat"]),
 ];
 
+/// Where the path of a file is remembered: when it is opened, and when one is read or written that
+/// was opened before.
+pub(super) const OPENING: &str = "security_file_open";
+pub(super) const ACCESS: &str = "security_file_permission";
+
+/// Whether the call passes a function that knows which file it is about.
+pub(super) fn sees_file(call: &str) -> bool {
+    GUARDS.iter().any(|guard| guard.calls.contains(&call) && guard.program != CALL_GUARD)
+}
+
 /// The functions of this kernel that the call passes; it passes one of them each time.
 pub(super) fn functions(call: &str, features: &KernelFeatures) -> Vec<String> {
     GUARDS
@@ -156,5 +174,6 @@ mod tests {
         assert_eq!(functions("unlinkat", &features), ["security_inode_unlink"]);
         assert_eq!(functions("mkdir", &features), [""; 0]);
         assert!(is_guarded("read") && !is_guarded("fsync"));
+        assert!(sees_file("openat") && sees_file("mmap") && !sees_file("mkdir"));
     }
 }

@@ -7,6 +7,7 @@
 //! stops the other faults; whether to go on is the caller's choice.
 
 pub(crate) mod abi;
+pub(crate) mod arguments;
 mod attachment;
 mod backend;
 mod calls;
@@ -19,6 +20,7 @@ mod features;
 mod guard;
 mod hook;
 mod notes;
+mod path;
 mod prefix;
 mod refusal;
 mod scope;

@@ -5,9 +5,9 @@ use serde::Serialize;
 use chaos_ebpf_common::tables::GUARDED;
 
 use super::{
-    Backend, KernelFeatures, Support, entry,
+    Backend, KernelFeatures, Support, arguments, entry,
     family::{self, Member},
-    guard,
+    guard, path,
     refusal::Objection,
 };
 use crate::fault::{Call, Fault, Verb};
@@ -46,13 +46,16 @@ pub(super) fn in_kernel(
     fault: &Fault,
     features: &KernelFeatures,
 ) -> Result<Vec<PlannedCall>, Objection> {
-    check_clauses(call, fault)?;
+    check_peer(call, fault)?;
     check_break(call, fault)?;
+    if let Some(path) = &fault.under {
+        path::check(path)?;
+    }
     let members = members(call)?;
     let planned: Vec<PlannedCall> =
-        members.iter().filter_map(|member| plan_member(*member, features).ok()).collect();
+        members.iter().filter_map(|member| plan_member(*member, fault, features).ok()).collect();
     if planned.is_empty() {
-        return Err(no_backend(call, members[0], features));
+        return Err(no_backend(call, members[0], fault, features));
     }
     Ok(planned)
 }
@@ -109,6 +112,23 @@ pub(super) fn notes(
             );
         }
     }
+    if let Some(path) = &fault.under
+        && planned.iter().all(|call| call.backend.is_in_kernel())
+    {
+        notes.push(format!(
+            "under {path}: by the path that the target last opened the file by; what was open before \
+             is looked up when the fault is armed, or when it is read or written"
+        ));
+    }
+    let mut by_entry = planned.iter().filter(|call| call.backend == Backend::Entry).peekable();
+    if by_entry.peek().is_some()
+        && by_entry.all(|call| !call.functions.iter().any(|function| entry::is_compat(function)))
+    {
+        notes.push(format!(
+            "programs of 32 bits: left alone, kernel {} lets nothing be attached to their entries",
+            features.release
+        ));
+    }
     for call in fault.verb.calls() {
         if let Some(plain) = family::plain_name(call) {
             notes.push(format!("{call}: this call alone; `{plain}` stands for the whole family"));
@@ -134,14 +154,6 @@ fn members(call: &Call) -> Result<Vec<Member>, Objection> {
             .remedy("its C function may make another one: see syscalls(2)"));
     }
     Ok(members)
-}
-
-fn check_clauses(call: &Call, fault: &Fault) -> Result<(), Objection> {
-    check_peer(call, fault)?;
-    if fault.under.is_some() {
-        return Err(cannot_tell(call, "a path"));
-    }
-    Ok(())
 }
 
 /// What no backend that answers calls by number can tell apart.
@@ -182,12 +194,20 @@ fn is_break(call: &Call) -> bool {
 /// The best backend for one call, or the reason of each against it.
 fn plan_member(
     Member { name, number }: Member,
+    fault: &Fault,
     features: &KernelFeatures,
 ) -> Result<PlannedCall, Vec<Lack>> {
     let mut lacks = Vec::new();
-    for backend in [Backend::Entry, Backend::Security, Backend::Override] {
+    // By a path the function comes first that knows the file.
+    let backends = match &fault.under {
+        Some(_) => [Backend::Security, Backend::Entry].as_slice(),
+        None => &[Backend::Entry, Backend::Security, Backend::Override],
+    };
+    for backend in backends.iter().copied() {
         let found = match features.backend(backend) {
             Support::Missing { reason, remedy } => Err((reason, remedy)),
+            Support::Works if fault.under.is_some() => functions_by_path(backend, name, features)
+                .map_err(|reason| (reason, "leave `under` out".to_owned())),
             Support::Works => {
                 functions(backend, name, features).map_err(|reason| (reason, String::new()))
             }
@@ -198,6 +218,37 @@ fn plan_member(
         }
     }
     Err(lacks)
+}
+
+/// The same for a rule that asks for a path: where the call is answered, and where the paths of
+/// files are found out.
+fn functions_by_path(
+    backend: Backend,
+    name: &str,
+    features: &KernelFeatures,
+) -> Result<Vec<String>, String> {
+    let knows_file = match backend {
+        Backend::Security => guard::sees_file(name),
+        _ => arguments::is_by_descriptor(name),
+    };
+    if !knows_file {
+        return Err(format!("what is asked there about `{name}` does not know the file"));
+    }
+    if let Support::Missing { reason, .. } = features.backend(Backend::Security) {
+        return Err(format!("nothing there tells the paths of files: {reason}"));
+    }
+    let mut functions = functions(backend, name, features)?;
+    let opens = functions.iter().any(|function| function == guard::OPENING);
+    for function in [guard::OPENING, guard::ACCESS] {
+        if !features.has_function(function) {
+            return Err(format!("kernel {} has no function {function}", features.release));
+        }
+        // Who opens a file has it from there.
+        if !opens && functions.iter().all(|known| known != function) {
+            functions.push(function.to_owned());
+        }
+    }
+    Ok(functions)
 }
 
 /// Where a backend attaches for a call, or why it can't.
@@ -234,8 +285,8 @@ struct Lack {
     remedy: String,
 }
 
-fn no_backend(call: &Call, member: Member, features: &KernelFeatures) -> Objection {
-    let mut lacks = plan_member(member, features).err().unwrap_or_default();
+fn no_backend(call: &Call, member: Member, fault: &Fault, features: &KernelFeatures) -> Objection {
+    let mut lacks = plan_member(member, fault, features).err().unwrap_or_default();
     let backend = Backend::Seccomp;
     if let Support::Missing { reason, remedy } = features.backend(backend) {
         lacks.push(Lack { backend, reason, remedy });

@@ -6,7 +6,6 @@
 //! (`chaos_ebpf_common::gate`), on a [`Board`] instead of BPF maps: memory that agent and warden
 //! share, with the rules, the lease and the ledger.
 
-mod arguments;
 mod board;
 mod caller;
 pub mod container;
@@ -23,7 +22,7 @@ mod rules;
 mod under;
 pub mod warden;
 
-use crate::plan::abi;
+use crate::plan::{abi, arguments};
 
 pub use board::{Board, BoardError};
 pub use filter::Filter;

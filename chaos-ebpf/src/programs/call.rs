@@ -18,11 +18,11 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     event::{Event, FileId},
     gate::{Verdict, decide, settle},
-    rule::Action,
+    rule::{Action, RuleSet},
     tables::{COMPAT as COMPAT_ENTRIES, GUARDED, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL},
 };
 
-use super::LAST_ERRNO;
+use super::{LAST_ERRNO, file};
 use crate::{ground::Maps, scope::owns_current};
 
 /// 1 where the function is the entry of 32-bit callers.
@@ -74,46 +74,90 @@ pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
     }
     // SAFETY: the context holds the function's arguments; the verifier knows the type of this one.
     let regs = unsafe { *ctx } as *const pt_regs;
-    let number = number(regs, ENTRY_COMPAT.load() != 0);
+    let is_compat = ENTRY_COMPAT.load() != 0;
+    let number = number(regs, is_compat);
     if number >= NUMBERS {
         return 0;
     }
-    answer(&Event::call(number, FileId::NONE))
+    // Only calls whose first argument is a descriptor are asked for by a path here.
+    let file = match paths_set() {
+        // SAFETY: as above.
+        Some(_) => unsafe {
+            let first = if is_compat { (*regs).rbx } else { (*regs).rdi };
+            file::behind(first as u32)
+        },
+        None => FileId::NONE,
+    };
+    answer(&Event::call(number, file))
 }
 
 /// `int security_NAME(…)`
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "fentry")]
 pub extern "C" fn call_guard(_ctx: *const u64) -> i32 {
-    if !owns_current() {
-        return 0;
+    match own_task() {
+        Some(task) => guard(task, FileId::NONE, GUARD_URING.load() as u16),
+        None => 0,
     }
-    guard(FileId::NONE, GUARD_URING.load() as u16)
+}
+
+/// `int security_NAME(struct file *, …)`; there is no file where memory of none is mapped.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "fentry")]
+pub extern "C" fn call_guard_file(ctx: *const u64) -> i32 {
+    let Some(task) = own_task() else { return 0 };
+    // SAFETY: the context holds the function's arguments.
+    let file = unsafe { *ctx };
+    let file = if paths_set().is_some() { file::id(file) } else { FileId::NONE };
+    guard(task, file, GUARD_URING.load() as u16)
+}
+
+/// `int security_file_open(struct file *)`
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "fentry")]
+pub extern "C" fn call_guard_open(ctx: *const u64) -> i32 {
+    let Some(task) = own_task() else { return 0 };
+    // SAFETY: the context holds the function's arguments.
+    let file = unsafe { *ctx } as *mut u8;
+    // Whatever call it is: the path is remembered from here on.
+    let file = match paths_set() {
+        Some(set) => file::opened(file, set),
+        None => FileId::NONE,
+    };
+    guard(task, file, GUARD_URING.load() as u16)
 }
 
 /// `int security_file_permission(struct file *, int mask)`
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "fentry")]
-pub extern "C" fn call_guard_file(ctx: *const u64) -> i32 {
-    if !owns_current() {
-        return 0;
-    }
+pub extern "C" fn call_guard_access(ctx: *const u64) -> i32 {
+    let Some(task) = own_task() else { return 0 };
     // SAFETY: the context holds the function's arguments; the second one is an int.
-    let mask = unsafe { *ctx.add(1) } as u32;
-    guard(FileId::NONE, if mask & MAY_WRITE != 0 { WRITE } else { READ })
+    let (file, mask) = unsafe { (*ctx as *mut u8, *ctx.add(1) as u32) };
+    let file = match paths_set() {
+        Some(set) => file::known(file, set),
+        None => FileId::NONE,
+    };
+    guard(task, file, if mask & MAY_WRITE != 0 { WRITE } else { READ })
+}
+
+/// The current task, if it is the target's and at work for itself.
+#[inline(always)]
+fn own_task() -> Option<*mut task_struct> {
+    if !owns_current() {
+        return None;
+    }
+    // SAFETY: the helper takes nothing (kernel 5.11).
+    let task: *mut task_struct = unsafe { bpf_get_current_task_btf() };
+    if is_nested(task) { None } else { Some(task) }
 }
 
 /// Asks the gate if the call under way is one that the function guards. `uring` is the call that
 /// io_uring stands for here.
 #[inline(always)]
-fn guard(file: FileId, uring: u16) -> i32 {
-    // SAFETY: the current task (kernel 5.11) and its registers (5.15) are valid while it runs here;
-    // `status` is a field of its `thread_info`, which the verifier checks.
-    let task: *mut task_struct = unsafe { bpf_get_current_task_btf() };
-    if is_nested(task) {
-        return 0;
-    }
-    // SAFETY: as above.
+fn guard(task: *mut task_struct, file: FileId, uring: u16) -> i32 {
+    // SAFETY: the current task and its registers (5.15) are valid while it runs here; `status` is
+    // a field of its `thread_info`, which the verifier checks.
     let (regs, status) = unsafe {
         let status = *task.cast::<u8>().add(STATUS).cast::<u32>();
         (bpf_task_pt_regs(task) as *const pt_regs, status)
@@ -129,6 +173,12 @@ fn guard(file: FileId, uring: u16) -> i32 {
         return 0;
     }
     answer(&Event::call(GUARDED + number, file))
+}
+
+/// The rule set in force, if it asks for paths.
+#[inline(always)]
+fn paths_set() -> Option<&'static RuleSet> {
+    Maps.active_set().filter(|set| set.by_path != 0)
 }
 
 /// Whether a file system is at work on behalf of the call: overlayfs makes each call once more on

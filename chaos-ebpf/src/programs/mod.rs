@@ -1,6 +1,7 @@
 //! One file a hook family, the kernel's call site named above each program.
 
 mod call;
+mod file;
 mod skb;
 mod sock_addr;
 mod socket;

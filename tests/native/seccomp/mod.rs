@@ -8,7 +8,7 @@ mod death;
 mod errnos;
 mod parity;
 mod paths;
-mod programs;
+pub mod programs;
 
 use std::ffi::OsStr;
 use std::fs;

@@ -3,9 +3,10 @@
  *
  *     raw ROUNDS CALL[,ARGUMENT...]...
  *
- * makes the calls in turn, ROUNDS times, or with 0 until the last of them succeeds, and prints a line for each CALL (a number): its results in
- * order, as OK or -ERRNO, with *N behind what came N times. An ARGUMENT is a number, `b` for 64 KiB
- * of zeroed memory, or `s` and a string. The last line has the microseconds that all of it took.
+ * makes the calls in turn, ROUNDS times, or with 0 until the last of them succeeds, and prints a line
+ * for each CALL (a number): its results in order, as OK or -ERRNO, with *N behind what came N times.
+ * An ARGUMENT is a number, `b` for 64 KiB of zeroed memory, or `s` and a string up to the next comma.
+ * The last line has the microseconds that all of it took.
  */
 
 enum { MOST_CALLS = 64, MOST_ARGUMENTS = 6, MOST_RUNS = 4096, MEMORY = 65536 };
@@ -46,7 +47,7 @@ struct item {
 };
 static struct item items[MOST_CALLS];
 
-static long number(const char **text) {
+static long number(char **text) {
     long value = 0, sign = 1;
     if (**text == '-') {
         sign = -1;
@@ -94,25 +95,32 @@ static void record(struct item *item, long result) {
     }
 }
 
-static void parse(struct item *item, const char *text) {
+static void parse(struct item *item, char *text) {
     int argument = 0;
     item->number = number(&text);
-    while (*text == ',' && argument < MOST_ARGUMENTS) {
+    for (char behind = *text; behind == ',' && argument < MOST_ARGUMENTS; ++argument) {
         ++text;
-        if (*text == 'b') {
-            item->arguments[argument++] = (long)memory;
-            ++text;
-        } else if (*text == 's') {
-            item->arguments[argument++] = (long)(text + 1);
-            return;
-        } else {
-            item->arguments[argument++] = number(&text);
+        if (*text == 's') {
+            item->arguments[argument] = (long)++text;
+            while (*text != ',' && *text != 0) {
+                ++text;
+            }
+            behind = *text;
+            *text = 0;
+            continue;
         }
+        if (*text == 'b') {
+            item->arguments[argument] = (long)memory;
+            ++text;
+        } else {
+            item->arguments[argument] = number(&text);
+        }
+        behind = *text;
     }
 }
 
 __attribute__((used)) void begin(const long *stack) {
-    const char **words = (const char **)(stack + 2);
+    char **words = (char **)(stack + 2);
     long count = stack[0] - 2, rounds;
     unsigned long start;
     if (count < 1 || count > MOST_CALLS) {

@@ -80,11 +80,21 @@ fn calls_go_to_the_best_backend() {
             "connect seccomp, accept4 seccomp",
         ),
         ("fail openat with EIO under /data", &only(Backend::Seccomp), "openat seccomp"),
+        ("fail openat with EIO under /data", &everything, "openat fmod_ret/security"),
+        ("fail openat with EIO under /data/*", &everything, "openat seccomp"),
+        ("fail unlinkat with EIO under /data", &everything, "unlinkat seccomp"),
+        ("fail mmap, fsync with EIO under /data", &everything, MMAP_AND_FSYNC),
+        (
+            "fail fdatasync with EIO under /data",
+            &only(Backend::Entry).with_backend(Backend::Seccomp, Support::Works),
+            "fdatasync seccomp",
+        ),
     ] {
         assert_eq!(calls(text, features), expected, "{text}");
     }
 }
 
+const MMAP_AND_FSYNC: &str = "mmap fmod_ret/security, fsync fmod_ret/sys, fdatasync fmod_ret/sys";
 const READ_BY_OVERRIDE: &str = "read kprobe/override, pread64 kprobe/override, \
                                 readv kprobe/override, preadv kprobe/override, \
                                 preadv2 kprobe/override";
@@ -112,6 +122,20 @@ fn calls_go_to_security_functions_where_entries_cannot_be_modified() {
     let rule = rule("fail mmap, brk with ENOMEM");
     let compiled = compile(&[rule], &[0], 1, &[0]);
     assert_eq!(compiled.calls.into_keys().collect::<Vec<u16>>(), [9, 512 + 12]);
+}
+
+#[test]
+fn paths_are_found_out_where_files_are_opened_and_used() {
+    let functions = |text: &str| rule(text).calls.remove(0).functions;
+    let (opening, access) = ("security_file_open", "security_file_permission");
+    for (text, expected) in [
+        ("fail openat with EIO under /data", &[opening][..]),
+        ("fail pread with EIO under /data", &[access, opening]),
+        ("fail mmap with EIO under /data", &["security_mmap_file", opening, access]),
+        ("fail fdatasync with EIO under /data", &["__x64_sys_fdatasync", opening, access]),
+    ] {
+        assert_eq!(functions(text), expected, "{text}");
+    }
 }
 
 #[test]

@@ -34,7 +34,6 @@ fn main() -> Result<Infallible> {
         }
     };
     system::prepare()?;
-    system::profiles(&setup.profiles)?;
     system::network(&setup)?;
 
     let mut containerd = daemon("containerd");

@@ -120,6 +120,11 @@ const FILES: &[(&str, &[Named])] = &[
     ("writev", &[Descriptor(0)]),
 ];
 
+/// Whether the call is about the file behind its first argument and no other one.
+pub fn is_by_descriptor(call: &str) -> bool {
+    matches!(files(call), [Descriptor(0)])
+}
+
 /// What names files in the arguments of a call; empty for one that is not about files.
 pub fn files(call: &str) -> &'static [Named] {
     FILES.binary_search_by_key(&call, |(name, _)| *name).map_or(&[], |index| FILES[index].1)
@@ -128,7 +133,7 @@ pub fn files(call: &str) -> &'static [Named] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seccomp::abi;
+    use crate::plan::abi;
 
     #[test]
     fn the_table_is_sorted_and_of_real_calls() {
@@ -138,5 +143,7 @@ mod tests {
         }
         assert_eq!(files("openat"), [At(0, 1)]);
         assert!(files("getpid").is_empty());
+        assert!(is_by_descriptor("fsync") && !is_by_descriptor("mmap"));
+        assert!(!is_by_descriptor("splice") && !is_by_descriptor("getpid"));
     }
 }
