@@ -2,13 +2,13 @@
 //! with all of them.
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::kube::{PodPhase, digest};
+use chaos_agent::kube::PodPhase;
 use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
 use serde_json::{Value, json};
 
 use crate::Test;
-use crate::scene::Scene;
+use crate::scene::{Scene, try_break};
 
 pub const TESTS: &[(&str, Test)] = &[("capabilities::each_one_is_needed", each_one_is_needed)];
 
@@ -45,12 +45,7 @@ fn each_one_is_needed(scene: &Scene) -> Result<Completion> {
     for (capability, fault) in tried {
         let others: Vec<&String> = granted.iter().filter(|&other| other != capability).collect();
         grant(scene, &json!(others))?;
-        scene.till.annotate(Some(fault))?;
-        let observed = digest(fault);
-        let without = scene.till.await_status(|status| {
-            let is_answer = status.phase == PodPhase::Armed || !status.messages.is_empty();
-            is_answer && status.observed.as_ref() == Some(&observed)
-        })?;
+        let without = try_break(&scene.till, fault)?;
         ensure!(without.phase != PodPhase::Armed, "not without {capability}: {without:#?}");
         eprintln!("without {capability}: {}", without.messages.join(" "));
         scene.heal_till()?;

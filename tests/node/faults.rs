@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use chaos_agent::kube::{PodPhase, Status};
+use chaos_agent::kube::PodPhase;
 use chaos_tests::job::{Calls, Repeated, SocketKind, UdpSend, UdpSink};
 use chaos_tests::node::Pod;
 use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
 
 use crate::Test;
-use crate::scene::{MAIN, SIDE, Scene, TCP, any};
+use crate::scene::{MAIN, SIDE, Scene, TCP, any, injected};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("faults::datagrams_are_dropped", datagrams_are_dropped),
@@ -56,10 +56,6 @@ fn send(scene: &Scene, pod: &Pod) -> Result<Delivery> {
         received: sunk.received,
         corrupted: sunk.corrupted,
     })
-}
-
-fn injected(status: &Status) -> u64 {
-    status.faults.iter().map(|fault| fault.counts.injected).sum()
 }
 
 /// Waits until the pod's status has as many injections as its containers saw, and no more.

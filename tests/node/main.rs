@@ -7,6 +7,7 @@ mod capabilities;
 mod faults;
 mod recovery;
 mod scene;
+mod seccomp;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // They change what the others look at.
     arguments.test_threads = Some(1);
-    let tests = [faults::TESTS, recovery::TESTS, capabilities::TESTS].concat();
+    let tests = [faults::TESTS, recovery::TESTS, seccomp::TESTS, capabilities::TESTS].concat();
     // A list needs no node.
     let scene = if arguments.list { None } else { Some(Arc::new(set()?)) };
     let trials = tests.into_iter().map(|(name, test): (&str, Test)| {

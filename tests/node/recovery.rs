@@ -4,17 +4,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::kube::{PodPhase, Status};
-use chaos_tests::job::{Job, Kill, KillSignal, PingSpan, Pinged, Repeat, TcpServe, UdpPing};
-use chaos_tests::node::{Deployment, Exec, Pod};
+use chaos_tests::job::{KillSignal, PingSpan, Pinged, Repeat, UdpPing};
+use chaos_tests::node::Exec;
 use libtest_mimic::Completion;
 
 use crate::Test;
-use crate::scene::{ECHO, MAIN, Scene, TCP, any};
+use crate::scene::{ECHO, MAIN, Scene, hangman, injected, is_hit, to_agent};
 
 pub const TESTS: &[(&str, Test)] = &[
-    ("recovery::sigkill_of_the_agent_heals_and_its_successor_resumes", killed),
-    ("recovery::an_agent_that_is_stopped_heals_by_its_lease", stopped),
-    ("recovery::a_fault_ends_at_its_deadline", over),
+    (
+        "recovery::an_agent_that_is_killed_heals_and_its_successor_resumes",
+        an_agent_that_is_killed_heals_and_its_successor_resumes,
+    ),
+    (
+        "recovery::an_agent_that_is_stopped_heals_by_its_lease",
+        an_agent_that_is_stopped_heals_by_its_lease,
+    ),
+    ("recovery::a_fault_ends_at_its_deadline", a_fault_ends_at_its_deadline),
 ];
 
 /// The agent's lease. Whoever heals within half of it does not need it; the promise for SIGKILL is
@@ -27,7 +33,7 @@ const SLACK: Duration = Duration::from_secs(5);
 /// A fault that lasts longer than any test.
 const LONG: &str = "10m";
 
-fn killed(scene: &Scene) -> Result<Completion> {
+fn an_agent_that_is_killed_heals_and_its_successor_resumes(scene: &Scene) -> Result<Completion> {
     let hangman = hangman(scene)?;
     let (ping, before) = broken(scene, LONG)?;
     let killed = hangman.run(MAIN, to_agent(KillSignal::End))?;
@@ -45,7 +51,7 @@ fn killed(scene: &Scene) -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
-fn stopped(scene: &Scene) -> Result<Completion> {
+fn an_agent_that_is_stopped_heals_by_its_lease(scene: &Scene) -> Result<Completion> {
     let hangman = hangman(scene)?;
     let (ping, before) = broken(scene, LONG)?;
     let stopped = hangman.run(MAIN, to_agent(KillSignal::Stop))?;
@@ -66,7 +72,7 @@ fn stopped(scene: &Scene) -> Result<Completion> {
     Ok(Completion::Completed)
 }
 
-fn over(scene: &Scene) -> Result<Completion> {
+fn a_fault_ends_at_its_deadline(scene: &Scene) -> Result<Completion> {
     let (ping, _) = broken(scene, "4s")?;
     scene.till.await_status(|status| status.phase == PodPhase::Ended)?;
     let pinged = ping.stop()?;
@@ -97,24 +103,6 @@ fn broken(scene: &Scene, time: &str) -> Result<(Exec<UdpPing>, Status)> {
     let armed = scene.break_till(&format!("drop egress udp port {ECHO} for {time}"))?;
     ensure!(armed.phase == PodPhase::Armed, "{armed:#?}");
     Ok((ping, scene.till.await_status(is_hit)?))
-}
-
-/// A pod that may send signals to the agent.
-fn hangman(scene: &Scene) -> Result<Pod> {
-    let containers = vec![(MAIN, Job::from(TcpServe { bind: any(TCP) }))];
-    scene.shop.deploy(&Deployment { name: "hangman", containers, is_privileged: true })
-}
-
-fn to_agent(signal: KillSignal) -> Kill {
-    Kill { name: "chaos-agent".to_owned(), signal }
-}
-
-fn injected(status: &Status) -> u64 {
-    status.faults.iter().map(|fault| fault.counts.injected).sum()
-}
-
-fn is_hit(status: &Status) -> bool {
-    injected(status) >= 1
 }
 
 /// Fails when the clock of the faults was set again.

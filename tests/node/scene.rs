@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Result, ensure};
-use chaos_agent::kube::{PodPhase, Status};
-use chaos_tests::job::{Job, TcpServe, UdpEcho};
+use chaos_agent::kube::{PodPhase, Status, digest};
+use chaos_tests::job::{Job, Kill, KillSignal, TcpServe, UdpEcho};
 use chaos_tests::node::{Deployment, Node, Pod, Shop};
 use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
@@ -38,7 +38,7 @@ impl Scene {
         let echo = || Job::from(UdpEcho { bind: any(ECHO) });
         let deploy = &|name| {
             let containers = vec![(MAIN, tcp()), (SIDE, echo())];
-            shop.deploy(&Deployment { name, containers, is_privileged: false })
+            shop.deploy(&Deployment::new(name, containers))
         };
         let [till, neighbour, store] = thread::scope(|scope| {
             ["till", "neighbour", "store"]
@@ -56,12 +56,7 @@ impl Scene {
 
     /// Annotates the till and waits until the agent has an answer to just that.
     pub fn break_till(&self, faults: &str) -> Result<Status> {
-        self.till.annotate(Some(faults))?;
-        let observed = chaos_agent::kube::digest(faults);
-        self.till.await_status(|status| {
-            status.observed.as_deref() == Some(&*observed)
-                && matches!(status.phase, PodPhase::Armed | PodPhase::Refused)
-        })
+        break_pod(&self.till, faults)
     }
 
     /// Lets a test pass over what the agent refused, on a kernel older than `since`.
@@ -72,12 +67,57 @@ impl Scene {
         Ok(Completion::ignored_with(refused.messages.join(" ")))
     }
 
-    /// Takes the annotation away and waits until the agent says so, with its last counts.
+    /// Takes the till's annotation away and waits until the agent says so, with its last counts.
     pub fn heal_till(&self) -> Result<Status> {
-        self.till.annotate(None)?;
-        self.till
-            .await_status(|status| status.phase == PodPhase::Ended && status.observed.is_none())
+        heal_pod(&self.till)
     }
+}
+
+/// Annotates a pod and waits until the agent has an answer to just that.
+pub fn break_pod(pod: &Pod, faults: &str) -> Result<Status> {
+    pod.annotate(Some(faults))?;
+    let observed = digest(faults);
+    pod.await_status(|status| {
+        status.observed.as_ref() == Some(&observed)
+            && matches!(status.phase, PodPhase::Armed | PodPhase::Refused)
+    })
+}
+
+/// Annotates a pod and waits until the agent has armed that or has said what it lacks.
+pub fn try_break(pod: &Pod, faults: &str) -> Result<Status> {
+    pod.annotate(Some(faults))?;
+    let observed = digest(faults);
+    pod.await_status(|status| {
+        let is_answer = status.phase == PodPhase::Armed || !status.messages.is_empty();
+        is_answer && status.observed.as_ref() == Some(&observed)
+    })
+}
+
+/// Takes a pod's annotation away and waits until the agent says so, with its last counts.
+pub fn heal_pod(pod: &Pod) -> Result<Status> {
+    pod.annotate(None)?;
+    pod.await_status(|status| status.phase == PodPhase::Ended && status.observed.is_none())
+}
+
+/// A pod that may send signals to the agent.
+pub fn hangman(scene: &Scene) -> Result<Pod> {
+    let containers = vec![(MAIN, Job::from(TcpServe { bind: any(TCP) }))];
+    scene.shop.deploy(&Deployment::new("hangman", containers).privileged())
+}
+
+/// A signal to the agent of the node.
+pub fn to_agent(signal: KillSignal) -> Kill {
+    Kill { name: "chaos-agent".to_owned(), signal }
+}
+
+/// Injections of all faults.
+pub fn injected(status: &Status) -> u64 {
+    status.faults.iter().map(|fault| fault.counts.injected).sum()
+}
+
+/// Whether something was injected.
+pub fn is_hit(status: &Status) -> bool {
+    injected(status) > 0
 }
 
 /// A port of every address of a pod.

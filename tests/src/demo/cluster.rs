@@ -25,15 +25,16 @@ const UDP: u16 = 9100;
 
 const PAUSE: Duration = Duration::from_millis(1);
 const DATAGRAMS: u64 = 500;
-const CONNECTS: u64 = 200;
+const CALLS: u64 = 200;
 /// Of a connect that gets no answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a pod does with the store.
+/// What a pod does.
 #[derive(Clone, Copy)]
 enum Traffic {
     Datagrams,
     Connects,
+    Directories,
 }
 
 /// Whether the pod was broken and healed as its annotation said, its neighbour saw nothing of it,
@@ -49,7 +50,7 @@ pub fn run() -> Result<bool> {
     let shop = Shop::open(&node, NAMESPACE)?;
     let deploy = |name| {
         let containers = vec![(CONTAINER, Job::from(TcpServe { bind: any(TCP) }))];
-        shop.deploy(&Deployment { name, containers, is_privileged: false })
+        shop.deploy(&Deployment::new(name, containers))
     };
     let scene =
         Scene { till: deploy("till")?, neighbour: deploy("neighbour")?, store: deploy("store")? };
@@ -59,6 +60,7 @@ pub fn run() -> Result<bool> {
     for (fault, traffic) in [
         (format!("drop 30% egress udp port {UDP}"), Traffic::Datagrams),
         (format!("fail connect with ECONNREFUSED 50% to port {TCP}"), Traffic::Connects),
+        ("fail mkdir with ENOSPC 50%".to_owned(), Traffic::Directories),
         (format!("corrupt 10% silent egress udp port {UDP}"), Traffic::Datagrams),
     ] {
         let armed = scene.annotate(&fault)?;
@@ -91,7 +93,7 @@ impl Scene {
     fn works(&self) -> Result<bool> {
         print::healthy();
         let mut fine = true;
-        for traffic in [Traffic::Datagrams, Traffic::Connects] {
+        for traffic in [Traffic::Datagrams, Traffic::Connects, Traffic::Directories] {
             let seen = self.look(&self.till, traffic)?;
             print::victim("till", &seen);
             fine &= seen.broken == 0;
@@ -113,7 +115,7 @@ impl Scene {
         })
     }
 
-    /// What a process in the pod's container sees of the store.
+    /// What a process in the pod's container sees.
     fn look(&self, pod: &Pod, traffic: Traffic) -> Result<Seen> {
         let store = |port| SocketAddr::from((self.store.address, port));
         match traffic {
@@ -126,8 +128,12 @@ impl Scene {
             Traffic::Connects => {
                 let what =
                     Repeated::Connect { to: store(TCP), nonblocking: false, timeout: TIMEOUT };
-                let call = Call { interval: PAUSE, ..Call::new(what, CONNECTS) };
+                let call = Call { interval: PAUSE, ..Call::new(what, CALLS) };
                 Ok(Seen::of_connects(&pod.run(CONTAINER, call)?.total()))
+            }
+            Traffic::Directories => {
+                let call = Call { interval: PAUSE, ..Call::new(Repeated::Mkdir, CALLS) };
+                Ok(Seen::of_calls("directories", "made", &pod.run(CONTAINER, call)?.total()))
             }
         }
     }

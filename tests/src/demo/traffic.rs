@@ -48,7 +48,12 @@ impl Seen {
     }
 
     pub fn of_connects(tally: &Tally) -> Self {
-        let mut text = format!("{} connects, {} established", tally.attempts(), tally.ok);
+        Self::of_calls("connects", "established", tally)
+    }
+
+    /// What was tried, and what became of it where it succeeded.
+    pub fn of_calls(what: &str, done: &str, tally: &Tally) -> Self {
+        let mut text = format!("{} {what}, {} {done}", tally.attempts(), tally.ok);
         for (errno, number) in &tally.errors {
             text.push_str(&format!(", {number} {errno}"));
         }

@@ -60,6 +60,8 @@ pub enum Repeated {
     Open,
     /// pread(2) from the victim's own program.
     Pread,
+    /// fsync(2) of the victim's own program.
+    Fsync,
     /// mkdir(2) of a directory in the working directory, which is then removed.
     Mkdir,
 }

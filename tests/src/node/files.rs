@@ -31,6 +31,7 @@ pub fn write(kit: &NodeKit, pki: &Pki, kubeconfig: &Path) -> Result<()> {
         gateway: HOST.to_owned(),
         cgroups: kit.cgroups,
         containerd: path("containerd.toml"),
+        profiles: xtask::paths::workspace().join("manifests/seccomp"),
         images: kit.images.clone(),
         kubelet: vec![
             argument("--config", &path("kubelet.yaml")),

@@ -15,11 +15,14 @@ mod network;
 mod shop;
 
 use std::fmt::Display;
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 pub use shop::{Deployment, Exec, Pod, Shop};
 use xtask::node::NodeKit;
 
@@ -81,8 +84,29 @@ impl Node {
 
     /// Applies the manifests of this checkout as they are and waits until the agent is ready.
     pub fn deploy_agent(&self) -> Result<()> {
-        let base = xtask::paths::workspace().join("manifests/base").display().to_string();
-        self.plane.kubectl(&["apply", "--kustomize", &base])?;
+        self.apply_kustomization(&xtask::paths::workspace().join("manifests/base"))
+    }
+
+    /// The same with one of the components in `manifests/`.
+    pub fn deploy_agent_with(&self, component: &str) -> Result<()> {
+        let dir = tempfile::tempdir().context("make a directory")?;
+        // Kustomize takes relative paths only.
+        let up = "../".repeat(dir.path().components().count() - 1);
+        let manifests = xtask::paths::workspace().join("manifests");
+        let manifests = format!("{up}{}", manifests.strip_prefix("/")?.display());
+        let kustomization = json!({
+            "resources": [format!("{manifests}/base")],
+            "components": [format!("{manifests}/{component}")],
+        });
+        // YAML includes JSON.
+        let file = dir.path().join("kustomization.yaml");
+        fs::write(&file, kustomization.to_string())
+            .with_context(|| format!("write {}", file.display()))?;
+        self.apply_kustomization(dir.path())
+    }
+
+    fn apply_kustomization(&self, dir: &Path) -> Result<()> {
+        self.plane.kubectl(&["apply", "--kustomize", &dir.display().to_string()])?;
         self.await_agent()
     }
 

@@ -34,11 +34,36 @@ pub struct Shop {
 /// A Deployment of one pod, as a test wants it.
 #[derive(Debug)]
 pub struct Deployment<'a> {
-    pub name: &'a str,
-    /// Containers, each with the job that it does all the time.
-    pub containers: Vec<(&'a str, Job)>,
-    /// Whether it sees the node's processes, and may do to them what root may.
-    pub is_privileged: bool,
+    name: &'a str,
+    containers: Vec<(&'a str, Job)>,
+    is_privileged: bool,
+    profile: Option<&'a str>,
+}
+
+impl<'a> Deployment<'a> {
+    /// With containers of these names, each with the job that it does all the time.
+    pub fn new(name: &'a str, containers: Vec<(&'a str, Job)>) -> Self {
+        Self { name, containers, is_privileged: false, profile: None }
+    }
+
+    /// It sees the node's processes, and may do to them what root may.
+    pub fn privileged(self) -> Self {
+        Self { is_privileged: true, ..self }
+    }
+
+    /// Its containers run under a seccomp profile that is on the node.
+    pub fn under(self, profile: &'a str) -> Self {
+        Self { profile: Some(profile), ..self }
+    }
+
+    fn security_context(&self) -> Value {
+        let mut context = json!({ "privileged": self.is_privileged });
+        if let Some(profile) = self.profile {
+            let profile = json!({ "type": "Localhost", "localhostProfile": profile });
+            context["seccompProfile"] = profile;
+        }
+        context
+    }
 }
 
 /// A pod that runs.
@@ -60,8 +85,9 @@ impl Shop {
 
     /// Applies a Deployment and waits for its pod.
     pub fn deploy(&self, deployment: &Deployment<'_>) -> Result<Pod> {
-        let Deployment { name, containers, is_privileged } = deployment;
-        let containers = containers
+        let Deployment { name, is_privileged, .. } = deployment;
+        let containers = deployment
+            .containers
             .iter()
             .map(|(name, job)| {
                 Ok(json!({
@@ -70,7 +96,7 @@ impl Shop {
                     "args": [serde_json::to_string(job).context("write a job as JSON")?],
                     // A job ends with its standard input.
                     "stdin": true,
-                    "securityContext": { "privileged": is_privileged },
+                    "securityContext": deployment.security_context(),
                 }))
             })
             .collect::<Result<Vec<_>>>()?;

@@ -95,6 +95,10 @@ fn prepare(what: &Repeated) -> Result<Attempt> {
             let program = File::open(ITSELF).with_context(|| format!("open {ITSELF}"))?;
             Box::new(move || program.read_at(&mut [0], 0).map(drop))
         }
+        Repeated::Fsync => {
+            let program = File::open(ITSELF).with_context(|| format!("open {ITSELF}"))?;
+            Box::new(move || program.sync_all())
+        }
         Repeated::Mkdir => {
             let directory = PathBuf::from(format!("victim-{}", std::process::id()));
             Box::new(move || {

@@ -16,6 +16,8 @@ pub struct NodeSetup {
     pub cgroups: CgroupDriver,
     /// containerd's configuration.
     pub containerd: PathBuf,
+    /// The directory with the seccomp profiles that pods may name.
+    pub profiles: PathBuf,
     /// The archive with the images of all containers; none is pulled.
     pub images: PathBuf,
     /// The arguments of the kubelet.

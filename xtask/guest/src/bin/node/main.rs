@@ -34,6 +34,7 @@ fn main() -> Result<Infallible> {
         }
     };
     system::prepare()?;
+    system::profiles(&setup.profiles)?;
     system::network(&setup)?;
 
     let mut containerd = daemon("containerd");

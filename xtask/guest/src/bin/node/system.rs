@@ -1,6 +1,6 @@
 //! What a node needs of its machine.
 
-use std::{fs, process::Command};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use chaos_guest::NodeSetup;
@@ -36,6 +36,12 @@ pub fn prepare() -> Result<()> {
         fs::write(&path, value).with_context(|| format!("write {path}"))?;
     }
     Ok(())
+}
+
+/// Has the kubelet find the seccomp profiles in this directory.
+pub fn profiles(directory: &Path) -> Result<()> {
+    let link = "/var/lib/kubelet/seccomp";
+    symlink(directory, link).with_context(|| format!("link {link}"))
 }
 
 /// The node's address and its way to everything else.
