@@ -57,7 +57,7 @@ fn calls_of_a_twin_never_fail() -> Result<()> {
     let connect = Repeated::Connect { to: server.address(), nonblocking: false, timeout };
     let any = SocketAddr::from(([0; 4], 0));
     let cases = [
-        ("connect", connect, OPERATIONS / 20),
+        ("connect", connect, OPERATIONS / 50),
         ("bind", Repeated::Bind { kind: SocketKind::Udp4, address: any }, OPERATIONS),
         ("socket", Repeated::Socket { kind: SocketKind::Tcp6 }, OPERATIONS),
         ("setsockopt", Repeated::SetSockopt, OPERATIONS),
