@@ -16,7 +16,7 @@ use crate::{
 
 pub fn run() -> Result<ExitCode> {
     let mut stages = Stages::default();
-    stages.run("setup", || setup::ensure(&[Part::Build, Part::System, Part::Kube]))?;
+    stages.run("setup", || setup::ensure(&[Part::Build, Part::System, Part::Kube, Part::Lab]))?;
     // A later stage still tells something when an earlier one fails.
     let format = stages.run("format", || cargo(&["fmt", "--all", "--check"]));
     let lints = stages.run("lints", || {

@@ -81,7 +81,7 @@ pub fn run_tests(args: &Args) -> Result<Report> {
     if !integration.is_empty() {
         integration_tests(&integration, all || *native, filter, &mut report)?;
     }
-    if *lab {
+    if all || *lab {
         vm::test(filter, &mut report)?;
     }
     if *node {

@@ -28,6 +28,7 @@ pub use kernels::KernelArg;
 use kernels::{KERNELS, Kernel, TESTED};
 pub use lab::Settings;
 use lab::{Lab, host_job};
+use suite::Extent;
 use xtask::paths;
 
 use crate::{
@@ -104,21 +105,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Verb::Test { filter } => {
             let lab = prepare()?;
             let mut report = Report::default();
-            test_on(&lab, &kernels, filter.as_deref(), &mut report)?;
+            test_on(&lab, &kernels, Extent::Whole, filter.as_deref(), &mut report)?;
             print!("{report}");
             Ok(report.exit_code())
         }
     }
 }
 
-/// Runs the native tests on the kernels that every change is tested on, and adds their results.
+/// Runs those of the native tests that every change must pass, on the kernels that every change is tested
+/// on, and adds their results.
 ///
 /// # Errors
 /// When there is no lab or the tests do not compile; a machine that fails is in the report.
 pub fn test(filter: Option<&str>, report: &mut Report) -> Result<()> {
     let tested = KERNELS.into_iter().filter(|kernel| TESTED.contains(&kernel.name));
     let tested: Vec<Kernel> = tested.collect();
-    test_on(&prepare(Settings::DEFAULT)?, &tested, filter, report)
+    test_on(&prepare(Settings::DEFAULT)?, &tested, Extent::Counting, filter, report)
 }
 
 /// Runs a command on the kernel of this name; what it prints.
@@ -134,10 +136,16 @@ pub fn capture(kernel: &str, command: Vec<String>) -> Result<String> {
     Ok(printed)
 }
 
-fn test_on(lab: &Lab, kernels: &[Kernel], filter: Option<&str>, report: &mut Report) -> Result<()> {
+fn test_on(
+    lab: &Lab,
+    kernels: &[Kernel],
+    extent: Extent,
+    filter: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
     let binary = suite::build()?;
     for kernel in kernels {
-        let mut found = suite::run(lab, kernel, &binary, filter);
+        let mut found = suite::run(lab, kernel, &binary, extent, filter);
         // A filter is for one who works on something.
         if filter.is_none()
             && let Err(error) = record::compare(lab, kernel)

@@ -25,6 +25,19 @@ const NOT_ABOUT_THE_KERNEL: [&str; 3] = ["healthy::", "program::", "repeated::"]
 /// Modules that take minutes on an emulated machine: they run there when they are asked for.
 const ON_REQUEST: [&str; 3] = ["databases::", "containers::", "classes::"];
 
+/// Modules whose tests watch the clock, or try everything there is: a machine that does other things at the
+/// same time is too slow for them.
+const WATCH_THE_CLOCK: [&str; 5] = ["death::", "errnos::", "matchers::", "parity::", "triggers::"];
+
+/// How much of the suite is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What every change must pass: what counts events and does not watch the clock.
+    Counting,
+    /// All that is about the kernel.
+    Whole,
+}
+
 /// Builds the tests and says where they are.
 pub fn build() -> Result<PathBuf> {
     let mut command = cargo();
@@ -47,9 +60,15 @@ pub fn build() -> Result<PathBuf> {
 
 /// Runs the tests on `kernel`, shows what they print and adds their results up. A machine that
 /// fails is in the report as well.
-pub fn run(lab: &Lab, kernel: &Kernel, binary: &Path, filter: Option<&str>) -> Report {
+pub fn run(
+    lab: &Lab,
+    kernel: &Kernel,
+    binary: &Path,
+    extent: Extent,
+    filter: Option<&str>,
+) -> Report {
     let mut report = Report::default();
-    if let Err(error) = try_run(lab, kernel, binary, filter, &mut report) {
+    if let Err(error) = try_run(lab, kernel, binary, extent, filter, &mut report) {
         report.broke(format!("{error:#}"));
     }
     report
@@ -59,6 +78,7 @@ fn try_run(
     lab: &Lab,
     kernel: &Kernel,
     binary: &Path,
+    extent: Extent,
     filter: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
@@ -67,7 +87,8 @@ fn try_run(
     let mut command = vec![program.to_owned()];
     command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
     let on_request = ON_REQUEST.into_iter().filter(|_| filter.is_none());
-    let skipped = NOT_ABOUT_THE_KERNEL.into_iter().chain(on_request);
+    let timed = WATCH_THE_CLOCK.into_iter().filter(|_| extent == Extent::Counting);
+    let skipped = NOT_ABOUT_THE_KERNEL.into_iter().chain(on_request).chain(timed);
     command.extend(skipped.flat_map(|kind| ["--skip", kind]).map(str::to_owned));
     command.extend(filter.map(str::to_owned));
     let mut job = host_job(command)?;
