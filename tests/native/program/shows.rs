@@ -12,7 +12,8 @@ use crate::agent::has_frames;
 #[test]
 fn the_demo_holds_what_it_shows() -> Result<()> {
     let demo = Path::new(env!("CARGO_BIN_EXE_demo"));
-    let shown = Command::new(demo).arg(demo.with_file_name("chaos-agent")).output()?;
+    let shown =
+        Command::new(demo).arg("machine").arg(demo.with_file_name("chaos-agent")).output()?;
     let text = String::from_utf8_lossy(&shown.stdout);
     let complaint = String::from_utf8_lossy(&shown.stderr);
     ensure!(shown.status.success(), "{}\n{text}\n{complaint}", shown.status);
