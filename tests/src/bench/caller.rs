@@ -11,12 +11,13 @@ pub fn run(call: &str, calls: u32) -> Result<()> {
     let fd = zero.as_raw_fd();
     let mut byte = 0_u8;
     let number = match call {
+        "getpgid" => libc::SYS_getpgid,
         "getppid" => libc::SYS_getppid,
         "pread64" => libc::SYS_pread64,
         other => bail!("nobody has written how to call {other}"),
     };
     let mut once = || {
-        // SAFETY: `pread64` gets a buffer of the length that is given, and `getppid` looks at nothing.
+        // SAFETY: `pread64` gets a buffer of the length that is given, `getpgid` gets a number, and `getppid` looks at nothing.
         unsafe { libc::syscall(number, fd, &raw mut byte, 1, 0) }
     };
     // Something is printed first, so that whatever prepares the victim is over.

@@ -95,35 +95,36 @@ fn experiments(injector: &Injector) -> Result<Vec<Experiment>> {
     if works(Backend::Entry) {
         experiments.push(Experiment {
             title: "A system call with a program at its entry",
-            call: "getppid",
-            function: "__x64_sys_getppid",
+            call: "getpgid",
+            function: "__x64_sys_getpgid",
             variants: vec![
                 ("an empty fmod_ret program", Variant::Empty, None),
                 ("nothing", Variant::Nothing, None),
                 (
-                    "another cgroup armed: fail getppid with EPERM",
-                    Variant::Bystander(parse("fail getppid with EPERM")?),
+                    "another cgroup armed: fail getpgid with EPERM",
+                    Variant::Bystander(parse("fail getpgid with EPERM")?),
                     Some(1.3),
                 ),
                 (
                     "a rule that has not begun",
-                    Variant::Target(parse("fail getppid with EPERM after 1h")?),
+                    Variant::Target(parse("fail getpgid with EPERM after 1h")?),
                     None,
                 ),
                 (
-                    "fail getppid with EPERM",
-                    Variant::Target(parse("fail getppid with EPERM")?),
+                    "fail getpgid with EPERM",
+                    Variant::Target(parse("fail getpgid with EPERM")?),
                     None,
                 ),
                 (
-                    "strace -e inject=getppid:error=EPERM",
-                    Variant::Strace("inject=getppid:error=EPERM"),
+                    "strace -e inject=getpgid:error=EPERM",
+                    Variant::Strace("inject=getpgid:error=EPERM"),
                     None,
                 ),
             ],
         });
     }
-    if works(Backend::Security) {
+    // Where entries answer, the plan has nothing at security functions.
+    if experiments.is_empty() && works(Backend::Security) {
         experiments.push(Experiment {
             title: "A system call with a program at the security function that it passes",
             call: "pread64",
@@ -132,7 +133,7 @@ fn experiments(injector: &Injector) -> Result<Vec<Experiment>> {
                 ("an empty fmod_ret program", Variant::Empty, None),
                 ("nothing", Variant::Nothing, None),
                 (
-                    "another cgroup armed: fail write with EIO",
+                    "another cgroup armed: fail pwrite64 with EIO",
                     Variant::Bystander(parse("fail pwrite64 with EIO")?),
                     Some(1.3),
                 ),
