@@ -7,20 +7,16 @@
 
 mod requests;
 
-use std::{fs::File, io, thread};
+use std::io;
 
-use nix::sched::{CloneFlags, setns};
 pub use requests::Side;
 use requests::{Place, Requests};
 
-/// The network namespace of the calling thread.
-const HERE: &str = "/proc/thread-self/ns/net";
-
 /// A filter that goes away when this is dropped; so does the queueing discipline, where it was made for
 /// such a filter and none is left in it.
-#[derive(Debug)]
 pub(super) struct Filter {
-    namespace: File,
+    /// Stays in the network namespace that the filter is in, whoever drops it where.
+    requests: Requests,
     place: Place,
     made_qdisc: bool,
 }
@@ -45,12 +41,11 @@ impl Filter {
         program: i32,
         naming: &Naming<'_>,
     ) -> io::Result<Self> {
-        let namespace = File::open(HERE)?;
         let mut requests = Requests::new()?;
         let made_qdisc = requests.add_qdisc(index)? || was_made(&mut requests, index, naming.read)?;
         let name = (naming.write)(made_qdisc);
         match requests.add_filter(index, side, program, &name) {
-            Ok(place) => Ok(Self { namespace, place, made_qdisc }),
+            Ok(place) => Ok(Self { requests, place, made_qdisc }),
             Err(error) => {
                 if made_qdisc {
                     remove_if_empty(&mut requests, index)?;
@@ -59,23 +54,11 @@ impl Filter {
             }
         }
     }
-
-    fn remove(&self) -> io::Result<()> {
-        // A thread of its own: its network namespace is changed for good.
-        let removed = thread::scope(|scope| {
-            let remove = scope.spawn(|| {
-                setns(&self.namespace, CloneFlags::CLONE_NEWNET)?;
-                remove(&mut Requests::new()?, &self.place, self.made_qdisc)
-            });
-            remove.join()
-        });
-        removed.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
-    }
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
-        match self.remove() {
+        match remove(&mut self.requests, &self.place, self.made_qdisc) {
             // The interface is gone, and the filter with it.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EINVAL)) => {}
             Err(error) => {
