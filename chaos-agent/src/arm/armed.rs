@@ -22,7 +22,7 @@ use crate::{
     kernel::{Instance, KernelError, Link, Naming, SlotCounts, boot_now},
     plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile},
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
-    target::{CgroupRoot, NetNs, Target, TargetError, TargetKind},
+    target::{CgroupRoot, NetNs, Owner, Target, TargetError, TargetKind},
 };
 
 /// Why a plan could not be put into the kernel. Nothing of it is in force then.
@@ -61,6 +61,8 @@ pub struct Armed {
     samples: BTreeMap<u32, Sample>,
     target: Target,
     root: CgroupRoot,
+    /// This process, for whoever finds what it leaves.
+    owner: Owner,
 }
 
 /// What came out of the ring.
@@ -105,6 +107,7 @@ impl Armed {
             samples: BTreeMap::new(),
             target,
             root: root.clone(),
+            owner: Owner::current(root)?,
         };
         armed.replace(plan, began)?;
         Ok(armed)
@@ -218,7 +221,7 @@ impl Armed {
             namespaces.push(own);
         }
         for namespace in namespaces {
-            let Self { instance, interface_links, frame_hooks, root, .. } = &mut *self;
+            let Self { instance, interface_links, frame_hooks, owner, .. } = &mut *self;
             let attach = |naming: &Naming<'_>| -> Result<(), ArmError> {
                 for Interface { index, name } in ethernet_interfaces()? {
                     for hook in frame_hooks.iter().copied() {
@@ -230,7 +233,7 @@ impl Armed {
                 }
                 Ok(())
             };
-            namespace.enter_in_thread(|| with_naming(root, attach))???;
+            namespace.enter_in_thread(|| with_naming(owner, attach))??;
         }
         Ok(())
     }

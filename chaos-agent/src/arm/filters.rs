@@ -16,14 +16,10 @@ fn made_qdisc(name: &str) -> Option<bool> {
     Owner::of_name(PREFIX, name.as_ref()).map(|(_, number)| number == 1)
 }
 
-/// Runs `attach` with names that tell this process.
-pub(super) fn with_naming<T>(
-    root: &CgroupRoot,
-    attach: impl FnOnce(&Naming<'_>) -> T,
-) -> Result<T, ArmError> {
-    let owner = Owner::current(root)?;
+/// Runs `attach` with names that tell this owner.
+pub(super) fn with_naming<T>(owner: &Owner, attach: impl FnOnce(&Naming<'_>) -> T) -> T {
     let write = |made_qdisc: bool| owner.name(PREFIX, made_qdisc.into());
-    Ok(attach(&Naming { write: &write, read: &made_qdisc }))
+    attach(&Naming { write: &write, read: &made_qdisc })
 }
 
 /// Takes away the filters of agents that were killed, wherever some process is that we may look at.
