@@ -7,7 +7,7 @@ use chaos_agent::{
     arm::collect_filters,
     fault::Fault,
     kernel::{Trials, find_features},
-    plan::{Hook, KernelFeatures, Support, Terms, plan},
+    plan::{Hook, KernelFeatures, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
 
@@ -28,8 +28,8 @@ pub fn prepare() -> anyhow::Result<CgroupRoot> {
 /// Removes the filters that killed agents left on interfaces, where the kernel has been found to need
 /// filters.
 pub fn collect_left_filters(root: &CgroupRoot, features: &KernelFeatures) {
-    let filters = [Hook::ClsactEgress, Hook::ClsactIngress];
-    if !filters.into_iter().any(|hook| features.support(hook) == Support::Works) {
+    // Nobody takes a filter where the kernel has links.
+    if Hook::ALL.into_iter().all(|hook| features.stand_in(hook) == hook) {
         return;
     }
     match collect_filters(root) {

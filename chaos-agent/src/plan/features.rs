@@ -103,6 +103,12 @@ impl KernelFeatures {
         self.hooks.get(&hook).cloned().unwrap_or_else(not_tried)
     }
 
+    /// The hook that does what this one does: itself, or its fallback where only that works.
+    pub fn stand_in(&self, hook: Hook) -> Hook {
+        let works = |hook: &Hook| self.support(*hook) == Support::Works;
+        hook.fallback().filter(|fallback| !works(&hook) && works(fallback)).unwrap_or(hook)
+    }
+
     /// Every hook and what is known of it.
     pub fn iter(&self) -> impl Iterator<Item = (Hook, Support)> + '_ {
         Hook::ALL.into_iter().map(|hook| (hook, self.support(hook)))

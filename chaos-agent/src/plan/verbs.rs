@@ -98,14 +98,8 @@ fn packet_hooks(fault: &Fault) -> BTreeSet<Hook> {
 
 /// Links to interfaces where the kernel has them, else filters where it has those.
 fn frame_hooks(fault: &Fault, features: &KernelFeatures) -> BTreeSet<Hook> {
-    let works = |hook: &Hook| features.support(*hook) == Support::Works;
-    let hooks = by_direction(fault, Hook::TcxEgress, Hook::TcxIngress).into_iter();
-    hooks
-        .map(|hook| match hook.fallback() {
-            Some(fallback) if !works(&hook) && works(&fallback) => fallback,
-            _ => hook,
-        })
-        .collect()
+    let hooks = by_direction(fault, Hook::TcxEgress, Hook::TcxIngress);
+    hooks.into_iter().map(|hook| features.stand_in(hook)).collect()
 }
 
 fn by_direction(fault: &Fault, egress: Hook, ingress: Hook) -> BTreeSet<Hook> {
