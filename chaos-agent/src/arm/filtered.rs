@@ -1,16 +1,13 @@
 //! Processes that were started with a filter of ours, and who answers them.
 
-use std::{collections::BTreeSet, fs, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{ArmError, Armed};
 use crate::{
     plan::{Backend, KernelFeatures, Plan, PlannedRule, Refusal, Support},
     seccomp::{Board, Warden},
-    target::{Cgroup, CgroupRoot, Target},
+    target::{Cgroup, CgroupRoot, Target, is_sandbox_process},
 };
-
-/// The command of a pause container: it makes no call that a fault could be meant for.
-const PAUSE: &str = "pause";
 
 /// A container that was started under a profile with our listener.
 #[derive(Debug)]
@@ -91,7 +88,7 @@ impl Filtered {
             let is_in = |container: &FilteredContainer| {
                 root.of_process(*pid).map_or(true, |cgroup| container.cgroup.contains(&cgroup))
             };
-            !self.containers_of(target).any(is_in) && !is_pause(*pid)
+            !self.containers_of(target).any(is_in) && !is_sandbox_process(root, *pid)
         })?;
         Some(format!("process {alone} of the target was not started with the filter"))
     }
@@ -143,8 +140,4 @@ impl Filtered {
         let (cgroup, board) = self.child.as_ref()?;
         (*cgroup == target.cgroup.id()).then(|| board.clone())
     }
-}
-
-fn is_pause(pid: i32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == PAUSE)
 }

@@ -31,7 +31,7 @@ pub use mount::{CgroupMount, cgroup2_mounts};
 pub use netns::{Interface, NetNs};
 pub use owner::Owner;
 pub use pid::find_cgroup_of;
-pub use pod::{ContainerCgroup, ContainerRole, PodCgroup, PodUid, find_pod};
+pub use pod::{ContainerCgroup, ContainerRole, PodCgroup, PodUid, find_pod, is_sandbox_process};
 pub use protected::{ProtectedReason, refuse_protected};
 pub use spec::TargetSpec;
 pub use unit::{UnitName, find_unit};

@@ -189,11 +189,17 @@ impl PodCgroup {
 
 fn role_of(cgroup: &Cgroup, proc: &Proc) -> Result<ContainerRole, TargetError> {
     let pids = cgroup.processes()?;
-    let sandbox = !pids.is_empty()
-        && pids.iter().all(|&pid| {
-            proc.comm(pid).is_some_and(|comm| SANDBOX_PROGRAMS.contains(&comm.as_str()))
-        });
+    let sandbox = !pids.is_empty() && pids.iter().all(|&pid| runs_sandbox(pid, proc));
     Ok(if sandbox { ContainerRole::Sandbox } else { ContainerRole::Workload })
+}
+
+fn runs_sandbox(pid: i32, proc: &Proc) -> bool {
+    proc.comm(pid).is_some_and(|comm| SANDBOX_PROGRAMS.contains(&comm.as_str()))
+}
+
+/// Whether a process is that of a pause container: it makes no call that a fault could be meant for.
+pub fn is_sandbox_process(root: &CgroupRoot, pid: i32) -> bool {
+    runs_sandbox(pid, &root.proc)
 }
 
 /// Whether a container's cgroup holds nothing but a pause program.
