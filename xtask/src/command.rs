@@ -2,10 +2,12 @@
 
 use std::{
     env,
+    path::PathBuf,
     process::{Command, Output},
 };
 
 use anyhow::{Context as _, Result, bail};
+use cargo_metadata::MetadataCommand;
 use xtask::paths;
 
 /// cargo in the workspace, as if it were not run by cargo: build scripts look at variables that tell which
@@ -20,6 +22,12 @@ pub fn cargo() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Where cargo puts what it builds.
+pub fn target_directory() -> Result<PathBuf> {
+    let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec();
+    Ok(metadata.context("read the workspace")?.target_directory.into())
 }
 
 /// Runs a command with this process's output; fails when it does.

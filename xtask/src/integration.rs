@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use cargo_metadata::MetadataCommand;
 use nix::unistd::geteuid;
-use xtask::paths;
 
-use crate::command::{cargo, run};
+use crate::command::{cargo, run, target_directory};
 
 /// The crate whose programs and tests need root.
 pub const PACKAGE: &str = "chaos-tests";
@@ -33,8 +31,7 @@ pub fn needs_root(why: &str) -> Result<()> {
 /// Builds a program of the integration crate as its tests are built; its path.
 pub fn build_program(name: &str) -> Result<PathBuf> {
     run(cargo().args(["build", "--package", PACKAGE, "--bin", name]))?;
-    let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec()?;
-    Ok(metadata.target_directory.join("debug").join(name).into())
+    Ok(target_directory()?.join("debug").join(name))
 }
 
 /// Builds programs of the integration crate, and the agent, for release; the directory with them.
@@ -43,6 +40,5 @@ pub fn build_programs(names: &[&str]) -> Result<PathBuf> {
     cargo.args(["build", "--release", "--workspace", "--bin", AGENT]);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     run(&mut cargo)?;
-    let metadata = MetadataCommand::new().current_dir(paths::workspace()).no_deps().exec()?;
-    Ok(metadata.target_directory.join("release").into())
+    Ok(target_directory()?.join("release"))
 }

@@ -6,11 +6,10 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use archive::{Image, Program};
-use cargo_metadata::MetadataCommand;
 use xtask::{node::NodeKit, paths};
 
 use crate::{
-    command::{cargo, run as run_command},
+    command::{cargo, run as run_command, target_directory},
     integration::AGENT,
     setup::{self, Part, build::MUSL_TARGET},
 };
@@ -62,7 +61,6 @@ pub enum Profile {
 /// Builds programs that need nothing of the machine they run on; the directory with them. Built
 /// together, they share what they depend on.
 pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> Result<PathBuf> {
-    let workspace = paths::workspace();
     let (profile, directory) = match profile {
         Profile::Dev => ("dev", "debug"),
         Profile::Release => ("release", "release"),
@@ -71,8 +69,7 @@ pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> R
     cargo.args(["build", "--target", MUSL_TARGET, "--profile", profile]);
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
     run_command(cargo.args(programs.iter().flat_map(|program| ["--bin", program])))?;
-    let metadata = MetadataCommand::new().current_dir(workspace).no_deps().exec()?;
-    Ok(metadata.target_directory.as_std_path().join(MUSL_TARGET).join(directory))
+    Ok(target_directory()?.join(MUSL_TARGET).join(directory))
 }
 
 #[cfg(test)]
