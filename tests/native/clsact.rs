@@ -53,7 +53,7 @@ fn filters_corrupt_frames_and_go_away() -> Result<()> {
     require!("clsact", since 4, 5; has(&pair.claim, Hook::ClsactEgress));
     let namespaces = [&pair.client_netns, &pair.server_netns];
     // Somebody else's clsact, with nothing in it, on one of the two interfaces.
-    tc(&pair, "qdisc add dev lo clsact")?;
+    tc(&pair, "qdisc add dev lo clsact".split(' '))?;
     let before = Snapshot::take(&pair.claim, &namespaces)?;
     let mut agent = Agent::with_features(without_tcx(&pair.claim)?)?;
     let faults = "corrupt 30% silent egress udp; corrupt 30% silent ingress udp";
@@ -74,6 +74,22 @@ fn filters_corrupt_frames_and_go_away() -> Result<()> {
     Ok(())
 }
 
+/// The name of a filter that was left behind with its queueing discipline: by the process with our
+/// pid that started at another time.
+fn gone(root: &CgroupRoot) -> Result<String> {
+    let own = Owner::current(root)?.name("chaos-agent-filter-", 1);
+    Ok(own.replacen(&format!("-{}-", id()), &format!("-{}-1", id()), 1))
+}
+
+/// Puts a program on what leaves the client, by a filter of this name.
+fn attach(pair: &Pair<Quiet>, instance: &mut Instance, name: &str) -> Result<Link> {
+    pair.client_netns.run(|| {
+        let index = nix::net::if_::if_nametoindex("eth0").context("find eth0")?;
+        let naming = Naming { write: &|_| name.to_owned(), read: &|_| None };
+        Ok(instance.attach_interface(Hook::ClsactEgress, index, "eth0", &naming)?)
+    })?
+}
+
 #[test]
 fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
     let pair = Pair::with(Quiet::acquire()?)?;
@@ -82,15 +98,9 @@ fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
     let namespaces = [&pair.client_netns, &pair.server_netns];
     let before = Snapshot::take(&pair.claim, &namespaces)?;
     let own = Owner::current(&root)?.name("chaos-agent-filter-", 1);
-    // The process with our pid that started at another time is gone.
-    let gone = own.replacen(&format!("-{}-", id()), &format!("-{}-1", id()), 1);
-    for (name, is_left) in [(gone, true), (own, false), ("tcx_egress".to_owned(), false)] {
+    for (name, is_left) in [(gone(&root)?, true), (own, false), ("tcx_egress".to_owned(), false)] {
         let mut instance = Instance::load(u64::MAX, 0)?;
-        let link = pair.client_netns.run(|| -> Result<Link> {
-            let index = nix::net::if_::if_nametoindex("eth0").context("find eth0")?;
-            let naming = Naming { write: &|_| name.clone(), read: &|_| None };
-            Ok(instance.attach_interface(Hook::ClsactEgress, index, "eth0", &naming)?)
-        })??;
+        let link = attach(&pair, &mut instance, &name)?;
         assert_eq!(collect_filters(&root)?, usize::from(is_left), "{name}");
         if is_left {
             // What a killed process leaves is not taken away by it.
@@ -102,8 +112,46 @@ fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
     Ok(())
 }
 
-fn tc(pair: &Pair<Quiet>, arguments: &str) -> Result<()> {
-    let status = pair.client_netns.command("tc").args(arguments.split(' ')).status()?;
-    anyhow::ensure!(status.success(), "tc {arguments}: {status}");
+/// Puts filters that are not ours on what leaves the client: of all kinds that this kernel has.
+fn add_foreign(pair: &Pair<Quiet>) -> Result<()> {
+    let add = |kind: &[&str]| {
+        let filter = "filter add dev eth0 egress protocol ip".split(' ');
+        // Without an action, which is a module of its own: frames go on.
+        tc(pair, filter.chain(kind.iter().copied()).chain(["flowid", "1:1"]))
+    };
+    add(&["bpf", "bytecode", "1,6 0 0 0,"])?;
+    for kind in ["matchall", "flower ip_proto tcp", "u32 match u32 0 0", "basic"] {
+        let words: Vec<&str> = kind.split(' ').collect();
+        println!("{kind}: {}", if add(&words).is_ok() { "added" } else { "not here" });
+    }
+    Ok(())
+}
+
+#[test]
+fn filters_of_others_stay_and_so_does_what_they_came_to_use() -> Result<()> {
+    let pair = Pair::with(Quiet::acquire()?)?;
+    require!("clsact", since 4, 5; has(&pair.claim, Hook::ClsactEgress));
+    let root = CgroupRoot::discover()?;
+    let namespaces = [&pair.client_netns];
+    let gone = gone(&root)?;
+    let mut instance = Instance::load(u64::MAX, 0)?;
+    forget(attach(&pair, &mut instance, &gone)?);
+    let ours = Snapshot::take(&pair.claim, &namespaces)?;
+    add_foreign(&pair)?;
+    let both = Snapshot::take(&pair.claim, &namespaces)?;
+    assert_eq!(collect_filters(&root)?, 1);
+    let theirs = Snapshot::take(&pair.claim, &namespaces)?;
+    let (came, went) = (ours.diff(&both), both.diff(&theirs));
+    assert!(!came.appeared.is_empty(), "{came}");
+    assert!(came.appeared.iter().all(|thing| !went.vanished.contains(thing)), "{went}");
+    assert!(went.vanished.iter().all(|thing| thing.contains("filter")), "{went}");
+    assert!(went.vanished.iter().any(|thing| thing.contains(&gone)), "{went}");
+    Ok(())
+}
+
+fn tc<'a>(pair: &Pair<Quiet>, words: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let output = pair.client_netns.command("tc").args(words).output()?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "tc: {}", complaint.trim());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Whose a filter on an interface is, and those of agents that were killed.
 
 use crate::{
-    kernel::{self, KernelError, Naming},
+    kernel::{self, Naming},
     target::{CgroupRoot, NetNs, Owner},
 };
 
@@ -26,7 +26,8 @@ pub(super) fn with_naming<T>(owner: &Owner, attach: impl FnOnce(&Naming<'_>) -> 
 /// They did nothing since their lease ended. Returns how many there were.
 ///
 /// # Errors
-/// When this process cannot look; a namespace that is gone or closed to us is passed over.
+/// When this process cannot look for namespaces. One that is gone, closed to us or does not answer is
+/// passed over.
 pub fn collect_filters(root: &CgroupRoot) -> Result<usize, ArmError> {
     let left = |name: &str| {
         let (owner, number) = Owner::of_name(PREFIX, name.as_ref())?;
@@ -34,12 +35,11 @@ pub fn collect_filters(root: &CgroupRoot) -> Result<usize, ArmError> {
     };
     let mut collected = 0;
     for namespace in NetNs::all(root)? {
+        let inode = namespace.inode();
         match namespace.enter_in_thread(|| kernel::collect_filters(&left)) {
             Ok(Ok(count)) => collected += count,
-            Ok(Err(source)) => {
-                return Err(
-                    KernelError::Call { call: "look for filters by rtnetlink", source }.into()
-                );
+            Ok(Err(error)) => {
+                tracing::warn!(%error, inode, "cannot look for left filters in a network namespace");
             }
             Err(error) => tracing::debug!(%error, "a network namespace was not looked at"),
         }

@@ -6,7 +6,8 @@ use super::Inventory;
 use crate::netns::TestNetns;
 
 pub(super) fn inventory(netns: &TestNetns) -> Result<Inventory> {
-    let mut found = lines(netns, "ip", &["-oneline", "link", "show"])?;
+    let links = lines(netns, "ip", &["-oneline", "link", "show"])?;
+    let mut found: Inventory = links.iter().map(|link| without_carrier(link)).collect();
     let qdiscs = lines(netns, "tc", &["qdisc", "show"])?;
     for device in qdiscs.iter().filter_map(|qdisc| device_with_hooks(qdisc)) {
         for direction in ["ingress", "egress"] {
@@ -17,6 +18,24 @@ pub(super) fn inventory(netns: &TestNetns) -> Result<Inventory> {
     }
     found.extend(qdiscs);
     Ok(found)
+}
+
+/// An interface without what its other end does to it: the kernel takes note of that up to a second
+/// later (before 6.9, `net/core/link_watch.c`).
+fn without_carrier(link: &str) -> String {
+    let mut words = Vec::new();
+    let mut rest = link.split(' ');
+    while let Some(word) = rest.next() {
+        match word.strip_prefix('<').and_then(|flags| flags.strip_suffix('>')) {
+            Some(flags) => {
+                let of_others = ["LOWER_UP", "NO-CARRIER", "DORMANT"];
+                words.extend(flags.split(',').filter(|flag| !of_others.contains(flag)));
+            }
+            None if word == "state" => drop(rest.next()),
+            None => words.push(word),
+        }
+    }
+    words.join(" ")
 }
 
 /// The device of a clsact qdisc, the kind that filters hang on; tcx programs are BPF links.
@@ -41,7 +60,18 @@ fn lines(netns: &TestNetns, program: &str, arguments: &[&str]) -> Result<Invento
 
 #[cfg(test)]
 mod tests {
-    use super::device_with_hooks;
+    use super::{device_with_hooks, without_carrier};
+
+    #[test]
+    fn an_interface_is_the_same_whatever_its_other_end_does() {
+        let early = "2: eth0@if2: <NO-CARRIER,BROADCAST,UP> mtu 1500 qdisc noqueue state UNKNOWN mode DEFAULT";
+        let late =
+            "2: eth0@if2: <BROADCAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT";
+        let known = "2: eth0@if2: BROADCAST UP mtu 1500 qdisc noqueue mode DEFAULT";
+        assert_eq!([without_carrier(early), without_carrier(late)], [known, known]);
+        let down = "2: eth0@if2: <BROADCAST> mtu 1500 qdisc noop state DOWN";
+        assert_eq!(without_carrier(down), "2: eth0@if2: BROADCAST mtu 1500 qdisc noop");
+    }
 
     #[test]
     fn filters_are_looked_for_below_clsact_alone() {

@@ -15,12 +15,22 @@ pub struct Report {
     passed_idly: usize,
     /// The test whose output is being read.
     current: Option<String>,
-    /// The names of the tests that failed.
-    failures: Vec<String>,
+    /// Whether what is being read is the output of tests that failed.
+    in_failures: bool,
+    /// The tests that failed.
+    failures: Vec<Failure>,
     /// Why tests did nothing, each with the test's name.
     skipped: Vec<String>,
     /// Test programs that did not compile or ended before they counted their tests.
     broken: Vec<String>,
+}
+
+/// A test that failed.
+#[derive(Debug)]
+struct Failure {
+    name: String,
+    /// What it printed.
+    output: Vec<String>,
 }
 
 impl Report {
@@ -31,6 +41,10 @@ impl Report {
             self.failed += count(result, "failed");
             self.ignored += count(result, "ignored");
             self.current = None;
+            self.in_failures = false;
+        } else if let "successes:" | "failures:" = line {
+            self.current = None;
+            self.in_failures = line == "failures:";
         } else if let Some(name) =
             line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
         {
@@ -41,9 +55,11 @@ impl Report {
                 self.skipped.push(format!("{name}: {reason}"));
                 self.passed_idly += 1;
             }
+        } else if self.in_failures {
+            self.take_output(line);
         } else if let Some((name, outcome)) = outcome(line) {
             if outcome == "FAILED" {
-                self.failures.push(name.to_owned());
+                self.failures.push(Failure { name: name.to_owned(), output: Vec::new() });
             } else if let Some(reason) = outcome.strip_prefix("ignored (") {
                 let reason = reason.strip_suffix(')').unwrap_or(reason);
                 self.skipped.push(format!("{name}: {reason}"));
@@ -51,17 +67,29 @@ impl Report {
         }
     }
 
+    /// Keeps a line of a failed test's output, to be shown where nobody has to look for it.
+    fn take_output(&mut self, line: &str) {
+        let named = |failure: &&mut Failure| Some(&failure.name) == self.current.as_ref();
+        if let Some(failure) = self.failures.iter_mut().rev().find(named) {
+            failure.output.push(line.to_owned());
+        }
+    }
+
     /// Adds what ran elsewhere, with the names of its tests under `place`.
     pub fn add(&mut self, place: &str, other: Self) {
-        let Self { passed, failed, ignored, passed_idly, current: _, failures, skipped, broken } =
-            other;
+        let Self { passed, failed, ignored, passed_idly, failures, skipped, broken, .. } = other;
         self.passed += passed;
         self.failed += failed;
         self.ignored += ignored;
         self.passed_idly += passed_idly;
         let named =
             |names: Vec<String>| names.into_iter().map(move |name| format!("{place}: {name}"));
-        self.failures.extend(named(failures));
+        self.failures.extend(
+            failures.into_iter().map(|Failure { name, output }| Failure {
+                name: format!("{place}: {name}"),
+                output,
+            }),
+        );
         self.skipped.extend(named(skipped));
         self.broken.extend(named(broken));
     }
@@ -100,14 +128,16 @@ fn count(result: &str, word: &str) -> usize {
 /// Why tests were skipped, which failed and what broke; last, alone on its line, the sum.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { passed, failed, ignored, passed_idly, current: _, failures, skipped, broken } =
-            self;
+        let Self { passed, failed, ignored, passed_idly, failures, skipped, broken, .. } = self;
         writeln!(f)?;
         for reason in skipped {
             writeln!(f, "skipped {reason}")?;
         }
-        for name in failures {
+        for Failure { name, output } in failures {
             writeln!(f, "failed {name}")?;
+            for line in output.iter().filter(|line| !line.is_empty()) {
+                writeln!(f, "    {line}")?;
+            }
         }
         for program in broken {
             writeln!(f, "broken: {program}")?;
@@ -193,6 +223,29 @@ mod tests {
             "\nskipped debian-6.1: b: no tcx\nfailed debian-6.1: a\n1 skipped\n1 ignored\n\
              6 passed, 1 failed\n"
         );
+    }
+
+    #[test]
+    fn what_a_failed_test_printed_is_shown_at_the_end() {
+        let report = report(&[
+            "test a ... FAILED",
+            "test b ... ok",
+            "successes:",
+            "---- b stdout ----",
+            "all well",
+            "successes:",
+            "    b",
+            "failures:",
+            "---- a stdout ----",
+            "left: 1",
+            "",
+            "right: 2",
+            "failures:",
+            "    a",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored",
+        ]);
+        let printed = "\nfailed a\n    left: 1\n    right: 2\n1 passed, 1 failed\n";
+        assert_eq!(report.to_string(), printed);
     }
 
     #[test]

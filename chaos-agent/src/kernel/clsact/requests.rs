@@ -4,8 +4,8 @@
 use std::io;
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    DecodeError, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL, NLM_F_REQUEST,
+    NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -156,14 +156,12 @@ impl Requests {
             let (datagram, _) = self.socket.recv_from_full()?;
             let mut rest = datagram.as_slice();
             while !rest.is_empty() {
-                let answer =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
-                        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
-                    })?;
+                let (length, payload) = read(rest).map_err(|error| {
+                    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+                })?;
                 // Each begins at a multiple of 4 bytes (netlink(7)).
-                let length = (answer.header.length as usize).next_multiple_of(4);
-                rest = rest.get(length..).unwrap_or_default();
-                match answer.payload {
+                rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+                match payload {
                     NetlinkPayload::Done(_) => return Ok(found),
                     NetlinkPayload::Error(error) => {
                         return if error.code.is_none() { Ok(found) } else { Err(error.to_io()) };
@@ -177,6 +175,30 @@ impl Requests {
             }
         }
     }
+}
+
+/// The answer at the beginning of these bytes, and how long it is. Of a filter or a queueing
+/// discipline that cannot be understood, which is somebody else's, it says only where it is.
+fn read(bytes: &[u8]) -> Result<(usize, NetlinkPayload<RouteNetlinkMessage>), DecodeError> {
+    let buffer = NetlinkBuffer::new_checked(&bytes)?;
+    let payload = match NetlinkMessage::deserialize(bytes) {
+        Ok(message) => message.payload,
+        Err(error) => {
+            let known = |payload| {
+                TcHeader::parse(payload).map(|header| TcMessage::from_parts(header, Vec::new()))
+            };
+            NetlinkPayload::InnerMessage(match buffer.message_type() {
+                libc::RTM_NEWTFILTER => {
+                    RouteNetlinkMessage::NewTrafficFilter(known(buffer.payload())?)
+                }
+                libc::RTM_NEWQDISC => {
+                    RouteNetlinkMessage::NewQueueDiscipline(known(buffer.payload())?)
+                }
+                _ => return Err(error),
+            })
+        }
+    };
+    Ok((buffer.length() as usize, payload))
 }
 
 fn qdisc(index: u32) -> TcMessage {
@@ -220,4 +242,48 @@ fn name_of(message: &TcMessage) -> Option<String> {
         TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Emitable as _;
+
+    use super::*;
+
+    /// Bytes of a message about traffic control with one attribute.
+    fn message(kind: u16, header: &TcHeader, attribute: u16, value: &[u8]) -> Vec<u8> {
+        let mut payload = vec![0; header.buffer_len()];
+        header.emit(&mut payload);
+        payload.extend(((4 + value.len()) as u16).to_ne_bytes());
+        payload.extend(attribute.to_ne_bytes());
+        payload.extend(value);
+        payload.resize(payload.len().next_multiple_of(4), 0);
+        let mut bytes = (16 + payload.len() as u32).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend(payload);
+        bytes
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_there_all_the_same() {
+        let header = TcHeader { index: 7, handle: QDISC, ..TcHeader::default() };
+        // TCA_STATS, too short for anything.
+        for kind in [libc::RTM_NEWTFILTER, libc::RTM_NEWQDISC] {
+            let bytes = message(kind, &header, 3, &[1]);
+            assert!(NetlinkMessage::<RouteNetlinkMessage>::deserialize(&bytes).is_err());
+            let (length, payload) = read(&bytes).unwrap();
+            assert_eq!(length, bytes.len());
+            let NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewTrafficFilter(found)
+                | RouteNetlinkMessage::NewQueueDiscipline(found),
+            ) = payload
+            else {
+                panic!("{payload:?}");
+            };
+            assert_eq!((found.header, found.attributes), (header.clone(), Vec::new()));
+        }
+        assert!(read(&message(libc::RTM_NEWTCLASS, &header, 3, &[1])).is_err());
+        assert!(read(&[0; 3]).is_err());
+    }
 }
