@@ -97,30 +97,30 @@ impl Verdict {
 /// decides and the later ones are not asked. Shadow rules are counted and passed by.
 #[inline(always)]
 pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
-    let (answer, now) = consult(ground, event);
+    let Some(set) = ground.active() else {
+        return Verdict::PASS;
+    };
+    let rules = matching(ground, set, event);
+    if rules == 0 {
+        return Verdict::PASS;
+    }
+    let (answer, now) = consult(ground, set, event, rules);
     answer.hit(now).unwrap_or(Verdict::PASS)
 }
 
-/// [`decide`], but for a hook that has to keep the answer in a register: with the moment at which
-/// it was given.
+/// Asks these of the rules that match: for a hook that asks [stage](crate::rule::Stage) by stage
+/// and has to keep the answer in a register. With the moment at which it was given.
 #[inline(always)]
-pub fn consult<G: Ground>(ground: &G, event: &Event) -> (Answer, u64) {
-    let Some(set) = ground.active() else {
-        return (Answer::SPARED, 0);
-    };
-    let matching = matching(ground, set, event);
-    if matching == 0 {
-        return (Answer::SPARED, 0);
-    }
+pub fn consult<G: Ground>(ground: &G, set: &RuleSet, event: &Event, rules: u64) -> (Answer, u64) {
     let now = ground.now();
     let circumstances = Circumstances {
         now,
-        flow: if matching & set.by_flow == 0 { 0 } else { hash::flow(event) },
+        flow: if rules & set.by_flow == 0 { 0 } else { hash::flow(event) },
         set: set.id,
         leased: (now < ground.lease()) as u32,
         fragment: event.fragment as u32,
     };
-    let answer = ground.walk(matching, &circumstances);
+    let answer = ground.walk(rules, &circumstances);
     if let Some(shadow) = answer.shadow(now) {
         ground.tell(event, &shadow, true);
     }
@@ -239,15 +239,6 @@ pub fn ask<G: Ground>(ground: &G, bit: u32, circumstances: &Circumstances) -> An
             ground.count(rule.slot, spared);
             Answer::SPARED
         }
-    }
-}
-
-/// Whether any rule in force speaks of the event, before anything is counted.
-#[inline(always)]
-pub fn matches_any<G: Ground>(ground: &G, event: &Event) -> bool {
-    match ground.active() {
-        Some(set) => matching(ground, set, event) != 0,
-        None => false,
     }
 }
 

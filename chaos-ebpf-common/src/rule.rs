@@ -18,6 +18,34 @@ pub enum Action {
     Kill = 5,
 }
 
+impl Action {
+    /// At which stage a frame meets it; `None` for what is not done to frames.
+    pub const fn stage(self) -> Option<Stage> {
+        match self {
+            Self::Corrupt | Self::CorruptSilently => Some(Stage::Damage),
+            Self::Drop | Self::Fail | Self::Kill => None,
+        }
+    }
+}
+
+/// What a frame goes through on an interface, in this order. Each stage asks its own rules, the
+/// first that hits decides there, and what is answered or lost reaches no later stage.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// An answer is given in place of whoever the frame is for.
+    Answer = 0,
+    Damage = 1,
+    Copy = 2,
+    /// The last three add up to one moment until which the frame is held.
+    Limit = 3,
+    Delay = 4,
+    Reorder = 5,
+}
+
+/// How many [`Stage`]s there are.
+pub const STAGES: usize = Stage::Reorder as usize + 1;
+
 /// When a matching event is hit.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -80,6 +108,8 @@ pub struct Rule {
 pub struct RuleSet {
     pub by_kind: [u64; KINDS],
     pub by_protocol: [u64; PROTOCOLS],
+    /// Of the rules on frames those of each [`Stage`].
+    pub by_stage: [u64; STAGES],
     /// Rules that constrain the source or destination address, or exempt an address.
     pub peer_source: u64,
     pub peer_destination: u64,
@@ -102,6 +132,7 @@ impl RuleSet {
         Self {
             by_kind: [0; KINDS],
             by_protocol: [0; PROTOCOLS],
+            by_stage: [0; STAGES],
             peer_source: 0,
             peer_destination: 0,
             peer_exempt: 0,
@@ -148,7 +179,7 @@ mod tests {
     #[test]
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
-        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + 7) * 8 + 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 7) * 8 + 8);
         assert_eq!(size_of::<RuleState>(), 32);
     }
 }

@@ -27,7 +27,13 @@ impl Maps {
     /// [`Ground::active`], for as long as a program runs.
     #[inline(always)]
     pub fn active_set(&self) -> Option<&'static RuleSet> {
-        HEADS.get(*ACTIVE.get(0)?)
+        self.set(*ACTIVE.get(0)?)
+    }
+
+    /// A set that has been seen in force, for as long as a program runs.
+    #[inline(always)]
+    pub fn set(&self, id: u32) -> Option<&'static RuleSet> {
+        HEADS.get(id)
     }
 }
 

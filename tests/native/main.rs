@@ -10,6 +10,7 @@ mod calls;
 mod chance;
 mod checksums;
 mod clsact;
+mod combined;
 mod daemon;
 mod databases;
 mod death;

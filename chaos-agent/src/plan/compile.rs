@@ -49,6 +49,9 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         for hook in &rule.hooks {
             set.by_kind[hook.event_kind() as usize] |= bit;
         }
+        if let Some(stage) = rule.action.stage() {
+            set.by_stage[stage as usize] |= bit;
+        }
         if rule.fault.under.is_some() {
             set.by_path |= bit;
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use chaos_ebpf_common::rule::Action;
+use chaos_ebpf_common::rule::{Action, Stage};
 
 use super::{Hook, KernelFeatures, PlannedRule, calls::Hooked, traced, verbs::Mechanism};
 use crate::fault::{Fault, Protocol, Unit, Verb};
@@ -49,8 +49,16 @@ pub(super) fn of_rule(
 /// One sentence for each thing to know about the rules together.
 pub(super) fn of_plan(rules: &[PlannedRule]) -> Vec<String> {
     let mut notes = Vec::new();
-    if rules.iter().filter(|rule| !rule.fault.shadow).count() > 1 {
+    let acting = || rules.iter().filter(|rule| !rule.fault.shadow);
+    let stages: BTreeSet<Option<Stage>> = acting().map(|rule| rule.action.stage()).collect();
+    if stages.len() < acting().count() {
         notes.push("rules are asked in the order written, and the first that hits decides".into());
+    }
+    if stages.iter().flatten().count() > 1 {
+        notes.push(
+            "a frame is answered, damaged, copied and held in this order, each by its own rules"
+                .into(),
+        );
     }
     let exempt: BTreeSet<&IpAddr> = rules.iter().flat_map(|rule| &rule.exempt).collect();
     notes.extend(

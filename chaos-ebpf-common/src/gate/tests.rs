@@ -162,6 +162,17 @@ fn first_rule_that_hits_decides_and_shadows_are_passed_by() {
 }
 
 #[test]
+fn each_stage_asks_its_own_rules() {
+    let ground = ground(std::vec![rule(0), rule(1), rule(2)]);
+    let all = matching(&ground, &ground.set, &packet());
+    let decides = |rules| consult(&ground, &ground.set, &packet(), rules).0.hit(0);
+    for (rules, slot) in [(0b110, 1), (0b001, 0), (0b100, 2)] {
+        assert_eq!(decides(all & rules).map(|verdict| verdict.slot), Some(slot));
+    }
+    assert_eq!([0, 1, 2].map(|slot| ground.counted(slot, Count::Matched)), [1; 3]);
+}
+
+#[test]
 fn every_nth_is_every_nth() {
     let ground = ground(std::vec![Rule { trigger: Trigger::EveryNth as u8, every: 5, ..rule(0) }]);
     let hits: Vec<usize> = (1..=20).filter(|_| ground.hit(&packet())).collect();

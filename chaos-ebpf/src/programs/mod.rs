@@ -2,10 +2,10 @@
 
 mod call;
 mod file;
+mod frames;
 mod skb;
 mod sock_addr;
 mod socket;
-mod tcx;
 
 use aya_ebpf::helpers::generated::bpf_set_retval;
 use chaos_ebpf_common::{

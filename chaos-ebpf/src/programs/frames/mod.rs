@@ -1,0 +1,208 @@
+//! Frames on the interfaces of the target's network namespace, which go through stages.
+
+mod corrupt;
+
+use core::ptr::NonNull;
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{
+        __sk_buff,
+        tcx_action_base::{TCX_DROP, TCX_NEXT},
+    },
+    macros::classifier,
+    programs::TcContext,
+};
+use aya_log_ebpf::warn;
+use chaos_ebpf_common::{
+    event::{EventKind, Family},
+    gate::{Answer, Ground, Verdict, consult, matching, settle},
+    ledger::Count,
+    packet::{Octets, Packet, parse},
+    rule::Action,
+};
+
+use crate::{
+    ground::Maps,
+    octets::SkbOctets,
+    scope::{owns_egress, owns_ingress},
+};
+
+/// The link header: the agent attaches to Ethernet and loopback devices only.
+const LINK_HEADER: u32 = 14;
+
+/// A frame's bytes from behind the link header on.
+type FrameOctets = SkbOctets<LINK_HEADER>;
+
+/// `sch_handle_egress`, in `__dev_queue_xmit` before the qdisc.
+#[classifier]
+pub fn tcx_egress(ctx: TcContext) -> i32 {
+    let skb = ctx.as_ptr().cast();
+    if owns_egress(skb) { go_through(skb, EventKind::FrameEgress) } else { TCX_NEXT }
+}
+
+/// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
+#[classifier]
+pub fn tcx_ingress(ctx: TcContext) -> i32 {
+    go_through(ctx.as_ptr().cast(), EventKind::FrameIngress)
+}
+
+/// What a stage has done to a frame. It is the result of a BPF function, so 0 stands for "nothing".
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// It goes on.
+    Changed = 1,
+    Lost = 2,
+}
+
+/// Nothing was done, as no rule hit.
+const SPARED: u32 = 0;
+
+/// The rules that match are found once; a stage that has none of them costs a test. All stages ask
+/// the same rule set, which stays for as long as a program runs that has seen it in force.
+///
+/// The steps are functions that the verifier checks each once, on their own (kernel 5.6,
+/// <https://docs.kernel.org/bpf/verifier.html>): in line they are walked for every way in which
+/// headers can be stacked. Each reads the headers again; all but the first only for the frames that
+/// a rule speaks of.
+#[inline(always)]
+fn go_through(skb: *mut __sk_buff, kind: EventKind) -> i32 {
+    let Some(set) = Maps.active_set() else {
+        return TCX_NEXT;
+    };
+    let rules = chaos_match(skb, kind as u32, set.id);
+    if rules == 0 {
+        return TCX_NEXT;
+    }
+    for of_stage in &set.by_stage {
+        let asked = rules & of_stage;
+        if asked != 0 && chaos_stage(skb, kind as u32, set.id, asked) == Outcome::Lost as u32 {
+            return TCX_DROP;
+        }
+    }
+    TCX_NEXT
+}
+
+/// The rules of the set that speak of the frame, if it is the target's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
+    let (Some(Packet { event, .. }), Some(set)) = (headers(skb, kind), Maps.set(set)) else {
+        return 0;
+    };
+    let rules = matching(&Maps, set, &event);
+    // Looking the socket up is not free and touches the packet: not for what no rule matches.
+    let is_egress = event.kind == EventKind::FrameEgress;
+    if rules != 0 && (is_egress || owns_ingress(skb, &event)) { rules } else { 0 }
+}
+
+/// Asks these rules, all of one stage, and does what they say: an [`Outcome`], or [`SPARED`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u32 {
+    let answer = chaos_consult(skb, kind, set, rules);
+    if Answer(answer).hit(0).is_none() {
+        return SPARED;
+    }
+    let outcome = chaos_act(skb, kind, answer);
+    chaos_settle(skb, kind, answer, outcome);
+    outcome
+}
+
+/// What these rules say of the frame, as an [`Answer`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_consult(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u64 {
+    match (headers(skb, kind), Maps.set(set)) {
+        (Some(Packet { event, .. }), Some(set)) => consult(&Maps, set, &event, rules).0.0,
+        _ => Answer::SPARED.0,
+    }
+}
+
+/// Does what the answer says: an [`Outcome`], or 0 where it cannot be done to this frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
+    let (Some(context), Some(verdict)) = (NonNull::new(skb), Answer(answer).hit(0)) else {
+        return 0;
+    };
+    act(&TcContext::new(context), &SkbOctets(skb), kind, &verdict)
+        .map_or(0, |outcome| outcome as u32)
+}
+
+/// Closes the decision, see [`settle`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
+    let Some(verdict) = Answer(answer).hit(Maps.now()) else {
+        return 0;
+    };
+    let done = outcome != 0;
+    // What is lost or damaged has its headers still, but for a bit of a checksum.
+    let Some(Packet { event, .. }) = headers(skb, kind) else {
+        Maps.count(verdict.slot, if done { Count::Injected } else { Count::Unfit });
+        return 0;
+    };
+    settle(&Maps, &event, &verdict, done);
+    1
+}
+
+#[inline(always)]
+fn headers(skb: *mut __sk_buff, kind: u32) -> Option<Packet> {
+    let octets: FrameOctets = SkbOctets(skb);
+    parse(&octets, octets.ethertype(), direction(kind))
+}
+
+#[inline(always)]
+fn direction(kind: u32) -> EventKind {
+    if kind == EventKind::FrameEgress as u32 {
+        EventKind::FrameEgress
+    } else {
+        EventKind::FrameIngress
+    }
+}
+
+/// Does what the verdict says; `None` where that cannot be done to this packet.
+#[inline(always)]
+fn act(ctx: &TcContext, octets: &FrameOctets, kind: u32, verdict: &Verdict) -> Option<Outcome> {
+    let packet = headers(octets.0, kind)?;
+    if verdict.is(Action::CorruptSilently) {
+        corrupt::corrupt_silently(ctx, octets, &packet, verdict.entropy)
+    } else if verdict.is(Action::Corrupt) {
+        corrupt::corrupt(ctx, octets, &packet, verdict.entropy)
+    } else {
+        None
+    }
+}
+
+/// Where the packet ends, Ethernet padding left out.
+#[inline(always)]
+fn end(octets: &FrameOctets, packet: &Packet) -> Option<u32> {
+    // SAFETY: reading the program's context.
+    let frame = unsafe { (*octets.0).len }.wrapping_sub(LINK_HEADER);
+    let length = if packet.event.family == Family::V4 {
+        u16::from_be_bytes(octets.read::<2>(packet.network + 2)?) as u32
+    } else {
+        match u16::from_be_bytes(octets.read::<2>(packet.network + 4)?) as u32 {
+            0 => 0,
+            payload => payload + 40,
+        }
+    };
+    // 0 stands for "longer than 64 KiB" (BIG TCP).
+    let end = packet.network + length;
+    Some(if length == 0 || end > frame { frame } else { end })
+}
+
+/// `flags`: `BPF_F_RECOMPUTE_CSUM` where what the device has summed up (`CHECKSUM_COMPLETE`) is to
+/// tell of the change, 0 where a checksum field changes to balance it.
+#[inline(always)]
+fn store<const N: usize>(ctx: &TcContext, at: u32, bytes: &[u8; N], flags: u32) -> bool {
+    let at = LINK_HEADER + at;
+    match ctx.store(at as usize, bytes, flags as u64) {
+        Ok(()) => true,
+        Err(code) => {
+            warn!(ctx, "bpf_skb_store_bytes at {} failed: {}", at, code);
+            false
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Two verbs in one target: by count, each does what it does alone.
+
+use anyhow::Result;
+use chaos_agent::arm::Counts;
+use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::job::{Sunk, UdpSend, UdpSink};
+use chaos_tests::require;
+use chaos_tests::victim::Victim;
+
+use crate::agent::{Agent, has_frames};
+use crate::pair::Pair;
+
+const DATAGRAMS: u64 = 3_000;
+
+/// The faults, each of which hits every so many packets.
+struct Both {
+    counts: [Counts; 2],
+    received: Sunk,
+}
+
+/// Sends [`DATAGRAMS`] from the client to the server under two faults, of which one or the other
+/// side is the target.
+fn send(pair: &Pair, target: &TestCgroup, direction: &str, verbs: [&str; 2]) -> Result<Both> {
+    let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+    let port = sink.address().port();
+    let [first, second] = verbs.map(|verb| format!("{verb} {direction} udp to port {port}"));
+    let agent = Agent::armed(&pair.claim, target, &format!("{first}\n{second}"))?;
+    let sent = Victim::run(UdpSend::new(sink.address(), DATAGRAMS), pair.client())?.total();
+    assert_eq!((sent.ok, sent.failed()), (DATAGRAMS, 0), "{:?}", sent.errors);
+    let received = sink.stop()?;
+    Ok(Both { counts: [agent.counts(target, 0)?, agent.counts(target, 1)?], received })
+}
+
+#[test]
+fn lost_and_damaged() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    for verbs in [
+        ["drop every 3rd", "corrupt silent every 5th"],
+        ["corrupt silent every 5th", "drop every 3rd"],
+    ] {
+        let lost_by = usize::from(verbs[0].starts_with("corrupt"));
+        for (direction, target) in
+            [("egress", &pair.client_cgroup), ("ingress", &pair.server_cgroup)]
+        {
+            let Both { counts, received } = send(&pair, target, direction, verbs)?;
+            let (lost, damaged) = (&counts[lost_by], &counts[1 - lost_by]);
+            assert_eq!((lost.matched, lost.injected), (DATAGRAMS, DATAGRAMS / 3));
+            // What leaves meets `drop` first, what arrives meets it last.
+            let met = if direction == "egress" { DATAGRAMS * 2 / 3 } else { DATAGRAMS };
+            assert_eq!((damaged.matched, damaged.injected), (met, met / 5), "{direction}");
+            assert_eq!(received.received, DATAGRAMS - lost.injected, "{direction}");
+            // Of those that arrive every 15th is damaged and lost.
+            assert_eq!(received.corrupted, DATAGRAMS * 2 / 3 / 5, "{direction}");
+        }
+    }
+    Ok(())
+}
