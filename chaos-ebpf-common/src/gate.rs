@@ -104,27 +104,34 @@ pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
     if rules == 0 {
         return Verdict::PASS;
     }
-    let (answer, now) = consult(ground, set, event, rules);
-    answer.hit(now).unwrap_or(Verdict::PASS)
-}
-
-/// Asks these of the rules that match: for a hook that asks [stage](crate::rule::Stage) by stage
-/// and has to keep the answer in a register. With the moment at which it was given.
-#[inline(always)]
-pub fn consult<G: Ground>(ground: &G, set: &RuleSet, event: &Event, rules: u64) -> (Answer, u64) {
     let now = ground.now();
-    let circumstances = Circumstances {
-        now,
-        flow: if rules & set.by_flow == 0 { 0 } else { hash::flow(event) },
-        set: set.id,
-        leased: (now < ground.lease()) as u32,
-        fragment: event.fragment as u32,
-    };
-    let answer = ground.walk(rules, &circumstances);
+    let flow = if rules & set.by_flow == 0 { None } else { hash::flow_of(event) };
+    let answer = consult(ground, set, rules, flow, now);
     if let Some(shadow) = answer.shadow(now) {
         ground.tell(event, &shadow, true);
     }
-    (answer, now)
+    answer.hit(now).unwrap_or(Verdict::PASS)
+}
+
+/// Asks these of the rules that match, and tells nobody: for a hook that asks
+/// [stage](crate::rule::Stage) by stage. `flow` is [`hash::flow_of`] the event where a rule asks for
+/// it (`set.by_flow`).
+#[inline(always)]
+pub fn consult<G: Ground>(
+    ground: &G,
+    set: &RuleSet,
+    rules: u64,
+    flow: Option<u64>,
+    now: u64,
+) -> Answer {
+    let circumstances = Circumstances {
+        now,
+        flow: flow.unwrap_or(0),
+        set: set.id,
+        leased: (now < ground.lease()) as u32,
+        fragment: flow.is_none() as u32,
+    };
+    ground.walk(rules, &circumstances)
 }
 
 /// What a rule needs to know of an event that it matches.
@@ -132,13 +139,13 @@ pub fn consult<G: Ground>(ground: &G, set: &RuleSet, event: &Event, rules: u64) 
 pub struct Circumstances {
     /// Boot clock, nanoseconds.
     pub now: u64,
-    /// [`hash::flow`], or 0 where no rule asks for it.
+    /// [`hash::flow_of`], or 0 where no rule asks for it.
     pub flow: u64,
     /// The rule set in force.
     pub set: u32,
     /// 1 while the lease holds.
     pub leased: u32,
-    /// 1 for a fragment whose flow cannot be known.
+    /// 1 where the flow cannot be known, or no rule asks for it.
     pub fragment: u32,
 }
 
@@ -179,7 +186,7 @@ impl Answer {
 
     /// What a shadow rule would have done. Of several the last is told of; all are counted.
     #[inline(always)]
-    fn shadow(self, at: u64) -> Option<Verdict> {
+    pub fn shadow(self, at: u64) -> Option<Verdict> {
         verdict(self.0 >> ACT_BITS & ACT, 0, at)
     }
 }

@@ -20,9 +20,15 @@ pub fn nth(seed: u64, ordinal: u64) -> u64 {
     mix(seed.wrapping_add(ordinal.wrapping_add(1).wrapping_mul(GOLDEN)))
 }
 
-/// The same number for every packet of a flow, whichever way it goes.
+/// The same number for every packet of a flow, whichever way it goes. `None` for a fragment whose
+/// flow cannot be known.
 #[inline(always)]
-pub fn flow(event: &Event) -> u64 {
+pub fn flow_of(event: &Event) -> Option<u64> {
+    if event.fragment != 0 { None } else { Some(flow(event)) }
+}
+
+#[inline(always)]
+fn flow(event: &Event) -> u64 {
     // Adding the two ends makes the hash symmetric without having to order them.
     let ends = end(&event.source, event.source_port, event.family).wrapping_add(end(
         &event.destination,

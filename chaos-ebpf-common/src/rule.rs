@@ -16,6 +16,8 @@ pub enum Action {
     CorruptSilently = 4,
     /// SIGKILL to the caller.
     Kill = 5,
+    /// Let a copy of the packet go the same way.
+    Duplicate = 6,
 }
 
 impl Action {
@@ -23,6 +25,7 @@ impl Action {
     pub const fn stage(self) -> Option<Stage> {
         match self {
             Self::Corrupt | Self::CorruptSilently => Some(Stage::Damage),
+            Self::Duplicate => Some(Stage::Copy),
             Self::Drop | Self::Fail | Self::Kill => None,
         }
     }

@@ -18,6 +18,8 @@ mod octets;
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod scope;
+#[cfg(target_arch = "bpf")]
+mod stamp;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

@@ -21,13 +21,18 @@ use chaos_ebpf_common::event::{Event, Family, ProtocolClass};
 /// `pkt_type` of a packet for this machine (`include/uapi/linux/if_packet.h`).
 const PACKET_HOST: u32 = 0;
 
-/// Inode number of the target's cgroup directory.
 #[unsafe(no_mangle)]
 static TARGET_CGROUP: Global<u64> = Global::new(0);
 
-/// Its depth below the root of the hierarchy.
+/// The depth of that directory below the root of the hierarchy.
 #[unsafe(no_mangle)]
 static TARGET_LEVEL: Global<u32> = Global::new(0);
+
+/// Inode number of the target's cgroup directory.
+#[inline(always)]
+pub fn target() -> u64 {
+    TARGET_CGROUP.load()
+}
 
 /// Whether the current task is in the target's cgroup or below it. A kernel thread never is: they
 /// live in the root cgroup, which is no target.
@@ -35,7 +40,7 @@ static TARGET_LEVEL: Global<u32> = Global::new(0);
 pub fn owns_current() -> bool {
     // SAFETY: the helper reads the current task (kernel 5.7 for tracing programs).
     let owner = unsafe { bpf_get_current_ancestor_cgroup_id(TARGET_LEVEL.load() as i32) };
-    owner == TARGET_CGROUP.load()
+    owner == target()
 }
 
 /// Whether a packet that leaves was sent by a socket of the target. What the kernel itself sends
@@ -44,7 +49,7 @@ pub fn owns_current() -> bool {
 pub fn owns_egress(skb: *mut __sk_buff) -> bool {
     // SAFETY: the pointer is the program's context; kernel 4.19.
     let owner = unsafe { bpf_skb_ancestor_cgroup_id(skb, TARGET_LEVEL.load() as i32) };
-    owner == TARGET_CGROUP.load()
+    owner == target()
 }
 
 /// Whether a packet that arrives is for a socket of the target. The socket is looked up as the

@@ -56,3 +56,30 @@ fn lost_and_damaged() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn copies_of_what_is_lost_or_damaged() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    for (direction, target) in [("egress", &pair.client_cgroup), ("ingress", &pair.server_cgroup)] {
+        let leaves = direction == "egress";
+        let verbs = ["duplicate every 2nd", "corrupt silent every 5th"];
+        let Both { counts: [copied, damaged], received } = send(&pair, target, direction, verbs)?;
+        assert_eq!((copied.matched, copied.injected), (DATAGRAMS, DATAGRAMS / 2), "{direction}");
+        assert_eq!((damaged.matched, damaged.injected), (DATAGRAMS, DATAGRAMS / 5), "{direction}");
+        assert_eq!(received.received, DATAGRAMS * 3 / 2, "{direction}");
+        // Damage comes first: of what is damaged, every second is copied.
+        assert_eq!(received.corrupted, DATAGRAMS / 5 * 3 / 2, "{direction}");
+
+        let verbs = ["duplicate every 2nd", "drop every 3rd"];
+        let Both { counts: [copied, lost], received } = send(&pair, target, direction, verbs)?;
+        // What leaves is lost before it is copied; what arrives is copied before, and the copy is a
+        // packet that can be lost, too.
+        let met = if leaves { DATAGRAMS * 2 / 3 } else { DATAGRAMS };
+        assert_eq!((copied.matched, copied.injected), (met, met / 2), "{direction}");
+        let all = if leaves { DATAGRAMS } else { DATAGRAMS * 3 / 2 };
+        assert_eq!((lost.matched, lost.injected), (all, all / 3), "{direction}");
+        assert_eq!(received.received, DATAGRAMS + copied.injected - lost.injected, "{direction}");
+    }
+    Ok(())
+}

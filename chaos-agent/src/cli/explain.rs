@@ -192,6 +192,7 @@ fn action(rule: &PlannedRule) -> String {
         Action::Drop => "drop".to_owned(),
         Action::Corrupt => "flip a bit and leave the checksum wrong".to_owned(),
         Action::CorruptSilently => "flip a bit and make the checksum valid".to_owned(),
+        Action::Duplicate => "send a copy the same way".to_owned(),
         Action::Kill => "send SIGKILL to the caller".to_owned(),
         Action::Fail => {
             let Verb::Fail { errnos, .. } = &rule.fault.verb else { return "fail".to_owned() };

@@ -222,5 +222,6 @@ fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S
         Action::Corrupt => "corrupt",
         Action::CorruptSilently => "corrupt silent",
         Action::Kill => "kill",
+        Action::Duplicate => "duplicate",
     })
 }

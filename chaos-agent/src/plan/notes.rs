@@ -23,6 +23,7 @@ pub(super) fn of_rule(
         Action::Drop => notes.extend(of_drop(mechanism)),
         Action::Corrupt => notes.extend(of_corrupt(fault)),
         Action::CorruptSilently => notes.extend(of_silent(fault)),
+        Action::Duplicate => notes.extend(of_duplicate(fault)),
         Action::Fail => notes.extend(of_hooked_calls(fault, mechanism)),
         Action::Kill => notes.push("SIGKILL: the whole process dies before the call does anything"),
     }
@@ -102,6 +103,15 @@ fn of_silent(fault: &Fault) -> Vec<&'static str> {
     ];
     if fault.protocol.is_none() {
         notes.push("TCP and UDP only: nothing else can be corrupted silently");
+    }
+    notes
+}
+
+fn of_duplicate(fault: &Fault) -> Vec<&'static str> {
+    let mut notes =
+        vec!["the copy goes right in front of the packet, which it is counted apart from"];
+    if matches!(fault.protocol, None | Some(Protocol::Tcp)) {
+        notes.push("TCP: the receiver's kernel discards the copy, the application does not see it");
     }
     notes
 }

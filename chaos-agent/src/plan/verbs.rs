@@ -51,7 +51,9 @@ pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mech
         Verb::Reorder { .. } => {
             Err(lacking("reorder", "the delay line that lets packets overtake each other"))
         }
-        Verb::Duplicate => Err(lacking("duplicate", "the program that clones packets")),
+        Verb::Duplicate => {
+            Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))
+        }
         Verb::Limit { .. } => Err(lacking("limit", "the queue that paces packets")),
         Verb::Reset => Err(lacking("reset", "the program that answers with a TCP reset").remedy(
             "`fail connect with ECONNREFUSED` refuses new connections, `drop tcp` silences those \

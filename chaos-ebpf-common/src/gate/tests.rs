@@ -165,7 +165,7 @@ fn first_rule_that_hits_decides_and_shadows_are_passed_by() {
 fn each_stage_asks_its_own_rules() {
     let ground = ground(std::vec![rule(0), rule(1), rule(2)]);
     let all = matching(&ground, &ground.set, &packet());
-    let decides = |rules| consult(&ground, &ground.set, &packet(), rules).0.hit(0);
+    let decides = |rules| consult(&ground, &ground.set, rules, None, ground.now).hit(0);
     for (rules, slot) in [(0b110, 1), (0b001, 0), (0b100, 2)] {
         assert_eq!(decides(all & rules).map(|verdict| verdict.slot), Some(slot));
     }

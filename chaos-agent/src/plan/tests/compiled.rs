@@ -52,9 +52,9 @@ fn only_rules_that_ask_for_the_flow_have_it_hashed() {
 
 #[test]
 fn rules_on_frames_have_their_stage() {
-    let rules = ["corrupt", "drop", "corrupt silent", "fail bind with EIO"].map(rule);
-    let set = compile(&rules, &[0, 1, 2, 3], 0, &[BEGAN; 4]).set;
-    assert_eq!(set.by_stage, [0, 0b0101, 0, 0, 0, 0]);
+    let rules = ["corrupt", "drop", "corrupt silent", "duplicate", "fail bind with EIO"].map(rule);
+    let set = compile(&rules, &[0, 1, 2, 3, 4], 0, &[BEGAN; 5]).set;
+    assert_eq!(set.by_stage, [0, 0b00101, 0b01000, 0, 0, 0]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ fn every_verb_that_can_be_done_has_its_hooks() {
         ("drop port 53", "skb_egress skb_ingress"),
         ("corrupt to 10.0.0.1", "tcx_egress"),
         ("corrupt silent ingress udp", "tcx_ingress"),
+        ("duplicate", "tcx_egress tcx_ingress"),
+        ("duplicate 2% from 10.0.0.1", "tcx_ingress"),
         ("fail connect with EIO", "connect4 connect6"),
         ("fail connect with EIO to 10.0.0.0/8", "connect4 connect6"),
         ("fail connect with EIO to fd00::/8", "connect6"),
@@ -39,6 +41,7 @@ fn actions_follow_the_verb() {
     assert_eq!(rule("corrupt silent").action, Action::CorruptSilently);
     assert_eq!(rule("fail connect with EIO").action, Action::Fail);
     assert_eq!(rule("kill accept").action, Action::Kill);
+    assert_eq!(rule("duplicate").action, Action::Duplicate);
 }
 
 fn calls(text: &str, features: &KernelFeatures) -> String {
@@ -249,7 +252,7 @@ fn shares_of_containers_keep_the_indices() {
 
 #[test]
 fn json_is_for_people_with_jq() {
-    let faults = [fault("drop 10% egress for 90s"), fault("duplicate")];
+    let faults = [fault("drop 10% egress for 90s"), fault("limit 1mbit")];
     let plan = plan_all(&faults, &Terms::default());
     let json = serde_json::to_value(&plan).unwrap();
     assert_eq!(json["rules"][0]["fault"], "drop 10% egress for 1m30s");
@@ -257,6 +260,6 @@ fn json_is_for_people_with_jq() {
     assert_eq!(json["rules"][0]["action"], "drop");
     assert_eq!(json["rules"][0]["duration_seconds"], 90.0);
     assert_eq!(json["refused"][0]["index"], 1);
-    assert_eq!(json["refused"][0]["fault"], "duplicate");
+    assert_eq!(json["refused"][0]["fault"], "limit 1mbit");
     assert_eq!(plan.hooks(), BTreeSet::from([Hook::CgroupSkbEgress]));
 }

@@ -21,7 +21,6 @@ fn verbs_that_come_later_say_what_they_need() {
     for (text, reason) in [
         ("delay 10ms", "`delay` needs the delay line that holds packets back"),
         ("reorder by 10ms", "`reorder` needs the delay line that lets packets overtake each other"),
-        ("duplicate", "`duplicate` needs the program that clones packets"),
         ("limit 1mbit", "`limit` needs the queue that paces packets"),
         ("reset tcp", "`reset` needs the program that answers with a TCP reset"),
         ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
@@ -218,7 +217,7 @@ fn a_missing_hook_is_named_with_what_the_kernel_said() {
 
 #[test]
 fn a_refusal_stops_no_other_fault() {
-    let faults = [fault("delay 1s"), fault("drop"), fault("duplicate"), fault("corrupt")];
+    let faults = [fault("delay 1s"), fault("drop"), fault("limit 1mbit"), fault("corrupt")];
     let plan = plan_all(&faults, &Terms::default());
     assert_eq!(plan.rules.iter().map(|rule| rule.index).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [0, 2]);

@@ -1,5 +1,6 @@
 //! Frames on the interfaces of the target's network namespace, which go through stages.
 
+mod copy;
 mod corrupt;
 
 use core::ptr::NonNull;
@@ -17,15 +18,17 @@ use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
     event::{EventKind, Family},
     gate::{Answer, Ground, Verdict, consult, matching, settle},
+    hash::flow_of,
     ledger::Count,
     packet::{Octets, Packet, parse},
-    rule::Action,
+    rule::{Action, STAGES},
 };
 
 use crate::{
     ground::Maps,
     octets::SkbOctets,
     scope::{owns_egress, owns_ingress},
+    stamp,
 };
 
 /// The link header: the agent attaches to Ethernet and loopback devices only.
@@ -38,13 +41,20 @@ type FrameOctets = SkbOctets<LINK_HEADER>;
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
     let skb = ctx.as_ptr().cast();
-    if owns_egress(skb) { go_through(skb, EventKind::FrameEgress) } else { TCX_NEXT }
+    let behind = stamp::lift(skb, EventKind::FrameEgress);
+    // A copy of ours belongs to no socket any more.
+    if behind != 0 || owns_egress(skb) {
+        go_through(skb, EventKind::FrameEgress, behind)
+    } else {
+        TCX_NEXT
+    }
 }
 
 /// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
 #[classifier]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
-    go_through(ctx.as_ptr().cast(), EventKind::FrameIngress)
+    let skb = ctx.as_ptr().cast();
+    go_through(skb, EventKind::FrameIngress, stamp::lift(skb, EventKind::FrameIngress))
 }
 
 /// What a stage has done to a frame. It is the result of a BPF function, so 0 stands for "nothing".
@@ -58,7 +68,7 @@ enum Outcome {
 /// Nothing was done, as no rule hit.
 const SPARED: u32 = 0;
 
-/// The rules that match are found once; a stage that has none of them costs a test. All stages ask
+/// `behind`: how many stages the frame has behind it. The rules that match are found once; a stage that has none of them costs a test. All stages ask
 /// the same rule set, which stays for as long as a program runs that has seen it in force.
 ///
 /// The steps are functions that the verifier checks each once, on their own (kernel 5.6,
@@ -66,57 +76,75 @@ const SPARED: u32 = 0;
 /// headers can be stacked. Each reads the headers again; all but the first only for the frames that
 /// a rule speaks of.
 #[inline(always)]
-fn go_through(skb: *mut __sk_buff, kind: EventKind) -> i32 {
+fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     let Some(set) = Maps.active_set() else {
         return TCX_NEXT;
     };
-    let rules = chaos_match(skb, kind as u32, set.id);
+    if behind >= STAGES as u32 {
+        return TCX_NEXT;
+    }
+    let rules = chaos_match(skb, kind as u32, set.id, behind);
     if rules == 0 {
         return TCX_NEXT;
     }
-    for of_stage in &set.by_stage {
+    for (stage, of_stage) in (0..).zip(&set.by_stage) {
         let asked = rules & of_stage;
-        if asked != 0 && chaos_stage(skb, kind as u32, set.id, asked) == Outcome::Lost as u32 {
+        if stage >= behind
+            && asked != 0
+            && chaos_stage(skb, kind as u32, set.id, asked) == Outcome::Lost as u32
+        {
             return TCX_DROP;
         }
     }
     TCX_NEXT
 }
 
-/// The rules of the set that speak of the frame, if it is the target's.
+/// The rules of the set that speak of the frame, if it is the target's. One that has stages behind
+/// it was found to be before.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
+extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32, behind: u32) -> u64 {
     let (Some(Packet { event, .. }), Some(set)) = (headers(skb, kind), Maps.set(set)) else {
         return 0;
     };
     let rules = matching(&Maps, set, &event);
     // Looking the socket up is not free and touches the packet: not for what no rule matches.
-    let is_egress = event.kind == EventKind::FrameEgress;
-    if rules != 0 && (is_egress || owns_ingress(skb, &event)) { rules } else { 0 }
+    let is_known = event.kind == EventKind::FrameEgress || behind != 0;
+    if rules != 0 && (is_known || owns_ingress(skb, &event)) { rules } else { 0 }
 }
 
 /// Asks these rules, all of one stage, and does what they say: an [`Outcome`], or [`SPARED`].
+///
+/// It keeps little on its stack and reads no header itself: what the functions on a way through
+/// the program have on their stacks may be 512 bytes together.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u32 {
-    let answer = chaos_consult(skb, kind, set, rules);
-    if Answer(answer).hit(0).is_none() {
+    let Some(set) = Maps.set(set) else {
+        return SPARED;
+    };
+    let flow = match rules & set.by_flow {
+        0 => None,
+        _ => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
+    };
+    let now = Maps.now();
+    let answer = consult(&Maps, set, rules, flow, now);
+    if answer == Answer::SPARED {
         return SPARED;
     }
-    let outcome = chaos_act(skb, kind, answer);
-    chaos_settle(skb, kind, answer, outcome);
+    let outcome = if answer.hit(now).is_some() { chaos_act(skb, kind, answer.0) } else { SPARED };
+    chaos_settle(skb, kind, answer.0, outcome);
     outcome
 }
 
-/// What these rules say of the frame, as an [`Answer`].
+/// No flow has this hash but one in 2^64.
+const UNKNOWN: u64 = 0;
+
+/// [`flow_of`] the frame.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_consult(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u64 {
-    match (headers(skb, kind), Maps.set(set)) {
-        (Some(Packet { event, .. }), Some(set)) => consult(&Maps, set, &event, rules).0.0,
-        _ => Answer::SPARED.0,
-    }
+extern "C" fn chaos_flow(skb: *mut __sk_buff, kind: u32) -> u64 {
+    headers(skb, kind).and_then(|packet| flow_of(&packet.event)).unwrap_or(UNKNOWN)
 }
 
 /// Does what the answer says: an [`Outcome`], or 0 where it cannot be done to this frame.
@@ -130,20 +158,26 @@ extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
         .map_or(0, |outcome| outcome as u32)
 }
 
-/// Closes the decision, see [`settle`].
+/// Closes the decision, see [`settle`], and tells of the shadow.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
-    let Some(verdict) = Answer(answer).hit(Maps.now()) else {
-        return 0;
-    };
+    let now = Maps.now();
+    let (hit, shadow) = (Answer(answer).hit(now), Answer(answer).shadow(now));
     let done = outcome != 0;
     // What is lost or damaged has its headers still, but for a bit of a checksum.
     let Some(Packet { event, .. }) = headers(skb, kind) else {
-        Maps.count(verdict.slot, if done { Count::Injected } else { Count::Unfit });
+        if let Some(verdict) = hit {
+            Maps.count(verdict.slot, if done { Count::Injected } else { Count::Unfit });
+        }
         return 0;
     };
-    settle(&Maps, &event, &verdict, done);
+    if let Some(shadow) = shadow {
+        Maps.tell(&event, &shadow, true);
+    }
+    if let Some(verdict) = hit {
+        settle(&Maps, &event, &verdict, done);
+    }
     1
 }
 
@@ -170,6 +204,8 @@ fn act(ctx: &TcContext, octets: &FrameOctets, kind: u32, verdict: &Verdict) -> O
         corrupt::corrupt_silently(ctx, octets, &packet, verdict.entropy)
     } else if verdict.is(Action::Corrupt) {
         corrupt::corrupt(ctx, octets, &packet, verdict.entropy)
+    } else if verdict.is(Action::Duplicate) {
+        copy::duplicate(ctx, octets.0, direction(kind))
     } else {
         None
     }
