@@ -26,6 +26,11 @@ pub const PROGRAMS: [(&str, &str); 18] = [
 /// Answers a system call at its entry. Loaded as `fmod_ret`, which the loader library has no
 /// section for.
 pub const CALL_ENTRY: &str = "call_entry";
+/// Values of its constant `ENTRY_CALLERS`: the function is the entry of 64-bit callers, of 32-bit
+/// callers, or of both.
+pub const ENTRY_NATIVE: u32 = 0;
+pub const ENTRY_COMPAT: u32 = 1;
+pub const ENTRY_BOTH: u32 = 2;
 /// Answers it at the security function that it passes.
 pub const CALL_GUARD: &str = "call_guard";
 /// The same where the first argument is a `struct file`, or nothing.

@@ -1,13 +1,19 @@
 //! What `doctor` finds on this kernel.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
+use aya::programs::loaded_programs;
 use chaos_agent::kernel::Instance;
-use chaos_agent::plan::Hook;
+use chaos_agent::plan::{Backend, Hook};
+use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::machine::{Quiet, Shared};
+use chaos_tests::require;
 use chaos_tests::requirements::{Release, Verdict, judge};
 use chaos_tests::residue::Snapshot;
 
-use crate::agent::{features, has};
+use crate::agent::{Agent, answers, features, has};
+use crate::syscalls::{answered, at_best, every_name};
 
 /// The first kernel in which a hook cannot be missing where cgroup BPF is there at all.
 fn since(hook: Hook) -> Release {
@@ -57,5 +63,37 @@ fn the_verifier_is_soon_through_with_every_program() -> Result<()> {
         println!("{hook}: {walked:?} instructions, {:?}", began.elapsed());
         assert!(walked.is_none_or(|walked| walked <= MOST_INSTRUCTIONS), "{hook}: {walked:?}");
     }
+    Ok(())
+}
+
+/// The programs on calls are loaded once for each function, most of them many times.
+#[test]
+fn the_verifier_is_soon_through_with_every_program_on_calls() -> Result<()> {
+    let quiet = Quiet::acquire()?;
+    require!("fmod_ret on security functions"; answers(&quiet, Backend::Security));
+    let cgroup = TestCgroup::new(&quiet, "target")?;
+    let earlier: BTreeSet<u32> = loaded_programs().flatten().map(|one| one.id()).collect();
+    let features = features(&quiet)?;
+    let mut walked: BTreeMap<String, (usize, u32)> = BTreeMap::new();
+    for backend in [Backend::Entry, Backend::Security] {
+        if answers(&quiet, backend).is_err() {
+            continue;
+        }
+        let features = at_best(features, backend);
+        let calls = answered(&every_name(), &features, backend)?;
+        let mut agent = Agent::with_features(features)?;
+        agent.arm(&cgroup, &format!("fail {} with EIO", calls.join(", ")))?;
+        for program in loaded_programs().flatten().filter(|one| !earlier.contains(&one.id())) {
+            let name = String::from_utf8_lossy(program.name()).into_owned();
+            let (count, most) = walked.entry(name).or_default();
+            *count += 1;
+            *most = program.verified_instruction_count().unwrap_or(0).max(*most);
+        }
+    }
+    for (name, (count, most)) in &walked {
+        println!("{name}: {most} instructions, loaded {count} times");
+        assert!(*most <= MOST_INSTRUCTIONS, "{name}: {most}");
+    }
+    assert!(walked.keys().any(|name| name.starts_with("call_guard")), "{walked:?}");
     Ok(())
 }

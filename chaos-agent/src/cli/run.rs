@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use chaos_agent::{
     arm::{Armory, Ended, TargetReport},
+    plan::Terms,
     seccomp::{Board, Filter, Warden, filtered},
     target::{Target, TransientCgroup},
 };
@@ -100,7 +101,7 @@ struct RunReport<'a> {
 
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let faults = args.faults.read()?;
-    let terms = args.seed.terms(args.lasting)?;
+    let terms = Terms { has_filter: true, ..args.seed.terms(args.lasting)? };
     let seed = terms.seed;
     let report = args.report.as_ref().map(create).transpose()?;
     // Whoever reads JSON wants nothing beside it.

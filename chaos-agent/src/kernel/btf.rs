@@ -18,7 +18,7 @@ const MEMBER_BYTES: usize = 12;
 
 /// Functions that programs of ours may be attached to: entries of system calls, and security
 /// functions.
-const PREFIXES: [&str; 3] = ["__x64_sys_", "__ia32_", "security_"];
+const PREFIXES: [&str; 4] = ["__x64_sys_", "__ia32_", "__do_sys_", "security_"];
 
 /// Structs that [`Offsets`] are taken from.
 const STRUCTS: [&str; 6] =

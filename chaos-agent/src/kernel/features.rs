@@ -101,9 +101,11 @@ impl Trials {
         let injectable = injectable().ok();
         let takes_32_bit = self.try_function(Backend::Entry, ENTRY_32_BIT) == Support::Works;
         let is_there = |name: &&str| {
+            let is_injectable = injectable.as_ref().map(|injectable| injectable.contains(*name));
+            // Most of those that serve both kinds of callers are part of an entry, and none.
+            let is_entry = is_injectable.unwrap_or(!name.starts_with(ENTRIES_OF_BOTH));
             name.starts_with(SECURITY)
-                || injectable.as_ref().is_none_or(|injectable| injectable.contains(*name))
-                    && (takes_32_bit || !name.starts_with(ENTRIES_32_BIT))
+                || is_entry && (takes_32_bit || !name.starts_with(ENTRIES_32_BIT))
         };
         let names = functions.names().filter(is_there).map(str::to_owned);
         self.features = self.features.clone().with_functions(names);
@@ -131,6 +133,8 @@ const SECURITY: &str = "security_";
 /// How the entries of 32-bit callers begin, and one of them: there are kernels that let entries be
 /// modified and not these.
 const ENTRIES_32_BIT: &str = "__ia32_";
+/// And those of calls without arguments.
+const ENTRIES_OF_BOTH: &str = "__do_sys_";
 const ENTRY_32_BIT: &str = "__ia32_compat_sys_openat";
 
 /// A function that every kernel has, for each backend.

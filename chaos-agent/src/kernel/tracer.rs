@@ -56,6 +56,7 @@ pub(super) struct Tracer {
 
 /// A program with its maps and its constants, ready to be loaded.
 struct Linked {
+    name: &'static str,
     function: Function,
     license: CString,
     /// The instructions name this map by its descriptor until they are loaded.
@@ -132,7 +133,7 @@ impl Tracer {
         attachment: &Attachment,
         offsets: Option<Offsets>,
     ) -> Result<Linked, KernelError> {
-        let Attachment { program: name, is_compat, calls, uring } = attachment;
+        let Attachment { program: name, callers, calls, uring } = attachment;
         let name = *name;
         let mut object = self.object.clone();
         let mut guarded = [0_u64; NUMBERS as usize / 64];
@@ -168,7 +169,7 @@ impl Tracer {
             ("SUPER_DEVICE", &super_device.to_ne_bytes()),
             ("TARGET_CGROUP", &self.cgroup.to_ne_bytes()),
             ("TARGET_LEVEL", &self.level.to_ne_bytes()),
-            ("ENTRY_COMPAT", &u32::from(*is_compat).to_ne_bytes()),
+            ("ENTRY_CALLERS", &(*callers as u32).to_ne_bytes()),
             ("GUARD_CALLS", &guarded),
             ("GUARD_URING", &u32::from(uring.unwrap_or(NO_CALL)).to_ne_bytes()),
             ("COMPAT", &compat),
@@ -206,7 +207,7 @@ impl Tracer {
             .functions
             .remove(&program.function_key())
             .ok_or(KernelError::Lacks { what: "program", name })?;
-        Ok(Linked { function, license: program.license, _constants: constants })
+        Ok(Linked { name, function, license: program.license, _constants: constants })
     }
 }
 
@@ -237,7 +238,7 @@ fn constants(object: &Object) -> Result<OwnedFd, KernelError> {
 /// Loads a program for the function with this BTF id. An error comes with the verifier's last
 /// words.
 fn load(
-    Linked { function: program, license, .. }: &Linked,
+    Linked { name, function: program, license, .. }: &Linked,
     function: u32,
     btf: BorrowedFd<'_>,
 ) -> Result<OwnedFd, (io::Error, String)> {
@@ -249,6 +250,11 @@ fn load(
         load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
         load.expected_attach_type = bpf_attach_type::BPF_MODIFY_RETURN as u32;
         load.attach_btf_id = function;
+        // What bpftool lists it as, cut to what the kernel has room for with a zero behind it.
+        let room = load.prog_name.len() - 1;
+        for (to, from) in load.prog_name[..room].iter_mut().zip(name.bytes()) {
+            *to = from as _;
+        }
         load.insns = program.instructions.as_ptr() as u64;
         load.insn_cnt = program.instructions.len() as u32;
         load.license = license.as_ptr() as u64;

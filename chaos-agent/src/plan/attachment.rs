@@ -4,7 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_ebpf_common::object::CALL_ENTRY;
 
-use super::{Backend, PlannedCall, entry, family::number, guard};
+use super::{
+    Backend, PlannedCall,
+    entry::{self, Callers},
+    family::number,
+    guard,
+};
 
 /// One program in front of one function, with the constants it is loaded with. They follow from
 /// the function alone, so an attachment serves any rule set.
@@ -12,8 +17,8 @@ use super::{Backend, PlannedCall, entry, family::number, guard};
 pub struct Attachment {
     /// Of the BPF object.
     pub program: &'static str,
-    /// The entry of 32-bit callers.
-    pub is_compat: bool,
+    /// Whose entry it is.
+    pub callers: Callers,
     /// At a security function the numbers of the calls that it stands for.
     pub calls: BTreeSet<u16>,
     /// There, what a request by io_uring counts as.
@@ -39,13 +44,13 @@ pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
     match (backend, guard::find(function)) {
         (Backend::Entry | Backend::Security, Some(guard)) => Some(Attachment {
             program: guard.program,
-            is_compat: false,
+            callers: Callers::Native,
             calls: guard.calls.iter().filter_map(|call| number(call)).collect(),
             uring: guard.uring.and_then(number),
         }),
         (Backend::Entry, None) => Some(Attachment {
             program: CALL_ENTRY,
-            is_compat: entry::is_compat(function),
+            callers: entry::callers(function),
             calls: BTreeSet::new(),
             uring: None,
         }),
@@ -65,7 +70,10 @@ mod tests {
     fn constants_follow_from_the_function() {
         let native = attachment(Backend::Entry, "__x64_sys_read").unwrap();
         let compat = attachment(Backend::Entry, "__ia32_compat_sys_openat").unwrap();
-        assert_eq!((native.program, native.is_compat, compat.is_compat), (CALL_ENTRY, false, true));
+        let both = attachment(Backend::Entry, "__do_sys_sync").unwrap();
+        let callers = [native.callers, compat.callers, both.callers];
+        assert_eq!(callers, [Callers::Native, Callers::Compat, Callers::Both]);
+        assert!([&native, &compat, &both].iter().all(|one| one.program == CALL_ENTRY));
         let open = attachment(Backend::Security, "security_file_open").unwrap();
         assert_eq!((open.program, open.uring), (CALL_GUARD_OPEN, Some(257)));
         assert_eq!(open.calls, BTreeSet::from([2, 85, 257, 437]));

@@ -40,17 +40,26 @@ impl Hooked {
 
 /// The means for all these calls together, or the first of them that cannot be answered as asked.
 /// What the kernel can decide by itself goes there; a fault that needs seccomp for one of its calls
-/// goes there with all of them.
+/// goes there with all of them. So does one of which the kernel would leave calls alone, if the
+/// target is known to have the filter.
 pub(super) fn mechanism(
     action: Action,
     calls: &[Call],
     fault: &Fault,
     features: &KernelFeatures,
+    has_filter: bool,
 ) -> Result<Mechanism, Objection> {
-    in_kernel(action, calls, fault, features).or_else(|objection| {
-        let calls = traced::by_seccomp(calls, fault, features).ok_or(objection)?;
-        Ok(Mechanism { action, hooks: BTreeSet::new(), calls })
-    })
+    let by_seccomp = || {
+        let calls = traced::by_seccomp(calls, fault, features)?;
+        Some(Mechanism { action, hooks: BTreeSet::new(), calls })
+    };
+    match in_kernel(action, calls, fault, features) {
+        Ok(mechanism) if has_filter && !traced::left_alone(fault, &mechanism.calls).is_empty() => {
+            Ok(by_seccomp().unwrap_or(mechanism))
+        }
+        Ok(mechanism) => Ok(mechanism),
+        Err(objection) => by_seccomp().ok_or(objection),
+    }
 }
 
 fn in_kernel(

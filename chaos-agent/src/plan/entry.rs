@@ -6,7 +6,18 @@
 
 use std::collections::BTreeSet;
 
+use chaos_ebpf_common::object::{ENTRY_BOTH, ENTRY_COMPAT, ENTRY_NATIVE};
+
 use super::{KernelFeatures, abi};
+
+/// Who enters the kernel by a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Callers {
+    Native = ENTRY_NATIVE,
+    Compat = ENTRY_COMPAT,
+    Both = ENTRY_BOTH,
+}
 
 /// Calls whose function has another name than the call.
 /// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/entry/syscalls/syscall_64.tbl>
@@ -36,9 +47,39 @@ const ONLY_32_BIT: [(&str, &str); 5] = [
     ("umount2", "oldumount"),
 ];
 
+/// Calls without arguments (`SYSCALL_DEFINE0`). Where the compiler folds their entries into the one
+/// function that does the work, type information has only that, and both kinds of callers meet there.
+const NO_ARGUMENTS: [&str; 18] = [
+    "fork",
+    "getegid",
+    "geteuid",
+    "getgid",
+    "getpgrp",
+    "getpid",
+    "getppid",
+    "gettid",
+    "getuid",
+    "inotify_init",
+    "munlockall",
+    "pause",
+    "restart_syscall",
+    "sched_yield",
+    "setsid",
+    "sync",
+    "vfork",
+    "vhangup",
+];
+
+const BOTH_PREFIX: &str = "__do_sys_";
+
 /// The function of 64-bit callers.
 pub(super) fn native(call: &str) -> String {
     format!("__x64_sys_{}", function(call))
+}
+
+/// The function of all callers, if there can be one.
+pub(super) fn both(call: &str) -> Option<String> {
+    NO_ARGUMENTS.contains(&call).then(|| format!("{BOTH_PREFIX}{call}"))
 }
 
 /// The functions of 32-bit callers that this kernel has; none where it runs no such programs. One
@@ -59,9 +100,15 @@ pub(super) fn compat(call: &str, features: &KernelFeatures) -> Vec<String> {
     functions.into_iter().collect()
 }
 
-/// Whether it is an entry of 32-bit callers.
-pub(super) fn is_compat(function: &str) -> bool {
-    COMPAT_PREFIXES.iter().any(|prefix| function.starts_with(prefix))
+/// Who enters by this function.
+pub(super) fn callers(function: &str) -> Callers {
+    if COMPAT_PREFIXES.iter().any(|prefix| function.starts_with(prefix)) {
+        Callers::Compat
+    } else if function.starts_with(BOTH_PREFIX) {
+        Callers::Both
+    } else {
+        Callers::Native
+    }
 }
 
 fn function(call: &str) -> &str {
@@ -93,6 +140,22 @@ mod tests {
             assert_eq!(compat(call, &features), functions, "{call}");
         }
         assert_eq!(compat("mmap", &all), [""; 0]);
+    }
+
+    #[test]
+    fn calls_without_arguments_are_entered_by_one_function() {
+        assert_eq!(both("sync").as_deref(), Some("__do_sys_sync"));
+        assert_eq!(both("syncfs"), None);
+        let features = recorded("override-6.12").0;
+        assert!(!features.has_function(&native("sync")));
+        assert!(features.has_function("__do_sys_sync"));
+        for (function, who) in [
+            ("__do_sys_sync", Callers::Both),
+            ("__x64_sys_read", Callers::Native),
+            ("__ia32_compat_sys_openat", Callers::Compat),
+        ] {
+            assert_eq!(callers(function), who);
+        }
     }
 
     const SHUTDOWN: [&str; 3] =
@@ -149,7 +212,8 @@ mod tests {
             Sysno::iter().flat_map(|call| compat(call.name(), &features)).collect();
         let is_foreign =
             |entry: &str| FOREIGN.iter().any(|name| entry.ends_with(&format!("_sys_{name}")));
-        let entries: Vec<&String> = functions.iter().filter(|entry| is_compat(entry)).collect();
+        let entries: Vec<&String> =
+            functions.iter().filter(|entry| callers(entry) == Callers::Compat).collect();
         assert!(entries.len() > 400, "{}", entries.len());
         let unknown = entries.into_iter().filter(|e| !is_foreign(e) && !known.contains(*e));
         assert_eq!(unknown.collect::<Vec<_>>(), [""; 0]);

@@ -65,10 +65,13 @@ pub struct Terms {
     /// `from` names exactly that one address.
     pub exempt: Vec<IpAddr>,
     pub scope: Scope,
+    /// The target is started with a seccomp filter, as the child of `run` is: seccomp reaches all
+    /// of it.
+    pub has_filter: bool,
 }
 
 impl Default for Terms {
-    /// 5 minutes, at most an hour, seed 0, nothing exempt, a target without containers.
+    /// 5 minutes, at most an hour, seed 0, nothing exempt, a target without containers or filter.
     fn default() -> Self {
         Self {
             default_duration: Duration::from_secs(5 * 60),
@@ -76,6 +79,7 @@ impl Default for Terms {
             seed: 0,
             exempt: Vec::new(),
             scope: Scope::Whole,
+            has_filter: false,
         }
     }
 }
@@ -147,7 +151,7 @@ fn plan_one(
     if let Some(problem) = fault::check(fault).into_iter().next() {
         return Err(Objection::from_problem(problem));
     }
-    let mechanism = verbs::mechanism(fault, features)?;
+    let mechanism = verbs::mechanism(fault, features, terms.has_filter)?;
     clauses::container(fault, &terms.scope)?;
     let duration = clauses::duration(fault, terms)?;
     for hook in &mechanism.hooks {

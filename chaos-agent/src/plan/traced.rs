@@ -5,7 +5,8 @@ use serde::Serialize;
 use chaos_ebpf_common::tables::GUARDED;
 
 use super::{
-    Backend, KernelFeatures, Support, arguments, entry,
+    Backend, KernelFeatures, Support, arguments,
+    entry::{self, Callers},
     family::{self, Member},
     guard, path,
     refusal::Objection,
@@ -122,7 +123,9 @@ pub(super) fn notes(
     }
     let mut by_entry = planned.iter().filter(|call| call.backend == Backend::Entry).peekable();
     if by_entry.peek().is_some()
-        && by_entry.all(|call| !call.functions.iter().any(|function| entry::is_compat(function)))
+        && by_entry.all(|call| {
+            !call.functions.iter().any(|function| entry::callers(function) != Callers::Native)
+        })
     {
         notes.push(format!(
             "programs of 32 bits: left alone, kernel {} lets nothing be attached to their entries",
@@ -133,18 +136,23 @@ pub(super) fn notes(
         if let Some(plain) = family::plain_name(call) {
             notes.push(format!("{call}: this call alone; `{plain}` stands for the whole family"));
         }
-        let is_planned = |member: &Member| planned.iter().any(|call| call.name == member.name);
-        let members = family::members(call);
-        if members.iter().any(is_planned) {
-            notes.extend(members.iter().filter(|member| !is_planned(member)).map(|member| {
-                format!(
-                    "{}: left alone, kernel {} has no hook for it",
-                    member.name, features.release
-                )
-            }));
-        }
     }
+    notes.extend(
+        left_alone(fault, planned).into_iter().map(|name| {
+            format!("{name}: left alone, kernel {} has no hook for it", features.release)
+        }),
+    );
     notes
+}
+
+/// The calls that the fault names, each by one name for several, and that are not among those
+/// planned though others of the same name are.
+pub(super) fn left_alone(fault: &Fault, planned: &[PlannedCall]) -> Vec<&'static str> {
+    let is_planned = |member: &Member| planned.iter().any(|call| call.name == member.name);
+    let families = fault.verb.calls().iter().map(family::members);
+    let in_part = families.filter(|members| members.iter().any(is_planned));
+    let names = in_part.flatten().filter(|member| !is_planned(member)).map(|member| member.name);
+    names.collect()
 }
 
 fn members(call: &Call) -> Result<Vec<Member>, Objection> {
@@ -273,7 +281,10 @@ fn functions(
         return Err("an error in the place of `brk` is taken for an address".to_owned());
     }
     if !features.has_function(&native) {
-        return Err(lacks(&native));
+        return match entry::both(name) {
+            Some(both) if features.has_function(&both) => Ok(vec![both]),
+            _ => Err(lacks(&native)),
+        };
     }
     Ok([native].into_iter().chain(entry::compat(name, features)).collect())
 }

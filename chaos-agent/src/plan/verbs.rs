@@ -21,8 +21,12 @@ impl Mechanism {
     }
 }
 
-/// The means for a fault, or why there are none.
-pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mechanism, Objection> {
+/// The means for a fault, or why there are none. `has_filter` as in [`super::Terms`].
+pub(super) fn mechanism(
+    fault: &Fault,
+    features: &KernelFeatures,
+    has_filter: bool,
+) -> Result<Mechanism, Objection> {
     match &fault.verb {
         Verb::Drop => Ok(Mechanism::of_packets(Action::Drop, packet_hooks(fault))),
         Verb::Corrupt { silent: false } => {
@@ -45,7 +49,7 @@ pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mech
                 ))
                 .remedy("split the fault in two, each with its share of the chance"));
             }
-            calls::mechanism(Action::Fail, calls, fault, features)
+            calls::mechanism(Action::Fail, calls, fault, features, has_filter)
         }
         Verb::Delay { .. } => Err(lacking("delay", "the delay line that holds packets back")),
         Verb::Reorder { .. } => {
@@ -62,7 +66,7 @@ pub(super) fn mechanism(fault: &Fault, features: &KernelFeatures) -> Result<Mech
         Verb::FailDns { .. } => Err(lacking("fail dns", "the program that answers DNS queries")
             .remedy("`drop to port 53` lets every query time out")),
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
-        Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features),
+        Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features, has_filter),
         Verb::SkewClock { .. } => {
             Err(lacking("skew clock", "the tracing programs that hide the vDSO"))
         }

@@ -80,6 +80,7 @@ impl Policy {
             seed,
             exempt: exempt.clone(),
             scope,
+            has_filter: false,
         }
     }
 
@@ -114,6 +115,7 @@ mod tests {
             seed: 7,
             exempt: vec![node],
             scope: Scope::Pod,
+            has_filter: false,
         };
         assert_eq!(policy.terms(7, Scope::Pod), expected);
     }

@@ -7,7 +7,6 @@
 use std::{
     ffi::OsString,
     fs::File,
-    io::IoSliceMut,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
@@ -19,13 +18,12 @@ use nix::{
     errno::Errno,
     fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlink, readlinkat},
     libc::{AT_FDCWD, PATH_MAX, seccomp_data},
-    sys::uio::{RemoteIoVec, process_vm_readv},
-    unistd::Pid,
 };
 
 use super::{
     abi::{ARCH_I386, name, native_of},
     arguments::{Named, files},
+    memory,
 };
 
 /// Of i386's first mmap, whose one argument is the address of the others.
@@ -209,8 +207,7 @@ impl Caller {
     }
 
     fn read(&self, address: usize, into: &mut [u8]) -> Option<usize> {
-        let remote = [RemoteIoVec { base: address, len: into.len() }];
-        process_vm_readv(Pid::from_raw(self.thread), &mut [IoSliceMut::new(into)], &remote).ok()
+        memory::read(self.thread, address, into).ok()
     }
 
     fn proc(&self, name: &str) -> PathBuf {

@@ -5,7 +5,7 @@
 //! fetches it with pidfd_getfd(2) (kernel 5.6).
 
 use std::{
-    io::{self, IoSliceMut},
+    io,
     os::fd::{AsRawFd, FromRawFd, OwnedFd},
     sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering},
     thread,
@@ -15,11 +15,9 @@ use std::{
 use nix::{
     errno::Errno,
     libc::{self, c_int, pid_t},
-    sys::uio::{RemoteIoVec, process_vm_readv},
-    unistd::Pid,
 };
 
-use super::install;
+use super::{install, memory};
 
 /// How long child and warden wait for each other.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -62,10 +60,8 @@ impl Offered {
     /// target's.
     pub fn has_begun(&self) -> bool {
         let mut bytes = [0; 8];
-        let remote = [RemoteIoVec { base: self.mark, len: bytes.len() }];
-        let local = &mut [IoSliceMut::new(&mut bytes)];
-        let read = process_vm_readv(Pid::from_raw(self.pid), local, &remote);
-        read != Ok(8) || u64::from_ne_bytes(bytes) != self.mark as u64 ^ DISGUISE
+        let read = memory::read(self.pid, self.mark, &mut bytes).ok();
+        read != Some(8) || u64::from_ne_bytes(bytes) != self.mark as u64 ^ DISGUISE
     }
 }
 

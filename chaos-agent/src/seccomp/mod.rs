@@ -15,6 +15,7 @@ mod handover;
 mod hire;
 mod install;
 mod listener;
+mod memory;
 mod order;
 mod probe;
 mod ring;

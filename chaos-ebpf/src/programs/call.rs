@@ -18,6 +18,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     event::{Event, FileId},
     gate::{Verdict, decide, settle},
+    object::{ENTRY_BOTH, ENTRY_NATIVE},
     rule::{Action, RuleSet},
     tables::{COMPAT as COMPAT_ENTRIES, GUARDED, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL},
 };
@@ -25,9 +26,9 @@ use chaos_ebpf_common::{
 use super::{LAST_ERRNO, file};
 use crate::{ground::Maps, scope::owns_current};
 
-/// 1 where the function is the entry of 32-bit callers.
+/// Whose entry the function is.
 #[unsafe(no_mangle)]
-static ENTRY_COMPAT: Global<u32> = Global::new(0);
+static ENTRY_CALLERS: Global<u32> = Global::new(ENTRY_NATIVE);
 
 /// The x86-64 number of each call of 32-bit callers.
 #[unsafe(no_mangle)]
@@ -65,7 +66,8 @@ const TS_COMPAT: u32 = 2;
 const SIGKILL: u32 = 9;
 const EINTR: u32 = 4;
 
-/// `long __x64_sys_NAME(const struct pt_regs *)`, and `__ia32_sys_*` of 32-bit callers.
+/// `long __x64_sys_NAME(const struct pt_regs *)`, `__ia32_sys_*` of 32-bit callers, and `__do_sys_*`
+/// of both.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "fentry")]
 pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
@@ -74,7 +76,15 @@ pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
     }
     // SAFETY: the context holds the function's arguments; the verifier knows the type of this one.
     let regs = unsafe { *ctx } as *const pt_regs;
-    let is_compat = ENTRY_COMPAT.load() != 0;
+    let is_compat = match ENTRY_CALLERS.load() {
+        ENTRY_NATIVE => false,
+        ENTRY_BOTH => {
+            // SAFETY: the helper takes nothing (kernel 5.11).
+            let task: *mut task_struct = unsafe { bpf_get_current_task_btf() };
+            is_by_32_bit(task)
+        }
+        _ => true,
+    };
     let number = number(regs, is_compat);
     if number >= NUMBERS {
         return 0;
@@ -156,16 +166,12 @@ fn own_task() -> Option<*mut task_struct> {
 /// io_uring stands for here.
 #[inline(always)]
 fn guard(task: *mut task_struct, file: FileId, uring: u16) -> i32 {
-    // SAFETY: the current task and its registers (5.15) are valid while it runs here; `status` is
-    // a field of its `thread_info`, which the verifier checks.
-    let (regs, status) = unsafe {
-        let status = *task.cast::<u8>().add(STATUS).cast::<u32>();
-        (bpf_task_pt_regs(task) as *const pt_regs, status)
-    };
+    // SAFETY: the current task and its registers (5.15) are valid while it runs here.
+    let regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
     // SAFETY: as above. A worker of io_uring has no user instruction to return to
     // (`copy_thread`).
     let is_worker = unsafe { (*regs).rip } == 0;
-    let mut number = number(regs, status & TS_COMPAT != 0);
+    let mut number = number(regs, is_by_32_bit(task));
     if is_worker || number == IO_URING_ENTER {
         number = uring;
     }
@@ -205,6 +211,15 @@ fn is_guarded(number: u16) -> bool {
     // SAFETY: the word is inside; volatile as the loader fills the table.
     let word = unsafe { read_volatile((&raw const GUARD_CALLS).cast::<u64>().add(word)) };
     word >> bit & 1 == 1
+}
+
+/// Whether the call under way came by the 32-bit way in.
+#[inline(always)]
+fn is_by_32_bit(task: *const task_struct) -> bool {
+    // SAFETY: the current task is valid while it runs here; `status` is a field of its
+    // `thread_info`, which the verifier checks.
+    let status = unsafe { *task.cast::<u8>().add(STATUS).cast::<u32>() };
+    status & TS_COMPAT != 0
 }
 
 /// The x86-64 number of the call under way, or [`NO_CALL`].

@@ -91,8 +91,10 @@ pub fn known(file: *mut u8, set: &RuleSet) -> FileId {
 #[inline(always)]
 fn look(file: *mut u8, id: FileId, set: &RuleSet, place: u32) {
     let Some(name) = NAMES.get_ptr_mut(place) else { return };
-    // SAFETY: the pointer is to a live map value that no other program uses meanwhile; the helper
-    // gets a `struct path` inside of the file and the size of the buffer.
+    // SAFETY: the pointer is to a live map value that nobody else uses meanwhile: each place is one
+    // program's, and where a task is preempted in it, the kernel leaves the program out for others
+    // on that CPU (`__bpf_prog_enter_recur`). The helper gets a `struct path` inside of the file and
+    // the size of the buffer.
     let length = unsafe {
         (*name).bits = SET_BITS + 8 * PATH_BYTES as u32;
         (*name).set = set.id;

@@ -151,6 +151,22 @@ fn a_fault_is_never_split_between_the_kernel_and_seccomp() {
 }
 
 #[test]
+fn what_has_the_filter_is_answered_whole() {
+    let fault = [fault("fail stat with EIO under /data")];
+    let everything = KernelFeatures::everything("6.12.0");
+    let has_filter = Terms { has_filter: true, ..Terms::default() };
+    // By a path the kernel answers one call of this name.
+    let rule = plan(&fault, &everything, &Terms::default()).rules.remove(0);
+    assert!(!rule.is_by_seccomp());
+    assert!(rule.notes.iter().any(|note| note.starts_with("newfstatat: left alone")));
+    let rule = plan(&fault, &everything, &has_filter).rules.remove(0);
+    assert!(rule.is_by_seccomp());
+    assert!(!rule.notes.iter().any(|note| note.contains("left alone")), "{:#?}", rule.notes);
+    let whole = plan(&[super::fault("fail read with EIO")], &everything, &has_filter);
+    assert!(!whole.needs_wardens());
+}
+
+#[test]
 fn a_call_without_its_cgroup_hook_goes_to_a_backend() {
     let missing = Support::Missing { reason: "no helper".to_owned(), remedy: String::new() };
     let features = KernelFeatures::everything("5.10.0").with(Hook::Connect6, missing);
