@@ -102,6 +102,17 @@ fn a_read_fails_however_the_file_was_named() -> Result<()> {
         ("mv data moved; cat moved/file; mv moved data", 0),
         ("exec 9<database/file; mv database data/inner; cat <&9; mv data/inner database", 0),
         ("mv database data/inner; cat data/inner/file; mv data/inner database", 1),
+        // Two links are one file, which goes by the name that it was opened by last.
+        ("ln data/file database/link; cat database/link; rm database/link", 0),
+        ("ln data/file database/link; cat data/file; rm database/link", 1),
+        (
+            "ln data/file database/link; exec 9<data/file 8<database/link; cat <&9; rm database/link",
+            0,
+        ),
+        (
+            "ln data/file database/link; exec 8<database/link 9<data/file; cat <&8; rm database/link",
+            1,
+        ),
         // The page cache is no way around.
         (
             "cat database/file; mv database/file data/warm; cat data/warm; mv data/warm database/file",
@@ -188,6 +199,33 @@ fn calls_on_descriptors_know_the_file() -> Result<()> {
             assert!(printed.starts_with("-5\nOK\n"), "{calls}: {printed}");
         }
         scene.agent.armory.halt("the next one");
+    }
+    Ok(())
+}
+
+/// Requests by io_uring pass the same functions, also those that a worker of the kernel's makes.
+#[test]
+fn requests_by_io_uring_meet_the_rule() -> Result<()> {
+    let claim = Shared::acquire()?;
+    require_paths!(&claim);
+    let mut scene = Scene::new(&claim)?;
+    let uring = scene.programs.uring()?;
+    let tried = Command::new(&uring).arg(scene.root()?.join("data/file")).output()?;
+    let complaint = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+    require!("io_uring"; tried.status.success().then_some(()).ok_or(complaint));
+    for (call, of_data) in [
+        ("open", "open -5"),
+        ("read", "open OK read -5 write OK fsync OK"),
+        ("write", "open OK read OK write -5 fsync OK"),
+    ] {
+        scene.arm(call, "data")?;
+        for how in ["", "async"] {
+            let (printed, hits) =
+                scene.run(&format!("{uring} data/file {how}; {uring} database/file {how}"))?;
+            let lines: Vec<&str> = printed.lines().map(str::trim).collect();
+            assert_eq!(lines, [of_data, "open OK read OK write OK fsync OK"], "{call} {how}");
+            assert_eq!(hits, 1, "{call} {how}");
+        }
     }
     Ok(())
 }

@@ -137,11 +137,14 @@ pub(super) fn notes(
             notes.push(format!("{call}: this call alone; `{plain}` stands for the whole family"));
         }
     }
-    notes.extend(
-        left_alone(fault, planned).into_iter().map(|name| {
-            format!("{name}: left alone, kernel {} has no hook for it", features.release)
-        }),
-    );
+    let elsewhere = match by_seccomp(fault.verb.calls(), fault, features) {
+        Some(_) => "; for a command of `run` seccomp answers it",
+        None => "",
+    };
+    notes.extend(left_alone(fault, planned).into_iter().map(|name| {
+        let release = &features.release;
+        format!("{name}: left alone, kernel {release} has no hook for it{elsewhere}")
+    }));
     notes
 }
 

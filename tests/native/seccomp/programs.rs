@@ -15,6 +15,8 @@ const KEPT: &str = env!("CARGO_TARGET_TMPDIR");
 const RAW: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/raw.c");
 const THREADS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/threads.c");
 
+const URING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/uring.c");
+
 const LIBC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/libc.c");
 
 /// Without a C library.
@@ -51,6 +53,11 @@ impl Programs {
     /// `libc.c` with glibc (`gcc`) or musl (`musl-gcc`).
     pub fn libc(&self, compiler: &str, options: &[&str]) -> Result<String> {
         self.compile(compiler, LIBC, &format!("libc-{compiler}{}", options.concat()), options)
+    }
+
+    /// `uring.c`.
+    pub fn uring(&self) -> Result<String> {
+        self.compile("gcc", URING, "uring", &[])
     }
 
     fn compile(&self, with: &str, source: &str, name: &str, options: &[&str]) -> Result<String> {

@@ -182,7 +182,8 @@ fn what_a_kernel_has_no_function_for_is_told() {
         .with_functions(["__x64_sys_read", "__ia32_sys_read"].map(str::to_owned));
     let rule = plan(&[fault("fail read with EIO")], &features, &Terms::default()).rules.remove(0);
     assert_eq!(rule.calls[0].functions, ["__x64_sys_read", "__ia32_sys_read"]);
-    let note = "preadv2: left alone, kernel 5.10.0 has no hook for it";
+    let note = "preadv2: left alone, kernel 5.10.0 has no hook for it; for a command of `run` seccomp \
+                answers it";
     assert!(rule.notes.iter().any(|found| found == note), "{:#?}", rule.notes);
 }
 
