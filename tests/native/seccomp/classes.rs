@@ -2,6 +2,7 @@
 //! can make them.
 
 use std::fs;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 use chaos_tests::machine::Shared;
@@ -126,6 +127,13 @@ fn number(call: &str, is_i386: bool) -> Result<i32> {
     }
 }
 
+/// Whether the kernel was built without a call: nothing is attached to what it does not enter. To be
+/// asked of a call that came back unhurt, as this one makes it.
+fn is_missing(raw: &str, number: &str) -> Result<bool> {
+    let output = Command::new(raw).args(["1", number]).stdin(Stdio::null()).output()?;
+    Ok(output.stdout.starts_with(b"-38\n"))
+}
+
 fn every_class_fails_with_every_errno(is_i386: bool) -> Result<()> {
     let _machine = Shared::acquire()?;
     let programs = Programs::new()?;
@@ -142,12 +150,19 @@ fn every_class_fails_with_every_errno(is_i386: bool) -> Result<()> {
         for (errno, number) in ERRNOS {
             let ran =
                 Ran::under(&format!("fail {} with {errno}", named.join(", ")), &[], &command)?;
-            for (call, line) in calls.iter().zip(&ran.lines) {
-                assert_eq!(*line, format!("-{number}*{ROUNDS}"), "{call} with {errno}");
+            let mut failed = 0;
+            for (index, (call, line)) in calls.iter().zip(&ran.lines).enumerate() {
+                let all = format!("-{number}*{ROUNDS}");
+                if *line != all && is_missing(&raw, &command[index + 2])? {
+                    println!("{call}: this kernel does not have it");
+                    continue;
+                }
+                assert_eq!(*line, all, "{call} with {errno}");
+                failed += 1;
             }
-            let total = ROUNDS * calls.len() as u64;
+            let total = ROUNDS * failed;
             assert_eq!(ran.counts(0), (total, total), "{}", ran.ledger);
-            shown += calls.len();
+            shown += failed;
         }
     }
     println!("{shown} pairs of a call and an errno");
