@@ -124,7 +124,7 @@ fn a_plan_as_json() {
         "--seed=7",
         "--features",
         FEATURES,
-        "--fault=fail connect with EIO 10% port 80; delay 1s",
+        "--fault=fail connect with EIO 10% port 80; skew clock by +1d",
     ]);
     assert_eq!(output.status.code(), Some(1));
     let plan: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -133,7 +133,7 @@ fn a_plan_as_json() {
         serde_json::json!(["cgroup/connect4", "cgroup/connect6"])
     );
     assert_eq!(plan["rules"][0]["seed"], 7);
-    assert_eq!(plan["refused"][0]["fault"], "delay 1s");
+    assert_eq!(plan["refused"][0]["fault"], "skew clock by +1d");
     assert_eq!(plan["refused"][0]["index"], 1);
 }
 

@@ -313,7 +313,9 @@ fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> R
     if now >= rule.deadline {
         return Err(Count::Ended);
     }
-    let entropy = if rule.trigger == Trigger::FlowChance as u8 {
+    let by_flow =
+        rule.trigger == Trigger::FlowChance as u8 || rule.trigger == Trigger::EachFlow as u8;
+    let entropy = if by_flow {
         if fragment != 0 {
             return Err(Count::Fragment);
         }

@@ -1,6 +1,7 @@
 //! What is counted, per rule and per CPU.
 
-/// One counter of a rule. For every rule `Matched = Injected + Shadowed + the spared ones`.
+/// One counter of a rule. For every rule
+/// `Matched = Injected + Shadowed + Overflow + the spared ones`.
 #[repr(u8)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Count {
@@ -24,13 +25,16 @@ pub enum Count {
     PerSecond = 8,
     /// Spared: a later fragment, whose flow cannot be known.
     Fragment = 9,
-    /// Spared: there was nothing to act on (no payload to corrupt), or the kernel refused.
+    /// Spared: there was nothing to act on (no payload to corrupt), or the kernel refused, or the
+    /// delay line did not answer.
     Unfit = 10,
+    /// Lost by us, unasked for: the frame was to be held and the delay line had no room for it.
+    Overflow = 11,
 }
 
 impl Count {
     /// Every counter, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Matched,
         Self::Injected,
         Self::Shadowed,
@@ -42,6 +46,7 @@ impl Count {
         Self::PerSecond,
         Self::Fragment,
         Self::Unfit,
+        Self::Overflow,
     ];
 }
 

@@ -2,7 +2,7 @@
 //! that they are there.
 
 /// Each program with its ELF section, which tells the loader the program type and hook.
-pub const PROGRAMS: [(&str, &str); 18] = [
+pub const PROGRAMS: [(&str, &str); 19] = [
     ("skb_egress", "cgroup_skb/egress"),
     ("skb_ingress", "cgroup_skb/ingress"),
     ("connect4", "cgroup/connect4"),
@@ -16,6 +16,7 @@ pub const PROGRAMS: [(&str, &str); 18] = [
     ("getsockopt", "cgroup/getsockopt"),
     ("tcx_egress", "classifier"),
     ("tcx_ingress", "classifier"),
+    (LINE_RETURN, "classifier"),
     (CALL_ENTRY, "fentry"),
     (CALL_GUARD, "fentry"),
     (CALL_GUARD_FILE, "fentry"),
@@ -23,6 +24,8 @@ pub const PROGRAMS: [(&str, &str); 18] = [
     (CALL_GUARD_ACCESS, "fentry"),
 ];
 
+/// Sends on what comes out of a delay line.
+pub const LINE_RETURN: &str = "line_return";
 /// Answers a system call at its entry. Loaded as `fmod_ret`, which the loader library has no
 /// section for.
 pub const CALL_ENTRY: &str = "call_entry";
@@ -41,7 +44,7 @@ pub const CALL_GUARD_OPEN: &str = "call_guard_open";
 pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 15] = [
-    "ACTIVE", "AYA_LOGS", "CALLS", "FILES", "HEADS", "LEASE", "LEDGER", "NAMES", "PATHS", "PEERS4",
-    "PEERS6", "PORTS", "RECORDS", "RULES", "STATES",
+pub const MAPS: [&str; 19] = [
+    "ACTIVE", "AYA_LOGS", "CALLS", "FILES", "GIVEN", "HEADS", "HOLDS", "LEASE", "LEDGER", "NAMES",
+    "PATHS", "PEERS4", "PEERS6", "PLACES", "PORTS", "READER", "RECORDS", "RULES", "STATES",
 ];

@@ -18,6 +18,10 @@ pub enum Action {
     Kill = 5,
     /// Let a copy of the packet go the same way.
     Duplicate = 6,
+    /// Hold the frame back, as long as [`Hold`](crate::hold::Hold) says.
+    Delay = 7,
+    /// The same, so that those behind it overtake.
+    Reorder = 8,
 }
 
 impl Action {
@@ -26,6 +30,8 @@ impl Action {
         match self {
             Self::Corrupt | Self::CorruptSilently => Some(Stage::Damage),
             Self::Duplicate => Some(Stage::Copy),
+            Self::Delay => Some(Stage::Delay),
+            Self::Reorder => Some(Stage::Reorder),
             Self::Drop | Self::Fail | Self::Kill => None,
         }
     }
@@ -60,6 +66,8 @@ pub enum Trigger {
     FlowChance = 2,
     /// Each `every`-th matching event.
     EveryNth = 3,
+    /// Always, but what is chosen is chosen by hash(seed, flow).
+    EachFlow = 4,
 }
 
 /// Errnos one rule can choose from.

@@ -8,7 +8,9 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
+    hold::Hold,
     ledger::RuleCounts,
+    line::{self, Reader},
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{self, Ends, FileKey, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey},
@@ -67,6 +69,22 @@ pub static NAMES: PerCpuArray<Name, 2> = PerCpuArray::new();
 /// One element: the boot-clock moment (ns) at which the lease lapses.
 #[btf_map]
 pub static LEASE: Array<u64, 1> = Array::new();
+
+/// How long the rule of each slot holds frames.
+#[btf_map]
+pub static HOLDS: Array<Hold, SLOTS> = Array::new();
+
+/// One element: what the reader of the delay line says.
+#[btf_map]
+pub static READER: Array<Reader, 1> = Array::new();
+
+/// One element: how many frames were given to the delay line.
+#[btf_map]
+pub static GIVEN: Array<u64, 1> = Array::new();
+
+/// The interfaces that frames come back to, at their [`line::Way::place`].
+#[btf_map]
+pub static PLACES: Array<u32, { line::PLACES as usize }> = Array::new();
 
 /// [`RuleState`] with its lock under the name by which the kernel finds it in BTF.
 #[repr(C)]

@@ -133,7 +133,7 @@ fn what_cannot_be_done_is_answered_and_changes_nothing() -> Result<()> {
     let cases = [
         ("drip 10% egress".to_owned(), "line 1, column 1"),
         (format!("{good}\ndrop 200% egress"), "line 2"),
-        (format!("{good}\ndelay 100ms egress"), "delay"),
+        (format!("{good}\nskew clock by +1d"), "skew clock"),
         (format!("{good} in container cache"), "no container `cache`; it has main"),
         ("# nothing".to_owned(), "no fault"),
     ];

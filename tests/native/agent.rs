@@ -107,6 +107,14 @@ pub fn has_frames(claim: &impl Claim) -> Result<(), String> {
     has(claim, Hook::TcxEgress).or_else(|_| has(claim, Hook::ClsactEgress))
 }
 
+/// The same for delay lines.
+pub fn has_line(claim: &impl Claim) -> Result<(), String> {
+    match features(claim).map_err(|error| error.to_string())?.line() {
+        Support::Works => Ok(()),
+        Support::Missing { reason, .. } => Err(reason.clone()),
+    }
+}
+
 /// The same for a backend.
 pub fn answers(claim: &impl Claim, backend: Backend) -> Result<(), String> {
     match features(claim).map_err(|error| error.to_string())?.backend(backend) {

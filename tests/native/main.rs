@@ -14,6 +14,7 @@ mod combined;
 mod daemon;
 mod databases;
 mod death;
+mod delays;
 mod duplicates;
 mod features;
 mod frames;

@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use chaos_ebpf_common::{SLOTS, record::Record};
+use chaos_ebpf_common::{SLOTS, ledger::Count, record::Record};
 use thiserror::Error;
 
 use super::{
     filters::with_naming,
     interfaces::{Interface, ethernet_interfaces},
+    line::DelayLine,
     open_files::{OpenFile, open_files},
     report::{Counts, FaultReport, Phase},
     sample::Sample,
@@ -51,7 +52,11 @@ pub struct Armed {
     interface_links: BTreeMap<(Hook, u64, u32), Link>,
     /// By function of the kernel.
     call_links: BTreeMap<String, Link>,
+    /// By inode of the network namespace: what sends frames on that come out of the delay line.
+    line_links: BTreeMap<u64, Link>,
     frame_hooks: Vec<Hook>,
+    /// Where a rule holds frames.
+    line: Option<DelayLine>,
     instance: Instance,
     /// What the wardens of the target judge by, where it has some and a rule that needs them.
     board: Option<Arc<Board>>,
@@ -99,7 +104,9 @@ impl Armed {
             links: BTreeMap::new(),
             interface_links: BTreeMap::new(),
             call_links: BTreeMap::new(),
+            line_links: BTreeMap::new(),
             frame_hooks: Vec::new(),
+            line: None,
             instance,
             board,
             drained: 0,
@@ -129,10 +136,16 @@ impl Armed {
             let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
             if fresh {
                 self.instance.maps.reset_slot(slot)?;
+                if let Some(line) = &self.line {
+                    line.lost().reset(slot);
+                }
                 if let Some(board) = &self.board {
                     board.reset_slot(slot);
                 }
                 self.samples.remove(&slot);
+            }
+            if let Some(hold) = planned.hold() {
+                self.instance.maps.set_hold(slot, &hold)?;
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
             rules.push(ArmedRule {
@@ -146,6 +159,9 @@ impl Armed {
         let (compiled, in_kernel) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
         let hooks = plan.hooks();
         let attachments = attachments(&plan.calls());
+        if plan.needs_line() {
+            self.start_line()?;
+        }
         self.attach(&hooks)?;
         for (function, attachment) in &attachments {
             if let Entry::Vacant(vacant) = self.call_links.entry(function.clone()) {
@@ -161,11 +177,31 @@ impl Armed {
             let (compiled, planned) = compile_part(&rules, set, PlannedRule::is_by_seccomp);
             board.publish(&WardenRules::new(&compiled, &planned))?;
         }
+        if !plan.needs_line() {
+            self.stop_line();
+        }
         self.links.retain(|hook, _| hooks.contains(hook));
         self.interface_links.retain(|(hook, ..), _| hooks.contains(hook));
         self.call_links.retain(|function, _| attachments.contains_key(function));
         self.rules = rules;
         Ok(())
+    }
+
+    fn start_line(&mut self) -> Result<(), ArmError> {
+        if self.line.is_none()
+            && let Some(maps) = self.instance.line_maps.take()
+        {
+            self.line = Some(DelayLine::start(maps)?);
+        }
+        Ok(())
+    }
+
+    /// Call it when no program holds frames any more.
+    fn stop_line(&mut self) {
+        if let Some(line) = self.line.take() {
+            self.instance.line_maps = line.stop();
+            self.line_links.clear();
+        }
     }
 
     /// Tells the programs which rules the files meet that the target has open.
@@ -221,8 +257,16 @@ impl Armed {
             namespaces.push(own);
         }
         for namespace in namespaces {
-            let Self { instance, interface_links, frame_hooks, owner, .. } = &mut *self;
+            let Self { instance, interface_links, line_links, line, frame_hooks, owner, .. } =
+                &mut *self;
+            let by_filter = frame_hooks.iter().any(|hook| hook.is_filter());
             let attach = |naming: &Naming<'_>| -> Result<(), ArmError> {
+                if let Some(line) = line
+                    && line.serve(namespace.inode(), owner)?
+                {
+                    let link = instance.attach_line(line.device(), by_filter.then_some(naming))?;
+                    line_links.insert(namespace.inode(), link);
+                }
                 for Interface { index, name } in ethernet_interfaces()? {
                     for hook in frame_hooks.iter().copied() {
                         let place = (hook, namespace.inode(), index);
@@ -271,7 +315,13 @@ impl Armed {
     fn counts(&self, rule: &ArmedRule) -> Result<SlotCounts, ArmError> {
         match &self.board {
             Some(board) if rule.planned.is_by_seccomp() => Ok(board.counts(rule.slot)),
-            _ => Ok(self.instance.maps.counts(rule.slot)?),
+            _ => {
+                let mut counts = self.instance.maps.counts(rule.slot)?;
+                let lost = self.line.as_ref().map_or(0, |line| line.lost().of(rule.slot));
+                *counts.entry(Count::Injected).or_default() -= lost;
+                *counts.entry(Count::Overflow).or_default() += lost;
+                Ok(counts)
+            }
         }
     }
 
@@ -348,6 +398,15 @@ impl Drop for Armed {
     fn drop(&mut self) {
         if let Some(board) = &self.board {
             board.close();
+        }
+        if self.line.is_some() {
+            // So that nothing comes after what is sent on now.
+            if let Err(error) =
+                self.suspend().and_then(|()| Ok(self.instance.maps.wait_for_programs()?))
+            {
+                tracing::warn!(%error, "frames may get lost in the delay line");
+            }
+            self.stop_line();
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chaos_ebpf_common::line::is_line;
 use nix::{ifaddrs::getifaddrs, sys::socket::SockaddrLike};
 
 use super::ArmError;
@@ -18,7 +19,7 @@ pub(super) struct Interface {
 }
 
 /// Ethernet-like interfaces and the loopback. Others (tun, WireGuard, SIT) have no link header,
-/// or another one, and are left alone.
+/// or another one, and are left alone, as are delay lines.
 pub(super) fn ethernet_interfaces() -> Result<Vec<Interface>, ArmError> {
     let addresses = getifaddrs().map_err(|errno| {
         ArmError::Kernel(KernelError::Call { call: "getifaddrs", source: errno.into() })
@@ -31,6 +32,7 @@ pub(super) fn ethernet_interfaces() -> Result<Vec<Interface>, ArmError> {
         if let Some(link) = address.as_link_addr()
             && matches!(link.hatype(), ARPHRD_ETHER | ARPHRD_LOOPBACK)
             && let Ok(index) = u32::try_from(link.ifindex())
+            && !is_line(index)
         {
             interfaces.insert(index, interface.interface_name);
         }

@@ -6,6 +6,7 @@ mod filtered;
 mod filters;
 mod interfaces;
 mod keeper;
+mod line;
 mod notice;
 mod open_files;
 mod report;

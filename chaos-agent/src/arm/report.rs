@@ -43,14 +43,21 @@ pub struct FaultReport {
     pub counts: Counts,
 }
 
-/// `matched = injected + shadowed + sum of spared`, always.
+/// `matched = injected + shadowed + lost + sum of spared`, always.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub matched: u64,
     pub injected: u64,
     pub shadowed: u64,
+    /// Frames that were to be held and had to be lost, as the delay line had no room for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lost: u64,
     /// By reason; reasons that never occurred are left out.
     pub spared: BTreeMap<String, u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl From<SlotCounts> for Counts {
@@ -65,6 +72,7 @@ impl From<SlotCounts> for Counts {
                 None => match count {
                     Count::Matched => counts.matched = number,
                     Count::Injected => counts.injected = number,
+                    Count::Overflow => counts.lost = number,
                     _ => counts.shadowed = number,
                 },
             }
@@ -76,7 +84,7 @@ impl From<SlotCounts> for Counts {
 /// The word for why an event was spared; `None` for what is not sparing.
 fn spared_reason(count: Count) -> Option<&'static str> {
     match count {
-        Count::Matched | Count::Injected | Count::Shadowed => None,
+        Count::Matched | Count::Injected | Count::Shadowed | Count::Overflow => None,
         Count::Lease => Some("lease"),
         Count::Early => Some("early"),
         Count::Ended => Some("ended"),
@@ -104,7 +112,7 @@ impl Counts {
     /// was being written.
     pub fn imbalance(&self) -> i128 {
         let spared: u64 = self.spared.values().sum();
-        i128::from(self.matched) - i128::from(self.injected + self.shadowed + spared)
+        i128::from(self.matched) - i128::from(self.injected + self.shadowed + self.lost + spared)
     }
 }
 
@@ -115,9 +123,10 @@ mod tests {
     #[test]
     fn counts_are_sorted_into_their_places() {
         let slot: SlotCounts =
-            Count::ALL.into_iter().zip([10, 1, 2, 0, 0, 0, 7, 0, 0, 0, 0]).collect();
+            Count::ALL.into_iter().zip([13, 1, 2, 0, 0, 0, 7, 0, 0, 0, 0, 3]).collect();
         let counts = Counts::from(slot);
-        assert_eq!((counts.matched, counts.injected, counts.shadowed), (10, 1, 2));
+        assert_eq!((counts.matched, counts.injected, counts.shadowed), (13, 1, 2));
+        assert_eq!(counts.lost, 3);
         assert_eq!(counts.spared, BTreeMap::from([("chance".to_owned(), 7)]));
         assert_eq!(counts.imbalance(), 0);
     }

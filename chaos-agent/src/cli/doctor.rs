@@ -90,7 +90,16 @@ fn machine(
         ("kernel", format!("{} {}", features.release, std::env::consts::ARCH)),
         ("cgroup v2", cgroups),
         ("rights", rights()),
+        ("delay line", line(features)),
     ]
+}
+
+/// Whether packets can be held back.
+fn line(features: &KernelFeatures) -> String {
+    match features.line() {
+        Support::Works => "works".to_owned(),
+        Support::Missing { reason, remedy } => format!("{RED}{reason}{RED:#}; {remedy}"),
+    }
 }
 
 /// The capabilities that we have and lack.

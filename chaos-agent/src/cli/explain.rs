@@ -184,6 +184,20 @@ fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
     parts.join("; ")
 }
 
+fn hold(verb: &Verb) -> String {
+    match verb {
+        Verb::Delay { by, jitter: Some(jitter), .. } => {
+            let (by, jitter) = (print_duration(*by), print_duration(*jitter));
+            format!("hold back for {by}, spread by {jitter}")
+        }
+        Verb::Reorder { by } => {
+            format!("hold back for {}, so that others overtake", print_duration(*by))
+        }
+        Verb::Delay { by, .. } => format!("hold back for {}", print_duration(*by)),
+        _ => "hold back".to_owned(),
+    }
+}
+
 fn action(rule: &PlannedRule) -> String {
     if rule.fault.shadow {
         return "count and let pass".to_owned();
@@ -193,6 +207,7 @@ fn action(rule: &PlannedRule) -> String {
         Action::Corrupt => "flip a bit and leave the checksum wrong".to_owned(),
         Action::CorruptSilently => "flip a bit and make the checksum valid".to_owned(),
         Action::Duplicate => "send a copy the same way".to_owned(),
+        Action::Delay | Action::Reorder => hold(&rule.fault.verb),
         Action::Kill => "send SIGKILL to the caller".to_owned(),
         Action::Fail => {
             let Verb::Fail { errnos, .. } = &rule.fault.verb else { return "fail".to_owned() };

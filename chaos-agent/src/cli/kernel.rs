@@ -59,9 +59,13 @@ pub fn try_features(root: &CgroupRoot) -> KernelFeatures {
 /// Tries on `probe` the hooks that these faults need, and the backends for calls where the faults
 /// name some that these hooks do not answer, so that nobody waits for the others.
 pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeatures {
-    let needed: BTreeSet<Hook> = plan(faults, &KernelFeatures::everything("any"), terms).hooks();
+    let wanted = plan(faults, &KernelFeatures::everything("any"), terms);
+    let needed: BTreeSet<Hook> = wanted.hooks();
     let mut trials = Trials::new();
     trials.try_hooks(&needed, Ok(probe.as_fd()));
+    if wanted.rules.iter().any(|rule| rule.hold().is_some()) {
+        trials.try_line();
+    }
     let names_calls = faults.iter().any(|fault| !fault.verb.calls().is_empty());
     // No backend has been tried, so a call that needs one is refused.
     if names_calls && !plan(faults, trials.features(), terms).refused.is_empty() {

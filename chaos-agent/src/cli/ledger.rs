@@ -22,15 +22,17 @@ pub fn table(faults: &[FaultReport]) -> String {
     output::table(["FAULT", "MATCHED", "INJECTED", "SPARED"], rows)
 }
 
-/// `57 (chance 50, at-most 7)`.
+/// `57 (chance 50, at-most 7)`, and behind it what was lost for want of room.
 pub fn spared(counts: &Counts) -> String {
     let total: u64 = counts.spared.values().sum();
-    if total == 0 {
-        return "0".to_owned();
-    }
     let reasons: Vec<String> =
         counts.spared.iter().map(|(reason, number)| format!("{reason} {number}")).collect();
-    format!("{total} ({})", reasons.join(", "))
+    let spared =
+        if total == 0 { "0".to_owned() } else { format!("{total} ({})", reasons.join(", ")) };
+    match counts.lost {
+        0 => spared,
+        lost => format!("{spared}; {lost} lost for want of room"),
+    }
 }
 
 /// How the decisions of a run are made again.

@@ -6,9 +6,10 @@
 use std::{collections::BTreeSet, io, os::fd::BorrowedFd, thread};
 
 use aya::programs::ProgramError;
+use chaos_ebpf_common::line::{DEVICES, QUEUE};
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Instance, KernelError, Naming, error::reason, injectable::injectable, tracer};
+use super::{Instance, KernelError, Naming, Tap, error::reason, injectable::injectable, tracer};
 use crate::{
     plan::{Backend, Hook, KernelFeatures, Support, attachment},
     seccomp,
@@ -24,6 +25,7 @@ pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
     let mut trials = Trials::new();
     trials.try_hooks(&Hook::ALL.into(), probe);
     trials.try_backends();
+    trials.try_line();
     trials.features
 }
 
@@ -73,6 +75,16 @@ impl Trials {
         };
         self.features = self.features.clone().with(hook, support.clone());
         support
+    }
+
+    /// Tries a delay line, after its hooks.
+    pub fn try_line(&mut self) {
+        let by_filter = self.features.stand_in(Hook::TcxIngress).is_filter();
+        let support = match &mut self.instance {
+            Ok(instance) => try_line(instance, by_filter),
+            Err(error) => missing(error, None),
+        };
+        self.features = self.features.clone().with_line(support);
     }
 
     /// Tries the backends for system calls that no hook answers: each is attached to one function.
@@ -195,6 +207,23 @@ fn try_hook(
             remedy: "run as root on a machine with cgroup v2 mounted".to_owned(),
         },
         Err(error) => missing(&error, Some(hook)),
+    }
+}
+
+/// Makes a device in a namespace of its own and attaches to it.
+fn try_line(instance: &mut Instance, by_filter: bool) -> Support {
+    let naming = Naming { write: &|_| "chaos-agent-trial".to_owned(), read: &|_| None };
+    let tried = in_empty_namespace(|| {
+        let tap = Tap::make(DEVICES, "chaos-trial", "chaos-agent-trial", QUEUE)?;
+        instance.attach_line(DEVICES, by_filter.then_some(&naming)).map(|_| tap).map(drop)
+    });
+    match tried {
+        Ok(()) => Support::Works,
+        Err(KernelError::Call { call: call @ Tap::OPEN, source }) => Support::Missing {
+            reason: format!("{call}: {source}"),
+            remedy: "a kernel with CONFIG_TUN, and the right to open /dev/net/tun".to_owned(),
+        },
+        Err(error) => missing(&error, Some(Hook::TcxIngress)),
     }
 }
 

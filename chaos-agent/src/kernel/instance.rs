@@ -6,7 +6,7 @@ use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
 
 use super::{
-    KernelError, Link, Naming, TargetMaps, Trial, links,
+    KernelError, LineMaps, Link, Naming, TargetMaps, Trial, links,
     tracer::{self, Tracer},
     trial,
 };
@@ -22,6 +22,8 @@ pub struct Instance {
     ebpf: Ebpf,
     logger: EbpfLogger<&'static dyn log::Log>,
     pub maps: TargetMaps,
+    /// Taken by the reader of the target's delay line for as long as there is one.
+    pub line_maps: Option<LineMaps>,
     cgroup: u64,
     level: u32,
     map_fds: Vec<(String, OwnedFd)>,
@@ -46,7 +48,8 @@ impl Instance {
             .map_err(|source| KernelError::Call { call: "dup", source })?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         let maps = TargetMaps::take(&mut ebpf)?;
-        Ok(Self { ebpf, logger, maps, cgroup: cgroup_id, level, map_fds, tracer: None })
+        let line_maps = Some(LineMaps::take(&mut ebpf)?);
+        Ok(Self { ebpf, logger, maps, line_maps, cgroup: cgroup_id, level, map_fds, tracer: None })
     }
 
     /// Hands what the programs had to complain about to the agent's log.
@@ -96,6 +99,16 @@ impl Instance {
             object: format!("interface {name}"),
             source,
         })
+    }
+
+    /// Attaches the program that sends on what comes out of a delay line to the line's device, which
+    /// is in the calling thread's network namespace; by a filter where `naming` is for one.
+    pub fn attach_line(
+        &mut self,
+        device: u32,
+        naming: Option<&Naming<'_>>,
+    ) -> Result<Link, KernelError> {
+        links::attach_line(&mut self.ebpf, device, naming)
     }
 
     /// How many instructions the verifier walked before it accepted the program of a hook; `None`

@@ -5,10 +5,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use aya::{
     Ebpf,
     programs::{
-        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, ProgramError, TcAttachType,
-        tc::TcAttach,
+        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, ProgramError, SchedClassifier,
+        TcAttachType, tc::TcAttach,
     },
 };
+
+use chaos_ebpf_common::object::LINE_RETURN;
 
 use super::{
     KernelError,
@@ -102,6 +104,14 @@ pub(super) fn attach_tcx(
     };
     let attach_type =
         if hook == Hook::TcxEgress { TcAttachType::Egress } else { TcAttachType::Ingress };
+    attach_link(program, interface, attach_type)
+}
+
+fn attach_link(
+    program: &mut SchedClassifier,
+    interface: u32,
+    attach_type: TcAttachType,
+) -> Result<Link, ProgramError> {
     let id = program.attach(interface, TcAttach::Tcx { attach_type, order: LinkOrder::last() })?;
     Ok(Link::new(program.take_link(id)?))
 }
@@ -118,8 +128,40 @@ pub(super) fn attach_clsact(
         return Err(ProgramError::UnexpectedProgramType);
     };
     let side = if hook == Hook::ClsactEgress { Side::Egress } else { Side::Ingress };
+    attach_filter(program, interface, side, naming)
+}
+
+fn attach_filter(
+    program: &SchedClassifier,
+    interface: u32,
+    side: Side,
+    naming: &Naming<'_>,
+) -> Result<Link, ProgramError> {
     let program = program.fd()?.as_fd().as_raw_fd();
     Ok(Link::new(Filter::attach(interface, side, program, naming)?))
+}
+
+/// Loads the program that sends on what comes out of a delay line, and attaches it to the line's
+/// device.
+pub(super) fn attach_line(
+    ebpf: &mut Ebpf,
+    device: u32,
+    naming: Option<&Naming<'_>>,
+) -> Result<Link, KernelError> {
+    let hook = if naming.is_some() { Hook::ClsactIngress } else { Hook::TcxIngress };
+    let lacks = KernelError::Lacks { what: "program", name: LINE_RETURN };
+    let Some(Program::SchedClassifier(program)) = ebpf.program_mut(LINE_RETURN) else {
+        return Err(lacks);
+    };
+    if program.fd().is_err() {
+        program.load().map_err(|source| KernelError::Load { hook, source })?;
+    }
+    let failed = |source| KernelError::Attach { hook, object: "a delay line".to_owned(), source };
+    match naming {
+        Some(naming) => attach_filter(program, device, Side::Ingress, naming),
+        None => attach_link(program, device, TcAttachType::Ingress),
+    }
+    .map_err(failed)
 }
 
 fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Program, KernelError> {

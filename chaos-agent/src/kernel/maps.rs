@@ -13,6 +13,7 @@ use aya_obj::generated::BPF_NOEXIST;
 use chaos_ebpf_common::{
     MAX_RULES, SETS,
     event::FileId,
+    hold::Hold,
     ledger::{COUNTS, Count, RuleCounts},
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
@@ -42,6 +43,7 @@ pub struct TargetMaps {
     /// The entries of `calls` that each set has written.
     written_calls: [Vec<u16>; SETS],
     lease: Array<MapData, u64>,
+    holds: Array<MapData, Hold>,
     states: Array<MapData, RuleState>,
     ledger: PerCpuArray<MapData, RuleCounts>,
     records: RingBuf<MapData>,
@@ -67,6 +69,7 @@ impl TargetMaps {
             files: map(ebpf, "FILES")?,
             written_calls: Default::default(),
             lease: map(ebpf, "LEASE")?,
+            holds: map(ebpf, "HOLDS")?,
             states: map(ebpf, "STATES")?,
             ledger: map(ebpf, "LEDGER")?,
             records: map(ebpf, "RECORDS")?,
@@ -97,7 +100,7 @@ impl TargetMaps {
             // period (10 to 30 ms) would only make the first fault late.
             return Ok(());
         }
-        wait_for_running_programs()?;
+        self.wait_for_programs()?;
         self.clear(old)
     }
 
@@ -174,6 +177,16 @@ impl TargetMaps {
         self.lease.set(0, &until, 0).map_err(failed("update", "LEASE"))
     }
 
+    /// Waits until every program has ended that may have read what was said before.
+    pub fn wait_for_programs(&self) -> Result<(), KernelError> {
+        wait_for_running_programs()
+    }
+
+    /// Says how long the rule of a slot holds frames.
+    pub fn set_hold(&mut self, slot: u32, hold: &Hold) -> Result<(), KernelError> {
+        self.holds.set(slot, hold, 0).map_err(failed("update", "HOLDS"))
+    }
+
     /// Forgets counts, ordinals and budgets of a slot, for a new rule.
     pub fn reset_slot(&mut self, slot: u32) -> Result<(), KernelError> {
         self.states.set(slot, &RuleState::default(), 0).map_err(failed("update", "STATES"))?;
@@ -209,8 +222,7 @@ impl TargetMaps {
     }
 }
 
-/// Waits until every program that may still read the old set has ended. Programs run inside RCU
-/// read sections, and MEMBARRIER_CMD_GLOBAL is `synchronize_rcu()` (kernel 4.3,
+/// Programs run inside RCU read sections, and MEMBARRIER_CMD_GLOBAL is `synchronize_rcu()` (kernel 4.3,
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/sched/membarrier.c>).
 fn wait_for_running_programs() -> Result<(), KernelError> {
     // SAFETY: the call takes three integers and touches no memory of ours.
@@ -237,7 +249,7 @@ fn clear_trie<K: Pod, V: Pod>(
     Ok(())
 }
 
-fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
+pub(super) fn map<M>(ebpf: &mut Ebpf, name: &'static str) -> Result<M, KernelError>
 where
     M: TryFrom<aya::maps::Map, Error = MapError>,
 {
@@ -245,6 +257,6 @@ where
     M::try_from(map).map_err(failed("open", name))
 }
 
-fn failed(call: &'static str, map: &'static str) -> impl Fn(MapError) -> KernelError {
+pub(super) fn failed(call: &'static str, map: &'static str) -> impl Fn(MapError) -> KernelError {
     move |source| KernelError::Map { call, map, source }
 }

@@ -133,6 +133,7 @@ mod tests {
                 matched: 3,
                 injected: 1,
                 shadowed: 0,
+                lost: 0,
                 spared: [("chance".to_owned(), 2)].into(),
             },
             ..FaultStatus::new("drop 10% egress".into())

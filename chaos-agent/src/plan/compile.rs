@@ -199,6 +199,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
     match (fault.chance.how, fault.chance.of) {
+        (HowOften::Always, Unit::Flows) => (Trigger::EachFlow, 0, 0),
         (HowOften::Always, _) => (Trigger::Always, 0, 0),
         (HowOften::EveryNth(every), _) => (Trigger::EveryNth, 0, every),
         (HowOften::Probability(probability), Unit::Flows) => {

@@ -15,6 +15,9 @@ pub struct KernelFeatures {
     hooks: BTreeMap<Hook, Support>,
     #[serde(default)]
     backends: BTreeMap<Backend, Support>,
+    /// A delay line: a TAP device, and the program that sends on what comes out of it.
+    #[serde(default = "not_tried")]
+    line: Support,
     /// Kernel functions that programs may be attached to: entries of system calls, and
     /// `security_*`. `None`: all that one might ask for.
     #[serde(default = "no_functions")]
@@ -45,6 +48,7 @@ impl KernelFeatures {
             release: release.into(),
             hooks: BTreeMap::new(),
             backends: BTreeMap::new(),
+            line: not_tried(),
             functions: no_functions(),
         }
     }
@@ -53,7 +57,8 @@ impl KernelFeatures {
     pub fn everything(release: impl Into<String>) -> Self {
         let hooks = Hook::ALL.into_iter().map(|hook| (hook, Support::Works)).collect();
         let backends = Backend::ALL.into_iter().map(|backend| (backend, Support::Works)).collect();
-        Self { release: release.into(), hooks, backends, functions: None }
+        let line = Support::Works;
+        Self { release: release.into(), hooks, backends, line, functions: None }
     }
 
     /// The same kernel, with this said of one hook.
@@ -68,6 +73,12 @@ impl KernelFeatures {
     pub fn with_backend(mut self, backend: Backend, support: Support) -> Self {
         self.backends.insert(backend, support);
         self
+    }
+
+    /// The same kernel, with this said of the delay line.
+    #[must_use]
+    pub fn with_line(self, line: Support) -> Self {
+        Self { line, ..self }
     }
 
     /// The same kernel, with these functions to attach to and no others.
@@ -91,6 +102,11 @@ impl KernelFeatures {
     /// Whether the backend can be used; one that was never tried cannot.
     pub fn backend(&self, backend: Backend) -> Support {
         self.backends.get(&backend).cloned().unwrap_or_else(not_tried)
+    }
+
+    /// Whether there can be a delay line; one that was never tried cannot.
+    pub fn line(&self) -> &Support {
+        &self.line
     }
 
     /// Every backend and what is known of it.

@@ -131,6 +131,11 @@ impl Hook {
         matches!(self.event_kind(), EventKind::FrameEgress | EventKind::FrameIngress)
     }
 
+    /// Whether it is a filter of a `clsact` queueing discipline.
+    pub fn is_filter(self) -> bool {
+        matches!(self, Self::ClsactEgress | Self::ClsactIngress)
+    }
+
     /// The hook that does the same where this one is missing.
     pub fn fallback(self) -> Option<Self> {
         match self {
@@ -151,15 +156,18 @@ impl fmt::Display for Hook {
 mod tests {
     use std::collections::BTreeSet;
 
-    use chaos_ebpf_common::object::PROGRAMS;
+    use chaos_ebpf_common::object::{LINE_RETURN, PROGRAMS};
 
     use super::*;
 
     #[test]
     fn every_program_of_the_object_serves_one_hook_and_its_fallback() {
         let served: BTreeSet<&str> = Hook::ALL.into_iter().map(Hook::program).collect();
-        // The others are attached to kernel functions, for calls that have no hook.
-        let of_hooks = PROGRAMS.into_iter().filter(|(_, section)| *section != "fentry");
+        // The others are attached to kernel functions, for calls that have no hook, and to devices of
+        // our own.
+        let of_hooks = PROGRAMS
+            .into_iter()
+            .filter(|(name, section)| *section != "fentry" && *name != LINE_RETURN);
         assert_eq!(served, of_hooks.map(|(name, _)| name).collect());
         let fallbacks: Vec<Hook> = Hook::ALL.into_iter().filter_map(Hook::fallback).collect();
         assert_eq!(served.len(), Hook::ALL.len() - fallbacks.len());

@@ -18,6 +18,7 @@ mod entry;
 mod family;
 mod features;
 mod guard;
+mod hold;
 mod hook;
 mod notes;
 mod path;
@@ -34,7 +35,7 @@ mod tests;
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use chaos_ebpf_common::{MAX_RULES, rule::Action};
+use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action};
 use serde::{Serialize, Serializer};
 
 pub use attachment::{Attachment, attachment, attachments};
@@ -178,9 +179,19 @@ impl PlannedRule {
     pub fn is_by_seccomp(&self) -> bool {
         self.calls.iter().any(|call| call.backend == Backend::Seccomp)
     }
+
+    /// How long it holds frames, where it does.
+    pub fn hold(&self) -> Option<Hold> {
+        hold::hold(&self.fault.verb)
+    }
 }
 
 impl Plan {
+    /// Whether some rule needs a delay line.
+    pub fn needs_line(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.fault.shadow && rule.hold().is_some())
+    }
+
     /// Whether some rule needs wardens.
     pub fn needs_wardens(&self) -> bool {
         self.rules.iter().any(PlannedRule::is_by_seccomp)
@@ -227,5 +238,7 @@ fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S
         Action::CorruptSilently => "corrupt silent",
         Action::Kill => "kill",
         Action::Duplicate => "duplicate",
+        Action::Delay => "delay",
+        Action::Reorder => "reorder",
     })
 }

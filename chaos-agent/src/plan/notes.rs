@@ -24,10 +24,11 @@ pub(super) fn of_rule(
         Action::Corrupt => notes.extend(of_corrupt(fault)),
         Action::CorruptSilently => notes.extend(of_silent(fault)),
         Action::Duplicate => notes.extend(of_duplicate(fault)),
+        Action::Delay | Action::Reorder => notes.extend(of_hold(fault, mechanism)),
         Action::Fail => notes.extend(of_hooked_calls(fault, mechanism)),
         Action::Kill => notes.push("SIGKILL: the whole process dies before the call does anything"),
     }
-    if mechanism.hooks.iter().any(|hook| matches!(hook, Hook::ClsactEgress | Hook::ClsactIngress)) {
+    if mechanism.hooks.iter().any(|hook| hook.is_filter()) {
         notes.push(
             "by a filter, as this kernel has no links to interfaces: when the agent is killed it ends with \
              the lease, not at once",
@@ -104,6 +105,21 @@ fn of_silent(fault: &Fault) -> Vec<&'static str> {
     if fault.protocol.is_none() {
         notes.push("TCP and UDP only: nothing else can be corrupted silently");
     }
+    notes
+}
+
+fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
+    let mut notes = vec![
+        "by the delay line: frames wait in the agent, and pass unheld when it does not answer for 200 ms",
+    ];
+    if fault.directions().len() > 1 {
+        notes.push("both directions: a round trip is held twice");
+    }
+    if mechanism.hooks.contains(&Hook::TcxIngress) || mechanism.hooks.contains(&Hook::ClsactIngress)
+    {
+        notes.push("ingress: unicast TCP and UDP; captures show a held packet twice");
+    }
+    notes.push("loopback is left alone, and counted as unfit");
     notes
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
 
-use super::{Hook, KernelFeatures, PlannedCall, Support, calls, refusal::Objection};
+use super::{Hook, KernelFeatures, PlannedCall, Support, calls, hold, refusal::Objection};
 use crate::fault::{Direction, Fault, Protocol, Verb};
 
 /// How a fault is done.
@@ -51,9 +51,15 @@ pub(super) fn mechanism(
             }
             calls::mechanism(Action::Fail, calls, fault, features, has_filter)
         }
-        Verb::Delay { .. } => Err(lacking("delay", "the delay line that holds packets back")),
-        Verb::Reorder { .. } => {
-            Err(lacking("reorder", "the delay line that lets packets overtake each other"))
+        Verb::Delay { by, jitter, .. } => {
+            hold::check(*by, *jitter)?;
+            hold::line(fault, features)?;
+            Ok(Mechanism::of_packets(Action::Delay, frame_hooks(fault, features)))
+        }
+        Verb::Reorder { by } => {
+            hold::check(*by, None)?;
+            hold::line(fault, features)?;
+            Ok(Mechanism::of_packets(Action::Reorder, frame_hooks(fault, features)))
         }
         Verb::Duplicate => {
             Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))

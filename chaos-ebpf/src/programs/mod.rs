@@ -3,6 +3,7 @@
 mod call;
 mod file;
 mod frames;
+mod line;
 mod skb;
 mod sock_addr;
 mod socket;

@@ -1,6 +1,7 @@
 //! What becomes of faults when the agent is killed, stopped or told to end.
 
 mod calls;
+mod line;
 
 use std::io::{BufRead, BufReader, PipeReader};
 use std::process::Command;
@@ -12,7 +13,7 @@ use chaos_agent::arm::TargetReport;
 use chaos_agent::plan::Hook;
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::clock::{boottime_ns, is_emulated, precision};
-use chaos_tests::job::{PingSpan, Pinged, Repeat, UdpEcho, UdpPing};
+use chaos_tests::job::{PingSpan, Pinged, Repeat, UdpEcho, UdpPing, UdpSend};
 use chaos_tests::machine::Quiet;
 use chaos_tests::process::{Place, Process};
 use chaos_tests::program;

@@ -147,10 +147,10 @@ fn what_outlives_the_command_is_let_go() -> Result<()> {
 fn one_refused_fault_keeps_the_command_from_running() -> Result<()> {
     let quiet = Quiet::acquire()?;
     let before = Snapshot::take(&quiet, &[])?;
-    let output = run_shell(&["--fault", "drop; delay 100ms"], "echo ran")?.output()?;
+    let output = run_shell(&["--fault", "drop; skew clock by +1d"], "echo ran")?.output()?;
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
-    assert!(errors(&output).contains("error: cannot `delay 100ms`: "), "{}", errors(&output));
+    assert!(errors(&output).contains("error: cannot `skew clock by +1d`: "), "{}", errors(&output));
     before.settle(&quiet, &[], SOON)?.assert_empty();
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! A job is the victim's single argument, as JSON; the report is the last line that it prints.
 
 mod call;
+mod delays;
 mod kill;
 mod syscalls;
 mod tcp;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 pub use call::{Call, Calls, Repeated, SocketKind};
+pub use delays::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
 pub use kill::{Kill, KillSignal, Killed};
 pub use syscalls::{NAMES as SYSCALLS, Syscalls};
 pub use tcp::{StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed};
@@ -35,6 +37,9 @@ pub enum Job {
     Calls(Calls),
     Syscalls(Syscalls),
     Kill(Kill),
+    UdpStamps(UdpStamps),
+    UdpDelays(UdpDelays),
+    TcpConnects(TcpConnects),
 }
 
 /// The options of one kind of job.
@@ -69,6 +74,9 @@ jobs! {
     Calls -> crate::tally::Attempts,
     Syscalls -> crate::tally::Attempts,
     Kill -> Killed,
+    UdpStamps -> Stamped,
+    UdpDelays -> Delays,
+    TcpConnects -> Delays,
 }
 
 /// The first line that a victim prints: it is set up and starts now.

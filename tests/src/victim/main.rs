@@ -2,6 +2,7 @@
 //! `chaos_tests::job`); it prints one line when it is ready and one with exact counts at the end.
 
 mod call;
+mod delays;
 mod flow;
 mod kill;
 mod ping;
@@ -30,6 +31,9 @@ fn main() -> Result<()> {
         Job::Calls(options) => perform(options, |options| call::repeat_all(options, stage)),
         Job::Call(options) => perform(options, |options| call::repeat(options, stage)),
         Job::Kill(options) => perform(options, |options| kill::send(options, stage)),
+        Job::UdpStamps(options) => perform(options, |options| delays::stamp(options, stage)),
+        Job::UdpDelays(options) => perform(options, |options| delays::receive(options, stage)),
+        Job::TcpConnects(options) => perform(options, |options| delays::connect(options, stage)),
     }
 }
 

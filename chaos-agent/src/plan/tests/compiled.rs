@@ -52,9 +52,18 @@ fn only_rules_that_ask_for_the_flow_have_it_hashed() {
 
 #[test]
 fn rules_on_frames_have_their_stage() {
-    let rules = ["corrupt", "drop", "corrupt silent", "duplicate", "fail bind with EIO"].map(rule);
-    let set = compile(&rules, &[0, 1, 2, 3, 4], 0, &[BEGAN; 5]).set;
-    assert_eq!(set.by_stage, [0, 0b00101, 0b01000, 0, 0, 0]);
+    let rules = [
+        "corrupt",
+        "drop",
+        "corrupt silent",
+        "duplicate",
+        "fail bind with EIO",
+        "reorder by 1s",
+        "delay 1s",
+    ]
+    .map(rule);
+    let set = compile(&rules, &[0, 1, 2, 3, 4, 5, 6], 0, &[BEGAN; 7]).set;
+    assert_eq!(set.by_stage, [0, 0b101, 0b1000, 0, 0b100_0000, 0b10_0000]);
 }
 
 #[test]

@@ -1,3 +1,5 @@
+use chaos_ebpf_common::{distribution::Shape, hold::Hold};
+
 use super::*;
 
 fn hooks(text: &str) -> String {
@@ -16,6 +18,8 @@ fn every_verb_that_can_be_done_has_its_hooks() {
         ("corrupt silent ingress udp", "tcx_ingress"),
         ("duplicate", "tcx_egress tcx_ingress"),
         ("duplicate 2% from 10.0.0.1", "tcx_ingress"),
+        ("delay 10ms", "tcx_egress tcx_ingress"),
+        ("reorder 5% by 10ms egress", "tcx_egress"),
         ("fail connect with EIO", "connect4 connect6"),
         ("fail connect with EIO to 10.0.0.0/8", "connect4 connect6"),
         ("fail connect with EIO to fd00::/8", "connect6"),
@@ -42,6 +46,31 @@ fn actions_follow_the_verb() {
     assert_eq!(rule("fail connect with EIO").action, Action::Fail);
     assert_eq!(rule("kill accept").action, Action::Kill);
     assert_eq!(rule("duplicate").action, Action::Duplicate);
+    assert_eq!(rule("delay 1s").action, Action::Delay);
+    assert_eq!(rule("reorder by 1s").action, Action::Reorder);
+}
+
+#[test]
+fn what_holds_packets_says_how_long() {
+    let hold = |text: &str| rule(text).hold();
+    let hold_of =
+        |by, jitter, shape: Shape| Some(Hold { by, jitter, shape: shape as u32, padding: 0 });
+    assert_eq!(hold("delay 10ms"), hold_of(10_000_000, 0, Shape::Uniform));
+    assert_eq!(hold("delay 10ms jitter 2us"), hold_of(10_000_000, 2_000, Shape::Uniform));
+    for (word, shape) in [
+        ("uniform", Shape::Uniform),
+        ("normal", Shape::Normal),
+        ("pareto", Shape::Pareto),
+        ("paretonormal", Shape::ParetoNormal),
+    ] {
+        let text = format!("delay 1s jitter 1ms {word}");
+        assert_eq!(hold(&text), hold_of(1_000_000_000, 1_000_000, shape));
+    }
+    assert_eq!(hold("reorder by 1ms"), hold_of(1_000_000, 0, Shape::Uniform));
+    assert_eq!(hold("drop"), None);
+    let needs_line = |text: &str| plan_all(&[fault(text)], &Terms::default()).needs_line();
+    assert!(needs_line("delay 1s") && needs_line("reorder by 1s"));
+    assert!(!needs_line("shadow delay 1s") && !needs_line("duplicate"));
 }
 
 fn calls(text: &str, features: &KernelFeatures) -> String {
@@ -259,7 +288,8 @@ fn exempt_addresses_are_touched_only_when_named() {
 
 #[test]
 fn shares_of_containers_keep_the_indices() {
-    let faults = [fault("drop"), fault("drop in container db"), fault("delay 1s in container db")];
+    let faults =
+        [fault("drop"), fault("drop in container db"), fault("limit 1mbit in container db")];
     let shares = by_container(&faults);
     let share = &shares[&Some("db".to_owned())];
     let terms = Terms { scope: Scope::Container("db".to_owned()), ..Terms::default() };

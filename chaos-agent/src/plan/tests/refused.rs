@@ -19,8 +19,6 @@ fn refused(text: &str) -> (String, String) {
 #[test]
 fn verbs_that_come_later_say_what_they_need() {
     for (text, reason) in [
-        ("delay 10ms", "`delay` needs the delay line that holds packets back"),
-        ("reorder by 10ms", "`reorder` needs the delay line that lets packets overtake each other"),
         ("limit 1mbit", "`limit` needs the queue that paces packets"),
         ("reset tcp", "`reset` needs the program that answers with a TCP reset"),
         ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
@@ -216,15 +214,36 @@ fn a_missing_hook_is_named_with_what_the_kernel_said() {
 }
 
 #[test]
+fn nothing_is_held_without_a_delay_line_or_for_longer_than_it_does() {
+    let missing = Support::Missing {
+        reason: "open /dev/net/tun: not found".into(),
+        remedy: "a kernel with CONFIG_TUN".into(),
+    };
+    let features = KernelFeatures::everything("6.12.0").with_line(missing);
+    for word in ["delay", "reorder"] {
+        let (reason, remedy) =
+            refusal(fault(&format!("{word} by 1s")), &features, &Terms::default());
+        let needs = "needs a delay line, which cannot be had: open /dev/net/tun: not found";
+        assert_eq!(
+            (reason, remedy.as_str()),
+            (format!("`{word}` {needs}"), "a kernel with CONFIG_TUN")
+        );
+        let (reason, _) = refused(&format!("{word} by 1m1s"));
+        assert_eq!(reason, "packets are held for up to 1m1s, and 1m is the longest");
+    }
+    assert_eq!(plan(&[fault("corrupt")], &features, &Terms::default()).refused, []);
+}
+
+#[test]
 fn a_refusal_stops_no_other_fault() {
-    let faults = [fault("delay 1s"), fault("drop"), fault("limit 1mbit"), fault("corrupt")];
+    let faults =
+        [fault("slow connect by 1s"), fault("drop"), fault("limit 1mbit"), fault("corrupt")];
     let plan = plan_all(&faults, &Terms::default());
     assert_eq!(plan.rules.iter().map(|rule| rule.index).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [0, 2]);
     assert_eq!(
         plan.refused[0].to_string(),
-        "`delay 1s`: `delay` needs the delay line that holds packets back, which this version \
-         does not have"
+        "`slow connect by 1s`: `slow` needs the syscall backend, which this version does not have"
     );
 }
 

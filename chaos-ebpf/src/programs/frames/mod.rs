@@ -2,6 +2,7 @@
 
 mod copy;
 mod corrupt;
+mod hold;
 
 use core::ptr::NonNull;
 
@@ -21,7 +22,7 @@ use chaos_ebpf_common::{
     hash::flow_of,
     ledger::Count,
     packet::{Octets, Packet, parse},
-    rule::{Action, STAGES},
+    rule::{Action, STAGES, Stage},
 };
 
 use crate::{
@@ -63,6 +64,8 @@ enum Outcome {
     /// It goes on.
     Changed = 1,
     Lost = 2,
+    /// Lost for want of room, which nobody asked for.
+    Overflow = 3,
 }
 
 /// Nothing was done, as no rule hit.
@@ -87,7 +90,7 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     if rules == 0 {
         return TCX_NEXT;
     }
-    for (stage, of_stage) in (0..).zip(&set.by_stage) {
+    for (stage, of_stage) in (0..Stage::Limit as u32).zip(&set.by_stage) {
         let asked = rules & of_stage;
         if stage >= behind
             && asked != 0
@@ -96,7 +99,10 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
             return TCX_DROP;
         }
     }
-    TCX_NEXT
+    match rules & hold::rules_of(set) {
+        0 => TCX_NEXT,
+        holding => hold::chaos_hold(skb, kind as u32, set.id, holding),
+    }
 }
 
 /// The rules of the set that speak of the frame, if it is the target's. One that has stages behind
@@ -164,6 +170,12 @@ extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
 extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
     let now = Maps.now();
     let (hit, shadow) = (Answer(answer).hit(now), Answer(answer).shadow(now));
+    if outcome == Outcome::Overflow as u32 {
+        if let Some(verdict) = hit {
+            Maps.count(verdict.slot, Count::Overflow);
+        }
+        return 0;
+    }
     let done = outcome != 0;
     // What is lost or damaged has its headers still, but for a bit of a checksum.
     let Some(Packet { event, .. }) = headers(skb, kind) else {

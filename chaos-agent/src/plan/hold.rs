@@ -1,0 +1,82 @@
+//! How long verbs hold frames.
+
+use std::time::Duration;
+
+use chaos_ebpf_common::{
+    distribution::Shape,
+    hold::{Hold, LONGEST_HOLD},
+};
+
+use super::{KernelFeatures, Support, refusal::Objection};
+use crate::fault::{Distribution, Fault, Verb, print_duration};
+
+/// What a verb that holds frames asks for; `None` for the others.
+pub(super) fn hold(verb: &Verb) -> Option<Hold> {
+    match verb {
+        Verb::Delay { by, jitter, distribution } => Some(Hold {
+            by: nanoseconds(*by),
+            jitter: nanoseconds(jitter.unwrap_or_default()),
+            shape: shape(*distribution) as u32,
+            padding: 0,
+        }),
+        Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),
+        _ => None,
+    }
+}
+
+fn shape(distribution: Option<Distribution>) -> Shape {
+    match distribution {
+        None | Some(Distribution::Uniform) => Shape::Uniform,
+        Some(Distribution::Normal) => Shape::Normal,
+        Some(Distribution::Pareto) => Shape::Pareto,
+        Some(Distribution::ParetoNormal) => Shape::ParetoNormal,
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether frames can be held for so long.
+pub(super) fn check(by: Duration, jitter: Option<Duration>) -> Result<(), Objection> {
+    let longest = Duration::from_nanos(LONGEST_HOLD);
+    let most = by.saturating_add(jitter.unwrap_or_default());
+    if most <= longest {
+        return Ok(());
+    }
+    Err(Objection::new(format!(
+        "packets are held for up to {}, and {} is the longest",
+        print_duration(most),
+        print_duration(longest)
+    ))
+    .remedy("`drop` loses them: nobody waits that long"))
+}
+
+/// Whether there is a delay line to hold them in.
+pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<(), Objection> {
+    match features.line() {
+        Support::Works => Ok(()),
+        Support::Missing { reason, remedy } => {
+            let word = fault.verb.word();
+            Err(Objection::new(format!(
+                "`{word}` needs a delay line, which cannot be had: {reason}"
+            ))
+            .remedy(remedy))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_to_a_minute_is_held() {
+        let seconds = Duration::from_secs;
+        assert!(check(seconds(60), None).is_ok());
+        assert!(check(seconds(40), Some(seconds(20))).is_ok());
+        let objection = check(seconds(40), Some(seconds(21))).unwrap_err();
+        assert!(format!("{objection:?}").contains("up to 1m1s, and 1m is the longest"));
+        assert!(check(Duration::MAX, Some(Duration::MAX)).is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! What comes out of the delay line.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, BPF_F_INGRESS, tcx_action_base::TCX_DROP},
+    helpers::generated::{bpf_redirect, bpf_skb_vlan_pop},
+    macros::classifier,
+    programs::TcContext,
+};
+use chaos_ebpf_common::{event::EventKind, line::Way, rule::STAGES};
+
+use crate::{maps::PLACES, stamp};
+
+/// `sch_handle_ingress` of the TAP device, when its reader has written a frame back. Nothing goes
+/// from here into the stack: what has no way on it is not ours.
+///
+/// The VLAN tag that says where to is no longer in the data (`skb_vlan_untag` comes before). On its way
+/// out of an interface the frame belongs to no socket any more, so no program takes it for the
+/// target's; on its way in it is stamped.
+#[classifier]
+pub fn line_return(ctx: TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: reading the program's context.
+    let (is_tagged, tag) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
+    if is_tagged == 0 {
+        return TCX_DROP;
+    }
+    let way = Way::of_tag(tag as u16);
+    let Some(interface) = PLACES.get(way.place) else {
+        return TCX_DROP;
+    };
+    // SAFETY: the helpers take the program's context and numbers.
+    unsafe {
+        if bpf_skb_vlan_pop(skb) != 0 {
+            return TCX_DROP;
+        }
+        if way.ingress {
+            stamp::put(skb, EventKind::FrameIngress, STAGES as u32);
+            bpf_redirect(*interface, BPF_F_INGRESS as u64) as i32
+        } else {
+            bpf_redirect(*interface, 0) as i32
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! `delay`: what the victim measures is what was asked for, and nothing is lost.
+
+use std::net::{IpAddr, SocketAddr};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::job::{
+    Delays, TcpConnects, TcpReceive, TcpSend, TcpServe, UdpDelays, UdpSend, UdpSink, UdpStamps,
+};
+use chaos_tests::process::Place;
+use chaos_tests::require;
+use chaos_tests::victim::Victim;
+
+use crate::agent::{Agent, has_line};
+use crate::checksums::Counters;
+use crate::pair::Pair;
+
+/// What a frame takes without us, and how late a busy machine wakes a thread: half of all frames are
+/// earlier than this.
+const MARGIN: f64 = 3.0;
+
+/// The same for a quarter of them.
+const LATE: f64 = 15.0;
+
+/// The client's address of the same family.
+fn client(server: SocketAddr) -> SocketAddr {
+    let ip: IpAddr = match server {
+        SocketAddr::V4(_) => [10, 200, 0, 1].into(),
+        SocketAddr::V6(_) => [0xfd00, 0x200, 0, 0, 0, 0, 0, 1].into(),
+    };
+    (ip, 0).into()
+}
+
+/// Stamps from one place to an address in another, whose delays are at most `longest`.
+fn measure(
+    stamps: UdpStamps,
+    [from, to]: [Place<'_>; 2],
+    longest: Duration,
+) -> Result<(u64, Delays)> {
+    let delays = Victim::start(UdpDelays { bind: stamps.to }, to)?;
+    let sent = Victim::run(UdpStamps { to: delays.address(), ..stamps }, from)?.sent;
+    sleep(longest);
+    Ok((sent, delays.stop()?))
+}
+
+fn stamps(to: SocketAddr, count: u64, interval: Duration) -> UdpStamps {
+    UdpStamps { to, count, flows: 1, interval }
+}
+
+#[test]
+fn datagrams_are_held_for_as_long_as_asked() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    for (by, count) in [(1, 200), (10, 200), (100, 30)] {
+        let fault = format!("delay {by}ms egress udp; delay {by}ms ingress udp");
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let expected = by as f64;
+        let interval = Duration::from_millis(2);
+        for server in pair.addresses() {
+            for (rule, to, places) in [
+                (0, server, [pair.client(), pair.server()]),
+                (1, client(server), [pair.server(), pair.client()]),
+            ] {
+                let before = agent.counts(&pair.client_cgroup, rule)?.injected;
+                let longest = Duration::from_millis(by + 100);
+                let (sent, delays) = measure(stamps(to, count, interval), places, longest)?;
+                let all = delays.milliseconds();
+                println!(
+                    "{fault}, {to}: median {:.3} ms of {:.3} to {:.3}",
+                    delays.median(),
+                    all[0],
+                    all[all.len() - 1]
+                );
+                assert_eq!((delays.count(), delays.late), (sent, 0), "{fault}, {to}");
+                assert!(all[0] >= expected, "{fault}, {to}: {} ms", all[0]);
+                assert!(delays.median() < expected + MARGIN, "{fault}, {to}: {}", delays.median());
+                let after = agent.counts(&pair.client_cgroup, rule)?;
+                assert_eq!(after.injected - before, sent, "{fault}, {to}: {after:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_connection_takes_a_round_trip_that_is_held_both_ways() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    for bind in pair.addresses() {
+        let server = Victim::start(TcpServe { bind }, pair.server())?;
+        let port = server.address().port();
+        let agent =
+            Agent::armed(&pair.claim, &pair.client_cgroup, &format!("delay 10ms tcp port {port}"))?;
+        let connects = TcpConnects { to: server.address(), count: 20 };
+        let held = Victim::run(connects.clone(), pair.client())?;
+        assert!(held.milliseconds()[0] >= 20.0, "{bind}: {held:?}");
+        assert!(held.median() < 20.0 + 2.0 * MARGIN, "{bind}: {held:?}");
+        drop(agent);
+        let free = Victim::run(connects, pair.client())?;
+        assert!(free.median() < 10.0, "{bind}: {free:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn nothing_is_lost_and_order_is_kept() -> Result<()> {
+    const DATAGRAMS: u64 = 20_000;
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    for direction in ["egress", "ingress"] {
+        let fault = format!("delay 100ms {direction} udp");
+        let (bind, [from, to]) = match direction {
+            "egress" => (pair.server_end.socket_v4(0), [pair.client(), pair.server()]),
+            _ => (client(pair.server_end.socket_v4(0)), [pair.server(), pair.client()]),
+        };
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let sink = Victim::start(UdpSink { bind }, to)?;
+        let interval = Duration::from_micros(20);
+        let send =
+            UdpSend { flows: 2, threads: 2, interval, ..UdpSend::new(sink.address(), DATAGRAMS) };
+        let sent = Victim::run(send, from)?.total();
+        sleep(Duration::from_millis(500));
+        let sunk = sink.stop()?;
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        assert_eq!((sent.ok, sunk.received, sunk.corrupted), (DATAGRAMS, DATAGRAMS, 0), "{fault}");
+        let late: u64 = sunk.flows.values().map(|flow| flow.late).sum();
+        assert_eq!((late, sunk.duplicates()), (0, 0), "{fault}");
+        assert_eq!((counts.matched, counts.injected), (DATAGRAMS, DATAGRAMS), "{counts:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stream_arrives_whole() -> Result<()> {
+    const BYTES: u64 = 50_000_000;
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    for bind in pair.addresses() {
+        for (from, direction) in [(true, "egress"), (false, "ingress")] {
+            let (places, bind) = if from {
+                ([pair.client(), pair.server()], bind)
+            } else {
+                ([pair.server(), pair.client()], client(bind))
+            };
+            let fault = format!("delay 10ms {direction} tcp");
+            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            let [from, to] = places;
+            let receiver = Victim::start(TcpReceive { bind }, to)?;
+            let netns = [&pair.client_netns, &pair.server_netns];
+            let retransmitted = || -> Result<u64> {
+                let counters = netns.map(Counters::read).into_iter().collect::<Result<Vec<_>>>()?;
+                Ok(counters.iter().map(|counters| counters.of("Tcp.RetransSegs")).sum())
+            };
+            let (before, began) = (retransmitted()?, Instant::now());
+            let timeout = Duration::from_secs(20);
+            let send = TcpSend { to: receiver.address(), bytes: BYTES, timeout };
+            let sent = Victim::run(send, from)?;
+            let received = receiver.report()?;
+            let took = began.elapsed();
+            let counts = agent.counts(&pair.client_cgroup, 0)?;
+            assert_eq!((sent.bytes, sent.error), (BYTES, None), "{fault}, {bind}");
+            assert_eq!((received.bytes, received.wrong_bytes), (BYTES, 0), "{fault}, {bind}");
+            assert_eq!((received.error, counts.lost), (None, 0), "{fault}, {bind}: {counts:?}");
+            let again = retransmitted()? - before;
+            println!("{fault}, {bind}: {took:?}, {again} segments sent again, {counts:?}");
+            // What was late looks lost to the sender now and then.
+            assert!(again * 100 <= counts.injected.max(1000), "{fault}, {bind}: {again}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn neighbours_are_not_slowed() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    let twin = TestCgroup::new(&pair.claim, "twin")?;
+    let twin = Place::here().cgroup(&twin).netns(&pair.client_netns);
+    let agent = Agent::armed(&pair.claim, &pair.client_cgroup, "delay 200ms udp")?;
+    let server = pair.server_end.socket_v4(0);
+    let longest = Duration::from_millis(300);
+    let few = |to| stamps(to, 50, Duration::from_millis(1));
+    for (to, other, own) in [
+        (server, [twin, pair.server()], [pair.client(), pair.server()]),
+        (client(server), [pair.server(), twin], [pair.server(), pair.client()]),
+    ] {
+        let (sent, delays) = measure(few(to), other, longest)?;
+        assert_eq!(delays.count(), sent, "{to}");
+        assert!(delays.median() < 50.0, "{to}: {}", delays.median());
+        let (_, delays) = measure(few(to), own, longest)?;
+        assert!(delays.median() >= 200.0, "{to}: {}", delays.median());
+    }
+    let counts = agent.counts(&pair.client_cgroup, 0)?;
+    assert_eq!((counts.matched, counts.injected), (100, 100), "{counts:?}");
+    Ok(())
+}
+
+/// The quartiles of what the client's datagrams are held under a fault, in milliseconds.
+fn quartiles(pair: &Pair, fault: &str) -> Result<[f64; 3]> {
+    let agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
+    let server = pair.server_end.socket_v4(0);
+    let stamps = stamps(server, 800, Duration::from_micros(500));
+    let (sent, delays) =
+        measure(stamps, [pair.client(), pair.server()], Duration::from_millis(400))?;
+    assert_eq!(delays.count(), sent, "{fault}");
+    assert_eq!(agent.counts(&pair.client_cgroup, 0)?.injected, sent, "{fault}");
+    let all = delays.milliseconds();
+    Ok([1, 2, 3].map(|part| all[part * all.len() / 4]))
+}
+
+#[test]
+fn jitter_has_its_distribution() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    // Quantiles at 1/4, 1/2 and 3/4, in jitters.
+    for (shape, expected) in [
+        ("", [-0.5, 0.0, 0.5]),
+        ("uniform", [-0.5, 0.0, 0.5]),
+        ("normal", [-0.6745, 0.0, 0.6745]),
+        ("pareto", [-0.5325, -0.3201, 0.1165]),
+        ("paretonormal", [-0.5680, -0.2401, 0.2560]),
+    ] {
+        let fault = format!("delay 100ms jitter 40ms {shape} egress udp seed 3");
+        let found = quartiles(&pair, &fault)?;
+        println!("{fault}: {found:?}");
+        for (found, expected) in found.into_iter().zip(expected) {
+            let expected = 100.0 + 40.0 * expected;
+            // The sample is always the same; its quartiles are within 3 ms of the distribution's.
+            let bounds = expected - 4.0..expected + 4.0 + LATE;
+            assert!(bounds.contains(&found), "{fault}: {found}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_flow_keeps_its_delay() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    let server = pair.server_end.socket_v4(0);
+    let places = || [pair.client(), pair.server()];
+    let stamps = UdpStamps { flows: 16, ..stamps(server, 20, Duration::from_millis(2)) };
+    let run = |fault: &str| -> Result<(Vec<Vec<f64>>, u64)> {
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
+        let (sent, delays) = measure(stamps.clone(), places(), Duration::from_millis(400))?;
+        assert_eq!(delays.count(), sent, "{fault}");
+        let sorted = delays.flows.into_values().map(|mut flow| {
+            flow.sort_unstable();
+            flow.into_iter().map(|delay| delay as f64 / 1e6).collect()
+        });
+        Ok((sorted.collect(), agent.counts(&pair.client_cgroup, 0)?.injected))
+    };
+    let (flows, injected) = run("delay 100ms jitter 90ms 100% of flows egress udp")?;
+    assert_eq!(injected, 320);
+    let medians: Vec<f64> = flows.iter().map(|flow| flow[flow.len() / 2]).collect();
+    for (flow, median) in flows.iter().zip(&medians) {
+        assert!(median - flow[0] < MARGIN, "{flow:?}");
+    }
+    let (least, most) = (
+        medians.iter().copied().fold(f64::MAX, f64::min),
+        medians.iter().copied().fold(0.0, f64::max),
+    );
+    assert!(most - least > 50.0, "{medians:?}");
+
+    let (flows, injected) = run("delay 100ms 50% of flows egress udp")?;
+    let held = flows.iter().filter(|flow| flow[0] >= 100.0).count();
+    let free = flows.iter().filter(|flow| flow[flow.len() / 2] < 50.0).count();
+    assert_eq!((held + free, held as u64 * 20), (16, injected), "{flows:?}");
+    Ok(())
+}
+
+#[test]
+fn what_is_held_is_sent_on_when_the_fault_ends() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    let longest = Duration::from_millis(300);
+    for end in ["disarm", "replace", "deadline"] {
+        let [server, _] = pair.addresses();
+        let duration = if end == "deadline" { " for 1s" } else { "" };
+        let fault = format!("delay 30s udp{duration}");
+        let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let sinks = [(server, pair.server()), (client(server), pair.client())]
+            .map(|(bind, place)| Victim::start(UdpDelays { bind }, place));
+        let [there, back] = sinks;
+        let (there, back) = (there?, back?);
+        for (to, place) in [(there.address(), pair.client()), (back.address(), pair.server())] {
+            Victim::run(stamps(to, 100, Duration::ZERO), place)?;
+        }
+        assert_eq!(agent.counts(&pair.client_cgroup, 0)?.injected, 200, "{end}");
+        let began = Instant::now();
+        match end {
+            "disarm" => drop(agent.armory.halt("the test ends")),
+            "replace" => drop(agent.arm(&pair.client_cgroup, "drop egress tcp")?),
+            _ => {
+                while agent.armory.tick().is_empty() {
+                    sleep(Duration::from_millis(10));
+                }
+            }
+        }
+        println!("{end}: took {:?}", began.elapsed());
+        sleep(longest);
+        for delays in [there.stop()?, back.stop()?] {
+            assert_eq!((delays.count(), delays.late), (100, 0), "{end}");
+            assert!(delays.milliseconds()[99] < 10_000.0, "{end}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn two_delays_and_a_reordering_add_up() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    let faults = "delay 50ms egress udp; reorder every 10th by 30ms egress udp";
+    let agent = Agent::armed(&pair.claim, &pair.client_cgroup, faults)?;
+    let stamps = stamps(pair.server_end.socket_v4(0), 200, Duration::from_millis(1));
+    let (sent, delays) =
+        measure(stamps, [pair.client(), pair.server()], Duration::from_millis(300))?;
+    let all = delays.milliseconds();
+    let more = all.iter().filter(|delay| **delay >= 80.0).count();
+    assert_eq!((delays.count(), all[0] >= 50.0), (sent, true), "{all:?}");
+    assert!((20..60).contains(&more), "{all:?}");
+    assert!(delays.late >= 18, "{}", delays.late);
+    let counts = [0, 1].map(|fault| agent.counts(&pair.client_cgroup, fault));
+    let [delayed, reordered] = counts;
+    assert_eq!((delayed?.injected, reordered?.injected), (200, 20));
+    Ok(())
+}
