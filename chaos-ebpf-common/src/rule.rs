@@ -22,6 +22,8 @@ pub enum Action {
     Delay = 7,
     /// The same, so that those behind it overtake.
     Reorder = 8,
+    /// End the connection for both of its ends.
+    Reset = 9,
 }
 
 impl Action {
@@ -32,6 +34,7 @@ impl Action {
             Self::Duplicate => Some(Stage::Copy),
             Self::Delay => Some(Stage::Delay),
             Self::Reorder => Some(Stage::Reorder),
+            Self::Reset => Some(Stage::Answer),
             Self::Drop | Self::Fail | Self::Kill => None,
         }
     }

@@ -49,6 +49,9 @@ pub const MAX_PATHS: usize = 2 * crate::MAX_RULES;
 /// Files that are remembered at a time; the one that was used least makes room for another.
 pub const MAX_FILES: usize = 2048;
 
+/// Connections that were reset and are remembered at a time.
+pub const MAX_ENDED: usize = 1024;
+
 /// Key of the trie of paths. A path ends with a 0 byte; what is behind it matches no prefix.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

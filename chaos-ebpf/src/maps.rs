@@ -13,7 +13,9 @@ use chaos_ebpf_common::{
     line::{self, Reader},
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
-    tables::{self, Ends, FileKey, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey},
+    tables::{
+        self, Ends, FileKey, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey,
+    },
 };
 
 const PREFIXES: usize = SETS * MAX_PREFIXES;
@@ -49,6 +51,10 @@ pub static PATHS: LpmTrie<PathKey, u64, { SETS * MAX_PATHS }> = LpmTrie::new();
 /// The rules of each file whose path has been looked at.
 #[btf_map]
 pub static FILES: LruHashMap<FileKey, u64, MAX_FILES> = LruHashMap::new();
+
+/// Connections that were reset, by [`flow_of`](chaos_ebpf_common::hash::flow_of) them.
+#[btf_map]
+pub static ENDED: LruHashMap<u64, u8, MAX_ENDED> = LruHashMap::new();
 
 /// The longest path that the kernel spells out.
 pub const NAME_BYTES: usize = 4096;

@@ -1,9 +1,11 @@
 //! Two verbs in one target: by count, each does what it does alone.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use chaos_agent::arm::Counts;
 use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{Sunk, UdpSend, UdpSink};
+use chaos_tests::job::{Call, Repeated, Sunk, TcpServe, UdpSend, UdpSink};
 use chaos_tests::require;
 use chaos_tests::victim::Victim;
 
@@ -81,5 +83,29 @@ fn copies_of_what_is_lost_or_damaged() -> Result<()> {
         assert_eq!((lost.matched, lost.injected), (all, all / 3), "{direction}");
         assert_eq!(received.received, DATAGRAMS + copied.injected - lost.injected, "{direction}");
     }
+    Ok(())
+}
+
+/// A connection that is refused reaches no later stage; one that is not has its segments copied.
+#[test]
+fn refused_or_copied() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    let server = Victim::start(TcpServe { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+    let to = server.address();
+    let port = to.port();
+    let fault =
+        format!("duplicate egress tcp to port {port}\nreset 50% of flows tcp to port {port}");
+    let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+    let connect = Repeated::Connect { to, nonblocking: false, timeout: Duration::from_secs(10) };
+    let client = Victim::run(Call::new(connect, 200), pair.client())?.total();
+    let refused = client.failed_with("ECONNREFUSED");
+    assert_eq!((client.ok, client.ok + refused), (server.stop()?.accepted, 200));
+    let [copied, reset] = [0, 1].map(|fault| agent.counts(&pair.client_cgroup, fault));
+    let (copied, reset) = (copied?, reset?);
+    assert!((1..200).contains(&refused));
+    assert_eq!(reset.injected, refused);
+    // Both rules met every segment, but what is answered goes no further.
+    assert_eq!((copied.matched, copied.injected), (reset.matched - refused, copied.matched));
     Ok(())
 }

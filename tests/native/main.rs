@@ -26,6 +26,7 @@ mod pair;
 mod paths;
 mod program;
 mod replacement;
+mod resets;
 mod runtime;
 mod scope;
 mod seccomp;

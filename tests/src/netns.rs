@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -116,6 +116,33 @@ impl TestNetns {
             bail!("ip refused {commands:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(())
+    }
+
+    /// Makes the kernel compute the checksums of what leaves an interface of the namespace, as it
+    /// does for devices that can't (ioctl `SIOCETHTOOL`).
+    pub fn without_tx_checksum(&self, interface: &str) -> Result<()> {
+        /// `struct ethtool_value` of `linux/ethtool.h`.
+        #[repr(C)]
+        struct Value {
+            command: u32,
+            data: u32,
+        }
+        const ETHTOOL_STXCSUM: u32 = 0x17;
+        nix::ioctl_write_ptr_bad!(ethtool, nix::libc::SIOCETHTOOL, nix::libc::ifreq);
+        self.run(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").context("make a socket")?;
+            let mut value = Value { command: ETHTOOL_STXCSUM, data: 0 };
+            // SAFETY: all zeroes is a valid ifreq.
+            let mut request: nix::libc::ifreq = unsafe { std::mem::zeroed() };
+            for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+                *to = from as nix::libc::c_char;
+            }
+            request.ifr_ifru.ifru_data = (&raw mut value).cast();
+            // SAFETY: the request names an interface and points to the value, both alive.
+            unsafe { ethtool(socket.as_raw_fd(), &request) }
+                .with_context(|| format!("turn off tx checksums of {interface}"))?;
+            Ok(())
+        })?
     }
 
     /// A command that will run in the namespace.

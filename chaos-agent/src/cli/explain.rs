@@ -208,6 +208,7 @@ fn action(rule: &PlannedRule) -> String {
         Action::CorruptSilently => "flip a bit and make the checksum valid".to_owned(),
         Action::Duplicate => "send a copy the same way".to_owned(),
         Action::Delay | Action::Reorder => hold(&rule.fault.verb),
+        Action::Reset => "send a RST to both ends".to_owned(),
         Action::Kill => "send SIGKILL to the caller".to_owned(),
         Action::Fail => {
             let Verb::Fail { errnos, .. } = &rule.fault.verb else { return "fail".to_owned() };

@@ -97,6 +97,7 @@ fn protocols(rule: &PlannedRule) -> &'static [ProtocolClass] {
     use ProtocolClass::{Icmp, Other, Tcp, Udp};
     let has_ports = rule.fault.peer.as_ref().is_some_and(|peer| !peer.ports.is_empty());
     match rule.fault.protocol {
+        _ if rule.action == Action::Reset => &[Tcp],
         Some(Protocol::Tcp) => &[Tcp],
         Some(Protocol::Udp) => &[Udp],
         Some(Protocol::Icmp) => &[Icmp],

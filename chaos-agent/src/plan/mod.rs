@@ -240,5 +240,6 @@ fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S
         Action::Duplicate => "duplicate",
         Action::Delay => "delay",
         Action::Reorder => "reorder",
+        Action::Reset => "reset",
     })
 }

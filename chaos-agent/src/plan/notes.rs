@@ -25,6 +25,11 @@ pub(super) fn of_rule(
         Action::CorruptSilently => notes.extend(of_silent(fault)),
         Action::Duplicate => notes.extend(of_duplicate(fault)),
         Action::Delay | Action::Reorder => notes.extend(of_hold(fault, mechanism)),
+        Action::Reset => notes.extend([
+            "connecting fails with ECONNREFUSED; an established connection is reset for both ends: \
+             ECONNRESET",
+            "segments that are a RST themselves are left alone and counted as unfit",
+        ]),
         Action::Fail => notes.extend(of_hooked_calls(fault, mechanism)),
         Action::Kill => notes.push("SIGKILL: the whole process dies before the call does anything"),
     }

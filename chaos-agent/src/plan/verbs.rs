@@ -65,10 +65,7 @@ pub(super) fn mechanism(
             Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))
         }
         Verb::Limit { .. } => Err(lacking("limit", "the queue that paces packets")),
-        Verb::Reset => Err(lacking("reset", "the program that answers with a TCP reset").remedy(
-            "`fail connect with ECONNREFUSED` refuses new connections, `drop tcp` silences those \
-             that are open",
-        )),
+        Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),
         Verb::FailDns { .. } => Err(lacking("fail dns", "the program that answers DNS queries")
             .remedy("`drop to port 53` lets every query time out")),
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),

@@ -20,7 +20,6 @@ fn refused(text: &str) -> (String, String) {
 fn verbs_that_come_later_say_what_they_need() {
     for (text, reason) in [
         ("limit 1mbit", "`limit` needs the queue that paces packets"),
-        ("reset tcp", "`reset` needs the program that answers with a TCP reset"),
         ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
         ("slow connect by 1ms", "`slow` needs the syscall backend"),
         ("skew clock by +1d", "`skew clock` needs the tracing programs that hide the vDSO"),

@@ -3,6 +3,10 @@
 mod copy;
 mod corrupt;
 mod hold;
+mod place;
+mod reset;
+mod turn;
+mod way;
 
 use core::ptr::NonNull;
 
@@ -27,10 +31,12 @@ use chaos_ebpf_common::{
 
 use crate::{
     ground::Maps,
+    maps::ENDED,
     octets::SkbOctets,
     scope::{owns_egress, owns_ingress},
     stamp,
 };
+use place::Place;
 
 /// The link header: the agent attaches to Ethernet and loopback devices only.
 const LINK_HEADER: u32 = 14;
@@ -66,13 +72,16 @@ enum Outcome {
     Lost = 2,
     /// Lost for want of room, which nobody asked for.
     Overflow = 3,
+    /// It goes on as its own answer, past the other stages.
+    Answered = 4,
 }
 
 /// Nothing was done, as no rule hit.
 const SPARED: u32 = 0;
 
-/// `behind`: how many stages the frame has behind it. The rules that match are found once; a stage that has none of them costs a test. All stages ask
-/// the same rule set, which stays for as long as a program runs that has seen it in force.
+/// `behind`: how many stages the frame has behind it. The rules that match are found once; a stage
+/// that has none of them costs a test. All stages ask the same rule set, which stays for as long as
+/// a program runs that has seen it in force.
 ///
 /// The steps are functions that the verifier checks each once, on their own (kernel 5.6,
 /// <https://docs.kernel.org/bpf/verifier.html>): in line they are walked for every way in which
@@ -92,11 +101,15 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     }
     for (stage, of_stage) in (0..Stage::Limit as u32).zip(&set.by_stage) {
         let asked = rules & of_stage;
-        if stage >= behind
-            && asked != 0
-            && chaos_stage(skb, kind as u32, set.id, asked) == Outcome::Lost as u32
-        {
+        if stage < behind || asked == 0 {
+            continue;
+        }
+        let outcome = chaos_stage(skb, kind as u32, set.id, asked);
+        if outcome == Outcome::Lost as u32 {
             return TCX_DROP;
+        }
+        if outcome == Outcome::Answered as u32 {
+            return TCX_NEXT;
         }
     }
     match rules & hold::rules_of(set) {
@@ -129,16 +142,33 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
     let Some(set) = Maps.set(set) else {
         return SPARED;
     };
-    let flow = match rules & set.by_flow {
-        0 => None,
-        _ => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
-    };
     let now = Maps.now();
+    let answers = rules & set.by_stage[Stage::Answer as usize] != 0;
+    let flow = match answers || rules & set.by_flow != 0 {
+        true => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
+        false => None,
+    };
+    if answers
+        && let Some(flow) = flow
+        && ENDED.get_ptr(&flow).is_some()
+        && now < Maps.lease()
+    {
+        let outcome = chaos_reset(skb, kind, Place::of(skb, kind).0, flow, 1);
+        if outcome != SPARED {
+            return outcome;
+        }
+    }
     let answer = consult(&Maps, set, rules, flow, now);
     if answer == Answer::SPARED {
         return SPARED;
     }
-    let outcome = if answer.hit(now).is_some() { chaos_act(skb, kind, answer.0) } else { SPARED };
+    let outcome = match answer.hit(now) {
+        Some(verdict) if verdict.is(Action::Reset) => {
+            chaos_reset(skb, kind, Place::of(skb, kind).0, flow.unwrap_or(UNKNOWN), 0)
+        }
+        Some(_) => chaos_act(skb, kind, answer.0),
+        None => SPARED,
+    };
     chaos_settle(skb, kind, answer.0, outcome);
     outcome
 }
@@ -161,6 +191,20 @@ extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
         return 0;
     };
     act(&TcContext::new(context), &SkbOctets(skb), kind, &verdict)
+        .map_or(0, |outcome| outcome as u32)
+}
+
+/// [`reset::reset`]: an [`Outcome`], or 0 where it cannot be done to this frame.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_reset(
+    skb: *mut __sk_buff,
+    kind: u32,
+    place: u64,
+    flow: u64,
+    again: u32,
+) -> u32 {
+    reset::reset(skb, direction(kind), Place(place), flow, again != 0)
         .map_or(0, |outcome| outcome as u32)
 }
 
@@ -217,7 +261,7 @@ fn act(ctx: &TcContext, octets: &FrameOctets, kind: u32, verdict: &Verdict) -> O
     } else if verdict.is(Action::Corrupt) {
         corrupt::corrupt(ctx, octets, &packet, verdict.entropy)
     } else if verdict.is(Action::Duplicate) {
-        copy::duplicate(ctx, octets.0, direction(kind))
+        copy::duplicate(octets.0, direction(kind))
     } else {
         None
     }

@@ -1,0 +1,96 @@
+//! A connection torn down: the segment goes on as a RST, and its sender gets one, too.
+
+use aya_ebpf::bindings::__sk_buff;
+use chaos_ebpf_common::{
+    event::EventKind,
+    packet::Octets,
+    reset::{HEADER, Reset, Segment},
+};
+
+use super::{
+    FrameOctets, Outcome,
+    place::Place,
+    turn::{addresses, end, is_partial, put, resize, turn},
+    way::{send_back, spare_arrival},
+};
+use crate::{maps::ENDED, octets::SkbOctets};
+
+/// `None` for what is no whole segment, or is a RST itself.
+///
+/// An end that has received more than was acknowledged when the segment was sent does not take the
+/// sequence number of its RST, and asks with one more acknowledgement (RFC 5961 §3.2), which the other
+/// end, while it is being torn down, may ignore. So a connection that has been reset stays so: each
+/// later segment of it that comes by is answered again, no rule being asked, until one begins a new
+/// connection. `again`: this is a later one.
+#[inline(always)]
+pub fn reset(
+    skb: *mut __sk_buff,
+    kind: EventKind,
+    place: Place,
+    flow: u64,
+    again: bool,
+) -> Option<Outcome> {
+    let octets: FrameOctets = SkbOctets(skb);
+    if !place.is_tcp() {
+        return None;
+    }
+    let segment = Segment(octets.read(place.transport())?);
+    if segment.is_reset() {
+        return None;
+    }
+    if !segment.is_first() {
+        // Where there is no room, the connection may have to be reset by chance once more.
+        let _ = ENDED.insert(&flow, &0, 0);
+    } else if again {
+        let _ = ENDED.remove(&flow);
+        return None;
+    }
+    let payload = end(&octets, place)?.wrapping_sub(place.transport() + segment.header()?);
+    resize(&octets, place, HEADER as u32)?;
+    // From here on the frame is no longer what it was: if something fails now, it is lost.
+    Some(answer(&octets, kind, place, &segment, payload).unwrap_or(Outcome::Lost))
+}
+
+#[inline(always)]
+fn answer(
+    octets: &FrameOctets,
+    kind: EventKind,
+    place: Place,
+    segment: &Segment,
+    payload: u32,
+) -> Option<Outcome> {
+    turn(octets, place)?;
+    put_segment(octets, place, &segment.backward(payload))?;
+    send_back(octets.0, kind);
+    // As it was, for those who read it still.
+    turn(octets, place)?;
+    put_segment(octets, place, &segment.forward()?)?;
+    spare_arrival(octets.0, kind);
+    Some(Outcome::Answered)
+}
+
+#[inline(always)]
+fn put_segment(octets: &FrameOctets, place: Place, reset: &Reset) -> Option<()> {
+    let Reset { ports, sequence, acknowledged, flags } = *reset;
+    let ports = (ports as u64) << 32 | flags as u64;
+    let numbers = (sequence as u64) << 32 | acknowledged as u64;
+    if chaos_put_segment(octets.0, place.0, ports, numbers) != 0 { Some(()) } else { None }
+}
+
+/// A function of its own, so that what it keeps on the stack is there while it works only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_put_segment(skb: *mut __sk_buff, place: u64, ports: u64, numbers: u64) -> u32 {
+    let (octets, place) = (SkbOctets(skb), Place(place));
+    let Some(addresses) = addresses(&octets, place) else {
+        return 0;
+    };
+    let reset = Reset {
+        ports: (ports >> 32) as u32,
+        sequence: (numbers >> 32) as u32,
+        acknowledged: numbers as u32,
+        flags: ports as u8,
+    };
+    let segment = reset.segment(&addresses, is_partial(skb));
+    put(&octets, place.transport(), &segment).is_some() as u32
+}

@@ -1,0 +1,136 @@
+//! A frame turned round, for an answer in the name of whoever it is for.
+
+use aya_ebpf::{
+    bindings::{
+        __sk_buff, BPF_CSUM_LEVEL_INC, BPF_CSUM_LEVEL_QUERY, BPF_CSUM_LEVEL_RESET,
+        BPF_F_RECOMPUTE_CSUM,
+    },
+    helpers::generated::{
+        bpf_csum_level, bpf_csum_update, bpf_skb_change_tail, bpf_skb_store_bytes,
+    },
+};
+use chaos_ebpf_common::{checksum, packet::Octets};
+
+use super::{FrameOctets, LINK_HEADER, place::Place};
+use crate::octets::SkbOctets;
+
+/// Both addresses, source first; an IPv4 address is followed by zeroes.
+pub type Addresses = [u8; 32];
+
+/// Writes into the frame, counted from its beginning.
+#[inline(always)]
+fn write<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N], flags: u32) -> Option<()> {
+    let (from, length) = (bytes.as_ptr().cast_mut().cast(), N as u32);
+    // SAFETY: the helper reads N bytes and bounds `at` by the frame.
+    let failed = unsafe { bpf_skb_store_bytes(skb.cast(), at, from, length, flags as u64) };
+    if failed == 0 { Some(()) } else { None }
+}
+
+/// Writes behind the link header, which alone is no part of what a device has summed up.
+#[inline(always)]
+pub fn put<const N: usize>(octets: &FrameOctets, at: u32, bytes: &[u8; N]) -> Option<()> {
+    write(octets.0, LINK_HEADER + at, bytes, BPF_F_RECOMPUTE_CSUM)
+}
+
+/// Where the packet ends by what its IP header says.
+#[inline(always)]
+pub fn end(octets: &FrameOctets, place: Place) -> Option<u32> {
+    let network = place.network();
+    Some(if place.is_v4() {
+        network + u16::from_be_bytes(octets.read(network + 2)?) as u32
+    } else {
+        network + 40 + u16::from_be_bytes(octets.read(network + 4)?) as u32
+    })
+}
+
+/// Cuts the frame, or makes it longer, to this many bytes behind the beginning of its transport
+/// header, and says so in its IP header. Nothing has been changed where that fails at once.
+#[inline(always)]
+pub fn resize(octets: &FrameOctets, place: Place, length: u32) -> Option<()> {
+    if chaos_resize(octets.0, place.0, length) != 0 { Some(()) } else { None }
+}
+
+/// Exchanges source and destination, of the link as of the network; no checksum changes by that.
+#[inline(always)]
+pub fn turn(octets: &FrameOctets, place: Place) -> Option<()> {
+    if chaos_turn(octets.0, place.0) != 0 { Some(()) } else { None }
+}
+
+/// Functions of their own, so that what they keep on the stack is there while they work only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_resize(skb: *mut __sk_buff, place: u64, length: u32) -> u32 {
+    resize_here(&SkbOctets(skb), Place(place), length).is_some() as u32
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_turn(skb: *mut __sk_buff, place: u64) -> u32 {
+    turn_here(&SkbOctets(skb), Place(place)).is_some() as u32
+}
+
+#[inline(always)]
+fn resize_here(octets: &FrameOctets, place: Place, length: u32) -> Option<()> {
+    let frame = LINK_HEADER + place.transport() + length;
+    // SAFETY: the pointer is the program's context.
+    if unsafe { bpf_skb_change_tail(octets.0, frame, 0) } != 0 {
+        return None;
+    }
+    let network = place.network();
+    if !place.is_v4() {
+        let payload = place.transport() + length - network - 40;
+        return put(octets, network + 4, &(payload as u16).to_be_bytes());
+    }
+    let total = (place.transport() + length - network) as u16;
+    let old = u16::from_be_bytes(octets.read(network + 2)?);
+    let sum = u16::from_be_bytes(octets.read(network + 10)?);
+    put(octets, network + 2, &total.to_be_bytes())?;
+    put(octets, network + 10, &checksum::update(sum, old, total).to_be_bytes())
+}
+
+#[inline(always)]
+pub fn addresses(octets: &FrameOctets, place: Place) -> Option<Addresses> {
+    if !place.is_v4() {
+        return octets.read(place.network() + 8);
+    }
+    let mut addresses = [0; 32];
+    let [a, b, c, d, e, f, g, h] = octets.read(place.network() + 12)?;
+    [addresses[0], addresses[1], addresses[2], addresses[3]] = [a, b, c, d];
+    [addresses[16], addresses[17], addresses[18], addresses[19]] = [e, f, g, h];
+    Some(addresses)
+}
+
+#[inline(always)]
+fn turn_here(octets: &FrameOctets, place: Place) -> Option<()> {
+    let link: [u8; 12] = SkbOctets::<0>(octets.0).read(0)?;
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = link;
+    write(octets.0, 0, &[g, h, i, j, k, l, a, b, c, d, e, f], 0)?;
+    if place.is_v4() {
+        let at = place.network() + 12;
+        let [a, b, c, d, e, f, g, h] = octets.read(at)?;
+        return put(octets, at, &[e, f, g, h, a, b, c, d]);
+    }
+    let at = place.network() + 8;
+    let (source, destination): ([u8; 16], [u8; 16]) = (octets.read(at)?, octets.read(at + 16)?);
+    put(octets, at, &destination)?;
+    put(octets, at + 16, &source)
+}
+
+/// Whether the device is still to complete the transport checksum (`CHECKSUM_PARTIAL`), which no
+/// helper tells. Raising the level makes "unnecessary" of "none", and of nothing else; what is then
+/// neither that nor "complete" is partial. What was unnecessary or none is none afterwards: the
+/// receiver verifies it.
+/// <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c> `bpf_csum_level` (kernel 5.8),
+/// `bpf_csum_update`
+#[inline(always)]
+pub fn is_partial(skb: *mut __sk_buff) -> bool {
+    // SAFETY: the pointer is the program's context; adding 0 to a sum changes nothing.
+    unsafe {
+        bpf_csum_level(skb, BPF_CSUM_LEVEL_INC as u64);
+        if bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY as u64) >= 0 {
+            bpf_csum_level(skb, BPF_CSUM_LEVEL_RESET as u64);
+            return false;
+        }
+        bpf_csum_update(skb, 0) < 0
+    }
+}
