@@ -80,6 +80,11 @@ const SENTENCES: &[Row] = &[
     ("drop seed x", "x", "whole number", "`seed 100`"),
     ("drop seed 99999999999999999999", "99999999999999999999", "too large", ""),
     // Places.
+    ("drop in bursts of 10", "in bursts of 10", "need a chance below 100%", "5% in bursts of 10"),
+    ("drop 5% in bursts of 1", "1", "at least 2 packets", "leave `in bursts` out"),
+    ("drop 5% in bursts 10", "10", "expected `of`", "in bursts of 10"),
+    ("drop 99% in bursts of 9", "in bursts of 9", "no room between bursts", "99 at least"),
+    ("drop 5% of flows in bursts of 9", "in bursts of 9", "bursts are of packets", "leave"),
     ("drop in db", "db", "expected `container`", "`in container NAME`"),
     ("drop in container DB", "DB", "not the name of a container", "a-z"),
     ("drop under /data", "under /data", "packets, which have no path", "`fail`"),

@@ -5,11 +5,11 @@
 //! act. Everything unknown means "pass".
 
 use crate::{
-    MAX_RULES,
+    MAX_RULES, burst,
     event::{Event, EventKind, Family, FileId},
     hash,
     ledger::Count,
-    rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, Trigger},
+    rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, RuleState, Trigger},
     tables::Ends,
 };
 
@@ -31,8 +31,9 @@ pub trait Ground {
     fn now(&self) -> u64;
     /// The boot-clock moment at which the lease lapses.
     fn lease(&self) -> u64;
-    /// How many matching events the rule had before this one; exact on all CPUs.
-    fn ordinal(&self, slot: u32) -> Option<u64>;
+    /// How many matching events the rule had before this one, and whether this one is in a burst
+    /// ([`count_off`]); exact on all CPUs.
+    fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)>;
     /// Takes one injection out of the rule's budget.
     fn grant(&self, rule: &Rule, now: u64) -> Grant;
     /// Adds one to a counter.
@@ -321,9 +322,12 @@ fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> R
         }
         hash::mix(rule.seed ^ flow)
     } else {
-        let Some(ordinal) = ground.ordinal(rule.slot) else {
+        let Some((ordinal, in_burst)) = ground.ordinal(rule) else {
             return Err(Count::Unfit);
         };
+        if rule.trigger == Trigger::Burst as u8 && !in_burst {
+            return Err(Count::Chance);
+        }
         if rule.trigger == Trigger::EveryNth as u8
             && (rule.every == 0 || (ordinal + 1) % rule.every as u64 != 0)
         {
@@ -362,10 +366,23 @@ fn pick_errno(rule: &Rule, entropy: u64) -> u32 {
     picked
 }
 
+/// Takes the next ordinal and goes on with a rule's bursts, as [`grant`] for whoever holds the state.
+#[inline(always)]
+pub fn count_off(state: &mut RuleState, rule: &Rule) -> (u64, bool) {
+    let ordinal = state.ordinal;
+    state.ordinal = ordinal + 1;
+    if rule.trigger != Trigger::Burst as u8 {
+        return (ordinal, false);
+    }
+    let in_burst = burst::goes_on(state.burst != 0, rule, ordinal);
+    state.burst = in_burst as u32;
+    (ordinal, in_burst)
+}
+
 /// Budget arithmetic, for whoever holds the rule's state: the kernel under its lock, the host's
 /// tests without.
 #[inline(always)]
-pub fn grant(state: &mut crate::rule::RuleState, rule: &Rule, now: u64) -> Grant {
+pub fn grant(state: &mut RuleState, rule: &Rule, now: u64) -> Grant {
     if rule.at_most != 0 && state.granted >= rule.at_most {
         return Grant::Spent;
     }

@@ -71,6 +71,9 @@ pub enum Trigger {
     EveryNth = 3,
     /// Always, but what is chosen is chosen by hash(seed, flow).
     EachFlow = 4,
+    /// In bursts of `every` on average, of which one begins below the threshold
+    /// ([`burst`](crate::burst)).
+    Burst = 5,
 }
 
 /// Errnos one rule can choose from.
@@ -174,6 +177,9 @@ pub struct RuleState {
     pub granted: u64,
     /// The current second, counted from the rule's `not_before`.
     pub second: u64,
+    /// 1: the last matching event was in a burst.
+    pub burst: u32,
+    pub padding: u32,
 }
 
 #[cfg(feature = "user")]
@@ -194,6 +200,6 @@ mod tests {
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
         assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 7) * 8 + 8);
-        assert_eq!(size_of::<RuleState>(), 32);
+        assert_eq!(size_of::<RuleState>(), 40);
     }
 }

@@ -20,6 +20,10 @@ use crate::maps::{
     ACTIVE, CALLS, FILES, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES,
 };
 
+/// A state of which one part is looked at.
+const NOTHING: RuleState =
+    RuleState { lock: 0, in_second: 0, ordinal: 0, granted: 0, second: 0, burst: 0, padding: 0 };
+
 /// The maps of this instance.
 pub struct Maps;
 
@@ -94,16 +98,19 @@ impl Ground for Maps {
     }
 
     #[inline(always)]
-    fn ordinal(&self, slot: u32) -> Option<u64> {
-        let state = STATES.get_ptr_mut(slot)?;
+    fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
+        let state = STATES.get_ptr_mut(rule.slot)?;
         // SAFETY: the pointer is to a live map value; between lock and unlock nobody else
         // touches its fields.
         unsafe {
             bpf_spin_lock(&raw mut (*state).lock);
-            let ordinal = (*state).ordinal;
-            (*state).ordinal = ordinal + 1;
+            let mut copy =
+                RuleState { ordinal: (*state).ordinal, burst: (*state).burst, ..NOTHING };
+            let counted = gate::count_off(&mut copy, rule);
+            (*state).ordinal = copy.ordinal;
+            (*state).burst = copy.burst;
             bpf_spin_unlock(&raw mut (*state).lock);
-            Some(ordinal)
+            Some(counted)
         }
     }
 
@@ -116,11 +123,10 @@ impl Ground for Maps {
         unsafe {
             bpf_spin_lock(&raw mut (*state).lock);
             let mut copy = RuleState {
-                lock: 0,
                 in_second: (*state).in_second,
-                ordinal: 0,
                 granted: (*state).granted,
                 second: (*state).second,
+                ..NOTHING
             };
             let grant = gate::grant(&mut copy, rule, now);
             (*state).in_second = copy.in_second;

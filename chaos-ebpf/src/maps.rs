@@ -100,6 +100,8 @@ pub struct LockedState {
     pub ordinal: u64,
     pub granted: u64,
     pub second: u64,
+    pub burst: u32,
+    pub padding: u32,
 }
 
 const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());

@@ -73,6 +73,28 @@ fn a_flow_is_hit_as_a_whole_or_not_at_all() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn packets_are_lost_in_bursts() -> Result<()> {
+    const DATAGRAMS: u64 = 50_000;
+    let pair = Pair::new()?;
+    let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+    let fault = "drop 5% in bursts of 10 egress udp";
+    let agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
+    let sent = Victim::run(UdpSend::new(sink.address(), DATAGRAMS), pair.client())?.total();
+    let mut seen = sink.stop()?;
+    let counts = agent.counts(&pair.client_cgroup, 0)?;
+    let lost = seen.flows.remove(&0).context("nothing arrived")?.sequences.missing(sent.ok);
+    assert_eq!((counts.matched, counts.injected), (DATAGRAMS, lost.len()), "{counts:?}");
+    let bursts = lost.iter().filter(|number| *number == 0 || !lost.contains(number - 1)).count();
+    // The dice are those of seed 0, so this is the same in each run: 250 bursts are expected, as
+    // exact as the length of 250 geometric runs.
+    let (length, share) = (lost.len() as f64 / bursts as f64, lost.len() as f64 / DATAGRAMS as f64);
+    println!("{bursts} bursts of {length:.2}, {share:.4} in all");
+    assert!((8.0..12.0).contains(&length), "{length}");
+    assert!((0.035..0.065).contains(&share), "{share}");
+    Ok(())
+}
+
 /// 100,000 times each.
 mod repeated {
     use super::*;

@@ -173,6 +173,11 @@ fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
             "a {unit} that matches where its dice, of seed {}, are below {} of 2^32",
             rule.seed, in_kernel.threshold
         ),
+        HowOften::Bursts { length, .. } => format!(
+            "a {unit} that matches, in bursts of {length} on average, of which one begins where its \
+             dice, of seed {}, are below {} of 2^32",
+            rule.seed, in_kernel.threshold
+        ),
         HowOften::EveryNth(every) => format!("one {unit} in {every} that match"),
     });
     if in_kernel.at_most > 0 {

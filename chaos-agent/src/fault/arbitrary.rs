@@ -90,6 +90,10 @@ fn chance() -> impl Strategy<Value = Chance> {
         (1..Probability::ONE)
             .prop_map(|parts| HowOften::Probability(Probability::from_parts(parts).unwrap())),
         (2_u32..).prop_map(HowOften::EveryNth),
+        (1..Probability::ONE, 2_u32..).prop_map(|(parts, length)| HowOften::Bursts {
+            share: Probability::from_parts(parts).unwrap(),
+            length,
+        }),
     ];
     (how, word::<Unit>()).prop_map(|(how, of)| Chance { how, of })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     mistake::{Clause, Mistake, Problem},
-    model::{Call, Direction, Fault, HowOften, Protocol, Side, Unit, Verb},
+    model::{Call, Direction, Fault, HowOften, Probability, Protocol, Side, Unit, Verb},
     value::{duration, name, peer},
 };
 
@@ -89,6 +89,9 @@ fn values(fault: &Fault, problems: &mut Problems) {
     problems.expect(fault.at_most != Some(0), Clause::AtMost, never, "at least 1");
     let clause = Clause::AtMostPerSecond;
     problems.expect(fault.at_most_per_second != Some(0), clause, never, "at least 1");
+    if let HowOften::Bursts { share, length } = fault.chance.how {
+        bursts(fault, share, length, problems);
+    }
     if let HowOften::EveryNth(nth) = fault.chance.how {
         problems.expect(nth >= 2, Clause::Chance, "every first is always", "at least `every 2nd`");
         problems.expect(
@@ -105,6 +108,26 @@ fn values(fault: &Fault, problems: &mut Problems) {
         canonical(container, name::container(container), Clause::Container, problems);
     }
     the_peer(fault, problems);
+}
+
+fn bursts(fault: &Fault, share: Probability, length: u32, problems: &mut Problems) {
+    problems.expect(length >= 2, Clause::Bursts, "a burst has at least 2 packets", "`of 2`");
+    problems.expect(
+        fault.verb.acts_on_packets() && fault.chance.of == Unit::Packets,
+        Clause::Bursts,
+        "bursts are of packets",
+        "leave `in bursts` out",
+    );
+    // On average there is at least one packet between two bursts.
+    let spared = Probability::ONE - share.parts();
+    let shortest = share.parts().div_ceil(spared);
+    if length < shortest {
+        problems.add(
+            Clause::Bursts,
+            "there is no room between bursts that take so much",
+            format!("longer bursts, of {shortest} at least, or a smaller chance"),
+        );
+    }
 }
 
 fn the_peer(fault: &Fault, problems: &mut Problems) {

@@ -41,6 +41,8 @@ pub enum Clause {
     Distribution,
     Silent,
     Chance,
+    /// `in bursts of 10`.
+    Bursts,
     /// `of packets`, `of flows`, `of calls`.
     Unit,
     Direction,

@@ -136,6 +136,12 @@ pub enum HowOften {
     Probability(Probability),
     /// `every 5th`: the 5th, 10th, 15th … matching event. At least 2.
     EveryNth(u32),
+    /// `5% in bursts of 10`: that share of the events, in runs that are this long on average.
+    Bursts {
+        share: Probability,
+        /// At least 2.
+        length: u32,
+    },
 }
 
 /// A probability strictly between 0 and 1, exact to eight decimals (six of a percentage).

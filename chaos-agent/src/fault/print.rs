@@ -119,9 +119,16 @@ fn write_chance(f: &mut Formatter<'_>, chance: Chance, verb: &Verb) -> fmt::Resu
         HowOften::Probability(probability) => {
             write!(f, " {}", chance::print_percentage(probability))?;
         }
+        HowOften::Bursts { share, .. } => write!(f, " {}", chance::print_percentage(share))?,
         HowOften::EveryNth(nth) => write!(f, " every {}", chance::print_ordinal(nth))?,
     }
-    if own_unit { Ok(()) } else { write!(f, " of {}", chance.of.word()) }
+    if !own_unit {
+        write!(f, " of {}", chance.of.word())?;
+    }
+    match chance.how {
+        HowOften::Bursts { length, .. } => write!(f, " in bursts of {length}"),
+        _ => Ok(()),
+    }
 }
 
 fn list(items: impl IntoIterator<Item: Display>) -> String {

@@ -203,6 +203,9 @@ fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
         (HowOften::Always, Unit::Flows) => (Trigger::EachFlow, 0, 0),
         (HowOften::Always, _) => (Trigger::Always, 0, 0),
         (HowOften::EveryNth(every), _) => (Trigger::EveryNth, 0, every),
+        (HowOften::Bursts { share, length }, _) => {
+            (Trigger::Burst, burst_threshold(share, length), length)
+        }
         (HowOften::Probability(probability), Unit::Flows) => {
             (Trigger::FlowChance, threshold(probability), 0)
         }
@@ -217,6 +220,16 @@ fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
 fn threshold(probability: Probability) -> u32 {
     let one = u64::from(Probability::ONE);
     let scaled = ((u64::from(probability.parts()) << 32) + one / 2) / one;
+    u32::try_from(scaled).unwrap_or(u32::MAX)
+}
+
+/// The chance at which a burst begins: as much as makes bursts of that length the share of all,
+/// share / (1 - share) / length.
+fn burst_threshold(share: Probability, length: u32) -> u32 {
+    let share = u64::from(share.parts());
+    let spared = (u64::from(Probability::ONE) - share) * u64::from(length);
+    // Below 2^27 * 2^32; a fault that is well formed has no more than 1.
+    let scaled = ((share << 32) + spared / 2) / spared;
     u32::try_from(scaled).unwrap_or(u32::MAX)
 }
 

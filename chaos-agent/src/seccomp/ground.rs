@@ -78,8 +78,9 @@ impl Ground for BoardGround<'_> {
         self.board.lease()
     }
 
-    fn ordinal(&self, slot: u32) -> Option<u64> {
-        self.board.ordinal(slot)
+    fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
+        // Bursts are of packets.
+        self.board.ordinal(rule.slot).map(|ordinal| (ordinal, false))
     }
 
     fn grant(&self, rule: &Rule, now: u64) -> Grant {

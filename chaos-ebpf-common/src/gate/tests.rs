@@ -48,11 +48,9 @@ impl Ground for HostGround {
     fn lease(&self) -> u64 {
         self.lease
     }
-    fn ordinal(&self, slot: u32) -> Option<u64> {
+    fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
         let mut states = self.states.borrow_mut();
-        let state = states.get_mut(slot as usize)?;
-        state.ordinal += 1;
-        Some(state.ordinal - 1)
+        states.get_mut(rule.slot as usize).map(|state| count_off(state, rule))
     }
     fn grant(&self, rule: &Rule, now: u64) -> Grant {
         grant(&mut self.states.borrow_mut()[rule.slot as usize], rule, now)
@@ -196,6 +194,50 @@ fn chance_is_fair_and_repeats() {
     assert!((9_620..=10_380).contains(&hits), "{hits}");
     assert_eq!(first, run(ten_percent));
     assert_ne!(first, run(Rule { seed: 43, ..ten_percent }));
+}
+
+/// Lengths of the runs of hits, and of those between them.
+fn runs(hits: &[bool]) -> [Vec<usize>; 2] {
+    let mut runs = [Vec::new(), Vec::new()];
+    for run in hits.chunk_by(|a, b| a == b) {
+        runs[usize::from(!run[0])].push(run.len());
+    }
+    runs
+}
+
+#[test]
+fn bursts_have_their_share_and_their_length() {
+    const EVENTS: usize = 2_000_000;
+    for (share, length) in [(0.05, 10.0), (0.01, 2.0), (0.5, 3.0), (0.3, 100.0)] {
+        let begins = share / (1.0 - share) / length;
+        let bursts = Rule {
+            trigger: Trigger::Burst as u8,
+            threshold: (begins * 4_294_967_296.0) as u32,
+            every: length as u32,
+            ..rule(0)
+        };
+        let ground = ground(std::vec![bursts]);
+        let hits: Vec<bool> = (0..EVENTS).map(|_| ground.hit(&packet())).collect();
+        assert!(ground.balanced());
+        let [burst, between] = runs(&hits);
+        let mean = |runs: &[usize]| runs.iter().sum::<usize>() as f64 / runs.len() as f64;
+        // A geometric run's standard deviation is below its mean, and the mean of n of them is n
+        // times as exact, squared: five of those.
+        let near = |found: f64, expected: f64, runs: usize| {
+            assert!(
+                (found / expected - 1.0).abs() < 5.0 / (runs as f64).sqrt(),
+                "{found} {expected}"
+            );
+        };
+        near(mean(&burst), length, burst.len());
+        near(mean(&between), 1.0 / begins, between.len());
+        near(burst.iter().sum::<usize>() as f64 / EVENTS as f64, share, burst.len() / 2);
+        // Geometric: one burst in `length` ends after its first event.
+        let single = burst.iter().filter(|length| **length == 1).count();
+        near(burst.len() as f64 / single as f64, length, single);
+        let again = self::ground(std::vec![bursts]);
+        assert!(hits.iter().all(|hit| *hit == again.hit(&packet())), "it repeats");
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
         "under" => keyword(reader, draft, Clause::Under, "a path", name::path, |draft, path| {
             draft.clauses.under = Some(path);
         }),
-        "in" => container(reader, draft),
+        "in" => inside(reader, draft),
         "for" => for_clause(reader, draft),
         "after" => {
             keyword(reader, draft, Clause::After, "a duration", duration::parse, |draft, after| {
@@ -265,13 +265,27 @@ fn set_peer(draft: &mut Draft, peer: Peer, span: Range<usize>) -> Result<(), Fai
     Ok(())
 }
 
-/// `in container NAME`
-fn container(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+/// `in container NAME` or `in bursts of N`
+fn inside(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let keyword = reader.value("`in`", |_| Ok(()))?;
-    reader.value("`container`", |word| {
+    if reader.eat("bursts") {
+        reader.value("`of`", |word| {
+            word.eq_ignore_ascii_case("of").then_some(()).ok_or_else(|| {
+                Mistake::new(format!("expected `of`, found `{word}`"))
+                    .help("write `in bursts of 10`")
+            })
+        })?;
+        let read = reader.value("how long bursts are", chance::burst)?;
+        draft.place(Clause::Bursts, "`in bursts`", keyword.span.start..read.span.end)?;
+        draft.bursts = Some(read.value);
+        return Ok(());
+    }
+    reader.value("`container` or `bursts`", |word| {
         word.eq_ignore_ascii_case("container").then_some(()).ok_or_else(|| {
-            Mistake::new(format!("expected `container`, found `{word}`"))
-                .help("write `in container NAME`; for how long is `for 5m`, when is `after 10s`")
+            Mistake::new(format!("expected `container` or `bursts`, found `{word}`")).help(
+                "write `in container NAME` or `in bursts of 10`; for how long is `for 5m`, when is \
+                 `after 10s`",
+            )
         })
     })?;
     let read = reader.value("a container's name", name::container)?;

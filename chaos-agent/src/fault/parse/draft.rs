@@ -6,6 +6,7 @@ use super::{Fail, verb::VerbWord};
 use crate::fault::{
     mistake::{Clause, Mistake, Problem},
     model::{Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Unit, Verb, WeightedErrno},
+    value::chance,
 };
 
 /// The parts of a verb are optional here, and need not go with it; [`Draft::into_fault`] asks
@@ -24,6 +25,8 @@ pub(super) struct Draft {
     pub distribution: Option<Distribution>,
     pub silent: bool,
     pub how: HowOften,
+    /// `in bursts of`.
+    pub bursts: Option<u32>,
     pub unit: Option<Unit>,
     /// Takes every clause that any verb can have; its own verb is only a place holder.
     pub clauses: Fault,
@@ -46,6 +49,7 @@ impl Draft {
             distribution: None,
             silent: false,
             how: HowOften::Always,
+            bursts: None,
             unit: None,
             clauses: Fault::new(Verb::Drop),
             spans: BTreeMap::from([(Clause::Verb, span)]),
@@ -114,7 +118,9 @@ impl Draft {
             },
         };
         let of = self.unit.unwrap_or(verb.default_unit());
-        Ok(Fault { verb, chance: Chance { how: self.how, of }, ..self.clauses })
+        let how = chance::in_bursts(self.how, self.bursts)
+            .map_err(|mistake| Problem { clause: Clause::Bursts, mistake })?;
+        Ok(Fault { verb, chance: Chance { how, of }, ..self.clauses })
     }
 
     /// The first part that another verb would have needed.

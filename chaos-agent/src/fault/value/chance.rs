@@ -56,6 +56,25 @@ pub(in crate::fault) fn ordinal(word: &str) -> Result<HowOften, Mistake> {
     }
 }
 
+/// How long bursts are on average: at least 2.
+pub(in crate::fault) fn burst(word: &str) -> Result<u32, Mistake> {
+    let length: u32 = integer("bursts of", word)?;
+    if length < 2 {
+        return Err(Mistake::new("a burst has at least 2 packets").help("or leave `in bursts` out"));
+    }
+    Ok(length)
+}
+
+/// A chance, in bursts of this length if they are asked for.
+pub(in crate::fault) fn in_bursts(how: HowOften, length: Option<u32>) -> Result<HowOften, Mistake> {
+    match (how, length) {
+        (how, None) => Ok(how),
+        (HowOften::Probability(share), Some(length)) => Ok(HowOften::Bursts { share, length }),
+        (_, Some(length)) => Err(Mistake::new("bursts need a chance below 100%")
+            .help(format!("how much is hit in all: `5% in bursts of {length}`"))),
+    }
+}
+
 fn suffix(number: u32) -> &'static str {
     match (number % 10, number % 100) {
         (_, 11..=13) => "th",

@@ -187,7 +187,14 @@ impl Builder {
         let how = self
             .optional(Clause::Chance, &twin.chance, chance::percentage)
             .or_else(|| self.optional(Clause::Chance, &twin.every, chance::ordinal));
-        chance.how = how.unwrap_or(HowOften::Always);
+        let bursts = self.optional(Clause::Bursts, &twin.bursts_of, chance::burst);
+        match chance::in_bursts(how.unwrap_or(HowOften::Always), bursts) {
+            Ok(how) => chance.how = how,
+            Err(mistake) => {
+                let place = twin.bursts_of.as_ref().map(|leaf| leaf.referenced);
+                self.wrong(place.unwrap_or(Location::UNKNOWN), mistake);
+            }
+        }
         chance.of = self.optional(Clause::Unit, &twin.of, Word::expect).unwrap_or(chance.of);
         chance
     }

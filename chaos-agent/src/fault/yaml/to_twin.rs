@@ -87,6 +87,10 @@ fn put_chance(twin: &mut Twin, fault: &Fault) {
         HowOften::Probability(probability) => {
             twin.chance = Some(word(&chance::print_percentage(probability)));
         }
+        HowOften::Bursts { share, length } => {
+            twin.chance = Some(word(&chance::print_percentage(share)));
+            twin.bursts_of = Some(number(length.into()));
+        }
         HowOften::EveryNth(nth) => twin.every = Some(number(nth.into())),
     }
     if !own_unit {

@@ -42,6 +42,8 @@ pub(super) struct Twin {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Leaf>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub bursts_of: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<Leaf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub direction: Option<Leaf>,

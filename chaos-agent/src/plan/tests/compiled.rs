@@ -37,6 +37,9 @@ fn chances_become_triggers() {
     assert_eq!(found("drop 50%"), (Trigger::Chance as u8, 1 << 31, 0));
     assert_eq!(found("fail bind with EIO 25%"), (Trigger::Chance as u8, 1 << 30, 0));
     assert_eq!(found("drop 50% of flows"), (Trigger::FlowChance as u8, 1 << 31, 0));
+    // 5 of 95, over 10; and as many as not.
+    assert_eq!(found("drop 5% in bursts of 10"), (Trigger::Burst as u8, 22_605_091, 10));
+    assert_eq!(found("drop 90% in bursts of 9"), (Trigger::Burst as u8, u32::MAX, 9));
     // 2^32 / 10^8 = 42.95, and the complement of it.
     assert_eq!(found("drop 0.000001%").1, 43);
     assert_eq!(found("drop 99.999999%").1, u32::MAX - 42);

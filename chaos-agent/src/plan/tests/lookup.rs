@@ -97,7 +97,7 @@ impl Ground for Tables {
     fn lease(&self) -> u64 {
         0
     }
-    fn ordinal(&self, _slot: u32) -> Option<u64> {
+    fn ordinal(&self, _rule: &Rule) -> Option<(u64, bool)> {
         None
     }
     fn grant(&self, _rule: &Rule, _now: u64) -> Grant {
