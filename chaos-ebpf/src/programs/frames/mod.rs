@@ -212,10 +212,9 @@ extern "C" fn chaos_reset(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
-    let now = Maps.now();
-    let (hit, shadow) = (Answer(answer).hit(now), Answer(answer).shadow(now));
+    let answer = Answer(answer);
     if outcome == Outcome::Overflow as u32 {
-        if let Some(verdict) = hit {
+        if let Some(verdict) = answer.hit(0) {
             Maps.count(verdict.slot, Count::Overflow);
         }
         return 0;
@@ -223,15 +222,16 @@ extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome:
     let done = outcome != 0;
     // What is lost or damaged has its headers still, but for a bit of a checksum.
     let Some(Packet { event, .. }) = headers(skb, kind) else {
-        if let Some(verdict) = hit {
+        if let Some(verdict) = answer.hit(0) {
             Maps.count(verdict.slot, if done { Count::Injected } else { Count::Unfit });
         }
         return 0;
     };
-    if let Some(shadow) = shadow {
+    let now = Maps.now();
+    if let Some(shadow) = answer.shadow(now) {
         Maps.tell(&event, &shadow, true);
     }
-    if let Some(verdict) = hit {
+    if let Some(verdict) = answer.hit(now) {
         settle(&Maps, &event, &verdict, done);
     }
     1
