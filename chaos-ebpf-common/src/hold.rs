@@ -7,6 +7,12 @@ use crate::distribution::{
 /// Longer than this nothing is held, in nanoseconds: a minute.
 pub const LONGEST_HOLD: u64 = 60 * 1_000_000_000;
 
+/// A rate that is exceeded for longer than this queues no more, in nanoseconds: a second.
+pub const LONGEST_BACKLOG: u64 = 1_000_000_000;
+
+/// Slower than this, in bits per second, a frame of 64 KiB would take longer than [`LONGEST_HOLD`].
+pub const SLOWEST_RATE: u64 = 10_000;
+
 /// What a rule that holds frames back asks for.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -15,6 +21,8 @@ pub struct Hold {
     pub by: u64,
     /// How far it is spread, in nanoseconds; 0 = not at all.
     pub jitter: u64,
+    /// Bits per second, for a rule with a rate; the rest is 0 then.
+    pub rate: u64,
     /// Number of the [`Shape`] of the spread.
     pub shape: u32,
     pub padding: u32,
@@ -39,6 +47,29 @@ impl Hold {
         let spread = (jitter * deviation.unsigned_abs() as u64 + SCALE as u64 / 2) >> SCALE_BITS;
         clamp(if deviation < 0 { by.saturating_sub(spread) } else { by + spread })
     }
+}
+
+impl Hold {
+    /// Nanoseconds that a frame takes at the rate.
+    #[inline(always)]
+    pub fn transmission(&self, bytes: u32) -> u64 {
+        (bytes as u64 * (8 * 1_000_000_000)).checked_div(self.rate).map_or(0, clamp)
+    }
+}
+
+/// Lets a frame leave that takes so long, behind those that are still to leave: nanoseconds from now
+/// until it has left. `None` where too many are waiting. `last`: when the last one will have left.
+///
+/// As on a line of that rate: a frame arrives when all of it has, and what comes after a pause waits
+/// for nobody.
+#[inline(always)]
+pub fn depart(last: &mut u64, transmission: u64, now: u64) -> Option<u64> {
+    let begins = if *last > now { *last } else { now };
+    if begins - now > LONGEST_BACKLOG {
+        return None;
+    }
+    *last = begins + transmission;
+    Some(*last - now)
 }
 
 /// The deviation that the upper bits choose.
@@ -79,7 +110,7 @@ mod tests {
     const MILLISECOND: u64 = 1_000_000;
 
     fn hold(by: u64, jitter: u64, shape: Shape) -> Hold {
-        Hold { by, jitter, shape: shape as u32, padding: 0 }
+        Hold { by, jitter, shape: shape as u32, ..Hold::default() }
     }
 
     /// What the first frames of a rule get, sorted.
@@ -92,7 +123,7 @@ mod tests {
 
     #[test]
     fn map_values_have_no_implicit_padding() {
-        assert_eq!(size_of::<Hold>(), 8 + 8 + 4 + 4);
+        assert_eq!(size_of::<Hold>(), 3 * 8 + 4 + 4);
     }
 
     #[test]
@@ -132,16 +163,60 @@ mod tests {
         }
     }
 
+    #[test]
+    fn frames_leave_one_behind_the_other() {
+        let hold = Hold { rate: 1_000_000, ..Hold::default() };
+        let transmission = hold.transmission(1_250);
+        assert_eq!(transmission, 10 * MILLISECOND);
+        let (mut last, now) = (0, 1_000 * MILLISECOND);
+        let holds: Vec<_> = (0..3).map(|_| depart(&mut last, transmission, now)).collect();
+        assert_eq!(holds, [10, 20, 30].map(|hold| Some(hold * MILLISECOND)));
+        // After a pause.
+        let later = now + 500 * MILLISECOND;
+        assert_eq!(depart(&mut last, transmission, later), Some(transmission));
+    }
+
+    #[test]
+    fn a_backlog_ends_somewhere() {
+        let transmission = Hold { rate: SLOWEST_RATE, ..Hold::default() }.transmission(65_536);
+        assert!((50_000 * MILLISECOND..LONGEST_HOLD).contains(&transmission));
+        let mut last = 0;
+        assert_eq!(depart(&mut last, transmission, 1), Some(transmission));
+        assert_eq!(depart(&mut last, transmission, 1), None);
+        let now = last - LONGEST_BACKLOG;
+        assert_eq!(depart(&mut last, transmission, now - 1), None);
+        assert_eq!(depart(&mut last, 1, now), Some(LONGEST_BACKLOG + 1));
+    }
+
     proptest! {
         #[test]
+        fn no_more_leaves_than_the_rate(
+            rate in SLOWEST_RATE..1_000_000_000_000,
+            frames in prop::collection::vec((60..65_536u32, 0..100_000_000u64), 1..50),
+        ) {
+            let hold = Hold { rate, ..Hold::default() };
+            let (mut last, mut now, mut least) = (0, 1, 0);
+            for (bytes, pause) in frames {
+                now += pause;
+                if let Some(held) = depart(&mut last, hold.transmission(bytes), now) {
+                    // Its own time at least, and not before the one ahead of it.
+                    prop_assert!(held >= hold.transmission(bytes));
+                    prop_assert!(now + held >= least + hold.transmission(bytes));
+                    least = now + held;
+                }
+            }
+        }
+
+        #[test]
         fn it_stays_within_bounds(by: u64, jitter: u64, shape in 0..5u32, entropy: u64) {
-            let hold = Hold { by, jitter, shape, padding: 0 };
+            let hold = Hold { by, jitter, shape, ..Hold::default() };
             prop_assert!(hold.duration(entropy) <= LONGEST_HOLD);
         }
 
         #[test]
         fn more_entropy_is_more_delay(one: u64, other: u64, shape in 0..4u32) {
-            let hold = Hold { by: 50 * MILLISECOND, jitter: 10 * MILLISECOND, shape, padding: 0 };
+            let hold =
+                Hold { by: 50 * MILLISECOND, jitter: 10 * MILLISECOND, shape, ..Hold::default() };
             let (less, more) = (one.min(other), one.max(other));
             prop_assert!(hold.duration(less) <= hold.duration(more));
         }

@@ -28,7 +28,8 @@ pub enum Count {
     /// Spared: there was nothing to act on (no payload to corrupt), or the kernel refused, or the
     /// delay line did not answer.
     Unfit = 10,
-    /// Lost by us, unasked for: the frame was to be held and the delay line had no room for it.
+    /// Lost by us: the frame was to be held and there was no room for it, in the delay line or among
+    /// those that wait for a rate.
     Overflow = 11,
 }
 

@@ -24,6 +24,8 @@ pub enum Action {
     Reorder = 8,
     /// End the connection for both of its ends.
     Reset = 9,
+    /// Hold the frame until those before it have left at the rate that [`Hold`](crate::hold::Hold) says.
+    Limit = 10,
 }
 
 impl Action {
@@ -35,6 +37,7 @@ impl Action {
             Self::Delay => Some(Stage::Delay),
             Self::Reorder => Some(Stage::Reorder),
             Self::Reset => Some(Stage::Answer),
+            Self::Limit => Some(Stage::Limit),
             Self::Drop | Self::Fail | Self::Kill => None,
         }
     }
@@ -180,6 +183,9 @@ pub struct RuleState {
     /// 1: the last matching event was in a burst.
     pub burst: u32,
     pub padding: u32,
+    /// The boot-clock moments (ns) at which the last frame of each direction leaves a rule with a rate:
+    /// egress, ingress.
+    pub departures: [u64; 2],
 }
 
 #[cfg(feature = "user")]
@@ -200,6 +206,6 @@ mod tests {
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
         assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 7) * 8 + 8);
-        assert_eq!(size_of::<RuleState>(), 40);
+        assert_eq!(size_of::<RuleState>(), 56);
     }
 }

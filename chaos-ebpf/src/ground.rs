@@ -10,6 +10,7 @@ use chaos_ebpf_common::{
     MAX_RULES,
     event::{Event, Family, FileId},
     gate::{self, Answer, Circumstances, Grant, Ground, Verdict},
+    hold,
     ledger::Count,
     record::Record,
     rule::{Rule, RuleSet, RuleState},
@@ -21,8 +22,16 @@ use crate::maps::{
 };
 
 /// A state of which one part is looked at.
-const NOTHING: RuleState =
-    RuleState { lock: 0, in_second: 0, ordinal: 0, granted: 0, second: 0, burst: 0, padding: 0 };
+const NOTHING: RuleState = RuleState {
+    lock: 0,
+    in_second: 0,
+    ordinal: 0,
+    granted: 0,
+    second: 0,
+    departures: [0; 2],
+    burst: 0,
+    padding: 0,
+};
 
 /// The maps of this instance.
 pub struct Maps;
@@ -38,6 +47,24 @@ impl Maps {
     #[inline(always)]
     pub fn set(&self, id: u32) -> Option<&'static RuleSet> {
         HEADS.get(id)
+    }
+}
+
+impl Maps {
+    /// [`hold::depart`] for a frame that this rule lets leave in one direction.
+    #[inline(always)]
+    pub fn depart(&self, slot: u32, ingress: bool, transmission: u64, now: u64) -> Option<u64> {
+        let state = STATES.get_ptr_mut(slot)?;
+        // SAFETY: the pointer is to a live map value; between lock and unlock nobody else
+        // touches its fields.
+        unsafe {
+            bpf_spin_lock(&raw mut (*state).lock);
+            let mut last = (*state).departures[ingress as usize];
+            let held = hold::depart(&mut last, transmission, now);
+            (*state).departures[ingress as usize] = last;
+            bpf_spin_unlock(&raw mut (*state).lock);
+            held
+        }
     }
 }
 

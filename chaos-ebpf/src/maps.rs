@@ -102,6 +102,7 @@ pub struct LockedState {
     pub second: u64,
     pub burst: u32,
     pub padding: u32,
+    pub departures: [u64; 2],
 }
 
 const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());

@@ -20,6 +20,7 @@ mod features;
 mod frames;
 mod guards;
 mod healthy;
+mod limits;
 mod matchers;
 mod packets;
 mod pair;

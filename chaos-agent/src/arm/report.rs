@@ -49,7 +49,8 @@ pub struct Counts {
     pub matched: u64,
     pub injected: u64,
     pub shadowed: u64,
-    /// Frames that were to be held and had to be lost, as the delay line had no room for them.
+    /// Frames that were to be held and had to be lost, as there was no room for them: in the delay line,
+    /// or among those that wait for a rate.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub lost: u64,
     /// By reason; reasons that never occurred are left out.

@@ -199,6 +199,9 @@ fn hold(verb: &Verb) -> String {
             format!("hold back for {}, so that others overtake", print_duration(*by))
         }
         Verb::Delay { by, .. } => format!("hold back for {}", print_duration(*by)),
+        Verb::Limit { bits_per_second } => {
+            format!("hold back to {bits_per_second} bits per second")
+        }
         _ => "hold back".to_owned(),
     }
 }
@@ -212,7 +215,7 @@ fn action(rule: &PlannedRule) -> String {
         Action::Corrupt => "flip a bit and leave the checksum wrong".to_owned(),
         Action::CorruptSilently => "flip a bit and make the checksum valid".to_owned(),
         Action::Duplicate => "send a copy the same way".to_owned(),
-        Action::Delay | Action::Reorder => hold(&rule.fault.verb),
+        Action::Delay | Action::Reorder | Action::Limit => hold(&rule.fault.verb),
         Action::Reset => "send a RST to both ends".to_owned(),
         Action::Kill => "send SIGKILL to the caller".to_owned(),
         Action::Fail => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chaos_ebpf_common::{
     distribution::Shape,
-    hold::{Hold, LONGEST_HOLD},
+    hold::{Hold, LONGEST_HOLD, SLOWEST_RATE},
 };
 
 use super::{KernelFeatures, Support, refusal::Objection};
@@ -17,8 +17,9 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
             by: nanoseconds(*by),
             jitter: nanoseconds(jitter.unwrap_or_default()),
             shape: shape(*distribution) as u32,
-            padding: 0,
+            ..Hold::default()
         }),
+        Verb::Limit { bits_per_second } => Some(Hold { rate: *bits_per_second, ..Hold::default() }),
         Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),
         _ => None,
     }
@@ -50,6 +51,15 @@ pub(super) fn check(by: Duration, jitter: Option<Duration>) -> Result<(), Object
         print_duration(longest)
     ))
     .remedy("`drop` loses them: nobody waits that long"))
+}
+
+/// Whether traffic can be held to this rate.
+pub(super) fn check_rate(bits_per_second: u64) -> Result<(), Objection> {
+    if bits_per_second >= SLOWEST_RATE {
+        return Ok(());
+    }
+    Err(Objection::new("a packet of 64 KiB would be held for more than a minute at this rate")
+        .remedy("write `limit 10kbit` or more; `drop` lets nothing through"))
 }
 
 /// Whether there is a delay line to hold them in.

@@ -241,5 +241,6 @@ fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S
         Action::Delay => "delay",
         Action::Reorder => "reorder",
         Action::Reset => "reset",
+        Action::Limit => "limit",
     })
 }

@@ -24,7 +24,9 @@ pub(super) fn of_rule(
         Action::Corrupt => notes.extend(of_corrupt(fault)),
         Action::CorruptSilently => notes.extend(of_silent(fault)),
         Action::Duplicate => notes.extend(of_duplicate(fault)),
-        Action::Delay | Action::Reorder => notes.extend(of_hold(fault, mechanism)),
+        Action::Delay | Action::Reorder | Action::Limit => {
+            notes.extend(of_hold(fault, mechanism));
+        }
         Action::Reset => notes.extend([
             "connecting fails with ECONNREFUSED; an established connection is reset for both ends: \
              ECONNRESET",
@@ -117,7 +119,13 @@ fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
     let mut notes = vec![
         "by the delay line: frames wait in the agent, and pass unheld when it does not answer for 200 ms",
     ];
-    if fault.directions().len() > 1 {
+    let is_both = fault.directions().len() > 1;
+    if mechanism.action == Action::Limit {
+        notes.push("what would wait for more than a second is lost, and counted as such");
+        if is_both {
+            notes.push("both directions: each has the rate to itself");
+        }
+    } else if is_both {
         notes.push("both directions: a round trip is held twice");
     }
     if mechanism.hooks.contains(&Hook::TcxIngress) || mechanism.hooks.contains(&Hook::ClsactIngress)

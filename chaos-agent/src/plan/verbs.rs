@@ -64,7 +64,11 @@ pub(super) fn mechanism(
         Verb::Duplicate => {
             Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))
         }
-        Verb::Limit { .. } => Err(lacking("limit", "the queue that paces packets")),
+        Verb::Limit { bits_per_second } => {
+            hold::check_rate(*bits_per_second)?;
+            hold::line(fault, features)?;
+            Ok(Mechanism::of_packets(Action::Limit, frame_hooks(fault, features)))
+        }
         Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),
         Verb::FailDns { .. } => Err(lacking("fail dns", "the program that answers DNS queries")
             .remedy("`drop to port 53` lets every query time out")),

@@ -64,12 +64,14 @@ fn rules_on_frames_have_their_stage() {
         "reorder by 1s",
         "delay 1s",
         "reset",
+        "limit 1mbit",
     ]
     .map(rule);
-    let set = compile(&rules, &[0, 1, 2, 3, 4, 5, 6, 7], 0, &[BEGAN; 8]).set;
-    assert_eq!(set.by_stage, [0b1000_0000, 0b101, 0b1000, 0, 0b100_0000, 0b10_0000]);
+    let set = compile(&rules, &[0, 1, 2, 3, 4, 5, 6, 7, 8], 0, &[BEGAN; 9]).set;
+    let [reset, limit] = [1 << 7, 1 << 8];
+    assert_eq!(set.by_stage, [reset, 0b101, 0b1000, limit, 0b100_0000, 0b10_0000]);
     // Nothing but TCP has connections.
-    assert_eq!(set.by_protocol.map(|rules| rules >> 7), [1, 0, 0, 0]);
+    assert_eq!(set.by_protocol.map(|rules| rules & reset), [reset, 0, 0, 0]);
 }
 
 #[test]

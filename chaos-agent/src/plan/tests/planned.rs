@@ -55,8 +55,9 @@ fn actions_follow_the_verb() {
 #[test]
 fn what_holds_packets_says_how_long() {
     let hold = |text: &str| rule(text).hold();
-    let hold_of =
-        |by, jitter, shape: Shape| Some(Hold { by, jitter, shape: shape as u32, padding: 0 });
+    let hold_of = |by, jitter, shape: Shape| {
+        Some(Hold { by, jitter, shape: shape as u32, ..Hold::default() })
+    };
     assert_eq!(hold("delay 10ms"), hold_of(10_000_000, 0, Shape::Uniform));
     assert_eq!(hold("delay 10ms jitter 2us"), hold_of(10_000_000, 2_000, Shape::Uniform));
     for (word, shape) in [
@@ -69,6 +70,7 @@ fn what_holds_packets_says_how_long() {
         assert_eq!(hold(&text), hold_of(1_000_000_000, 1_000_000, shape));
     }
     assert_eq!(hold("reorder by 1ms"), hold_of(1_000_000, 0, Shape::Uniform));
+    assert_eq!(hold("limit 1.5mbit"), Some(Hold { rate: 1_500_000, ..Hold::default() }));
     assert_eq!(hold("drop"), None);
     let needs_line = |text: &str| plan_all(&[fault(text)], &Terms::default()).needs_line();
     assert!(needs_line("delay 1s") && needs_line("reorder by 1s"));
@@ -291,7 +293,7 @@ fn exempt_addresses_are_touched_only_when_named() {
 #[test]
 fn shares_of_containers_keep_the_indices() {
     let faults =
-        [fault("drop"), fault("drop in container db"), fault("limit 1mbit in container db")];
+        [fault("drop"), fault("drop in container db"), fault("skew clock by +1d in container db")];
     let shares = by_container(&faults);
     let share = &shares[&Some("db".to_owned())];
     let terms = Terms { scope: Scope::Container("db".to_owned()), ..Terms::default() };
@@ -301,7 +303,7 @@ fn shares_of_containers_keep_the_indices() {
 
 #[test]
 fn json_is_for_people_with_jq() {
-    let faults = [fault("drop 10% egress for 90s"), fault("limit 1mbit")];
+    let faults = [fault("drop 10% egress for 90s"), fault("skew clock by +1d")];
     let plan = plan_all(&faults, &Terms::default());
     let json = serde_json::to_value(&plan).unwrap();
     assert_eq!(json["rules"][0]["fault"], "drop 10% egress for 1m30s");
@@ -309,6 +311,6 @@ fn json_is_for_people_with_jq() {
     assert_eq!(json["rules"][0]["action"], "drop");
     assert_eq!(json["rules"][0]["duration_seconds"], 90.0);
     assert_eq!(json["refused"][0]["index"], 1);
-    assert_eq!(json["refused"][0]["fault"], "limit 1mbit");
+    assert_eq!(json["refused"][0]["fault"], "skew clock by +1d");
     assert_eq!(plan.hooks(), BTreeSet::from([Hook::CgroupSkbEgress]));
 }

@@ -19,7 +19,6 @@ fn refused(text: &str) -> (String, String) {
 #[test]
 fn verbs_that_come_later_say_what_they_need() {
     for (text, reason) in [
-        ("limit 1mbit", "`limit` needs the queue that paces packets"),
         ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
         ("slow connect by 1ms", "`slow` needs the syscall backend"),
         ("skew clock by +1d", "`skew clock` needs the tracing programs that hide the vDSO"),
@@ -230,13 +229,16 @@ fn nothing_is_held_without_a_delay_line_or_for_longer_than_it_does() {
         let (reason, _) = refused(&format!("{word} by 1m1s"));
         assert_eq!(reason, "packets are held for up to 1m1s, and 1m is the longest");
     }
+    let (reason, _) = refusal(fault("limit 1mbit"), &features, &Terms::default());
+    assert!(reason.starts_with("`limit` needs a delay line"), "{reason}");
+    assert!(refused("limit 9999bit").0.contains("more than a minute at this rate"));
     assert_eq!(plan(&[fault("corrupt")], &features, &Terms::default()).refused, []);
 }
 
 #[test]
 fn a_refusal_stops_no_other_fault() {
     let faults =
-        [fault("slow connect by 1s"), fault("drop"), fault("limit 1mbit"), fault("corrupt")];
+        [fault("slow connect by 1s"), fault("drop"), fault("skew clock by +1d"), fault("corrupt")];
     let plan = plan_all(&faults, &Terms::default());
     assert_eq!(plan.rules.iter().map(|rule| rule.index).collect::<Vec<_>>(), [1, 3]);
     assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [0, 2]);

@@ -1,7 +1,10 @@
 //! The stages that hold a frame back: rate, delay, reordering. They add up to one moment, and the
 //! frame goes into the delay line until then.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
+use core::{
+    intrinsics::{AtomicOrdering, atomic_xadd},
+    ops::RangeInclusive,
+};
 
 use aya_ebpf::{
     bindings::{
@@ -30,77 +33,132 @@ const LOOPBACK: u32 = 1;
 /// Longer frames that are not segmented later cannot be given a label (`BPF_SKB_MAX_LEN`).
 const LONGEST: u32 = 15 * 1024;
 
-/// The rules of a set that hold frames.
-#[inline(always)]
-pub fn rules_of(set: &RuleSet) -> u64 {
-    set.by_stage[Stage::Limit as usize]
-        | set.by_stage[Stage::Delay as usize]
-        | set.by_stage[Stage::Reorder as usize]
+/// The stages that hold.
+const STAGES: RangeInclusive<usize> = Stage::Limit as usize..=Stage::Reorder as usize;
+
+/// What a stage says, in one register.
+#[derive(Clone, Copy)]
+struct Wait(u64);
+
+impl Wait {
+    const NONE: Self = Self(0);
+    /// Nobody waits so long: [`chaos_ebpf_common::hold::LONGEST_HOLD`] has 36 bits.
+    const OVERFLOW: Self = Self(u64::MAX);
+
+    const NANOSECONDS: u64 = (1 << 40) - 1;
+
+    #[inline(always)]
+    fn of(nanoseconds: u64, slot: u32) -> Self {
+        Self(nanoseconds | (slot as u64) << 40 | 1 << 60)
+    }
+
+    #[inline(always)]
+    fn nanoseconds(self) -> u64 {
+        self.0 & Self::NANOSECONDS
+    }
+
+    /// Ledger slot of the rule that says so.
+    #[inline(always)]
+    fn slot(self) -> u8 {
+        (self.0 >> 40) as u8
+    }
+
+    /// An [`Outcome`], or [`SPARED`].
+    #[inline(always)]
+    fn outcome(self) -> u32 {
+        match self {
+            Self(0) => SPARED,
+            Self(u64::MAX) => Outcome::Overflow as u32,
+            _ => Outcome::Changed as u32,
+        }
+    }
 }
 
-/// Asks the rules of the three stages and holds the frame for as long as they say together. Returns
-/// what the program has to.
+/// Asks those of these rules that hold, stage by stage, and holds the frame for as long as they say
+/// together. Returns what the program has to.
+#[inline(always)]
+pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> i32 {
+    let mut all = Wait::NONE;
+    for stage in STAGES {
+        let asked = rules & set.by_stage[stage];
+        if asked != 0 {
+            let one = Wait(chaos_hold(skb, kind as u32, set.id, asked));
+            if one.outcome() == Outcome::Overflow as u32 {
+                return TCX_DROP;
+            }
+            if one.outcome() != SPARED {
+                all = Wait(one.0 + all.nanoseconds());
+            }
+        }
+    }
+    if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind as u32, all.0) }
+}
+
+/// Asks these rules, all of one stage: a [`Wait`]. It is beside `chaos_stage`, with as little on its
+/// stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> i32 {
+extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u64 {
     let Some(set) = Maps.set(set) else {
-        return TCX_NEXT;
+        return Wait::NONE.0;
     };
     let flow = match rules & set.by_flow {
         0 => None,
         _ => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
     };
+    let answer = consult(&Maps, set, rules, flow, Maps.now());
+    if answer == Answer::SPARED {
+        return Wait::NONE.0;
+    }
+    let wait = Wait(chaos_wait(skb, kind, answer.0));
+    chaos_settle(skb, kind, answer.0, wait.outcome());
+    wait.0
+}
+
+/// How long the frame waits by this answer: a [`Wait`], of nothing where no rule hit or where it
+/// cannot be held.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64) -> u64 {
     let now = Maps.now();
-    let delay = ask(set, rules, Stage::Delay, flow, now);
-    let reorder = ask(set, rules, Stage::Reorder, flow, now);
-    let (held, last) = match (delay.hit(now), reorder.hit(now)) {
-        (None, None) => (0, None),
-        (Some(one), None) | (None, Some(one)) => (duration(one.slot, one.entropy), Some(one.slot)),
-        (Some(one), Some(other)) => (
-            duration(one.slot, one.entropy) + duration(other.slot, other.entropy),
-            Some(other.slot),
-        ),
+    let Some(verdict) = Answer(answer).hit(now) else {
+        return Wait::NONE.0;
     };
-    let outcome = match last {
-        None => SPARED,
-        Some(_) if held == 0 => Outcome::Changed as u32,
-        Some(_) => room(skb, now),
+    let Some(hold) = HOLDS.get(verdict.slot) else {
+        return Wait::NONE.0;
     };
-    if delay != Answer::SPARED {
-        chaos_settle(skb, kind, delay.0, outcome);
+    match room(skb, now) {
+        Room::Free => {}
+        Room::Full => return Wait::OVERFLOW.0,
+        Room::Nowhere => return Wait::NONE.0,
     }
-    if reorder != Answer::SPARED {
-        chaos_settle(skb, kind, reorder.0, outcome);
+    if hold.rate == 0 {
+        // The gate hands on 26 bits.
+        return Wait::of(hold.duration(verdict.entropy << 38), verdict.slot).0;
     }
-    match last {
-        Some(slot) if outcome == Outcome::Changed as u32 && held != 0 => {
-            let ingress = (kind == EventKind::FrameIngress as u32) as u8;
-            send(skb, now + held, slot as u8, ingress)
-        }
-        _ if outcome == Outcome::Overflow as u32 => TCX_DROP,
-        _ => TCX_NEXT,
-    }
-}
-
-#[inline(always)]
-fn ask(set: &RuleSet, rules: u64, stage: Stage, flow: Option<u64>, now: u64) -> Answer {
-    match rules & set.by_stage[stage as usize] {
-        0 => Answer::SPARED,
-        asked => consult(&Maps, set, asked, flow, now),
+    // SAFETY: reading the program's context.
+    let (length, on_wire) = unsafe { ((*skb).len, (*skb).wire_len) };
+    // With the headers of all of its segments, where the kernel has counted them.
+    let bytes = if on_wire > length { on_wire } else { length };
+    let ingress = kind == EventKind::FrameIngress as u32;
+    match Maps.depart(verdict.slot, ingress, hold.transmission(bytes), now) {
+        Some(held) => Wait::of(held, verdict.slot).0,
+        None => Wait::OVERFLOW.0,
     }
 }
 
-#[inline(always)]
-fn duration(slot: u32, entropy: u64) -> u64 {
-    // The gate hands on 26 bits.
-    HOLDS.get(slot).map_or(0, |hold| hold.duration(entropy << 38))
+enum Room {
+    Free,
+    Full,
+    /// The frame cannot be held, or nobody holds it.
+    Nowhere,
 }
 
-/// Whether the line takes the frame: an [`Outcome`], or [`SPARED`].
+/// Whether the line takes the frame.
 #[inline(always)]
-fn room(skb: *mut __sk_buff, now: u64) -> u32 {
+fn room(skb: *mut __sk_buff, now: u64) -> Room {
     let (Some(reader), Some(given)) = (READER.get(0), GIVEN.get(0)) else {
-        return SPARED;
+        return Room::Nowhere;
     };
     // SAFETY: reading the program's context.
     let (interface, tagged, length, segment) =
@@ -108,22 +166,25 @@ fn room(skb: *mut __sk_buff, now: u64) -> u32 {
     // A tag that is not in the data would come into the label.
     let fits = interface != LOOPBACK && tagged == 0 && (length <= LONGEST || segment != 0);
     if !fits || !reader.answers(now) {
-        SPARED
+        Room::Nowhere
     } else if reader.has_room(*given) {
-        Outcome::Changed as u32
+        Room::Free
     } else {
-        Outcome::Overflow as u32
+        Room::Full
     }
 }
 
 /// Sends the frame into the line. Without memory for the label (and only then) it goes on unheld.
-#[inline(always)]
-fn send(skb: *mut __sk_buff, due: u64, slot: u8, ingress: u8) -> i32 {
-    let Some(reader) = READER.get(0) else {
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64) -> i32 {
+    let (Some(reader), false) = (READER.get(0), skb.is_null()) else {
         return TCX_NEXT;
     };
     // SAFETY: reading the program's context.
     let interface = unsafe { (*skb).ifindex };
+    let ingress = (kind == EventKind::FrameIngress as u32) as u8;
+    let (due, slot) = (Maps.now() + Wait(wait).nanoseconds(), Wait(wait).slot());
     let label = Label { due, interface, slot, ingress, magic: Label::MAGIC }.to_bytes();
     // SAFETY: the helpers take the program's context, numbers, and as many bytes as they are told;
     // GIVEN has one element.

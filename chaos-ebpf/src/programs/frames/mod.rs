@@ -112,10 +112,7 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
             return TCX_NEXT;
         }
     }
-    match rules & hold::rules_of(set) {
-        0 => TCX_NEXT,
-        holding => hold::chaos_hold(skb, kind as u32, set.id, holding),
-    }
+    hold::hold(skb, kind, set, rules)
 }
 
 /// The rules of the set that speak of the frame, if it is the target's. One that has stages behind
