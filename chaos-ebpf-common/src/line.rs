@@ -1,8 +1,8 @@
 //! The delay line: a TAP device into which programs send the frames that are to be held, and whose
 //! reader sends them on when they are due. What both sides agree on.
 //!
-//! A frame goes into the line with a [`Label`] in front of its link header. It comes back without,
-//! but with a VLAN tag, which the kernel takes off before it asks the program at the device; the
+//! A frame goes into the line with a [`Label`] in front of its link header, or, from the loopback, over
+//! its link addresses, which say nothing there. It comes back without, but with a VLAN tag, which the kernel takes off before it asks the program at the device; the
 //! tag says where the frame was going ([`Way`]).
 
 /// Interface indices of delay lines begin with these bits. So one is known by its index; and the
@@ -33,21 +33,29 @@ pub const ROOM: u64 = QUEUE as u64 - 1_000;
 pub struct Label {
     /// The boot-clock moment (ns) until which the frame is held.
     pub due: u64,
-    /// The interface that it was at.
-    pub interface: u32,
+    /// [`Label::MAGIC`]: what others send into the device has none.
+    pub magic: u16,
     /// Ledger slot of the rule that holds it.
     pub slot: u8,
     /// 1: it was on its way into the stack; 0: out of the interface.
     pub ingress: u8,
-    /// [`Label::MAGIC`]: what others send into the device has none.
-    pub magic: u16,
+    /// The interface that it was at. For [`LOOPBACK`] the label ends before this.
+    pub interface: u32,
 }
+
+/// Index of the loopback in every network namespace (`LOOPBACK_IFINDEX`).
+pub const LOOPBACK: u32 = 1;
+
+/// What is over the link addresses of a frame from the loopback: a label without its interface.
+pub const OVERLAY_BYTES: usize = 12;
 
 impl Label {
     /// Its length.
     pub const BYTES: usize = size_of::<Self>();
-    /// Says that it is one.
+    /// Says that it is one, in front of a frame.
     pub const MAGIC: u16 = 0xc4a0;
+    /// The same, over link addresses.
+    pub const OVERLAY: u16 = 0xc4a1;
 
     /// As it stands in front of the frame: both sides are on one machine.
     #[inline(always)]
@@ -60,7 +68,11 @@ impl Label {
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
         // SAFETY: every bit pattern is a valid label.
         let label: Self = unsafe { core::mem::transmute(*bytes) };
-        (label.magic == Self::MAGIC).then_some(label)
+        match label.magic {
+            Self::MAGIC => Some(label),
+            Self::OVERLAY => Some(Self { interface: LOOPBACK, ..label }),
+            _ => None,
+        }
     }
 }
 
@@ -135,8 +147,12 @@ mod tests {
     #[test]
     fn a_label_survives_bytes_and_nothing_else_is_one() {
         let label =
-            Label { due: 1 << 40, interface: 7, slot: 127, ingress: 1, magic: Label::MAGIC };
+            Label { due: 1 << 40, magic: Label::MAGIC, slot: 127, ingress: 1, interface: 7 };
         assert_eq!(Label::from_bytes(&label.to_bytes()), Some(label));
+        let overlay = Label { magic: Label::OVERLAY, ..label };
+        let read = Label { interface: LOOPBACK, ..overlay };
+        assert_eq!(Label::from_bytes(&overlay.to_bytes()), Some(read));
+        assert_eq!(core::mem::offset_of!(Label, interface), OVERLAY_BYTES);
         assert_eq!(Label::from_bytes(&[0xff; 16]), None);
     }
 

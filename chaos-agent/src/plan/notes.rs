@@ -132,7 +132,6 @@ fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
     {
         notes.push("ingress: unicast TCP and UDP; captures show a held packet twice");
     }
-    notes.push("loopback is left alone, and counted as unfit");
     notes
 }
 

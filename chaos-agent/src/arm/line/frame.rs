@@ -19,29 +19,33 @@ const TAGGED: [u8; 2] = [0x81, 0x00];
 /// Where the number is, in what goes back.
 const NUMBER: Range<usize> = HEADER + ADDRESSES + 2..HEADER + ADDRESSES + TAG;
 
-/// What the frame gets shorter by: the label goes and the tag comes.
-const SHIFT: usize = Label::BYTES - TAG;
-
 /// Longest frame with what is in front of it: segments of 64 KiB, and some room for tags.
 pub(super) const LONGEST: usize = HEADER + Label::BYTES + 65_536 + 64;
 
 /// Takes the label off a frame that came out of the device and makes it ready to go back, but for
 /// its [`Way`]. `None` for one without a label: somebody else sent it there.
-pub(super) fn take_label(read: &mut [u8]) -> Option<(Label, &mut [u8])> {
-    let label: &[u8; Label::BYTES] = read.get(HEADER..)?.first_chunk()?;
-    let label = Label::from_bytes(label)?;
-    let addresses = HEADER + Label::BYTES;
-    read.get(addresses..addresses + ADDRESSES + 2)?;
-    // From back to front, each a few bytes nearer to the payload.
-    read.copy_within(addresses..addresses + ADDRESSES, SHIFT + HEADER);
-    read.copy_within(..HEADER, SHIFT);
-    let frame = &mut read[SHIFT..];
-    shorten(frame, LINEAR_LENGTH);
-    if frame[FLAGS] & NEEDS_CHECKSUM != 0 {
-        shorten(frame, CHECKSUM_START);
+pub(super) fn take_label(read: &[u8]) -> Option<(Label, Box<[u8]>)> {
+    let label = Label::from_bytes(read.get(HEADER..)?.first_chunk()?)?;
+    let is_overlay = label.magic == Label::OVERLAY;
+    let addresses = if is_overlay { HEADER } else { HEADER + Label::BYTES };
+    let rest = read.get(addresses + ADDRESSES..).filter(|rest| rest.len() >= 2)?;
+    let mut frame = Vec::with_capacity(HEADER + ADDRESSES + TAG + rest.len());
+    frame.extend(&read[..HEADER]);
+    if is_overlay {
+        frame.extend([0; ADDRESSES]);
+    } else {
+        frame.extend(&read[addresses..addresses + ADDRESSES]);
     }
-    frame[HEADER + ADDRESSES..NUMBER.start].copy_from_slice(&TAGGED);
-    Some((label, frame))
+    frame.extend(TAGGED);
+    frame.extend([0, 0]);
+    frame.extend(rest);
+    // The label goes and the tag comes.
+    let longer = TAG as i16 - if is_overlay { 0 } else { Label::BYTES as i16 };
+    move_by(&mut frame, LINEAR_LENGTH, longer);
+    if frame[FLAGS] & NEEDS_CHECKSUM != 0 {
+        move_by(&mut frame, CHECKSUM_START, longer);
+    }
+    Some((label, frame.into()))
 }
 
 /// Says where a frame goes.
@@ -49,17 +53,17 @@ pub(super) fn set_way(frame: &mut [u8], way: Way) {
     frame[NUMBER].copy_from_slice(&way.tag().to_be_bytes());
 }
 
-fn shorten(frame: &mut [u8], field: Range<usize>) {
+fn move_by(frame: &mut [u8], field: Range<usize>, longer: i16) {
     let bytes = &mut frame[field];
     let value = u16::from_ne_bytes([bytes[0], bytes[1]]);
-    bytes.copy_from_slice(&value.saturating_sub(SHIFT as u16).to_ne_bytes());
+    bytes.copy_from_slice(&value.saturating_add_signed(longer).to_ne_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LABEL: Label = Label { due: 123, interface: 2, slot: 5, ingress: 1, magic: Label::MAGIC };
+    const LABEL: Label = Label { due: 123, magic: Label::MAGIC, slot: 5, ingress: 1, interface: 2 };
 
     /// A frame of 60 bytes that count up, behind its label.
     fn read(flags: u8, label: &Label) -> Vec<u8> {
@@ -76,10 +80,10 @@ mod tests {
 
     #[test]
     fn a_label_goes_and_a_tag_comes() {
-        let mut read = read(NEEDS_CHECKSUM, &LABEL);
-        let (label, frame) = take_label(&mut read).unwrap();
+        let read = read(NEEDS_CHECKSUM, &LABEL);
+        let (label, mut frame) = take_label(&read).unwrap();
         assert_eq!(label, LABEL);
-        set_way(frame, Way { place: 3, ingress: true });
+        set_way(&mut frame, Way { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than without either.
         assert_eq!([2, 4, 6, 8].map(field), [58, 1448, 38, 16]);
@@ -88,19 +92,35 @@ mod tests {
     }
 
     #[test]
+    fn a_label_over_the_addresses_leaves_none() {
+        let mut read = read(NEEDS_CHECKSUM, &LABEL);
+        read.drain(HEADER..HEADER + Label::BYTES);
+        let overlay = Label { magic: Label::OVERLAY, ..LABEL }.to_bytes();
+        read[HEADER..HEADER + ADDRESSES].copy_from_slice(&overlay[..ADDRESSES]);
+        let (label, mut frame) = take_label(&read).unwrap();
+        assert_eq!((label.due, label.interface, label.ingress), (123, 1, 1));
+        set_way(&mut frame, Way { place: 3, ingress: true });
+        let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
+        // Four bytes more than what was read.
+        assert_eq!([2, 6].map(field), [74, 54]);
+        let expected: Vec<u8> = [0; 12].into_iter().chain([0x81, 0, 0, 7]).chain(12..60).collect();
+        assert_eq!(frame[10..], expected);
+    }
+
+    #[test]
     fn a_checksum_that_is_there_has_no_beginning() {
         let mut read = read(0, &LABEL);
         read[6..8].fill(0);
-        let (_, frame) = take_label(&mut read).unwrap();
+        let (_, frame) = take_label(&read).unwrap();
         assert_eq!(frame[6..8], [0, 0]);
     }
 
     #[test]
     fn what_others_send_has_no_label() {
-        assert!(take_label(&mut read(0, &Label { magic: 0, ..LABEL })).is_none());
+        assert!(take_label(&read(0, &Label { magic: 0, ..LABEL })).is_none());
         for length in 0..10 + 16 + 14 {
-            assert!(take_label(&mut read(0, &LABEL)[..length]).is_none(), "{length}");
+            assert!(take_label(&read(0, &LABEL)[..length]).is_none(), "{length}");
         }
-        assert!(take_label(&mut read(0, &LABEL)[..40]).is_some());
+        assert!(take_label(&read(0, &LABEL)[..40]).is_some());
     }
 }

@@ -16,7 +16,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     event::EventKind,
     gate::{Answer, Ground, consult},
-    line::Label,
+    line::{LOOPBACK, Label, OVERLAY_BYTES},
     rule::{RuleSet, Stage},
 };
 
@@ -25,10 +25,6 @@ use crate::{
     ground::Maps,
     maps::{GIVEN, HOLDS, READER},
 };
-
-/// `LOOPBACK_IFINDEX`: what arrives there without the route that it was sent by is refused by the
-/// stack (`ip_route_input_slow`), and a frame loses its route in the line.
-const LOOPBACK: u32 = 1;
 
 /// Longer frames that are not segmented later cannot be given a label (`BPF_SKB_MAX_LEN`).
 const LONGEST: u32 = 15 * 1024;
@@ -164,7 +160,7 @@ fn room(skb: *mut __sk_buff, now: u64) -> Room {
     let (interface, tagged, length, segment) =
         unsafe { ((*skb).ifindex, (*skb).vlan_present, (*skb).len, (*skb).gso_size) };
     // A tag that is not in the data would come into the label.
-    let fits = interface != LOOPBACK && tagged == 0 && (length <= LONGEST || segment != 0);
+    let fits = interface == LOOPBACK || tagged == 0 && (length <= LONGEST || segment != 0);
     if !fits || !reader.answers(now) {
         Room::Nowhere
     } else if reader.has_room(*given) {
@@ -185,15 +181,18 @@ extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64) -> i32 {
     let interface = unsafe { (*skb).ifindex };
     let ingress = (kind == EventKind::FrameIngress as u32) as u8;
     let (due, slot) = (Maps.now() + Wait(wait).nanoseconds(), Wait(wait).slot());
-    let label = Label { due, interface, slot, ingress, magic: Label::MAGIC }.to_bytes();
+    let is_loopback = interface == LOOPBACK;
+    let magic = if is_loopback { Label::OVERLAY } else { Label::MAGIC };
+    let label = Label { due, magic, slot, ingress, interface }.to_bytes();
     // SAFETY: the helpers take the program's context, numbers, and as many bytes as they are told;
     // GIVEN has one element.
     unsafe {
-        if bpf_skb_change_head(skb, Label::BYTES as u32, 0) != 0 {
+        let bytes = if is_loopback { OVERLAY_BYTES } else { Label::BYTES };
+        if !is_loopback && bpf_skb_change_head(skb, Label::BYTES as u32, 0) != 0 {
             return TCX_NEXT;
         }
-        if bpf_skb_store_bytes(skb.cast(), 0, label.as_ptr().cast(), Label::BYTES as u32, 0) != 0 {
-            return TCX_DROP;
+        if bpf_skb_store_bytes(skb.cast(), 0, label.as_ptr().cast(), bytes as u32, 0) != 0 {
+            return if is_loopback { TCX_NEXT } else { TCX_DROP };
         }
         if let Some(given) = GIVEN.get_ptr_mut(0) {
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(given, 1);
