@@ -2,6 +2,8 @@
 //!
 //! [RFC 1071]: https://www.rfc-editor.org/rfc/rfc1071
 
+use crate::packet::Octets;
+
 /// The ones' complement sum of the bytes as big-endian 16-bit words, not yet folded.
 #[inline(always)]
 pub fn sum<const N: usize>(bytes: &[u8; N]) -> u64 {
@@ -12,6 +14,31 @@ pub fn sum<const N: usize>(bytes: &[u8; N]) -> u64 {
     }
     if let [last] = rest {
         sum += (*last as u64) << 8;
+    }
+    sum
+}
+
+/// Bytes that [`sum_of`] goes through at most: a message of the DNS with a question and no answer.
+const LONGEST: u32 = 320;
+
+/// [`sum`] of what is at this place of a packet.
+#[inline(always)]
+pub fn sum_of<O: Octets>(octets: &O, at: u32, length: u32) -> u64 {
+    let mut sum = 0;
+    let mut done = 0;
+    for _ in 0..LONGEST / 4 {
+        if done + 4 > length {
+            break;
+        }
+        sum += self::sum(&octets.read::<4>(at + done).unwrap_or([0; 4]));
+        done += 4;
+    }
+    for shift in [8, 0, 8] {
+        if done < length {
+            let [byte] = octets.read::<1>(at + done).unwrap_or([0]);
+            sum += (byte as u64) << shift;
+            done += 1;
+        }
     }
     sum
 }
@@ -64,7 +91,22 @@ mod tests {
         assert_eq!(fold(pseudo(&addresses, 6, 0x12345)), fold(sum(&addresses) + sum(&rest)));
     }
 
+    struct Bytes<'b>(&'b [u8]);
+
+    impl Octets for Bytes<'_> {
+        fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+            self.0.get(offset as usize..offset as usize + N)?.try_into().ok()
+        }
+    }
+
     proptest! {
+        #[test]
+        fn a_place_is_summed_as_bytes_are(bytes in any::<[u8; 99]>(), length in 0..=99u32) {
+            let mut rest = [0; 99];
+            rest[..length as usize].copy_from_slice(&bytes[..length as usize]);
+            prop_assert_eq!(sum_of(&Bytes(&bytes), 0, length), sum(&rest));
+        }
+
         #[test]
         fn an_update_is_the_sum_anew(mut header in any::<[u8; 20]>(), length in any::<u16>()) {
             header[10..12].fill(0);

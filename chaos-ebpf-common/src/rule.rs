@@ -26,6 +26,14 @@ pub enum Action {
     Reset = 9,
     /// Hold the frame until those before it have left at the rate that [`Hold`](crate::hold::Hold) says.
     Limit = 10,
+    /// Answer the question: there is no such name.
+    NxDomain = 11,
+    /// Answer it: the server has failed.
+    ServFail = 12,
+    /// Answer it: the server refuses to.
+    Refused = 13,
+    /// Let nobody answer it.
+    Silence = 14,
 }
 
 impl Action {
@@ -36,7 +44,9 @@ impl Action {
             Self::Duplicate => Some(Stage::Copy),
             Self::Delay => Some(Stage::Delay),
             Self::Reorder => Some(Stage::Reorder),
-            Self::Reset => Some(Stage::Answer),
+            Self::Reset | Self::NxDomain | Self::ServFail | Self::Refused | Self::Silence => {
+                Some(Stage::Answer)
+            }
             Self::Limit => Some(Stage::Limit),
             Self::Drop | Self::Fail | Self::Kill => None,
         }
@@ -141,6 +151,8 @@ pub struct RuleSet {
     pub by_flow: u64,
     /// Rules that ask for a path.
     pub by_path: u64,
+    /// Rules that ask for the name in a question.
+    pub by_name: u64,
     pub id: u32,
     /// A number that no earlier set of the target had, as ids are used again.
     pub generation: u32,
@@ -160,6 +172,7 @@ impl RuleSet {
             port_destination: 0,
             by_flow: 0,
             by_path: 0,
+            by_name: 0,
             id,
             generation: 0,
         }
@@ -205,7 +218,7 @@ mod tests {
     #[test]
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
-        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 7) * 8 + 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 8) * 8 + 8);
         assert_eq!(size_of::<RuleState>(), 56);
     }
 }

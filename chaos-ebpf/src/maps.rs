@@ -44,7 +44,8 @@ pub static PORTS: LpmTrie<PortKey, Ends, PREFIXES> = LpmTrie::new();
 #[btf_map]
 pub static CALLS: Array<u64, { SETS * tables::CALLS }> = Array::new();
 
-/// The rules of each path: of the longest prefix, as in the other tries.
+/// The rules of each path, and of each name that is asked for: of the longest prefix, as in the other
+/// tries.
 #[btf_map]
 pub static PATHS: LpmTrie<PathKey, u64, { SETS * MAX_PATHS }> = LpmTrie::new();
 
@@ -67,10 +68,10 @@ pub struct Name {
     pub path: [u8; NAME_BYTES],
 }
 
-/// Room for a path for each function at which one is looked at: the program there is not run again
-/// on a processor on which it is at work, while another one may be.
+/// Room for a path for each function at which one is looked at, and for a name that is asked for: the
+/// program there is not run again on a processor on which it is at work, while another one may be.
 #[btf_map]
-pub static NAMES: PerCpuArray<Name, 2> = PerCpuArray::new();
+pub static NAMES: PerCpuArray<Name, 3> = PerCpuArray::new();
 
 /// One element: the boot-clock moment (ns) at which the lease lapses.
 #[btf_map]

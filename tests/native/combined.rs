@@ -86,6 +86,24 @@ fn copies_of_what_is_lost_or_damaged() -> Result<()> {
     Ok(())
 }
 
+/// What asks for no such name is left alone, and copied all the same.
+#[test]
+fn no_question_and_copied() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(0) }, pair.server())?;
+    let port = sink.address().port();
+    let fault = format!(
+        "fail dns with TIMEOUT for *.example.com to port {port}\nduplicate egress udp to port {port}"
+    );
+    let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+    Victim::run(UdpSend::new(sink.address(), DATAGRAMS), pair.client())?;
+    assert_eq!(sink.stop()?.received, 2 * DATAGRAMS);
+    let [dns, copied] = [0, 1].map(|fault| agent.counts(&pair.client_cgroup, fault));
+    assert_eq!((dns?.matched, copied?.injected), (0, DATAGRAMS));
+    Ok(())
+}
+
 /// A connection that is refused reaches no later stage; one that is not has its segments copied.
 #[test]
 fn refused_or_copied() -> Result<()> {

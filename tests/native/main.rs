@@ -15,6 +15,7 @@ mod daemon;
 mod databases;
 mod death;
 mod delays;
+mod dns;
 mod duplicates;
 mod features;
 mod frames;

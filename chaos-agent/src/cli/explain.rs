@@ -217,6 +217,10 @@ fn action(rule: &PlannedRule) -> String {
         Action::Duplicate => "send a copy the same way".to_owned(),
         Action::Delay | Action::Reorder | Action::Limit => hold(&rule.fault.verb),
         Action::Reset => "send a RST to both ends".to_owned(),
+        Action::NxDomain => "answer NXDOMAIN in the server's name".to_owned(),
+        Action::ServFail => "answer SERVFAIL in the server's name".to_owned(),
+        Action::Refused => "answer REFUSED in the server's name".to_owned(),
+        Action::Silence => "let nobody answer".to_owned(),
         Action::Kill => "send SIGKILL to the caller".to_owned(),
         Action::Fail => {
             let Verb::Fail { errnos, .. } = &rule.fault.verb else { return "fail".to_owned() };

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use chaos_ebpf_common::MAX_PREFIXES;
 use ipnet::IpNet;
 
-use super::{PlannedRule, Scope, Terms, prefix::Prefix, refusal::Objection};
+use super::{PlannedRule, Scope, Terms, name, prefix::Prefix, refusal::Objection};
 use crate::fault::{Fault, print_duration};
 
 /// Whether the fault is for this target.
@@ -82,7 +82,8 @@ impl Room {
         };
         let ports = peer
             .iter()
-            .flat_map(|peer| &peer.ports)
+            .flat_map(|peer| peer.ports.iter().copied())
+            .chain(name::ports(&rule.fault))
             .map(|range| Prefix::ports(range.first, range.last).len())
             .sum();
         *self = Self {

@@ -10,8 +10,10 @@ use chaos_ebpf_common::{
 };
 use ipnet::IpNet;
 
-use super::{PlannedRule, path, prefix::Prefix, prefix::PrefixTable, seed};
-use crate::fault::{Fault, HowOften, Peer, Probability, Protocol, Side, Unit, Verb, WeightedErrno};
+use super::{PlannedRule, name, path, prefix::Prefix, prefix::PrefixTable, seed};
+use crate::fault::{
+    Fault, HowOften, Peer, PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
+};
 
 /// What goes into the maps of one target. Prefix lengths count the bits of the set's id, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct CompiledSet {
     pub ports: Vec<(u32, PortKey, Ends)>,
     /// The rules that speak of each system call, by [`super::PlannedCall::table_number`].
     pub calls: BTreeMap<u16, u64>,
-    /// The rules that ask for each path.
+    /// The rules that ask for each path, and for each name.
     pub paths: Vec<(u32, PathKey, u64)>,
 }
 
@@ -55,6 +57,9 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         if rule.fault.under.is_some() {
             set.by_path |= bit;
         }
+        if matches!(rule.fault.verb, Verb::FailDns { .. }) {
+            set.by_name |= bit;
+        }
         for call in &rule.calls {
             set.by_kind[EventKind::Call as usize] |= bit;
             *calls.entry(call.table_number()).or_default() |= bit;
@@ -68,6 +73,9 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         if let Some(peer) = &rule.fault.peer {
             add_networks(peer, bit, &mut set, &mut peers4, &mut peers6);
             add_ports(peer, bit, &mut set, &mut ports);
+        }
+        if let Some(range) = name::ports(&rule.fault) {
+            add_port_range(range, Ends { destination: bit, ..Ends::NONE }, &mut set, &mut ports);
         }
         for address in &rule.exempt {
             set.peer_exempt |= bit;
@@ -88,7 +96,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         peers6: peers6.closed().map(|(prefix, ends)| key6(set_id, prefix, ends)).collect(),
         ports: ports.closed().map(|(prefix, ends)| port_key(set_id, prefix, ends)).collect(),
         calls,
-        paths: path::table(rules, set_id),
+        paths: [path::table(rules, set_id), name::table(rules, set_id)].concat(),
     }
 }
 
@@ -98,6 +106,7 @@ fn protocols(rule: &PlannedRule) -> &'static [ProtocolClass] {
     let has_ports = rule.fault.peer.as_ref().is_some_and(|peer| !peer.ports.is_empty());
     match rule.fault.protocol {
         _ if rule.action == Action::Reset => &[Tcp],
+        _ if matches!(rule.fault.verb, Verb::FailDns { .. }) => &[Udp],
         Some(Protocol::Tcp) => &[Tcp],
         Some(Protocol::Udp) => &[Udp],
         Some(Protocol::Icmp) => &[Icmp],
@@ -132,16 +141,16 @@ fn add_network(network: IpNet, ends: Ends, peers4: &mut PrefixTable, peers6: &mu
 }
 
 fn add_ports(peer: &Peer, bit: u64, set: &mut RuleSet, ports: &mut PrefixTable) {
-    if peer.ports.is_empty() {
-        return;
+    for range in &peer.ports {
+        add_port_range(*range, ends(peer.side, bit), set, ports);
     }
-    let ends = ends(peer.side, bit);
+}
+
+fn add_port_range(range: PortRange, ends: Ends, set: &mut RuleSet, ports: &mut PrefixTable) {
     set.port_source |= ends.source;
     set.port_destination |= ends.destination;
-    for range in &peer.ports {
-        for prefix in Prefix::ports(range.first, range.last) {
-            ports.add(prefix, ends);
-        }
+    for prefix in Prefix::ports(range.first, range.last) {
+        ports.add(prefix, ends);
     }
 }
 

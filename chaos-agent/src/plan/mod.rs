@@ -20,6 +20,7 @@ mod features;
 mod guard;
 mod hold;
 mod hook;
+mod name;
 mod notes;
 mod path;
 mod prefix;
@@ -242,5 +243,9 @@ fn action_name<S: Serializer>(action: &Action, serializer: S) -> Result<S::Ok, S
         Action::Reorder => "reorder",
         Action::Reset => "reset",
         Action::Limit => "limit",
+        Action::NxDomain => "answer NXDOMAIN",
+        Action::ServFail => "answer SERVFAIL",
+        Action::Refused => "answer REFUSED",
+        Action::Silence => "answer nothing",
     })
 }

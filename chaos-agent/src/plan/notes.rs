@@ -27,6 +27,10 @@ pub(super) fn of_rule(
         Action::Delay | Action::Reorder | Action::Limit => {
             notes.extend(of_hold(fault, mechanism));
         }
+        Action::NxDomain | Action::ServFail | Action::Refused | Action::Silence => notes.extend([
+            "questions of any type over UDP that leave the target; over TCP, TLS or HTTPS they pass",
+            "what a resolver has in its cache it does not ask for",
+        ]),
         Action::Reset => notes.extend([
             "connecting fails with ECONNREFUSED; an established connection is reset for both ends: \
              ECONNRESET",

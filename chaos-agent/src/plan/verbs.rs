@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
 
-use super::{Hook, KernelFeatures, PlannedCall, Support, calls, hold, refusal::Objection};
-use crate::fault::{Direction, Fault, Protocol, Verb};
+use super::{Hook, KernelFeatures, PlannedCall, Support, calls, hold, name, refusal::Objection};
+use crate::fault::{Direction, DnsAnswer, Fault, Protocol, Verb};
 
 /// How a fault is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +70,21 @@ pub(super) fn mechanism(
             Ok(Mechanism::of_packets(Action::Limit, frame_hooks(fault, features)))
         }
         Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),
-        Verb::FailDns { .. } => Err(lacking("fail dns", "the program that answers DNS queries")
-            .remedy("`drop to port 53` lets every query time out")),
+        Verb::FailDns { answer, name } => {
+            if fault.protocol == Some(Protocol::Tcp) {
+                return Err(Objection::new("`fail dns` answers questions over udp, not over tcp")
+                    .remedy("`drop egress tcp to port 53` lets those over tcp time out"));
+            }
+            name::check(name)?;
+            let action = match answer {
+                DnsAnswer::NxDomain => Action::NxDomain,
+                DnsAnswer::ServFail => Action::ServFail,
+                DnsAnswer::Refused => Action::Refused,
+                DnsAnswer::Timeout => Action::Silence,
+            };
+            let hook = features.stand_in(Hook::TcxEgress);
+            Ok(Mechanism::of_packets(action, BTreeSet::from([hook])))
+        }
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
         Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features, has_filter),
         Verb::SkewClock { .. } => {

@@ -18,6 +18,8 @@ fn every_verb_that_can_be_done_has_its_hooks() {
         ("corrupt silent ingress udp", "tcx_ingress"),
         ("duplicate", "tcx_egress tcx_ingress"),
         ("reset 10% of flows tcp to port 6379", "tcx_egress"),
+        ("fail dns with NXDOMAIN for *.example.com", "tcx_egress"),
+        ("fail dns with TIMEOUT for * from 10.0.0.1", "tcx_egress"),
         ("duplicate 2% from 10.0.0.1", "tcx_ingress"),
         ("delay 10ms", "tcx_egress tcx_ingress"),
         ("reorder 5% by 10ms egress", "tcx_egress"),
@@ -48,6 +50,14 @@ fn actions_follow_the_verb() {
     assert_eq!(rule("kill accept").action, Action::Kill);
     assert_eq!(rule("duplicate").action, Action::Duplicate);
     assert_eq!(rule("reset").action, Action::Reset);
+    for (answer, action) in [
+        ("NXDOMAIN", Action::NxDomain),
+        ("SERVFAIL", Action::ServFail),
+        ("REFUSED", Action::Refused),
+        ("TIMEOUT", Action::Silence),
+    ] {
+        assert_eq!(rule(&format!("fail dns with {answer} for *")).action, action);
+    }
     assert_eq!(rule("delay 1s").action, Action::Delay);
     assert_eq!(rule("reorder by 1s").action, Action::Reorder);
 }

@@ -19,7 +19,6 @@ fn refused(text: &str) -> (String, String) {
 #[test]
 fn verbs_that_come_later_say_what_they_need() {
     for (text, reason) in [
-        ("fail dns with NXDOMAIN for *", "`fail dns` needs the program that answers DNS queries"),
         ("slow connect by 1ms", "`slow` needs the syscall backend"),
         ("skew clock by +1d", "`skew clock` needs the tracing programs that hide the vDSO"),
     ] {
@@ -120,6 +119,11 @@ fn every_backend_says_why_it_does_not_answer() {
 #[test]
 fn clauses_are_refused_with_the_reason() {
     for (text, reason, remedy) in [
+        (
+            "fail dns with REFUSED for * tcp",
+            "`fail dns` answers questions over udp, not over tcp",
+            "`drop egress tcp to port 53` lets those over tcp time out",
+        ),
         (
             "corrupt silent icmp",
             "`corrupt silent` repairs the checksum of tcp and udp only, not of icmp",

@@ -2,6 +2,7 @@
 
 mod copy;
 mod corrupt;
+mod dns;
 mod hold;
 mod place;
 mod reset;
@@ -14,7 +15,7 @@ use aya_ebpf::{
     EbpfContext,
     bindings::{
         __sk_buff,
-        tcx_action_base::{TCX_DROP, TCX_NEXT},
+        tcx_action_base::{TCX_DROP, TCX_NEXT, TCX_REDIRECT},
     },
     macros::classifier,
     programs::TcContext,
@@ -74,6 +75,8 @@ enum Outcome {
     Overflow = 3,
     /// It goes on as its own answer, past the other stages.
     Answered = 4,
+    /// It goes back as the answer to itself.
+    Redirected = 5,
 }
 
 /// Nothing was done, as no rule hit.
@@ -96,6 +99,7 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
         return TCX_NEXT;
     }
     let rules = chaos_match(skb, kind as u32, set.id, behind);
+    let rules = dns::by_name(skb, kind as u32, set, rules);
     if rules == 0 {
         return TCX_NEXT;
     }
@@ -110,6 +114,9 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
         }
         if outcome == Outcome::Answered as u32 {
             return TCX_NEXT;
+        }
+        if outcome == Outcome::Redirected as u32 {
+            return TCX_REDIRECT;
         }
     }
     hold::hold(skb, kind, set, rules)
@@ -159,6 +166,13 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
     if answer == Answer::SPARED {
         return SPARED;
     }
+    if let Some(verdict) = answer.hit(now)
+        && dns::answers(verdict.action)
+    {
+        // Before it is turned round. What cannot be turned is lost, so nobody answers it either.
+        chaos_settle(skb, kind, answer.0, Outcome::Redirected as u32);
+        return chaos_reply(skb, Place::of(skb, kind).0, verdict.action as u32);
+    }
     let outcome = match answer.hit(now) {
         Some(verdict) if verdict.is(Action::Reset) => {
             chaos_reset(skb, kind, Place::of(skb, kind).0, flow.unwrap_or(UNKNOWN), 0)
@@ -203,6 +217,13 @@ extern "C" fn chaos_reset(
 ) -> u32 {
     reset::reset(skb, direction(kind), Place(place), flow, again != 0)
         .map_or(0, |outcome| outcome as u32)
+}
+
+/// [`dns::reply`], as an [`Outcome`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_reply(skb: *mut __sk_buff, place: u64, action: u32) -> u32 {
+    dns::reply(skb, Place(place), action as u8).unwrap_or(Outcome::Lost) as u32
 }
 
 /// Closes the decision, see [`settle`], and tells of the shadow.

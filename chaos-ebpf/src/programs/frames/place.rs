@@ -12,7 +12,7 @@ use super::headers;
 /// which headers are read.
 ///
 /// From the low end: offset of the IP header (16 bits), of the transport header (16), 1 for IPv4,
-/// 1 for a fragment, 1 for TCP. All 0 for what has no transport header that can be known.
+/// 1 for a fragment, 1 for TCP, 1 for UDP. All 0 for what has no transport header that can be known.
 #[derive(Clone, Copy)]
 pub struct Place(pub u64);
 
@@ -39,6 +39,12 @@ impl Place {
         self.0 >> 32 & 1 == 1
     }
 
+    /// Whether it is a whole datagram of UDP.
+    #[inline(always)]
+    pub fn is_udp(self) -> bool {
+        self.0 >> 33 & 0b101 == 0b100
+    }
+
     /// Whether it is a whole segment of TCP.
     #[inline(always)]
     pub fn is_tcp(self) -> bool {
@@ -60,4 +66,5 @@ extern "C" fn chaos_place(skb: *mut __sk_buff, kind: u32) -> u64 {
         | ((event.family == Family::V4) as u64) << 32
         | (fragmented as u64) << 33
         | ((event.protocol == ProtocolClass::Tcp) as u64) << 34
+        | ((event.protocol == ProtocolClass::Udp) as u64) << 35
 }

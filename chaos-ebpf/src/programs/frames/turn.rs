@@ -32,6 +32,14 @@ pub fn put<const N: usize>(octets: &FrameOctets, at: u32, bytes: &[u8; N]) -> Op
     write(octets.0, LINK_HEADER + at, bytes, BPF_F_RECOMPUTE_CSUM)
 }
 
+/// Addresses the frame to nobody, so that the stack that it comes up to takes no notice of it
+/// (`PACKET_OTHERHOST`).
+#[inline(always)]
+pub fn spoil(octets: &FrameOctets) -> Option<()> {
+    // Locally administered, and as good as certainly nobody's.
+    write(octets.0, 0, &[0x02, 0xc4, 0xa0, 0x5a, 0x6e, 0x74], 0)
+}
+
 /// Where the packet ends by what its IP header says.
 #[inline(always)]
 pub fn end(octets: &FrameOctets, place: Place) -> Option<u32> {

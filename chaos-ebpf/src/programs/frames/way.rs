@@ -2,10 +2,11 @@
 
 use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_INGRESS},
-    helpers::generated::bpf_clone_redirect,
+    helpers::generated::{bpf_clone_redirect, bpf_redirect},
 };
 use chaos_ebpf_common::{event::EventKind, rule::STAGES};
 
+use super::Outcome;
 use crate::stamp;
 
 /// `LOOPBACK_IFINDEX` of every network namespace.
@@ -42,6 +43,18 @@ pub fn send_back(skb: *mut __sk_buff, kind: EventKind) -> bool {
     // What is sent back on `lo` arrives there in the end, whichever way the frame was going.
     let up = kind == EventKind::FrameEgress || interface(skb) == LOOPBACK;
     send_copy(skb, if up { EventKind::FrameIngress } else { EventKind::FrameEgress }, STAGES as u32)
+}
+
+/// Sends the frame itself, which was going out, to where it came from, and its sender hears of
+/// success. No stage asks about it. The program has to return `TCX_REDIRECT`.
+#[inline(always)]
+pub fn redirect_back(skb: *mut __sk_buff) -> Outcome {
+    let interface = interface(skb);
+    let flags = if interface == LOOPBACK { 0 } else { BPF_F_INGRESS };
+    stamp::put(skb, EventKind::FrameIngress, STAGES as u32);
+    // SAFETY: the helper notes two numbers.
+    unsafe { bpf_redirect(interface, flags as u64) };
+    Outcome::Redirected
 }
 
 /// Lets no stage ask about the frame where it arrives, if that is here.

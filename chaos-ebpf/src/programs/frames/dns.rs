@@ -1,0 +1,202 @@
+//! Questions for names, answered in place of the server.
+
+use aya_ebpf::{
+    bindings::__sk_buff, btf_maps::lpm_trie::Key, helpers::generated::bpf_skb_load_bytes,
+};
+use chaos_ebpf_common::{
+    checksum,
+    dns::{self, HEADER, LABELS, NAME},
+    packet::Octets,
+    rule::{Action, RuleSet},
+    tables::{PATH_BYTES, PathKey, SET_BITS},
+};
+
+use super::{
+    FrameOctets, LINK_HEADER, Outcome,
+    place::Place,
+    turn::{addresses, is_partial, put, resize, spoil, turn},
+    way::redirect_back,
+};
+use crate::{
+    maps::{NAMES, PATHS},
+    octets::SkbOctets,
+};
+
+/// Bytes of a UDP header, and the number of the protocol.
+const UDP_HEADER: u32 = 8;
+const UDP: u8 = 17;
+
+/// A place in [`NAMES`] of its own: frames leave with softirqs off, one at a time on a processor.
+const ASKED: u32 = 2;
+
+/// Of these rules those that ask for no name, or for the one that the frame asks about.
+#[inline(always)]
+pub fn by_name(skb: *mut __sk_buff, kind: u32, set: &RuleSet, rules: u64) -> u64 {
+    if rules & set.by_name == 0 {
+        return rules;
+    }
+    rules & (!set.by_name | chaos_names(skb, Place::of(skb, kind).0, set.id))
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_names(skb: *mut __sk_buff, place: u64, set: u32) -> u64 {
+    rules_of(&SkbOctets(skb), Place(place), set).unwrap_or(0)
+}
+
+/// The rules that ask for the name that the frame asks about. It is looked up label by label from
+/// the last on, lower case, as the table has names.
+#[inline(always)]
+fn rules_of(octets: &FrameOctets, place: Place, set: u32) -> Option<u64> {
+    if !place.is_udp() {
+        return None;
+    }
+    let message = place.transport() + UDP_HEADER;
+    if !dns::is_question(&octets.read(message)?) {
+        return None;
+    }
+    let first = message + HEADER;
+    let length = name_at(octets, first)?;
+    let name = NAMES.get_ptr_mut(ASKED)?;
+    chaos_name_end(1 + length);
+    let mut done = 0;
+    for _ in 0..LABELS {
+        let label = chaos_label(octets.0, first + done, 1 + length - done);
+        if label == 0 {
+            break;
+        }
+        done += label;
+    }
+    // SAFETY: the pointer is to a live map value that nobody else uses meanwhile. A name begins
+    // like a key.
+    unsafe {
+        (*name).bits = SET_BITS + 8 * PATH_BYTES as u32;
+        (*name).set = set;
+        let path = (&raw mut (*name).path).cast::<u8>();
+        *path = NAME;
+        for word in 0..PATH_BYTES.div_ceil(8) {
+            let word = path.cast::<u64>().add(word);
+            *word = dns::lower(*word);
+        }
+        PATHS.get(&*name.cast::<Key<PathKey>>()).copied()
+    }
+}
+
+/// [`dns::name`], and below [`checksum::sum_of`], as functions that the verifier checks once: in line
+/// it walks what comes behind for each length of a name.
+#[inline(always)]
+fn name_at(octets: &FrameOctets, at: u32) -> Option<u32> {
+    Some(chaos_name(octets.0, at)).filter(|length| *length != u32::MAX)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_name(skb: *mut __sk_buff, at: u32) -> u32 {
+    let octets: FrameOctets = SkbOctets(skb);
+    dns::name(&octets, at).unwrap_or(u32::MAX)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_sum(skb: *mut __sk_buff, at: u32, length: u32) -> u64 {
+    let octets: FrameOctets = SkbOctets(skb);
+    checksum::sum_of(&octets, at, length)
+}
+
+/// Ends the name at this place. A function of its own, as compilers take for needless, knowing better
+/// than the verifier, what keeps the place inside of the buffer.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_name_end(end: u32) -> u32 {
+    let Some(name) = NAMES.get_ptr_mut(ASKED) else {
+        return 0;
+    };
+    // SAFETY: the pointer is to a live map value of 4096 bytes.
+    unsafe { *(&raw mut (*name).path).cast::<u8>().add((end & 0xff) as usize) = 0 };
+    1
+}
+
+/// Copies the label that begins at `at` to where it ends before `end`, and returns its length; 0 for
+/// the last of all.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_label(skb: *mut __sk_buff, at: u32, end: u32) -> u32 {
+    let octets: FrameOctets = SkbOctets(skb);
+    let (Some([label]), Some(name)) = (octets.read::<1>(at), NAMES.get_ptr_mut(ASKED)) else {
+        return 0;
+    };
+    if label == 0 {
+        return 0;
+    }
+    // No label is longer, but the verifier does not know.
+    let length = (label & 63) as u32 + 1;
+    let to = end.wrapping_sub(length) & 0xff;
+    // SAFETY: the buffer has 4096 bytes, of which this writes at most 64 from below 256 on.
+    let failed = unsafe {
+        let to = (&raw mut (*name).path).cast::<u8>().add(to as usize);
+        bpf_skb_load_bytes(skb.cast(), LINK_HEADER + at, to.cast(), length)
+    };
+    if failed == 0 { length } else { 0 }
+}
+
+/// What the server says in place of the answer, or `None` for nothing.
+#[inline(always)]
+fn code(action: u8) -> Option<u8> {
+    match action {
+        action if action == Action::NxDomain as u8 => Some(3),
+        action if action == Action::ServFail as u8 => Some(2),
+        action if action == Action::Refused as u8 => Some(5),
+        _ => None,
+    }
+}
+
+/// Whether the action is one of these.
+#[inline(always)]
+pub fn answers(action: u8) -> bool {
+    code(action).is_some() || action == Action::Silence as u8
+}
+
+/// Answers the question, or lets it wait for ever; nobody else gets it. `None` where that fails, and
+/// the frame is no longer what it was.
+#[inline(always)]
+pub fn reply(skb: *mut __sk_buff, place: Place, action: u8) -> Option<Outcome> {
+    let octets: FrameOctets = SkbOctets(skb);
+    let Some(code) = code(action) else {
+        spoil(&octets)?;
+        return Some(redirect_back(skb));
+    };
+    let message = place.transport() + UDP_HEADER;
+    let header = octets.read(message)?;
+    let name = name_at(&octets, message + HEADER)?;
+    let (kept, opt) = dns::kept(&octets, message, &header, name);
+    resize(&octets, place, UDP_HEADER + kept)?;
+    write(&octets, place, kept, &dns::answer(&header, code, opt))
+}
+
+#[inline(always)]
+fn write(octets: &FrameOctets, place: Place, kept: u32, header: &[u8; 12]) -> Option<Outcome> {
+    let message = place.transport() + UDP_HEADER;
+    put(octets, message, header)?;
+    if header[11] != 0 {
+        // The OPT record is sent back without its options.
+        put(octets, message + kept - 2, &[0, 0])?;
+    }
+    turn(octets, place)?;
+    let [a, b, c, d] = octets.read(place.transport())?;
+    let length = UDP_HEADER + kept;
+    let [e, f] = (length as u16).to_be_bytes();
+    put(octets, place.transport(), &[c, d, a, b, e, f, 0, 0])?;
+    let addresses = addresses(octets, place)?;
+    let before = checksum::pseudo(&addresses, UDP, length);
+    let checksum = if is_partial(octets.0) {
+        checksum::fold(before)
+    } else {
+        match !checksum::fold(before + chaos_sum(octets.0, place.transport(), length)) {
+            // That would say that there is none (RFC 768).
+            0 => 0xffff,
+            checksum => checksum,
+        }
+    };
+    put(octets, place.transport() + 6, &checksum.to_be_bytes())?;
+    Some(redirect_back(octets.0))
+}

@@ -1,0 +1,250 @@
+//! `fail dns`: what resolvers are told is what the ledger says.
+
+use std::io::Write;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::netns::TestNetns;
+use chaos_tests::process::{Place, Process};
+use chaos_tests::require;
+
+use crate::agent::{Agent, has_frames};
+use crate::checksums::Counters;
+use crate::pair::Pair;
+
+const ADDRESS: [u8; 4] = [10, 9, 8, 7];
+
+/// A server that knows one address, for whatever is asked, and counts the questions. It ends when
+/// nobody has asked for some seconds.
+fn serve(socket: UdpSocket) -> Result<Arc<AtomicU64>> {
+    let asked = Arc::new(AtomicU64::new(0));
+    let counter = asked.clone();
+    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    thread::spawn(move || {
+        let mut bytes = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            counter.fetch_add(1, Ordering::Relaxed);
+            // A's question and one record; there is none of another type.
+            let end = 12 + bytes[12..length].iter().position(|byte| *byte == 0).unwrap_or(0) + 5;
+            let is_a = bytes[end - 3] == 1;
+            let mut answer = bytes[..end].to_vec();
+            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
+            if is_a {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4]);
+                answer.extend(ADDRESS);
+            }
+            if socket.send_to(&answer, from).is_err() {
+                return;
+            }
+        }
+    });
+    Ok(asked)
+}
+
+/// A question with the EDNS record of a resolver that sends a cookie.
+fn question(name: &str, kind: u8, edns: bool) -> Vec<u8> {
+    let mut bytes = vec![0xbe, 0xef, 1, 0x10, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
+    for label in name.split('.') {
+        bytes.push(label.len() as u8);
+        bytes.extend(label.as_bytes());
+    }
+    bytes.extend([0, 0, kind, 0, 1]);
+    if edns {
+        bytes.extend([0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 12, 0, 10, 0, 8]);
+        bytes.extend([1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+    bytes
+}
+
+/// What the answer with this code to such a question must be, byte by byte.
+fn refusal(name: &str, kind: u8, edns: bool, code: u8) -> Vec<u8> {
+    let mut bytes = question(name, kind, false);
+    bytes[2..4].copy_from_slice(&[0x81, 0x90 | code]);
+    bytes[11] = u8::from(edns);
+    if edns {
+        bytes.extend([0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]);
+    }
+    bytes
+}
+
+/// Asks questions that come as hexadecimal digits behind address and port, and prints the answers
+/// likewise, or `-` where none comes.
+const ASK: &str = r#"
+use Socket qw(:all);
+my ($host, $port, @questions) = @ARGV;
+my $family = $host =~ /:/ ? AF_INET6 : AF_INET;
+my $address = inet_pton($family, $host);
+my $to = $family == AF_INET6 ? pack_sockaddr_in6($port, $address) : pack_sockaddr_in($port, $address);
+socket(S, $family, SOCK_DGRAM, 0) or die "socket: $!";
+connect(S, $to) or die "connect: $!";
+for (@questions) {
+    defined(send(S, pack("H*", $_), 0)) or die "send: $!";
+    my $ready = "";
+    vec($ready, fileno(S), 1) = 1;
+    my $answer = "";
+    recv(S, $answer, 512, MSG_DONTWAIT) if select($ready, undef, undef, 0.3);
+    print length($answer) ? unpack("H*", $answer) : "-", "\n";
+}
+"#;
+
+/// What a process there is answered, question by question.
+fn ask(place: Place<'_>, to: SocketAddr, questions: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>> {
+    let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let bytes = |line: &str| -> Option<Vec<u8>> {
+        let digits = |at: usize| u8::from_str_radix(&line[at..at + 2], 16).expect("digits");
+        (line != "-").then(|| (0..line.len()).step_by(2).map(digits).collect())
+    };
+    let mut perl = Command::new("perl");
+    perl.args(["-e", ASK, &to.ip().to_string(), &to.port().to_string()]);
+    perl.args(questions.iter().map(hex));
+    let perl = Process::spawn(perl, place)?;
+    let answers: Vec<_> = perl.remaining_lines().map(|line| bytes(&line)).collect();
+    assert_eq!(answers.len(), questions.len(), "{answers:?}");
+    Ok(answers)
+}
+
+/// Names below example.com, and others.
+fn names() -> ([String; 4], [&'static str; 3]) {
+    let label = "x".repeat(63);
+    (
+        [
+            "www.Example.COM".to_owned(),
+            "a.B.c.example.com".to_owned(),
+            format!("{label}.{label}.www.example.com"),
+            // Longer than the key that it is looked up by.
+            format!("{label}.{label}.{label}.{}.example.com", "y".repeat(40)),
+        ],
+        ["example.com", "notexample.com", "example.com.org"],
+    )
+}
+
+struct Server {
+    address: SocketAddr,
+    asked: Arc<AtomicU64>,
+}
+
+impl Server {
+    fn start(netns: &TestNetns, ip: IpAddr) -> Result<Self> {
+        let address = SocketAddr::new(ip, 53);
+        let socket = netns.run(|| UdpSocket::bind(address))?;
+        Ok(Self { address, asked: serve(socket.with_context(|| format!("bind {address}"))?)? })
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Asks about names that are hit and others, of types A and AAAA, with and without EDNS, with
+    /// each answer that there is.
+    fn check(&self, pair: &Pair) -> Result<()> {
+        let (hit, spared) = names();
+        for (word, code) in
+            [("NXDOMAIN", Some(3)), ("SERVFAIL", Some(2)), ("REFUSED", Some(5)), ("TIMEOUT", None)]
+        {
+            let fault = format!("fail dns with {word} for *.example.com to {}", self.address.ip());
+            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            for (kind, edns) in [(1, true), (28, false)] {
+                let before = self.asked();
+                let questions: Vec<_> = hit.iter().map(|name| question(name, kind, edns)).collect();
+                let answers = ask(pair.client(), self.address, &questions)?;
+                for (name, answer) in hit.iter().zip(answers) {
+                    let expected = code.map(|code| refusal(name, kind, edns, code));
+                    assert_eq!(answer, expected, "{fault}: {name}");
+                }
+                assert_eq!(self.asked(), before, "{fault}");
+                let questions: Vec<_> = spared.map(|name| question(name, kind, edns)).into();
+                let answers = ask(pair.client(), self.address, &questions)?;
+                for (name, answer) in spared.iter().zip(answers) {
+                    let answer =
+                        answer.with_context(|| format!("{fault}: {name} is not answered"))?;
+                    assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
+                }
+                assert_eq!(self.asked(), before + spared.len() as u64, "{fault}");
+            }
+            let counts = agent.counts(&pair.client_cgroup, 0)?;
+            let hits = 2 * hit.len() as u64;
+            assert_eq!((counts.matched, counts.injected), (hits, hits), "{fault}: {counts:?}");
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn questions_are_answered_to_the_byte() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    let addresses = [IpAddr::V4(pair.server_end.v4), IpAddr::V6(pair.server_end.v6)];
+    let servers = addresses.map(|ip| Server::start(&pair.server_netns, ip));
+    let [v4, v6] = servers;
+    let (v4, v6) = (v4?, v6?);
+    // Checksums are verified where no device computes them.
+    for computed in [true, false] {
+        if !computed {
+            pair.client_netns.without_tx_checksum("eth0")?;
+        }
+        let before = Counters::read(&pair.client_netns)?.checksum_errors();
+        v4.check(&pair)?;
+        v6.check(&pair)?;
+        assert_eq!(Counters::read(&pair.client_netns)?.checksum_errors(), before);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_server_on_loopback_is_answered_for() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    for ip in ["127.0.0.53", "::1"] {
+        Server::start(&pair.client_netns, ip.parse()?)?.check(&pair)?;
+    }
+    Ok(())
+}
+
+/// Prints glibc's error number for a name (`EAI_NONAME` is -2, `EAI_AGAIN` -3), or 0 and how many
+/// addresses there are.
+const RESOLVE: &str = r#"
+mount --bind "$0" /etc/resolv.conf && exec perl -MSocket=getaddrinfo,SOCK_STREAM -e '
+my ($error, @found) = getaddrinfo($ARGV[0], "", { socktype => SOCK_STREAM });
+printf "%d %d\n", $error, scalar @found;' "$1"
+"#;
+
+#[test]
+fn resolvers_of_the_c_library_report_what_they_do_in_the_field() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    let twin = TestCgroup::new(&pair.claim, "twin")?;
+    let server = Server::start(&pair.server_netns, pair.server_end.v4.into())?;
+    let mut settings = tempfile::NamedTempFile::new()?;
+    writeln!(settings, "nameserver {}\noptions timeout:1 attempts:1", pair.server_end.v4)?;
+    let resolve = |place: Place<'_>, name: &str| -> Result<String> {
+        let mut shell = Command::new("unshare");
+        shell.args(["--mount", "sh", "-c", RESOLVE]).arg(settings.path()).arg(name);
+        let shell = Process::spawn(shell, place)?;
+        shell.remaining_lines().last().context("nothing was printed")
+    };
+    for (word, error) in [("NXDOMAIN", -2), ("SERVFAIL", -3), ("REFUSED", -3), ("TIMEOUT", -3)] {
+        let fault = format!("fail dns with {word} for *.example.com");
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let (before, began) = (server.asked(), Instant::now());
+        assert_eq!(resolve(pair.client(), "www.example.com.")?, format!("{error} 0"), "{fault}");
+        println!("{fault}: {error} after {:?}", began.elapsed());
+        if word == "TIMEOUT" {
+            assert!(began.elapsed() >= Duration::from_secs(1), "{fault}: too soon");
+        }
+        assert_eq!(server.asked(), before, "{fault}");
+        // The C library asks for both families.
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        assert!(counts.injected >= 2 && counts.injected == counts.matched, "{fault}: {counts:?}");
+        assert_eq!(resolve(pair.client(), "www.example.org.")?, "0 1", "{fault}");
+        let beside = Place::here().cgroup(&twin).netns(&pair.client_netns);
+        assert_eq!(resolve(beside, "www.example.com.")?, "0 1", "{fault}");
+        assert_eq!(agent.counts(&pair.client_cgroup, 0)?, counts, "{fault}");
+    }
+    Ok(())
+}
