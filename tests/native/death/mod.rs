@@ -145,7 +145,7 @@ fn stop_and_continue(pair: &Pair, fault: &str, ping: Victim<UdpPing>) -> Result<
     );
     assert!(healthy <= LEASE + precision(), "{healthy:?}");
     let counts = &report.faults[0].counts;
-    assert_eq!(pinged.failed(), counts.injected, "{counts:?}");
+    assert_eq!(pinged.lost(), counts.injected, "{counts:?}");
     assert!(counts.spared["lease"] > 0, "{counts:?}");
     assert_eq!(counts.imbalance(), 0);
     Ok(())
@@ -172,7 +172,7 @@ fn stop_before_the_deadline(pair: &Pair, fault: &str, ping: Victim<UdpPing>) -> 
     println!("the deadline was kept to {:+.3} ms", (recovered as f64 - ends as f64) / 1e6);
     let late = Duration::from_nanos(recovered.abs_diff(ends));
     assert!(late <= precision(), "{recovered} for {ends}");
-    assert_eq!(pinged.failed(), report.faults[0].counts.injected);
+    assert_eq!(pinged.lost(), report.faults[0].counts.injected);
     Ok(())
 }
 
@@ -204,7 +204,7 @@ fn an_agent_that_is_told_to_end_leaves_nothing_and_tells_what_it_did() -> Result
         agent.process.signal(signal)?;
         let report = agent.printed()?;
         let counts = &report.faults[0].counts;
-        assert_eq!((counts.matched, counts.injected), (100, pinged.failed()), "{signal}");
+        assert_eq!((counts.matched, counts.injected), (100, pinged.lost()), "{signal}");
         before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
     }
     Ok(())

@@ -4,6 +4,7 @@
 mod caller;
 mod calls;
 mod courier;
+mod delays;
 mod empty;
 mod experiments;
 mod rounds;
@@ -23,6 +24,9 @@ struct Cli {
     /// Only what programs at system calls cost, on a kernel that has them
     #[arg(long)]
     calls: bool,
+    /// Only delays, beside netem's where the kernel has it; prints JSON
+    #[arg(long, conflicts_with = "calls")]
+    delays: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -44,6 +48,10 @@ fn main() -> Result<()> {
         Some(Role::Caller { call, calls }) => caller::run(&call, calls),
         None => {
             let effort = if cli.quick { rounds::Effort::QUICK } else { rounds::Effort::FULL };
+            if cli.delays {
+                println!("{}", serde_json::to_string(&delays::measure(effort)?)?);
+                return Ok(());
+            }
             let sections =
                 if cli.calls { traced::measure(effort)? } else { experiments::run(effort)? };
             anyhow::ensure!(!sections.is_empty(), "this kernel has nothing to measure");

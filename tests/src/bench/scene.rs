@@ -1,6 +1,7 @@
 //! Two hosts with a wire between them, and a courier that sends from one to the other.
 
 use std::{
+    net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -63,6 +64,38 @@ impl Scene {
         Courier::start(&route)
     }
 
+    /// Where the target lives.
+    pub fn sender_place(&self) -> ProcessPlace<'_> {
+        ProcessPlace::here().cgroup(&self.sender).netns(&self.sender_netns)
+    }
+
+    pub fn receiver_place(&self) -> ProcessPlace<'_> {
+        ProcessPlace::here().cgroup(&self.receiver).netns(&self.receiver_netns)
+    }
+
+    /// The receiver's, with a port of the kernel's choice.
+    pub fn address(&self) -> SocketAddr {
+        self.to.socket_v4(0)
+    }
+
+    /// A netem on what the sender sends, until the guard is dropped.
+    pub fn netem(&self, options: &str) -> Result<Netem<'_>> {
+        self.tc(&format!("qdisc add dev {} root netem {options}", self.to.interface))?;
+        Ok(Netem { scene: self })
+    }
+
+    fn tc(&self, arguments: &str) -> Result<()> {
+        let mut command = self.sender_netns.command("tc");
+        let output = command
+            .args(arguments.split(' '))
+            .stdin(Stdio::null())
+            .output()
+            .context("run tc (package iproute2)")?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "tc {arguments}: {}", complaint.trim());
+        Ok(())
+    }
+
     /// Runs `iptables` in the receiver's namespace.
     pub fn iptables(&self, arguments: &str) -> Result<()> {
         let mut command = self.receiver_netns.command("iptables");
@@ -74,6 +107,20 @@ impl Scene {
         let complaint = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "iptables {arguments}: {}", complaint.trim());
         Ok(())
+    }
+}
+
+/// Takes the netem away.
+pub struct Netem<'s> {
+    scene: &'s Scene,
+}
+
+impl Drop for Netem<'_> {
+    fn drop(&mut self) {
+        let device = &self.scene.to.interface;
+        if let Err(error) = self.scene.tc(&format!("qdisc del dev {device} root")) {
+            eprintln!("a netem was left behind: {error:#}");
+        }
     }
 }
 

@@ -47,7 +47,7 @@ fn spread(samples: &Samples, digits: usize) -> String {
 }
 
 /// Processor, CPUs, kernel.
-fn machine() -> String {
+pub fn machine() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
         let line = text.lines().find(|line| line.starts_with("model name"))?;
         Some(line.split_once(':')?.1.trim().to_owned())

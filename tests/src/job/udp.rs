@@ -110,6 +110,8 @@ pub struct UdpPing {
 pub struct Pinged {
     /// Runs of equal outcomes, in order.
     pub timeline: Vec<PingSpan>,
+    /// Answers that came after they had been given up, as on a busy machine.
+    pub late: u64,
 }
 
 /// Consecutive pings with the same outcome.
@@ -154,6 +156,11 @@ impl Pinged {
 
     pub fn failed(&self) -> u64 {
         self.timeline.iter().filter(|span| !span.is_ok()).map(|span| span.count).sum()
+    }
+
+    /// Pings that were never answered.
+    pub fn lost(&self) -> u64 {
+        self.failed() - self.late
     }
 
     /// When the first ping that failed was sent.

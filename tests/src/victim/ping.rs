@@ -10,7 +10,7 @@ use chaos_tests::payload::{self, Identity, MIN_SIZE};
 use chaos_tests::tally::error_name;
 
 use crate::flow::bind_any;
-use crate::stage::{Stage, pause};
+use crate::stage::{QUIET, Stage, pause};
 
 pub fn ping(options: &UdpPing, stage: &Stage) -> Result<Pinged> {
     let socket = bind_any(options.to)?;
@@ -20,17 +20,22 @@ pub fn ping(options: &UdpPing, stage: &Stage) -> Result<Pinged> {
     let mut pinged = Pinged::default();
     for (sequence, ()) in (0..).zip(stage.rounds(options.repeat, 0, 1)) {
         let sent_at = boottime_ns();
-        let outcome = match exchange(&socket, sequence) {
+        let outcome = match exchange(&socket, sequence, &mut pinged.late) {
             Ok(()) => PingSpan::OK.to_owned(),
             Err(error) => error_name(&error),
         };
         pinged.record(sent_at, outcome);
         pause(options.interval);
     }
+    socket.set_read_timeout(Some(QUIET)).context("set a read timeout")?;
+    while socket.recv(&mut [0; MIN_SIZE]).is_ok() {
+        pinged.late += 1;
+    }
     Ok(pinged)
 }
 
-fn exchange(socket: &UdpSocket, sequence: u64) -> io::Result<()> {
+/// Sends one datagram and waits for it. Counts the answers to earlier ones on the way.
+fn exchange(socket: &UdpSocket, sequence: u64, late: &mut u64) -> io::Result<()> {
     let mut question = [0; MIN_SIZE];
     payload::fill(&mut question, Identity { flow: 0, sequence });
     socket.send(&question)?;
@@ -38,8 +43,7 @@ fn exchange(socket: &UdpSocket, sequence: u64) -> io::Result<()> {
     loop {
         match socket.recv(&mut answer) {
             Ok(length) if answer[..length] == question => return Ok(()),
-            // The answer to an earlier question that had been given up.
-            Ok(_) => {}
+            Ok(_) => *late += 1,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 return Err(io::ErrorKind::TimedOut.into());
             }

@@ -1,4 +1,8 @@
-//! `bench [--quick] [--lab]`: measures what the agent costs and writes docs/benchmarks.md.
+//! `bench [delay [--plot]] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
+//! writes docs/benchmarks.md.
+
+mod delays;
+mod plot;
 
 use std::{
     fs,
@@ -31,8 +35,24 @@ const HERE: Marks = Marks { begin: "<!-- bench:begin -->\n", end: "<!-- bench:en
 /// Of the lab's.
 const LAB: Marks = Marks { begin: "<!-- bench:lab:begin -->\n", end: "<!-- bench:lab:end -->\n" };
 
+/// Of delays.
+const DELAYS: Marks =
+    Marks { begin: "<!-- bench:delay:begin -->\n", end: "<!-- bench:delay:end -->\n" };
+
+/// What is measured beside what faults cost.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Subject {
+    /// How exact delays are: here, and beside netem's in one run on a kernel of the lab
+    Delay,
+}
+
 #[derive(clap::Args)]
 pub struct Args {
+    /// Measure this instead
+    subject: Option<Subject>,
+    /// Draw the delays that were measured
+    #[arg(long, requires = "subject")]
+    plot: bool,
     /// Do everything once without measuring well; the page stays as it is
     #[arg(long)]
     quick: bool,
@@ -41,17 +61,33 @@ pub struct Args {
     lab: bool,
 }
 
-pub fn run(Args { quick, lab }: &Args) -> Result<()> {
+pub fn run(Args { subject, plot, quick, lab }: &Args) -> Result<()> {
     integration::needs_root("the benchmark makes cgroups and network namespaces")?;
     setup::ensure(&[Part::Build, Part::System])?;
-    let program = integration::build_programs(&["bench"])?.join("bench");
+    let program = integration::build_programs(&["bench", "victim"])?.join("bench");
     let options = quick.then_some("--quick");
-    let (figures, marks) = if *lab {
+    let in_lab = |option: &str| {
         let Some(program) = program.to_str() else { bail!("{} is not UTF-8", program.display()) };
-        let command = [program, "--calls"].into_iter().chain(options);
-        (vm::capture(KERNEL, command.map(str::to_owned).collect())?, LAB)
+        let command = [program, option].into_iter().chain(options);
+        vm::capture(KERNEL, command.map(str::to_owned).collect())
+    };
+    let here = |option: Option<&str>| {
+        let mut command = Command::new(&program);
+        capture(command.args(option).args(options).stderr(Stdio::inherit()))
+    };
+    let (figures, marks) = if *subject == Some(Subject::Delay) {
+        let native = delays::Measured::read(&here(Some("--delays"))?)?;
+        let measured = delays::Measured::read(&in_lab("--delays")?)?;
+        if *plot {
+            let path = paths::workspace().join(plot::PAGE);
+            plot::draw(&measured, &path)?;
+            eprintln!("drawn to {}", plot::PAGE);
+        }
+        (format!("{}\n{}", native.table(), measured.table()), DELAYS)
+    } else if *lab {
+        (in_lab("--calls")?, LAB)
     } else {
-        (capture(Command::new(program).args(options).stderr(Stdio::inherit()))?, HERE)
+        (here(None)?, HERE)
     };
     print!("{figures}");
     if *quick {
@@ -89,7 +125,7 @@ mod tests {
     #[test]
     fn the_page_has_a_place_for_figures() {
         let page = fs::read_to_string(paths::workspace().join(PAGE)).unwrap();
-        for marks in [HERE, LAB] {
+        for marks in [HERE, LAB, DELAYS] {
             assert!(insert(&page, "", &marks).is_some(), "{}", marks.begin);
         }
     }
