@@ -27,7 +27,8 @@ const ON_REQUEST: [&str; 3] = ["databases::", "containers::", "classes::"];
 
 /// Modules whose tests watch the clock, or try everything there is: a machine that does other things at the
 /// same time is too slow for them.
-const WATCH_THE_CLOCK: [&str; 5] = ["death::", "errnos::", "matchers::", "parity::", "triggers::"];
+const WATCH_THE_CLOCK: [&str; 7] =
+    ["death::", "delays::", "errnos::", "limits::", "matchers::", "parity::", "triggers::"];
 
 /// How much of the suite is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
