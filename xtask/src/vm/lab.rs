@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub const DEFAULT: Self = Self { cpus: 2, memory: 1024, timeout: 900 };
+    pub const DEFAULT: Self = Self { cpus: 2, memory: 1024, timeout: 1500 };
     /// For what takes its time.
     pub const PATIENT: Self = Self { timeout: 3600, ..Self::DEFAULT };
 }
