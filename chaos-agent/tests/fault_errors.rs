@@ -124,6 +124,10 @@ const SENTENCES: &[Row] = &[
     ("fail dns with EIO for *", "EIO", "not a DNS answer", "NXDOMAIN"),
     ("fail dns with REFUSED for a..b", "a..b", "not a DNS name", "for example"),
     ("fail dns with REFUSED for * ingress", "ingress", "has no direction", "leave it out"),
+    ("delay dns by 1s", "delay dns", "needs a name", "for example"),
+    ("delay dns for *", "delay dns", "needs to know how long", "for example"),
+    ("delay dns by 1s for * ingress", "ingress", "has no direction", "leave it out"),
+    ("delay dns by 1s for * icmp", "icmp", "does not run over icmp", "`udp`"),
     // Only the sentence that is wrong.
     ("drop 10%\nreset ; drop 0% # all\nduplicate", "0%", "never do anything", ""),
 ];
@@ -154,6 +158,7 @@ const YAML: &[Row] = &[
     ("{drop: {}, under: /x}", "/x", "have no path", ""),
     ("{drop: {}, shadow: maybe}", "maybe", "expected `true` or `false`", ""),
     ("{delay: {by: 1s, jitter: 2s}}", "2s", "more than the delay", ""),
+    ("{delay: {by: 1s, dns: a..b}}", "a..b", "not a DNS name", "for example"),
     ("{fail: {calls: openat, with: [EIO]}}", "openat", "expected a list", "[a, b]"),
     ("{fail: {calls: [], with: [EIO]}}", "[", "a system call is missing", ""),
     ("{fail: {calls: [raed], with: [EIO]}}", "raed", "not a system call", "`read`"),

@@ -153,6 +153,7 @@ fn verbs() -> BTreeSet<&'static str> {
     BTreeSet::from([
         "corrupt",
         "delay",
+        "delay dns",
         "drop",
         "duplicate",
         "fail",
@@ -171,7 +172,8 @@ fn verb(verb: &Verb) -> &'static str {
     match verb {
         Verb::Drop => "drop",
         Verb::Corrupt { .. } => "corrupt",
-        Verb::Delay { .. } => "delay",
+        Verb::Delay(_) => "delay",
+        Verb::DelayDns { .. } => "delay dns",
         Verb::Duplicate => "duplicate",
         Verb::Reorder { .. } => "reorder",
         Verb::Limit { .. } => "limit",

@@ -1,5 +1,7 @@
 //! `fail dns`: what resolvers are told is what the ledger says.
 
+mod delays;
+
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::process::Command;
@@ -74,9 +76,10 @@ fn refusal(name: &str, kind: u8, edns: bool, code: u8) -> Vec<u8> {
 }
 
 /// Asks questions that come as hexadecimal digits behind address and port, and prints the answers
-/// likewise, or `-` where none comes within so many seconds.
+/// likewise, or `-` where none comes within so many seconds, and how many milliseconds that took.
 const ASK: &str = r#"
 use Socket qw(:all);
+use Time::HiRes qw(time);
 my ($host, $port, $patience, @questions) = @ARGV;
 my $family = $host =~ /:/ ? AF_INET6 : AF_INET;
 my $address = inet_pton($family, $host);
@@ -84,12 +87,13 @@ my $to = $family == AF_INET6 ? pack_sockaddr_in6($port, $address) : pack_sockadd
 socket(S, $family, SOCK_DGRAM, 0) or die "socket: $!";
 connect(S, $to) or die "connect: $!";
 for (@questions) {
+    my $began = time;
     defined(send(S, pack("H*", $_), 0)) or die "send: $!";
     my $ready = "";
     vec($ready, fileno(S), 1) = 1;
     my $answer = "";
     recv(S, $answer, 512, MSG_DONTWAIT) if select($ready, undef, undef, $patience);
-    print length($answer) ? unpack("H*", $answer) : "-", "\n";
+    printf "%s %.3f\n", length($answer) ? unpack("H*", $answer) : "-", 1000 * (time - $began);
 }
 "#;
 
@@ -97,24 +101,34 @@ for (@questions) {
 const SOON: &str = "10";
 const A_WHILE: &str = "0.3";
 
+/// What became of a question.
+struct Answered {
+    answer: Option<Vec<u8>>,
+    milliseconds: f64,
+}
+
 /// What a process there is answered, question by question.
 fn ask(
     place: Place<'_>,
     to: SocketAddr,
     patience: &str,
     questions: &[Vec<u8>],
-) -> Result<Vec<Option<Vec<u8>>>> {
+) -> Result<Vec<Answered>> {
     let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let bytes = |line: &str| -> Option<Vec<u8>> {
-        let digits = |at: usize| u8::from_str_radix(&line[at..at + 2], 16).expect("digits");
-        (line != "-").then(|| (0..line.len()).step_by(2).map(digits).collect())
+    let answered = |line: &str| -> Answered {
+        let (bytes, took) = line.split_once(' ').expect("an answer and a time");
+        let digits = |at: usize| u8::from_str_radix(&bytes[at..at + 2], 16).expect("digits");
+        Answered {
+            answer: (bytes != "-").then(|| (0..bytes.len()).step_by(2).map(digits).collect()),
+            milliseconds: took.parse().expect("milliseconds"),
+        }
     };
     let mut perl = Command::new("perl");
     perl.args(["-e", ASK, &to.ip().to_string(), &to.port().to_string(), patience]);
     perl.args(questions.iter().map(hex));
     let perl = Process::spawn(perl, place)?;
-    let answers: Vec<_> = perl.remaining_lines().map(|line| bytes(&line)).collect();
-    assert_eq!(answers.len(), questions.len(), "{answers:?}");
+    let answers: Vec<_> = perl.remaining_lines().map(|line| answered(&line)).collect();
+    assert_eq!(answers.len(), questions.len(), "questions to {to}");
     Ok(answers)
 }
 
@@ -165,14 +179,15 @@ impl Server {
                 let answers = ask(pair.client(), self.address, patience, &questions)?;
                 for (name, answer) in hit.iter().zip(answers) {
                     let expected = code.map(|code| refusal(name, kind, edns, code));
-                    assert_eq!(answer, expected, "{fault}: {name}");
+                    assert_eq!(answer.answer, expected, "{fault}: {name}");
                 }
                 assert_eq!(self.asked(), before, "{fault}");
                 let questions: Vec<_> = spared.map(|name| question(name, kind, edns)).into();
                 let answers = ask(pair.client(), self.address, SOON, &questions)?;
                 for (name, answer) in spared.iter().zip(answers) {
-                    let answer =
-                        answer.with_context(|| format!("{fault}: {name} is not answered"))?;
+                    let answer = answer
+                        .answer
+                        .with_context(|| format!("{fault}: {name} is not answered"))?;
                     assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
                 }
                 assert_eq!(self.asked(), before + spared.len() as u64, "{fault}");

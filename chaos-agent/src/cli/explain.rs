@@ -191,14 +191,18 @@ fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
 
 fn hold(verb: &Verb) -> String {
     match verb {
-        Verb::Delay { by, jitter: Some(jitter), .. } => {
-            let (by, jitter) = (print_duration(*by), print_duration(*jitter));
-            format!("hold back for {by}, spread by {jitter}")
+        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => {
+            let by = print_duration(latency.by);
+            match latency.jitter {
+                Some(jitter) => {
+                    format!("hold back for {by}, spread by {}", print_duration(jitter))
+                }
+                None => format!("hold back for {by}"),
+            }
         }
         Verb::Reorder { by } => {
             format!("hold back for {}, so that others overtake", print_duration(*by))
         }
-        Verb::Delay { by, .. } => format!("hold back for {}", print_duration(*by)),
         Verb::Limit { bits_per_second } => {
             format!("hold back to {bits_per_second} bits per second")
         }

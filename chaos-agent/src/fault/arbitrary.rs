@@ -13,8 +13,8 @@ use proptest::{
 use super::{
     check::check,
     model::{
-        Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Peer, PortRange,
-        Probability, Protocol, Side, Unit, Verb, WeightedErrno,
+        Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
+        PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
     },
     value::{duration::MAX_NS, peer::join_ports, word::Word},
 };
@@ -34,6 +34,14 @@ fn jittered() -> impl Strategy<Value = (Duration, Option<Duration>)> {
             (by, share.map(|share| by.mul_f64(share).max(Duration::from_nanos(1))))
         })
         .prop_map(|(by, jitter)| (by, jitter.map(|jitter| jitter.min(by))))
+}
+
+fn latency() -> impl Strategy<Value = Latency> {
+    (jittered(), option::of(word::<Distribution>())).prop_map(|((by, jitter), shape)| Latency {
+        by,
+        jitter,
+        distribution: jitter.and(shape),
+    })
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
@@ -59,8 +67,9 @@ fn errnos() -> impl Strategy<Value = Vec<WeightedErrno>> {
 }
 
 fn verb() -> impl Strategy<Value = Verb> {
-    let dns_name =
-        prop_oneof![Just("*".to_owned()), "(\\*\\.)?[a-z][a-z0-9_-]{0,8}(\\.[a-z0-9-]{1,8}){1,3}",];
+    let dns_name = || {
+        prop_oneof![Just("*".to_owned()), "(\\*\\.)?[a-z][a-z0-9_-]{0,8}(\\.[a-z0-9-]{1,8}){1,3}",]
+    };
     let offset = (any::<bool>(), duration()).prop_map(|(behind, distance)| {
         let ns = i128::try_from(distance.as_nanos()).unwrap();
         if behind { -ns } else { ns }
@@ -68,16 +77,15 @@ fn verb() -> impl Strategy<Value = Verb> {
     prop_oneof![
         Just(Verb::Drop),
         any::<bool>().prop_map(|silent| Verb::Corrupt { silent }),
-        (jittered(), option::of(word::<Distribution>())).prop_map(|((by, jitter), shape)| {
-            Verb::Delay { by, jitter, distribution: jitter.and(shape) }
-        }),
+        latency().prop_map(Verb::Delay),
+        (latency(), dns_name()).prop_map(|(latency, name)| Verb::DelayDns { latency, name }),
         Just(Verb::Duplicate),
         duration().prop_map(|by| Verb::Reorder { by }),
         prop_oneof![8..=u64::MAX, (1_u64..2000).prop_map(|n| n * 1_000_000)]
             .prop_map(|bits_per_second| Verb::Limit { bits_per_second }),
         Just(Verb::Reset),
         (calls(), errnos()).prop_map(|(calls, errnos)| Verb::Fail { calls, errnos }),
-        (word::<DnsAnswer>(), dns_name).prop_map(|(answer, name)| Verb::FailDns { answer, name }),
+        (word::<DnsAnswer>(), dns_name()).prop_map(|(answer, name)| Verb::FailDns { answer, name }),
         (calls(), jittered()).prop_map(|(calls, (by, jitter))| Verb::Slow { calls, by, jitter }),
         calls().prop_map(|calls| Verb::Kill { calls }),
         offset.prop_map(|offset_ns| Verb::SkewClock { offset_ns }),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     mistake::{Clause, Mistake, Problem},
-    model::{Call, Direction, Fault, HowOften, Probability, Protocol, Side, Unit, Verb},
+    model::{Call, Direction, Fault, HowOften, Latency, Probability, Protocol, Side, Unit, Verb},
     value::{duration, name, peer},
 };
 
@@ -40,16 +40,7 @@ impl Problems {
 /// What a value alone can get wrong, and what the parts of a verb demand of each other.
 fn values(fault: &Fault, problems: &mut Problems) {
     match &fault.verb {
-        Verb::Delay { by, jitter, distribution } => {
-            positive(Some(*by), Clause::By, problems);
-            jitter_below(*by, *jitter, problems);
-            problems.expect(
-                distribution.is_none() || jitter.is_some(),
-                Clause::Distribution,
-                "a distribution without jitter changes nothing",
-                "add the jitter: `delay 100ms jitter 20ms normal`",
-            );
-        }
+        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => a_latency(latency, problems),
         Verb::Reorder { by } => positive(Some(*by), Clause::By, problems),
         Verb::Slow { by, jitter, .. } => {
             positive(Some(*by), Clause::By, problems);
@@ -80,8 +71,15 @@ fn values(fault: &Fault, problems: &mut Problems) {
             "the clock cannot be moved that far, or not at all",
             "by at least 1ns and at most 36500d",
         ),
-        Verb::FailDns { name, .. } => canonical(name, name::dns(name), Clause::Name, problems),
-        Verb::Drop | Verb::Corrupt { .. } | Verb::Duplicate | Verb::Reset | Verb::Kill { .. } => {}
+        Verb::Drop
+        | Verb::Corrupt { .. }
+        | Verb::Duplicate
+        | Verb::Reset
+        | Verb::FailDns { .. }
+        | Verb::Kill { .. } => {}
+    }
+    if let Some(name) = fault.verb.dns_name() {
+        canonical(name, name::dns(name), Clause::Name, problems);
     }
     positive(fault.duration, Clause::For, problems);
     positive(fault.after, Clause::After, problems);
@@ -108,6 +106,17 @@ fn values(fault: &Fault, problems: &mut Problems) {
         canonical(container, name::container(container), Clause::Container, problems);
     }
     the_peer(fault, problems);
+}
+
+fn a_latency(latency: &Latency, problems: &mut Problems) {
+    positive(Some(latency.by), Clause::By, problems);
+    jitter_below(latency.by, latency.jitter, problems);
+    problems.expect(
+        latency.distribution.is_none() || latency.jitter.is_some(),
+        Clause::Distribution,
+        "a distribution without jitter changes nothing",
+        "add the jitter: `delay 100ms jitter 20ms normal`",
+    );
 }
 
 fn bursts(fault: &Fault, share: Probability, length: u32, problems: &mut Problems) {
@@ -188,22 +197,18 @@ fn about_packets(fault: &Fault, problems: &mut Problems) {
             format!("{protocol} has no connections to reset"),
             "`reset` is for tcp",
         ),
-        (Verb::FailDns { .. }, Some(Protocol::Icmp)) => {
-            problems.add(
-                Clause::Protocol,
-                "DNS does not run over icmp",
-                "`udp`, `tcp`, or neither",
-            );
+        (verb, Some(Protocol::Icmp)) if verb.dns_name().is_some() => {
+            problems.add(Clause::Protocol, "DNS does not run over icmp", "`udp`, `tcp`, or neither")
         }
         _ => {}
     }
-    if let (Verb::FailDns { .. }, Some(direction)) = (&fault.verb, fault.direction) {
+    if let (Some(_), Some(direction)) = (fault.verb.dns_name(), fault.direction) {
         problems.add(
             Clause::Direction,
-            "`fail dns` has no direction",
+            format!("`{word} dns` has no direction"),
             match direction {
-                Direction::Egress => "leave it out: the target's own questions are answered",
-                Direction::Ingress => "leave it out: only the target's own questions are answered",
+                Direction::Egress => "leave it out: the target's own questions are meant",
+                Direction::Ingress => "leave it out: only the target's own questions are meant",
             },
         );
     }

@@ -18,8 +18,8 @@ pub use check::check;
 pub use errors::{Diagnostic, Errors};
 pub use mistake::{Clause, Mistake, Problem};
 pub use model::{
-    Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Peer, PortRange,
-    Probability, Protocol, Side, Unit, Verb, WeightedErrno,
+    Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
+    PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };
 pub use parse::{Sentence, parse};
 pub use value::duration::{parse as parse_duration, print as print_duration};

@@ -43,10 +43,11 @@ pub enum Verb {
     Corrupt {
         silent: bool,
     },
-    Delay {
-        by: Duration,
-        jitter: Option<Duration>,
-        distribution: Option<Distribution>,
+    Delay(Latency),
+    /// Of questions for a name.
+    DelayDns {
+        latency: Latency,
+        name: String,
     },
     Duplicate,
     Reorder {
@@ -77,6 +78,15 @@ pub enum Verb {
     SkewClock {
         offset_ns: i128,
     },
+}
+
+/// How long something is held.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Latency {
+    pub by: Duration,
+    /// How far it is spread.
+    pub jitter: Option<Duration>,
+    pub distribution: Option<Distribution>,
 }
 
 /// A system call by the name its manual page has, lower case (`openat`, `fsync`, `connect`).
@@ -232,9 +242,12 @@ impl Fault {
     }
 
     /// The directions a packet verb acts in: as written, or egress for `to`, ingress for
-    /// `from`, both when neither is written.
+    /// `from`, both when neither is written. Questions of the DNS leave the target.
     pub fn directions(&self) -> &'static [Direction] {
         use Direction::{Egress, Ingress};
+        if self.verb.dns_name().is_some() {
+            return &[Egress];
+        }
         match (self.direction, self.peer.as_ref().map(|peer| peer.side)) {
             (Some(Egress), _) | (None, Some(Side::To)) => &[Egress],
             (Some(Ingress), _) | (None, Some(Side::From)) => &[Ingress],
@@ -249,7 +262,8 @@ impl Verb {
         match self {
             Self::Drop
             | Self::Corrupt { .. }
-            | Self::Delay { .. }
+            | Self::Delay(_)
+            | Self::DelayDns { .. }
             | Self::Duplicate
             | Self::Reorder { .. }
             | Self::Limit { .. }
@@ -269,12 +283,28 @@ impl Verb {
         }
     }
 
+    /// The name that DNS is asked for, where it is about such questions.
+    pub fn dns_name(&self) -> Option<&str> {
+        match self {
+            Self::DelayDns { name, .. } | Self::FailDns { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
+    /// How long it holds what it hits, where that is a latency.
+    pub fn latency(&self) -> Option<&Latency> {
+        match self {
+            Self::Delay(latency) | Self::DelayDns { latency, .. } => Some(latency),
+            _ => None,
+        }
+    }
+
     /// The word the sentence begins with.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Drop => "drop",
             Self::Corrupt { .. } => "corrupt",
-            Self::Delay { .. } => "delay",
+            Self::Delay(_) | Self::DelayDns { .. } => "delay",
             Self::Duplicate => "duplicate",
             Self::Reorder { .. } => "reorder",
             Self::Limit { .. } => "limit",

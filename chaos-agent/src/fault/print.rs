@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{
-    model::{Chance, Fault, HowOften, Peer, Side, Verb},
+    model::{Chance, Fault, HowOften, Latency, Peer, Side, Verb},
     value::{
         chance, duration, peer, rate,
         word::{Word, print_weighted_errno},
@@ -62,13 +62,8 @@ impl Display for Verb {
         match self {
             Self::Drop | Self::Duplicate | Self::Reset | Self::Corrupt { silent: false } => Ok(()),
             Self::Corrupt { silent: true } => f.write_str(" silent"),
-            Self::Delay { by, jitter, distribution } => {
-                write!(f, " {}", duration::print(*by))?;
-                if let Some(jitter) = jitter {
-                    write!(f, " jitter {}", duration::print(*jitter))?;
-                }
-                distribution.map_or(Ok(()), |distribution| write!(f, " {}", distribution.word()))
-            }
+            Self::Delay(latency) => write!(f, " {latency}"),
+            Self::DelayDns { latency, name } => write!(f, " dns by {latency} for {name}"),
             Self::Reorder { by } => write!(f, " by {}", duration::print(*by)),
             Self::Limit { bits_per_second } => write!(f, " {}", rate::print(*bits_per_second)),
             Self::Fail { calls, errnos } => {
@@ -87,6 +82,17 @@ impl Display for Verb {
                 write!(f, " clock by {}", duration::print_offset(*offset_ns))
             }
         }
+    }
+}
+
+/// As behind a verb: `100ms jitter 20ms normal`.
+impl Display for Latency {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&duration::print(self.by))?;
+        if let Some(jitter) = self.jitter {
+            write!(f, " jitter {}", duration::print(jitter))?;
+        }
+        self.distribution.map_or(Ok(()), |distribution| write!(f, " {}", distribution.word()))
     }
 }
 

@@ -57,7 +57,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         if rule.fault.under.is_some() {
             set.by_path |= bit;
         }
-        if matches!(rule.fault.verb, Verb::FailDns { .. }) {
+        if rule.fault.verb.dns_name().is_some() {
             set.by_name |= bit;
         }
         for call in &rule.calls {
@@ -106,7 +106,7 @@ fn protocols(rule: &PlannedRule) -> &'static [ProtocolClass] {
     let has_ports = rule.fault.peer.as_ref().is_some_and(|peer| !peer.ports.is_empty());
     match rule.fault.protocol {
         _ if rule.action == Action::Reset => &[Tcp],
-        _ if matches!(rule.fault.verb, Verb::FailDns { .. }) => &[Udp],
+        _ if rule.fault.verb.dns_name().is_some() => &[Udp],
         Some(Protocol::Tcp) => &[Tcp],
         Some(Protocol::Udp) => &[Udp],
         Some(Protocol::Icmp) => &[Icmp],

@@ -8,15 +8,15 @@ use chaos_ebpf_common::{
 };
 
 use super::{KernelFeatures, Support, refusal::Objection};
-use crate::fault::{Distribution, Fault, Verb, print_duration};
+use crate::fault::{Distribution, Fault, Latency, Verb, print_duration};
 
 /// What a verb that holds frames asks for; `None` for the others.
 pub(super) fn hold(verb: &Verb) -> Option<Hold> {
     match verb {
-        Verb::Delay { by, jitter, distribution } => Some(Hold {
-            by: nanoseconds(*by),
-            jitter: nanoseconds(jitter.unwrap_or_default()),
-            shape: shape(*distribution) as u32,
+        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => Some(Hold {
+            by: nanoseconds(latency.by),
+            jitter: nanoseconds(latency.jitter.unwrap_or_default()),
+            shape: shape(latency.distribution) as u32,
             ..Hold::default()
         }),
         Verb::Limit { bits_per_second } => Some(Hold { rate: *bits_per_second, ..Hold::default() }),
@@ -36,6 +36,11 @@ fn shape(distribution: Option<Distribution>) -> Shape {
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether frames can be held for as long as this.
+pub(super) fn check_latency(latency: &Latency) -> Result<(), Objection> {
+    check(latency.by, latency.jitter)
 }
 
 /// Whether frames can be held for so long.

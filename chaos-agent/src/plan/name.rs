@@ -1,4 +1,4 @@
-//! `fail dns … for NAME` as prefixes of what the kernel makes of a question's name.
+//! `fail dns` and `delay dns … for NAME` as prefixes of what the kernel makes of a question's name.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{PlannedRule, refusal::Objection};
-use crate::fault::{Fault, PortRange, Side, Verb};
+use crate::fault::{Fault, PortRange, Protocol, Side};
 
 /// Where queries go.
 const DOMAIN: u16 = 53;
@@ -18,7 +18,7 @@ const DOMAIN: u16 = 53;
 pub(super) fn ports(fault: &Fault) -> Option<PortRange> {
     let peer = fault.peer.as_ref();
     let says = peer.is_some_and(|peer| peer.side != Side::From && !peer.ports.is_empty());
-    let asks = matches!(fault.verb, Verb::FailDns { .. }) && !says;
+    let asks = fault.verb.dns_name().is_some() && !says;
     asks.then_some(PortRange { first: DOMAIN, last: DOMAIN })
 }
 
@@ -71,8 +71,13 @@ fn key(name: &str) -> Vec<u8> {
     key
 }
 
-/// Whether the kernel's table can tell names by this one.
-pub(super) fn check(name: &str) -> Result<(), Objection> {
+/// Whether questions are seen, and the kernel's table can tell names by this one.
+pub(super) fn check(fault: &Fault, name: &str) -> Result<(), Objection> {
+    if fault.protocol == Some(Protocol::Tcp) {
+        let word = fault.verb.word();
+        return Err(Objection::new(format!("`{word} dns` sees questions over udp, not over tcp"))
+            .remedy("`drop egress tcp to port 53` lets those over tcp time out"));
+    }
     let longest = Pattern::of(name).keys().into_iter().map(|key| key.len()).max();
     if longest.is_some_and(|longest| longest > PATH_BYTES) {
         let most = PATH_BYTES - 3;
@@ -87,10 +92,7 @@ pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<(u32, PathKey, u64)>
     let patterns: Vec<(usize, Pattern)> = rules
         .iter()
         .enumerate()
-        .filter_map(|(position, rule)| match &rule.fault.verb {
-            Verb::FailDns { name, .. } => Some((position, Pattern::of(name))),
-            _ => None,
-        })
+        .filter_map(|(position, rule)| Some((position, Pattern::of(rule.fault.verb.dns_name()?))))
         .collect();
     let keys: BTreeSet<Vec<u8>> = patterns.iter().flat_map(|(_, pattern)| pattern.keys()).collect();
     keys.iter()
@@ -125,7 +127,7 @@ mod tests {
             "fail dns with NXDOMAIN for *.example.com",
             "fail dns with REFUSED for example.com",
             "fail dns with SERVFAIL for *.db.example.com",
-            "fail dns with TIMEOUT for a.db.example.com",
+            "delay dns by 1s for a.db.example.com",
             "drop",
         ]
         .map(|text| text.parse().unwrap())
@@ -173,8 +175,12 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        let name = |labels: usize| vec!["abcdefghi"; labels].join(".");
-        assert!(check(&name(24)).is_ok());
-        assert!(check(&name(25)).is_err());
+        let found = |labels: usize| {
+            let name = vec!["abcdefghi"; labels].join(".");
+            let fault: Fault = format!("delay dns by 1s for {name}").parse().unwrap();
+            check(&fault, &name)
+        };
+        assert!(found(24).is_ok());
+        assert!(found(25).is_err());
     }
 }

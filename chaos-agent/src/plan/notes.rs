@@ -27,10 +27,7 @@ pub(super) fn of_rule(
         Action::Delay | Action::Reorder | Action::Limit => {
             notes.extend(of_hold(fault, mechanism));
         }
-        Action::NxDomain | Action::ServFail | Action::Refused | Action::Silence => notes.extend([
-            "questions of any type over UDP that leave the target; over TCP, TLS or HTTPS they pass",
-            "what a resolver has in its cache it does not ask for",
-        ]),
+        Action::NxDomain | Action::ServFail | Action::Refused | Action::Silence => {}
         Action::Reset => notes.extend([
             "connecting fails with ECONNREFUSED; an established connection is reset for both ends: \
              ECONNRESET",
@@ -38,6 +35,12 @@ pub(super) fn of_rule(
         ]),
         Action::Fail => notes.extend(of_hooked_calls(fault, mechanism)),
         Action::Kill => notes.push("SIGKILL: the whole process dies before the call does anything"),
+    }
+    if fault.verb.dns_name().is_some() {
+        notes.extend([
+            "questions of any type over UDP that leave the target; over TCP, TLS or HTTPS they pass",
+            "what a resolver has in its cache it does not ask for",
+        ]);
     }
     if mechanism.hooks.iter().any(|hook| hook.is_filter()) {
         notes.push(

@@ -51,8 +51,14 @@ pub(super) fn mechanism(
             }
             calls::mechanism(Action::Fail, calls, fault, features, has_filter)
         }
-        Verb::Delay { by, jitter, .. } => {
-            hold::check(*by, *jitter)?;
+        Verb::Delay(latency) => {
+            hold::check_latency(latency)?;
+            hold::line(fault, features)?;
+            Ok(Mechanism::of_packets(Action::Delay, frame_hooks(fault, features)))
+        }
+        Verb::DelayDns { latency, name } => {
+            name::check(fault, name)?;
+            hold::check_latency(latency)?;
             hold::line(fault, features)?;
             Ok(Mechanism::of_packets(Action::Delay, frame_hooks(fault, features)))
         }
@@ -71,19 +77,14 @@ pub(super) fn mechanism(
         }
         Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),
         Verb::FailDns { answer, name } => {
-            if fault.protocol == Some(Protocol::Tcp) {
-                return Err(Objection::new("`fail dns` answers questions over udp, not over tcp")
-                    .remedy("`drop egress tcp to port 53` lets those over tcp time out"));
-            }
-            name::check(name)?;
+            name::check(fault, name)?;
             let action = match answer {
                 DnsAnswer::NxDomain => Action::NxDomain,
                 DnsAnswer::ServFail => Action::ServFail,
                 DnsAnswer::Refused => Action::Refused,
                 DnsAnswer::Timeout => Action::Silence,
             };
-            let hook = features.stand_in(Hook::TcxEgress);
-            Ok(Mechanism::of_packets(action, BTreeSet::from([hook])))
+            Ok(Mechanism::of_packets(action, frame_hooks(fault, features)))
         }
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
         Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features, has_filter),

@@ -294,10 +294,10 @@ fn inside(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `for DURATION`; with `fail dns` also `for NAME`
+/// `for DURATION`; with `fail dns` and `delay dns` also `for NAME`
 fn for_clause(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let keyword = reader.value("`for`", |_| Ok(()))?;
-    let is_name = draft.verb == VerbWord::FailDns
+    let is_name = draft.verb.takes_name()
         && reader.peek().and_then(|token| token.value()).is_some_and(|w| !duration::looks_like(&w));
     if is_name {
         let read = reader.value("a DNS name", name::dns)?;

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, ops::Range, time::Duration};
 use super::{Fail, verb::VerbWord};
 use crate::fault::{
     mistake::{Clause, Mistake, Problem},
-    model::{Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Unit, Verb, WeightedErrno},
+    model::{
+        Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Latency, Unit, Verb, WeightedErrno,
+    },
     value::chance,
 };
 
@@ -81,13 +83,20 @@ impl Draft {
             clause: Clause::Verb,
             mistake: Mistake::new(format!("`{}` needs {what}", word.text())).help(word.example()),
         };
-        let verb = match word {
-            VerbWord::Drop => Verb::Drop,
-            VerbWord::Corrupt => Verb::Corrupt { silent: self.silent },
-            VerbWord::Delay => Verb::Delay {
+        let latency = || {
+            Ok(Latency {
                 by: self.by.ok_or_else(|| missing("to know how long"))?,
                 jitter: self.jitter,
                 distribution: self.distribution,
+            })
+        };
+        let verb = match word {
+            VerbWord::Drop => Verb::Drop,
+            VerbWord::Corrupt => Verb::Corrupt { silent: self.silent },
+            VerbWord::Delay => Verb::Delay(latency()?),
+            VerbWord::DelayDns => Verb::DelayDns {
+                latency: latency()?,
+                name: self.name.ok_or_else(|| missing("a name"))?,
             },
             VerbWord::Duplicate => Verb::Duplicate,
             VerbWord::Reorder => {
@@ -125,15 +134,17 @@ impl Draft {
 
     /// The first part that another verb would have needed.
     fn misplaced(&self) -> Option<Problem> {
-        use VerbWord::{Corrupt, Delay, Fail, FailDns, Kill, Limit, Reorder, SkewClock, Slow};
+        use VerbWord::{
+            Corrupt, Delay, DelayDns, Fail, FailDns, Kill, Limit, Reorder, SkewClock, Slow,
+        };
         let parts: [(Clause, &str, &[VerbWord]); 8] = [
             (Clause::Calls, "a system call", &[Fail, Slow, Kill]),
             (Clause::With, "`with`", &[Fail, FailDns]),
-            (Clause::Name, "a DNS name", &[FailDns]),
-            (Clause::By, "a duration", &[Delay, Reorder, Slow, SkewClock]),
+            (Clause::Name, "a DNS name", &[FailDns, DelayDns]),
+            (Clause::By, "a duration", &[Delay, DelayDns, Reorder, Slow, SkewClock]),
             (Clause::Rate, "a rate", &[Limit]),
-            (Clause::Jitter, "`jitter`", &[Delay, Slow]),
-            (Clause::Distribution, "a distribution", &[Delay]),
+            (Clause::Jitter, "`jitter`", &[Delay, DelayDns, Slow]),
+            (Clause::Distribution, "a distribution", &[Delay, DelayDns]),
             (Clause::Silent, "`silent`", &[Corrupt]),
         ];
         let (clause, what, verbs) = parts

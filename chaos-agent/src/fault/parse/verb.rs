@@ -9,6 +9,7 @@ pub(super) enum VerbWord {
     Drop,
     Corrupt,
     Delay,
+    DelayDns,
     Duplicate,
     Reorder,
     Limit,
@@ -21,10 +22,11 @@ pub(super) enum VerbWord {
 }
 
 /// Each verb with its words and a sentence that shows it.
-const VERBS: [(VerbWord, &str, &str); 12] = [
+const VERBS: [(VerbWord, &str, &str); 13] = [
     (VerbWord::Drop, "drop", "drop 10% egress"),
     (VerbWord::Corrupt, "corrupt", "corrupt 1% silent egress udp"),
     (VerbWord::Delay, "delay", "delay 100ms jitter 20ms egress"),
+    (VerbWord::DelayDns, "delay dns", "delay dns by 200ms for *.example.com"),
     (VerbWord::Duplicate, "duplicate", "duplicate 2%"),
     (VerbWord::Reorder, "reorder", "reorder 5% by 10ms"),
     (VerbWord::Limit, "limit", "limit 1mbit egress"),
@@ -50,7 +52,20 @@ impl VerbWord {
 
     /// Whether it is measured: by a duration, an offset or a rate.
     pub fn has_amount(self) -> bool {
-        matches!(self, Self::Delay | Self::Reorder | Self::Slow | Self::Limit | Self::SkewClock)
+        matches!(
+            self,
+            Self::Delay
+                | Self::DelayDns
+                | Self::Reorder
+                | Self::Slow
+                | Self::Limit
+                | Self::SkewClock
+        )
+    }
+
+    /// Whether it is about questions for a name.
+    pub fn takes_name(self) -> bool {
+        matches!(self, Self::DelayDns | Self::FailDns)
     }
 
     /// Whether its parts begin with the names of system calls.
@@ -65,6 +80,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Result<Draft, Fail> {
     let verb = reader.value("a verb", verb)?;
     let mut span = verb.span;
     let verb = match verb.value {
+        VerbWord::Delay if reader.eat("dns") => VerbWord::DelayDns,
         VerbWord::Fail if reader.eat("dns") => VerbWord::FailDns,
         VerbWord::SkewClock => {
             reader.value("`clock`", |word| {

@@ -6,12 +6,12 @@ use serde_saphyr::{Location, Spanned};
 
 use super::{
     scalar::Leaf,
-    twin::{End, Twin},
+    twin::{Delay, End, Twin},
 };
 use crate::fault::{
     check::check,
     mistake::{Clause, Mistake},
-    model::{Call, Chance, DnsAnswer, Fault, HowOften, Peer, Side, Verb},
+    model::{Call, Chance, DnsAnswer, Fault, HowOften, Latency, Peer, Side, Verb},
     value::{
         chance, duration, name, number, peer, rate,
         word::{self, Word},
@@ -137,10 +137,12 @@ impl Builder {
         let jitter = Clause::Jitter;
         let before = self.wrong.len();
         let verb = if let Some(Spanned { value: parts, .. }) = &twin.delay {
-            let length = self.leaf(by, &parts.by, duration::parse);
-            let jitter = self.optional(jitter, &parts.jitter, duration::parse);
-            let shape = self.optional(Clause::Distribution, &parts.distribution, Word::expect);
-            length.map(|by| Verb::Delay { by, jitter, distribution: shape })
+            let latency = self.latency(parts);
+            let name = self.optional(Clause::Name, &parts.dns, name::dns);
+            latency.map(|latency| match name {
+                Some(name) => Verb::DelayDns { latency, name },
+                None => Verb::Delay(latency),
+            })
         } else if let Some(Spanned { value: parts, .. }) = &twin.reorder {
             self.leaf(by, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
         } else if let Some(Spanned { value: parts, .. }) = &twin.limit {
@@ -175,6 +177,13 @@ impl Builder {
             Some(Verb::Drop)
         };
         verb.filter(|_| self.wrong.len() == before)
+    }
+
+    fn latency(&mut self, parts: &Delay) -> Option<Latency> {
+        let by = self.leaf(Clause::By, &parts.by, duration::parse);
+        let jitter = self.optional(Clause::Jitter, &parts.jitter, duration::parse);
+        let shape = self.optional(Clause::Distribution, &parts.distribution, Word::expect);
+        by.map(|by| Latency { by, jitter, distribution: shape })
     }
 
     fn chance(&mut self, twin: &Twin, fault: &Fault) -> Chance {

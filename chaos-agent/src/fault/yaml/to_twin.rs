@@ -9,7 +9,7 @@ use super::{
     twin::{By, Corrupt, Delay, End, Fail, FailDns, Kill, Limit, NoParts, Slow, Twin},
 };
 use crate::fault::{
-    model::{Call, Fault, HowOften, Peer, PortRange, Side, Verb},
+    model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Verb},
     value::{
         chance, duration, peer, rate,
         word::{Word, print_weighted_errno},
@@ -45,12 +45,9 @@ fn put_verb(twin: &mut Twin, verb: &Verb) {
     match verb {
         Verb::Drop => twin.drop = no_parts(),
         Verb::Corrupt { silent } => twin.corrupt = Some(unplaced(Corrupt { silent: *silent })),
-        Verb::Delay { by, jitter, distribution } => {
-            twin.delay = Some(unplaced(Delay {
-                by: time(*by),
-                jitter: jitter.map(time),
-                distribution: distribution.map(|distribution| word(distribution.word())),
-            }));
+        Verb::Delay(latency) => twin.delay = Some(unplaced(delay(latency, None))),
+        Verb::DelayDns { latency, name } => {
+            twin.delay = Some(unplaced(delay(latency, Some(name))));
         }
         Verb::Duplicate => twin.duplicate = no_parts(),
         Verb::Reorder { by } => twin.reorder = Some(unplaced(By { by: time(*by) })),
@@ -75,6 +72,16 @@ fn put_verb(twin: &mut Twin, verb: &Verb) {
         Verb::SkewClock { offset_ns } => {
             twin.skew_clock = Some(unplaced(By { by: word(&duration::print_offset(*offset_ns)) }));
         }
+    }
+}
+
+fn delay(latency: &Latency, dns: Option<&str>) -> Delay {
+    let Latency { by, jitter, distribution } = latency;
+    Delay {
+        by: time(*by),
+        jitter: jitter.map(time),
+        distribution: distribution.map(|distribution| word(distribution.word())),
+        dns: dns.map(word),
     }
 }
 

@@ -92,6 +92,9 @@ pub(super) struct Delay {
     pub jitter: Option<Leaf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Leaf>,
+    /// The name in the questions that are held, and nothing else is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Leaf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

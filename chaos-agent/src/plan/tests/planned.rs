@@ -20,6 +20,7 @@ fn every_verb_that_can_be_done_has_its_hooks() {
         ("reset 10% of flows tcp to port 6379", "tcx_egress"),
         ("fail dns with NXDOMAIN for *.example.com", "tcx_egress"),
         ("fail dns with TIMEOUT for * from 10.0.0.1", "tcx_egress"),
+        ("delay dns by 1s for * from 10.0.0.1", "tcx_egress"),
         ("duplicate 2% from 10.0.0.1", "tcx_ingress"),
         ("delay 10ms", "tcx_egress tcx_ingress"),
         ("reorder 5% by 10ms egress", "tcx_egress"),
@@ -79,6 +80,8 @@ fn what_holds_packets_says_how_long() {
         let text = format!("delay 1s jitter 1ms {word}");
         assert_eq!(hold(&text), hold_of(1_000_000_000, 1_000_000, shape));
     }
+    let text = "delay dns by 1s jitter 1ms pareto for *.example.com";
+    assert_eq!(hold(text), hold_of(1_000_000_000, 1_000_000, Shape::Pareto));
     assert_eq!(hold("reorder by 1ms"), hold_of(1_000_000, 0, Shape::Uniform));
     assert_eq!(hold("limit 1.5mbit"), Some(Hold { rate: 1_500_000, ..Hold::default() }));
     assert_eq!(hold("drop"), None);

@@ -121,7 +121,12 @@ fn clauses_are_refused_with_the_reason() {
     for (text, reason, remedy) in [
         (
             "fail dns with REFUSED for * tcp",
-            "`fail dns` answers questions over udp, not over tcp",
+            "`fail dns` sees questions over udp, not over tcp",
+            "`drop egress tcp to port 53` lets those over tcp time out",
+        ),
+        (
+            "delay dns by 1s for * tcp",
+            "`delay dns` sees questions over udp, not over tcp",
             "`drop egress tcp to port 53` lets those over tcp time out",
         ),
         (
@@ -222,13 +227,16 @@ fn nothing_is_held_without_a_delay_line_or_for_longer_than_it_does() {
         remedy: "a kernel with CONFIG_TUN".into(),
     };
     let features = KernelFeatures::everything("6.12.0").with_line(missing);
-    for word in ["delay", "reorder"] {
+    for word in ["delay", "reorder", "delay dns for *"] {
         let (reason, remedy) =
             refusal(fault(&format!("{word} by 1s")), &features, &Terms::default());
         let needs = "needs a delay line, which cannot be had: open /dev/net/tun: not found";
         assert_eq!(
             (reason, remedy.as_str()),
-            (format!("`{word}` {needs}"), "a kernel with CONFIG_TUN")
+            (
+                format!("`{}` {needs}", word.trim_end_matches(" dns for *")),
+                "a kernel with CONFIG_TUN"
+            )
         );
         let (reason, _) = refused(&format!("{word} by 1m1s"));
         assert_eq!(reason, "packets are held for up to 1m1s, and 1m is the longest");
