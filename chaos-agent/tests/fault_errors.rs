@@ -100,6 +100,8 @@ const SENTENCES: &[Row] = &[
     ("reorder 5%", "reorder", "needs to know by how much", "for example"),
     ("limit egress", "limit", "needs a rate", "for example"),
     ("limit 1mbps", "1mbps", "not a unit of rate", "`1mbit`"),
+    ("limit 1mbit per packet", "packet", "expected `flow`", "`at most 10 per second`"),
+    ("drop per flow", "per flow", "does not take `per flow`", "`limit`"),
     ("limit 0bit", "0bit", "nothing through", "`drop`"),
     ("reset udp", "udp", "no connections to reset", "tcp"),
     ("skew clock", "skew clock", "needs to know how far", "for example"),

@@ -25,6 +25,10 @@ pub struct Hold {
     pub rate: u64,
     /// Number of the [`Shape`] of the spread.
     pub shape: u32,
+    /// 1: every flow has the rate to itself ([`flows`](crate::flows)).
+    pub per_flow: u32,
+    /// Of the rule set that the rule came with.
+    pub generation: u32,
     pub padding: u32,
 }
 
@@ -123,7 +127,7 @@ mod tests {
 
     #[test]
     fn map_values_have_no_implicit_padding() {
-        assert_eq!(size_of::<Hold>(), 3 * 8 + 4 + 4);
+        assert_eq!(size_of::<Hold>(), 3 * 8 + 4 * 4);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     MAX_RULES,
     event::{Event, Family, FileId},
+    flows,
     gate::{self, Answer, Circumstances, Grant, Ground, Verdict},
     hold,
     ledger::Count,
@@ -18,7 +19,8 @@ use chaos_ebpf_common::{
 };
 
 use crate::maps::{
-    ACTIVE, CALLS, FILES, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES, STATES,
+    ACTIVE, CALLS, FILES, FLOWS, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES,
+    STATES,
 };
 
 /// A state of which one part is looked at.
@@ -63,6 +65,20 @@ impl Maps {
             let held = hold::depart(&mut last, transmission, now);
             (*state).departures[ingress as usize] = last;
             bpf_spin_unlock(&raw mut (*state).lock);
+            held
+        }
+    }
+
+    /// [`flows::depart`] for a frame of the flow with this key.
+    #[inline(always)]
+    pub fn depart_in_flow(&self, key: u64, transmission: u64, now: u64) -> Option<u64> {
+        let group = FLOWS.get_ptr_mut(flows::group(key))?;
+        // SAFETY: as in `depart`.
+        unsafe {
+            bpf_spin_lock(&raw mut (*group).lock);
+            let (keys, departures) = (&mut (*group).keys, &mut (*group).departures);
+            let held = flows::depart(keys, departures, key, transmission, now);
+            bpf_spin_unlock(&raw mut (*group).lock);
             held
         }
     }

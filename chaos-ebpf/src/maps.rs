@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
+    flows::{self, FlowGroup},
     hold::Hold,
     ledger::RuleCounts,
     line::{self, Reader},
@@ -110,6 +111,21 @@ const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());
 
 #[btf_map]
 pub static STATES: Array<LockedState, SLOTS> = Array::new();
+
+/// [`FlowGroup`] likewise.
+#[repr(C)]
+pub struct LockedGroup {
+    pub lock: bpf_spin_lock,
+    pub padding: u32,
+    pub keys: [u64; flows::PLACES],
+    pub departures: [u64; flows::PLACES],
+}
+
+const _: () = assert!(size_of::<LockedGroup>() == size_of::<FlowGroup>());
+
+/// The flows that have a rate each, at their [`flows::group`].
+#[btf_map]
+pub static FLOWS: Array<LockedGroup, { flows::GROUPS }> = Array::new();
 
 #[btf_map]
 pub static LEDGER: PerCpuArray<RuleCounts, SLOTS> = PerCpuArray::new();

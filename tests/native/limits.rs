@@ -1,5 +1,7 @@
 //! `limit`: no more arrives than the rate allows, and not much less.
 
+mod flows;
+
 use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};

@@ -143,9 +143,9 @@ impl Armed {
                     board.reset_slot(slot);
                 }
                 self.samples.remove(&slot);
-            }
-            if let Some(hold) = planned.hold() {
-                self.instance.maps.set_hold(slot, &hold)?;
+                if let Some(hold) = planned.hold() {
+                    self.instance.maps.set_hold(slot, &hold)?;
+                }
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
             rules.push(ArmedRule {

@@ -203,8 +203,9 @@ fn hold(verb: &Verb) -> String {
         Verb::Reorder { by } => {
             format!("hold back for {}, so that others overtake", print_duration(*by))
         }
-        Verb::Limit { bits_per_second } => {
-            format!("hold back to {bits_per_second} bits per second")
+        Verb::Limit { bits_per_second, per_flow } => {
+            let each = if *per_flow { "each flow " } else { "" };
+            format!("hold {each}back to {bits_per_second} bits per second")
         }
         _ => "hold back".to_owned(),
     }

@@ -81,8 +81,8 @@ fn verb() -> impl Strategy<Value = Verb> {
         (latency(), dns_name()).prop_map(|(latency, name)| Verb::DelayDns { latency, name }),
         Just(Verb::Duplicate),
         duration().prop_map(|by| Verb::Reorder { by }),
-        prop_oneof![8..=u64::MAX, (1_u64..2000).prop_map(|n| n * 1_000_000)]
-            .prop_map(|bits_per_second| Verb::Limit { bits_per_second }),
+        (prop_oneof![8..=u64::MAX, (1_u64..2000).prop_map(|n| n * 1_000_000)], any::<bool>())
+            .prop_map(|(bits_per_second, per_flow)| Verb::Limit { bits_per_second, per_flow }),
         Just(Verb::Reset),
         (calls(), errnos()).prop_map(|(calls, errnos)| Verb::Fail { calls, errnos }),
         (word::<DnsAnswer>(), dns_name()).prop_map(|(answer, name)| Verb::FailDns { answer, name }),

@@ -46,7 +46,7 @@ fn values(fault: &Fault, problems: &mut Problems) {
             positive(Some(*by), Clause::By, problems);
             jitter_below(*by, *jitter, problems);
         }
-        Verb::Limit { bits_per_second } => problems.expect(
+        Verb::Limit { bits_per_second, .. } => problems.expect(
             *bits_per_second >= 8,
             Clause::Rate,
             "the rate lets nothing through",

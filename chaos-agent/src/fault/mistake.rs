@@ -37,6 +37,8 @@ pub enum Clause {
     /// How long a delay, how far a clock is moved.
     By,
     Rate,
+    /// `per flow`.
+    PerFlow,
     Jitter,
     Distribution,
     Silent,

@@ -55,6 +55,8 @@ pub enum Verb {
     },
     Limit {
         bits_per_second: u64,
+        /// Every flow has the rate to itself.
+        per_flow: bool,
     },
     Reset,
     Fail {

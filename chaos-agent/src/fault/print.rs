@@ -65,7 +65,10 @@ impl Display for Verb {
             Self::Delay(latency) => write!(f, " {latency}"),
             Self::DelayDns { latency, name } => write!(f, " dns by {latency} for {name}"),
             Self::Reorder { by } => write!(f, " by {}", duration::print(*by)),
-            Self::Limit { bits_per_second } => write!(f, " {}", rate::print(*bits_per_second)),
+            Self::Limit { bits_per_second, per_flow } => {
+                let per_flow = if *per_flow { " per flow" } else { "" };
+                write!(f, " {}{per_flow}", rate::print(*bits_per_second))
+            }
             Self::Fail { calls, errnos } => {
                 let errnos = errnos.iter().map(|errno| print_weighted_errno(*errno));
                 write!(f, " {} with {}", list(calls), list(errnos))

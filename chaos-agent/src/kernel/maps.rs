@@ -93,7 +93,7 @@ impl TargetMaps {
             return Err(error);
         }
         self.active.set(0, &compiled.set.id, 0).map_err(failed("update", "ACTIVE"))?;
-        self.generation = self.generation.wrapping_add(1);
+        self.generation = self.next_generation();
         let old = std::mem::replace(&mut self.set_in_force, compiled.set.id);
         if std::mem::take(&mut self.is_fresh) {
             // What an instance begins with is empty: there is nothing to take away, and a grace
@@ -135,7 +135,7 @@ impl TargetMaps {
         for (index, rule) in (first..).zip(rules) {
             self.rules.set(index, rule, 0).map_err(failed("update", "RULES"))?;
         }
-        let head = RuleSet { generation: self.generation.wrapping_add(1), ..*set };
+        let head = RuleSet { generation: self.next_generation(), ..*set };
         self.heads.set(set.id, &head, 0).map_err(failed("update", "HEADS"))
     }
 
@@ -166,6 +166,10 @@ impl TargetMaps {
         }
     }
 
+    fn next_generation(&self) -> u32 {
+        self.generation.wrapping_add(1)
+    }
+
     fn set_calls(&mut self, set: u32, number: u16, rules: u64) -> Result<(), KernelError> {
         // Numbers beyond the table are of no call that the planner knows.
         let Some(index) = call_index(set, number) else { return Ok(()) };
@@ -182,9 +186,10 @@ impl TargetMaps {
         wait_for_running_programs()
     }
 
-    /// Says how long the rule of a slot holds frames.
+    /// Says how long the new rule of a slot will hold frames. Call it before [`Self::replace`].
     pub fn set_hold(&mut self, slot: u32, hold: &Hold) -> Result<(), KernelError> {
-        self.holds.set(slot, hold, 0).map_err(failed("update", "HOLDS"))
+        let hold = Hold { generation: self.next_generation(), ..*hold };
+        self.holds.set(slot, &hold, 0).map_err(failed("update", "HOLDS"))
     }
 
     /// Forgets counts, ordinals and budgets of a slot, for a new rule.

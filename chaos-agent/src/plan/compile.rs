@@ -64,7 +64,8 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
             set.by_kind[EventKind::Call as usize] |= bit;
             *calls.entry(call.table_number()).or_default() |= bit;
         }
-        if rule.fault.chance.of == Unit::Flows {
+        let has_flows = matches!(rule.fault.verb, Verb::Limit { per_flow: true, .. });
+        if has_flows || rule.fault.chance.of == Unit::Flows {
             set.by_flow |= bit;
         }
         for class in protocols(rule) {

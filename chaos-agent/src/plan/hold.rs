@@ -19,7 +19,9 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
             shape: shape(latency.distribution) as u32,
             ..Hold::default()
         }),
-        Verb::Limit { bits_per_second } => Some(Hold { rate: *bits_per_second, ..Hold::default() }),
+        Verb::Limit { bits_per_second, per_flow } => {
+            Some(Hold { rate: *bits_per_second, per_flow: u32::from(*per_flow), ..Hold::default() })
+        }
         Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),
         _ => None,
     }

@@ -129,6 +129,9 @@ fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
     let is_both = fault.directions().len() > 1;
     if mechanism.action == Action::Limit {
         notes.push("what would wait for more than a second is lost, and counted as such");
+        if matches!(fault.verb, Verb::Limit { per_flow: true, .. }) {
+            notes.push("each flow has the rate to itself; later fragments share one");
+        }
         if is_both {
             notes.push("both directions: each has the rate to itself");
         }

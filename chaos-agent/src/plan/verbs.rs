@@ -70,7 +70,7 @@ pub(super) fn mechanism(
         Verb::Duplicate => {
             Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))
         }
-        Verb::Limit { bits_per_second } => {
+        Verb::Limit { bits_per_second, .. } => {
             hold::check_rate(*bits_per_second)?;
             hold::line(fault, features)?;
             Ok(Mechanism::of_packets(Action::Limit, frame_hooks(fault, features)))

@@ -20,9 +20,9 @@ use crate::fault::{
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
 /// [`Distribution`].
-const KEYWORDS: [&str; 14] = [
+const KEYWORDS: [&str; 15] = [
     "every", "of", "to", "from", "port", "under", "in", "for", "after", "at", "seed", "with", "by",
-    "jitter",
+    "jitter", "per",
 ];
 
 /// Reads the next clause into the draft.
@@ -74,6 +74,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
                 draft.clauses.seed = Some(seed);
             })
         }
+        "per" => per_flow(reader, draft),
         "with" => with(reader, draft),
         "by" => {
             reader.eat("by");
@@ -338,6 +339,20 @@ fn at_most(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let span = keyword.span.start..second.span.end;
     draft.place(Clause::AtMostPerSecond, "`at most … per second`", span)?;
     draft.clauses.at_most_per_second = Some(per_second);
+    Ok(())
+}
+
+/// `per flow`
+fn per_flow(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`per`", |_| Ok(()))?;
+    let flow = reader.value("`flow`", |word| {
+        word.eq_ignore_ascii_case("flow").then_some(()).ok_or_else(|| {
+            Mistake::new(format!("expected `flow`, found `{word}`"))
+                .help("write `limit 1mbit per flow`; so many a second is `at most 10 per second`")
+        })
+    })?;
+    draft.place(Clause::PerFlow, "`per flow`", keyword.span.start..flow.span.end)?;
+    draft.per_flow = true;
     Ok(())
 }
 

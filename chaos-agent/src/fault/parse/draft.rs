@@ -23,6 +23,7 @@ pub(super) struct Draft {
     pub by: Option<Duration>,
     pub offset_ns: Option<i128>,
     pub rate: Option<u64>,
+    pub per_flow: bool,
     pub jitter: Option<Duration>,
     pub distribution: Option<Distribution>,
     pub silent: bool,
@@ -47,6 +48,7 @@ impl Draft {
             by: None,
             offset_ns: None,
             rate: None,
+            per_flow: false,
             jitter: None,
             distribution: None,
             silent: false,
@@ -102,9 +104,10 @@ impl Draft {
             VerbWord::Reorder => {
                 Verb::Reorder { by: self.by.ok_or_else(|| missing("to know by how much"))? }
             }
-            VerbWord::Limit => {
-                Verb::Limit { bits_per_second: self.rate.ok_or_else(|| missing("a rate"))? }
-            }
+            VerbWord::Limit => Verb::Limit {
+                bits_per_second: self.rate.ok_or_else(|| missing("a rate"))?,
+                per_flow: self.per_flow,
+            },
             VerbWord::Reset => Verb::Reset,
             VerbWord::Fail => Verb::Fail {
                 calls: self.calls.ok_or_else(|| missing("a system call"))?,
@@ -137,12 +140,13 @@ impl Draft {
         use VerbWord::{
             Corrupt, Delay, DelayDns, Fail, FailDns, Kill, Limit, Reorder, SkewClock, Slow,
         };
-        let parts: [(Clause, &str, &[VerbWord]); 8] = [
+        let parts: [(Clause, &str, &[VerbWord]); 9] = [
             (Clause::Calls, "a system call", &[Fail, Slow, Kill]),
             (Clause::With, "`with`", &[Fail, FailDns]),
             (Clause::Name, "a DNS name", &[FailDns, DelayDns]),
             (Clause::By, "a duration", &[Delay, DelayDns, Reorder, Slow, SkewClock]),
             (Clause::Rate, "a rate", &[Limit]),
+            (Clause::PerFlow, "`per flow`", &[Limit]),
             (Clause::Jitter, "`jitter`", &[Delay, DelayDns, Slow]),
             (Clause::Distribution, "a distribution", &[Delay, DelayDns]),
             (Clause::Silent, "`silent`", &[Corrupt]),

@@ -147,7 +147,8 @@ impl Builder {
             self.leaf(by, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
         } else if let Some(Spanned { value: parts, .. }) = &twin.limit {
             let rate = self.leaf(Clause::Rate, &parts.rate, rate::parse);
-            rate.map(|bits_per_second| Verb::Limit { bits_per_second })
+            let per_flow = parts.per_flow;
+            rate.map(|bits_per_second| Verb::Limit { bits_per_second, per_flow })
         } else if let Some(Spanned { value: parts, .. }) = &twin.fail {
             self.places.insert(Clause::With, parts.with.referenced);
             let calls = self.calls(&parts.calls);

@@ -10,7 +10,7 @@ fn faults(text: &str) -> Vec<Fault> {
     read.into_iter().map(|sentence| sentence.fault).collect()
 }
 
-const TWINS: [(&str, &str); 9] = [
+const TWINS: [(&str, &str); 10] = [
     (
         "drop 10% of flows egress tcp to 10.0.0.0/8 port 5432, 6000-6010 for 5m",
         "{drop: {}, chance: 10%, of: flows, direction: egress, protocol: tcp, \
@@ -25,6 +25,7 @@ const TWINS: [(&str, &str); 9] = [
         "delay dns by 200ms jitter 20ms for *.a.b",
         "{delay: {by: 200ms, jitter: 20ms, dns: '*.a.b'}}",
     ),
+    ("limit 1mbit per flow egress", "{limit: {rate: 1mbit, perFlow: true}, direction: egress}"),
     ("limit 1mbit at most 5 per second", "{limit: {rate: 1mbit}, atMostPerSecond: 5}"),
     (
         "fail openat, read with EIO*3, ENOSPC under /data in container db",

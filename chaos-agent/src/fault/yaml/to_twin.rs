@@ -51,8 +51,9 @@ fn put_verb(twin: &mut Twin, verb: &Verb) {
         }
         Verb::Duplicate => twin.duplicate = no_parts(),
         Verb::Reorder { by } => twin.reorder = Some(unplaced(By { by: time(*by) })),
-        Verb::Limit { bits_per_second } => {
-            twin.limit = Some(unplaced(Limit { rate: word(&rate::print(*bits_per_second)) }));
+        Verb::Limit { bits_per_second, per_flow } => {
+            let rate = word(&rate::print(*bits_per_second));
+            twin.limit = Some(unplaced(Limit { rate, per_flow: *per_flow }));
         }
         Verb::Reset => twin.reset = no_parts(),
         Verb::Fail { calls, errnos } => {

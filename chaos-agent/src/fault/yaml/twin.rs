@@ -104,9 +104,11 @@ pub(super) struct By {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Limit {
     pub rate: Leaf,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_flow: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

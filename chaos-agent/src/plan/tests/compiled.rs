@@ -48,9 +48,15 @@ fn chances_become_triggers() {
 
 #[test]
 fn only_rules_that_ask_for_the_flow_have_it_hashed() {
-    let rules = ["drop 50%", "drop 50% of flows", "drop 5% of flows udp"].map(rule);
-    let set = compile(&rules, &[0, 1, 2], 0, &[BEGAN; 3]).set;
-    assert_eq!(set.by_flow, 0b110);
+    let texts = [
+        "drop 50%",
+        "drop 50% of flows",
+        "limit 1mbit",
+        "limit 1mbit per flow",
+        "drop 5% of flows",
+    ];
+    let set = compile(&texts.map(rule), &[0, 1, 2, 3, 4], 0, &[BEGAN; 5]).set;
+    assert_eq!(set.by_flow, 0b11010);
 }
 
 #[test]

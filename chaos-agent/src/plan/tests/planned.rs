@@ -84,6 +84,8 @@ fn what_holds_packets_says_how_long() {
     assert_eq!(hold(text), hold_of(1_000_000_000, 1_000_000, Shape::Pareto));
     assert_eq!(hold("reorder by 1ms"), hold_of(1_000_000, 0, Shape::Uniform));
     assert_eq!(hold("limit 1.5mbit"), Some(Hold { rate: 1_500_000, ..Hold::default() }));
+    let per_flow = Hold { rate: 1_000_000, per_flow: 1, ..Hold::default() };
+    assert_eq!(hold("limit 1mbit per flow"), Some(per_flow));
     assert_eq!(hold("drop"), None);
     let needs_line = |text: &str| plan_all(&[fault(text)], &Terms::default()).needs_line();
     assert!(needs_line("delay 1s") && needs_line("reorder by 1s"));

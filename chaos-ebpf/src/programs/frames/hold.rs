@@ -15,6 +15,7 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     event::EventKind,
+    flows,
     gate::{Answer, Ground, consult},
     line::{LOOPBACK, Label, OVERLAY_BYTES},
     rule::{RuleSet, Stage},
@@ -106,16 +107,16 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -
     if answer == Answer::SPARED {
         return Wait::NONE.0;
     }
-    let wait = Wait(chaos_wait(skb, kind, answer.0));
+    let wait = Wait(chaos_wait(skb, kind, answer.0, flow.unwrap_or(UNKNOWN)));
     chaos_settle(skb, kind, answer.0, wait.outcome());
     wait.0
 }
 
 /// How long the frame waits by this answer: a [`Wait`], of nothing where no rule hit or where it
-/// cannot be held.
+/// cannot be held. All whose `flow` is [`UNKNOWN`] are one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64) -> u64 {
+extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64) -> u64 {
     let now = Maps.now();
     let Some(verdict) = Answer(answer).hit(now) else {
         return Wait::NONE.0;
@@ -137,7 +138,14 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64) -> u64 {
     // With the headers of all of its segments, where the kernel has counted them.
     let bytes = if on_wire > length { on_wire } else { length };
     let ingress = kind == EventKind::FrameIngress as u32;
-    match Maps.depart(verdict.slot, ingress, hold.transmission(bytes), now) {
+    let transmission = hold.transmission(bytes);
+    let held = if hold.per_flow == 0 {
+        Maps.depart(verdict.slot, ingress, transmission, now)
+    } else {
+        let key = flows::key(flow, verdict.slot, hold.generation, ingress);
+        Maps.depart_in_flow(key, transmission, now)
+    };
+    match held {
         Some(held) => Wait::of(held, verdict.slot).0,
         None => Wait::OVERFLOW.0,
     }

@@ -1,0 +1,169 @@
+//! Rates that each flow has to itself: when the last frame of each will have left.
+//!
+//! A flow is remembered for as long as a frame of it waits: what says that the last one has left is as
+//! good as nothing ([`hold::depart`]), so its place can go to another flow and no rate is the less exact
+//! for it. Only where more flows wait at once than a group has places, some share a rate.
+
+use crate::{hash, hold};
+
+/// Flows of one group.
+pub const PLACES: usize = 4;
+/// How many groups a target has.
+pub const GROUPS: usize = 1024;
+
+/// Some flows whose keys fall together. The lock is the kernel's `struct bpf_spin_lock`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowGroup {
+    pub lock: u32,
+    pub padding: u32,
+    /// Their [`key`]s.
+    pub keys: [u64; PLACES],
+    /// The boot-clock moments (ns) at which the last frame of each will have left.
+    pub departures: [u64; PLACES],
+}
+
+/// What a flow ([`hash::flow_of`]) has under one rule in one direction. `generation` tells the rule from
+/// one that had its slot before.
+#[inline(always)]
+pub fn key(flow: u64, slot: u32, generation: u32, ingress: bool) -> u64 {
+    hash::mix(flow ^ hash::mix((generation as u64) << 32 | (slot as u64) << 1 | ingress as u64))
+}
+
+/// The group that a key falls into, below [`GROUPS`].
+#[inline(always)]
+pub fn group(key: u64) -> u32 {
+    (key >> 32) as u32 & (GROUPS as u32 - 1)
+}
+
+/// [`hold::depart`] for a frame of the flow with this key: behind those of its own that wait. Where it
+/// has no place and all flows of the group wait, behind the one of them that is done first.
+#[inline(always)]
+pub fn depart(
+    keys: &mut [u64; PLACES],
+    departures: &mut [u64; PLACES],
+    key: u64,
+    transmission: u64,
+    now: u64,
+) -> Option<u64> {
+    let mut place = 0;
+    for other in 1..PLACES {
+        if departures[other] < departures[place] {
+            place = other;
+        }
+    }
+    for (other, owner) in keys.iter().enumerate() {
+        if *owner == key {
+            place = other;
+        }
+    }
+    if departures[place] <= now {
+        keys[place] = key;
+    }
+    hold::depart(&mut departures[place], transmission, now)
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::hold::LONGEST_BACKLOG;
+
+    const NOW: u64 = 5_000_000_000;
+    const TIME: u64 = 1_000_000;
+
+    fn send(group: &mut FlowGroup, key: u64, now: u64) -> Option<u64> {
+        depart(&mut group.keys, &mut group.departures, key, TIME, now)
+    }
+
+    #[test]
+    fn map_values_have_no_implicit_padding() {
+        assert_eq!(size_of::<FlowGroup>(), 8 + 2 * 8 * PLACES);
+    }
+
+    #[test]
+    fn flows_wait_for_their_own_frames_alone() {
+        let mut group = FlowGroup::default();
+        for round in 1..=3 {
+            for flow in 1..=PLACES as u64 {
+                assert_eq!(send(&mut group, flow, NOW), Some(round * TIME), "{flow}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_place_goes_to_another_flow_when_nothing_waits_there() {
+        let mut group = FlowGroup::default();
+        for flow in 1..=4 {
+            send(&mut group, flow, NOW);
+        }
+        // The first one waits longer than the others.
+        assert_eq!(send(&mut group, 1, NOW), Some(2 * TIME));
+        let later = NOW + TIME;
+        for flow in 5..=7 {
+            assert_eq!(send(&mut group, flow, later), Some(TIME), "{flow}");
+        }
+        assert_eq!(send(&mut group, 1, later), Some(2 * TIME));
+        assert_eq!(send(&mut group, 7, later), Some(2 * TIME));
+    }
+
+    #[test]
+    fn flows_beyond_the_places_share_with_the_one_that_is_done_first() {
+        let mut group = FlowGroup::default();
+        for flow in [1, 1, 2, 3, 3, 4, 4] {
+            send(&mut group, flow, NOW);
+        }
+        assert_eq!(send(&mut group, 5, NOW), Some(2 * TIME), "behind the second");
+        assert_eq!(send(&mut group, 2, NOW), Some(3 * TIME), "which waits for it, too");
+    }
+
+    #[test]
+    fn a_backlog_ends_for_each_flow() {
+        let mut group = FlowGroup::default();
+        let taken =
+            (0..2 * LONGEST_BACKLOG / TIME).filter_map(|_| send(&mut group, 1, NOW)).count();
+        assert_eq!(taken as u64, LONGEST_BACKLOG / TIME + 1);
+        assert_eq!(send(&mut group, 2, NOW), Some(TIME));
+    }
+
+    #[test]
+    fn rules_directions_and_generations_have_keys_of_their_own() {
+        let mut keys: Vec<u64> = Vec::new();
+        for slot in 0..128 {
+            for generation in 0..16 {
+                keys.extend([false, true].map(|ingress| key(77, slot, generation, ingress)));
+            }
+        }
+        let groups: Vec<u32> = keys.iter().map(|key| group(*key)).collect();
+        assert!(groups.iter().all(|group| (*group as usize) < GROUPS));
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), 128 * 16 * 2);
+        let used: std::collections::BTreeSet<u32> = groups.into_iter().collect();
+        // 4096 balls into 1024 urns leave 19 of them empty, give or take 4.
+        assert!((990..1024).contains(&used.len()), "{}", used.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_flow_is_faster_than_its_rate(
+            frames in prop::collection::vec((1..9u64, 0..3 * TIME), 1..300),
+        ) {
+            let mut group = FlowGroup::default();
+            let mut now = NOW;
+            let mut done = std::collections::BTreeMap::new();
+            for (flow, pause) in frames {
+                now += pause;
+                if let Some(held) = send(&mut group, flow, now) {
+                    let last = done.insert(flow, now + held).unwrap_or(0);
+                    prop_assert!(now + held >= last.max(now) + TIME, "{}", flow);
+                }
+            }
+        }
+    }
+}
