@@ -3,51 +3,21 @@
 mod delays;
 
 use std::io::Write;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::netns::TestNetns;
 use chaos_tests::process::{Place, Process};
 use chaos_tests::require;
 
 use crate::agent::{Agent, has_frames};
 use crate::checksums::Counters;
+use crate::name_server::NameServer;
 use crate::pair::Pair;
 
-const ADDRESS: [u8; 4] = [10, 9, 8, 7];
-
-/// A server that knows one address, for whatever is asked, and counts the questions. It ends when
-/// nobody has asked for some seconds.
-fn serve(socket: UdpSocket) -> Result<Arc<AtomicU64>> {
-    let asked = Arc::new(AtomicU64::new(0));
-    let counter = asked.clone();
-    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
-    thread::spawn(move || {
-        let mut bytes = [0; 512];
-        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
-            counter.fetch_add(1, Ordering::Relaxed);
-            // A's question and one record; there is none of another type.
-            let end = 12 + bytes[12..length].iter().position(|byte| *byte == 0).unwrap_or(0) + 5;
-            let is_a = bytes[end - 3] == 1;
-            let mut answer = bytes[..end].to_vec();
-            answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(is_a), 0, 0, 0, 0]);
-            if is_a {
-                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4]);
-                answer.extend(ADDRESS);
-            }
-            if socket.send_to(&answer, from).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(asked)
-}
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 7);
 
 /// A question with the EDNS record of a resolver that sends a cookie.
 fn question(name: &str, kind: u8, edns: bool) -> Vec<u8> {
@@ -99,7 +69,7 @@ for (@questions) {
 
 /// Seconds in which an answer comes, also on an emulated machine, and in which none does.
 const SOON: &str = "10";
-const A_WHILE: &str = "0.3";
+const A_WHILE: &str = "0.1";
 
 /// What became of a question.
 struct Answered {
@@ -147,57 +117,39 @@ fn names() -> ([String; 4], [&'static str; 3]) {
     )
 }
 
-struct Server {
-    address: SocketAddr,
-    asked: Arc<AtomicU64>,
-}
-
-impl Server {
-    fn start(netns: &TestNetns, ip: IpAddr) -> Result<Self> {
-        let address = SocketAddr::new(ip, 53);
-        let socket = netns.run(|| UdpSocket::bind(address))?;
-        Ok(Self { address, asked: serve(socket.with_context(|| format!("bind {address}"))?)? })
-    }
-
-    fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
-    }
-
-    /// Asks about names that are hit and others, of types A and AAAA, with and without EDNS, with
-    /// each answer that there is.
-    fn check(&self, pair: &Pair) -> Result<()> {
-        let (hit, spared) = names();
-        for (word, code) in
-            [("NXDOMAIN", Some(3)), ("SERVFAIL", Some(2)), ("REFUSED", Some(5)), ("TIMEOUT", None)]
-        {
-            let fault = format!("fail dns with {word} for *.example.com to {}", self.address.ip());
-            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
-            for (kind, edns) in [(1, true), (28, false)] {
-                let before = self.asked();
-                let questions: Vec<_> = hit.iter().map(|name| question(name, kind, edns)).collect();
-                let patience = if code.is_some() { SOON } else { A_WHILE };
-                let answers = ask(pair.client(), self.address, patience, &questions)?;
-                for (name, answer) in hit.iter().zip(answers) {
-                    let expected = code.map(|code| refusal(name, kind, edns, code));
-                    assert_eq!(answer.answer, expected, "{fault}: {name}");
-                }
-                assert_eq!(self.asked(), before, "{fault}");
-                let questions: Vec<_> = spared.map(|name| question(name, kind, edns)).into();
-                let answers = ask(pair.client(), self.address, SOON, &questions)?;
-                for (name, answer) in spared.iter().zip(answers) {
-                    let answer = answer
-                        .answer
-                        .with_context(|| format!("{fault}: {name} is not answered"))?;
-                    assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
-                }
-                assert_eq!(self.asked(), before + spared.len() as u64, "{fault}");
+/// Asks about names that are hit and others, of types A and AAAA, with and without EDNS, with
+/// each answer that there is.
+fn check(server: &NameServer, pair: &Pair) -> Result<()> {
+    let (hit, spared) = names();
+    for (word, code) in
+        [("NXDOMAIN", Some(3)), ("SERVFAIL", Some(2)), ("REFUSED", Some(5)), ("TIMEOUT", None)]
+    {
+        let fault = format!("fail dns with {word} for *.example.com to {}", server.address.ip());
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        for (kind, edns) in [(1, true), (28, false)] {
+            let before = server.asked();
+            let questions: Vec<_> = hit.iter().map(|name| question(name, kind, edns)).collect();
+            let patience = if code.is_some() { SOON } else { A_WHILE };
+            let answers = ask(pair.client(), server.address, patience, &questions)?;
+            for (name, answer) in hit.iter().zip(answers) {
+                let expected = code.map(|code| refusal(name, kind, edns, code));
+                assert_eq!(answer.answer, expected, "{fault}: {name}");
             }
-            let counts = agent.counts(&pair.client_cgroup, 0)?;
-            let hits = 2 * hit.len() as u64;
-            assert_eq!((counts.matched, counts.injected), (hits, hits), "{fault}: {counts:?}");
+            assert_eq!(server.asked(), before, "{fault}");
+            let questions: Vec<_> = spared.map(|name| question(name, kind, edns)).into();
+            let answers = ask(pair.client(), server.address, SOON, &questions)?;
+            for (name, answer) in spared.iter().zip(answers) {
+                let answer =
+                    answer.answer.with_context(|| format!("{fault}: {name} is not answered"))?;
+                assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
+            }
+            assert_eq!(server.asked(), before + spared.len() as u64, "{fault}");
         }
-        Ok(())
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        let hits = 2 * hit.len() as u64;
+        assert_eq!((counts.matched, counts.injected), (hits, hits), "{fault}: {counts:?}");
     }
+    Ok(())
 }
 
 #[test]
@@ -205,7 +157,7 @@ fn questions_are_answered_to_the_byte() -> Result<()> {
     let pair = Pair::new()?;
     require!("frames", since 4, 5; has_frames(&pair.claim));
     let addresses = [IpAddr::V4(pair.server_end.v4), IpAddr::V6(pair.server_end.v6)];
-    let servers = addresses.map(|ip| Server::start(&pair.server_netns, ip));
+    let servers = addresses.map(|ip| NameServer::start(&pair.server_netns, ip, ADDRESS));
     let [v4, v6] = servers;
     let (v4, v6) = (v4?, v6?);
     // Checksums are verified where no device computes them.
@@ -214,8 +166,8 @@ fn questions_are_answered_to_the_byte() -> Result<()> {
             pair.client_netns.without_tx_checksum("eth0")?;
         }
         let before = Counters::read(&pair.client_netns)?.checksum_errors();
-        v4.check(&pair)?;
-        v6.check(&pair)?;
+        check(&v4, &pair)?;
+        check(&v6, &pair)?;
         assert_eq!(Counters::read(&pair.client_netns)?.checksum_errors(), before);
     }
     Ok(())
@@ -226,7 +178,7 @@ fn a_server_on_loopback_is_answered_for() -> Result<()> {
     let pair = Pair::new()?;
     require!("frames", since 4, 5; has_frames(&pair.claim));
     for ip in ["127.0.0.53", "::1"] {
-        Server::start(&pair.client_netns, ip.parse()?)?.check(&pair)?;
+        check(&NameServer::start(&pair.client_netns, ip.parse()?, ADDRESS)?, &pair)?;
     }
     Ok(())
 }
@@ -244,7 +196,7 @@ fn resolvers_of_the_c_library_report_what_they_do_in_the_field() -> Result<()> {
     let pair = Pair::new()?;
     require!("frames", since 4, 5; has_frames(&pair.claim));
     let twin = TestCgroup::new(&pair.claim, "twin")?;
-    let server = Server::start(&pair.server_netns, pair.server_end.v4.into())?;
+    let server = NameServer::start(&pair.server_netns, pair.server_end.v4.into(), ADDRESS)?;
     let mut settings = tempfile::NamedTempFile::new()?;
     writeln!(settings, "nameserver {}\noptions timeout:1 attempts:1", pair.server_end.v4)?;
     let resolve = |place: Place<'_>, name: &str| -> Result<String> {

@@ -23,6 +23,7 @@ mod guards;
 mod healthy;
 mod limits;
 mod matchers;
+mod name_server;
 mod packets;
 mod pair;
 mod paths;

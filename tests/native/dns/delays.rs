@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use chaos_tests::clock::is_emulated;
 use chaos_tests::require;
 
-use super::{Answered, SOON, Server, ask, names, question};
+use super::{ADDRESS, Answered, SOON, ask, names, question};
 use crate::agent::{Agent, has_line};
+use crate::name_server::NameServer;
 use crate::pair::Pair;
 
 /// Milliseconds in which an answer comes that nothing holds.
@@ -22,7 +23,7 @@ fn took(answered: &Answered, kind: u8, name: &str) -> Result<f64> {
     Ok(answered.milliseconds)
 }
 
-fn check(pair: &Pair, server: &Server) -> Result<()> {
+fn check(pair: &Pair, server: &NameServer) -> Result<()> {
     let (held, spared) = names();
     for (shape, least, most) in
         [("200ms", 200.0, 200.0), ("250ms jitter 40ms normal", 250.0 - 160.0, 250.0 + 160.0)]
@@ -65,7 +66,7 @@ fn questions_for_the_name_alone_are_held() -> Result<()> {
     let pair = Pair::new()?;
     require!("a delay line", since 5, 8; has_line(&pair.claim));
     for ip in [IpAddr::V4(pair.server_end.v4), IpAddr::V6(pair.server_end.v6)] {
-        check(&pair, &Server::start(&pair.server_netns, ip)?)?;
+        check(&pair, &NameServer::start(&pair.server_netns, ip, ADDRESS)?)?;
     }
     Ok(())
 }
@@ -75,7 +76,7 @@ fn questions_to_a_server_on_loopback_are_held() -> Result<()> {
     let pair = Pair::new()?;
     require!("a delay line", since 5, 10; has_line(&pair.claim));
     for ip in ["127.0.0.53", "::1"] {
-        check(&pair, &Server::start(&pair.client_netns, ip.parse()?)?)?;
+        check(&pair, &NameServer::start(&pair.client_netns, ip.parse()?, ADDRESS)?)?;
     }
     Ok(())
 }
@@ -84,7 +85,7 @@ fn questions_to_a_server_on_loopback_are_held() -> Result<()> {
 fn a_question_can_be_held_and_then_refused_an_answer() -> Result<()> {
     let pair = Pair::new()?;
     require!("a delay line", since 5, 8; has_line(&pair.claim));
-    let server = Server::start(&pair.server_netns, pair.server_end.v4.into())?;
+    let server = NameServer::start(&pair.server_netns, pair.server_end.v4.into(), ADDRESS)?;
     // What is answered goes no further; the others are held.
     let faults = "delay dns by 100ms for *; fail dns with NXDOMAIN every 2nd for *.example.com";
     let agent = Agent::armed(&pair.claim, &pair.client_cgroup, faults)?;
