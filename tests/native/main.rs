@@ -3,14 +3,16 @@
 //! The lab runs them on its kernels, too, but for three kinds that would only show again what they
 //! show here: those in `program`, about what the agent says, those in `healthy`, about the victims, and
 //! those in a module `repeated`, which do one thing so often that it would take minutes there.
-//! Databases, containers and classes of calls take minutes, too, and run there when they are named.
+//! Clients, databases, containers and classes of calls take minutes, too, and run there when they are named.
 
 mod agent;
 mod calls;
 mod chance;
 mod checksums;
+mod clients;
 mod clsact;
 mod combined;
+mod compiler;
 mod daemon;
 mod databases;
 mod death;

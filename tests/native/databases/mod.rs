@@ -1,6 +1,6 @@
 //! Databases from Debian on a disk that fails, or is full, and is well again.
 
-mod postgres;
+pub mod postgres;
 mod redis;
 mod sqlite;
 

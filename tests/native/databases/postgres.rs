@@ -13,12 +13,12 @@ use nix::unistd::User;
 use super::{Machine, PATIENCE, support, text, until};
 
 /// Debian's user for it; it refuses to run as root.
-const USER: &str = "postgres";
+pub const USER: &str = "postgres";
 /// Of what the server says.
 const LOG: &str = "log";
 
 /// The newest of Debian's directories of its programs.
-fn programs() -> Result<PathBuf, String> {
+pub fn programs() -> Result<PathBuf, String> {
     let entries = fs::read_dir("/usr/lib/postgresql").map_err(|error| error.to_string())?;
     let versions = entries.flatten().filter_map(|entry| {
         let version: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -30,7 +30,7 @@ fn programs() -> Result<PathBuf, String> {
 }
 
 /// A program as the database's user.
-fn as_user(program: &Path) -> Command {
+pub fn as_user(program: &Path) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", USER, "--regid", USER, "--clear-groups", "--pdeathsig", "SIGKILL"]);
     command.arg(program).env("LC_ALL", "C");

@@ -6,13 +6,17 @@ use super::packages;
 
 /// `ip` lays out the network namespaces, `iptables` is what the benchmark compares drops with,
 /// `strace` what failing calls are compared with, musl's compiler makes a victim of them, `runc`
-/// starts containers, and the databases are put on disks that fail.
+/// starts containers, the databases are put on disks that fail, and they and nginx have clients whose
+/// network fails.
 const PACKAGES: &[&str] = &[
+    "curl",
     "iproute2",
     "iptables",
     "musl-tools",
+    "nginx-light",
     "postgresql",
     "redis-server",
+    "redis-tools",
     "runc",
     "sqlite3",
     "strace",

@@ -23,8 +23,8 @@ const TARGET: &str = "native";
 const NOT_ABOUT_THE_KERNEL: [&str; 3] = ["healthy::", "program::", "repeated::"];
 
 /// Modules that take minutes on an emulated machine: they run there when they are asked for.
-const ON_REQUEST: [&str; 6] =
-    ["databases::", "containers::", "classes::", "dns::", "duplicates::", "resets::"];
+const ON_REQUEST: [&str; 7] =
+    ["classes::", "clients::", "containers::", "databases::", "dns::", "duplicates::", "resets::"];
 
 /// Modules whose tests watch the clock, or try everything there is: a machine that does other things at the
 /// same time is too slow for them.

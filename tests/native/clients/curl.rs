@@ -1,0 +1,55 @@
+//! curl, with HTTP/1.1 and with HTTP/2, and nginx.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::Result;
+use chaos_tests::process::Process;
+use chaos_tests::require;
+
+use super::{LINE, LINES, Scene, is_installed};
+use crate::agent::{has_frames, has_line};
+
+const HTTP1: u16 = 80;
+const HTTP2: u16 = 8080;
+
+fn nginx(scene: &Scene) -> Result<Process> {
+    let directory = scene.path().display();
+    let settings = format!(
+        "daemon off; master_process off; user root; pid {directory}/pid;
+         error_log stderr; events {{}}
+         http {{
+             access_log off; root {directory}/files; sendfile off;
+             server {{ listen {HTTP1}; }}
+             server {{ listen {HTTP2} http2; }}
+         }}"
+    );
+    fs::write(scene.path().join("nginx.conf"), settings)?;
+    fs::create_dir(scene.path().join("files"))?;
+    fs::write(scene.path().join("files/index.html"), LINE.repeat(LINES))?;
+    let mut command = Command::new("nginx");
+    command.arg("-c").arg(scene.path().join("nginx.conf"));
+    scene.serve(command, &[HTTP1, HTTP2])
+}
+
+#[test]
+fn http_1() -> Result<()> {
+    require!("curl"; is_installed("curl"));
+    require!("nginx"; is_installed("nginx"));
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
+    let _server = nginx(&scene)?;
+    scene.compare("curl 7.88, HTTP/1.1")
+}
+
+#[test]
+fn http_2() -> Result<()> {
+    require!("curl"; is_installed("curl"));
+    require!("nginx"; is_installed("nginx"));
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
+    let _server = nginx(&scene)?;
+    scene.compare("curl 7.88, HTTP/2")
+}

@@ -1,0 +1,37 @@
+//! redis-cli.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+use chaos_tests::process::Process;
+use chaos_tests::require;
+
+use super::{LINE, LINES, Scene, is_installed};
+use crate::agent::{has_frames, has_line};
+
+const PORT: u16 = 6379;
+
+/// A server that has the text under the key `text`.
+fn server(scene: &Scene) -> Result<Process> {
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &PORT.to_string(), "--bind", &scene.pair.server_end.v4.to_string()]);
+    command.args(["--save", "", "--protected-mode", "no"]).arg("--dir").arg(scene.path());
+    let server = scene.serve(command, &[PORT])?;
+    std::fs::write(scene.path().join("text"), LINE.repeat(LINES))?;
+    let set =
+        format!("redis-cli -h server.example.com -x SET text <{}/text", scene.path().display());
+    let said = scene.run(&set)?;
+    ensure!(said.output == b"OK\n", "SET: {}", said.errors);
+    Ok(server)
+}
+
+#[test]
+fn redis_cli() -> Result<()> {
+    require!("redis-cli"; is_installed("redis-cli"));
+    require!("redis-server"; is_installed("redis-server"));
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
+    let _server = server(&scene)?;
+    scene.compare("redis-cli 7.0")
+}
