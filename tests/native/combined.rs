@@ -1,5 +1,8 @@
 //! Two verbs in one target: by count, each does what it does alone.
 
+mod answers;
+mod pairs;
+
 use std::time::Duration;
 
 use anyhow::Result;

@@ -20,7 +20,7 @@ use crate::pair::Pair;
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 7);
 
 /// A question with the EDNS record of a resolver that sends a cookie.
-fn question(name: &str, kind: u8, edns: bool) -> Vec<u8> {
+pub fn question(name: &str, kind: u8, edns: bool) -> Vec<u8> {
     let mut bytes = vec![0xbe, 0xef, 1, 0x10, 0, 1, 0, 0, 0, 0, 0, u8::from(edns)];
     for label in name.split('.') {
         bytes.push(label.len() as u8);
@@ -72,13 +72,13 @@ const SOON: &str = "10";
 const A_WHILE: &str = "0.1";
 
 /// What became of a question.
-struct Answered {
-    answer: Option<Vec<u8>>,
+pub struct Answered {
+    pub answer: Option<Vec<u8>>,
     milliseconds: f64,
 }
 
 /// What a process there is answered, question by question.
-fn ask(
+pub fn ask(
     place: Place<'_>,
     to: SocketAddr,
     patience: &str,
