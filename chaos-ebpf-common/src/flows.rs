@@ -2,7 +2,9 @@
 //!
 //! A flow is remembered for as long as a frame of it waits: what says that the last one has left is as
 //! good as nothing ([`hold::depart`]), so its place can go to another flow and no rate is the less exact
-//! for it. Only where more flows wait at once than a group has places, some share a rate.
+//! for it. Only where more flows wait at once than a group has places, some are guests at the places of
+//! others and share their rate. Whatever waits of one flow waits at one place, so no flow overtakes
+//! itself or is faster than its rate.
 
 use crate::{hash, hold};
 
@@ -17,6 +19,8 @@ pub const GROUPS: usize = 1024;
 pub struct FlowGroup {
     pub lock: u32,
     pub padding: u32,
+    /// When the last frame of a guest will have left.
+    pub guests_until: u64,
     /// Their [`key`]s.
     pub keys: [u64; PLACES],
     /// The boot-clock moments (ns) at which the last frame of each will have left.
@@ -36,20 +40,25 @@ pub fn group(key: u64) -> u32 {
     (key >> 32) as u32 & (GROUPS as u32 - 1)
 }
 
-/// [`hold::depart`] for a frame of the flow with this key: behind those of its own that wait. Where it
-/// has no place and all flows of the group wait, behind the one of them that is done first.
+/// [`hold::depart`] for a frame of the flow with this key: behind those of its own that wait.
+///
+/// Where it has no place it takes one at which nothing waits, unless it may be somebody's guest; a guest
+/// waits at the place that its key says.
 #[inline(always)]
 pub fn depart(
+    guests_until: &mut u64,
     keys: &mut [u64; PLACES],
     departures: &mut [u64; PLACES],
     key: u64,
     transmission: u64,
     now: u64,
 ) -> Option<u64> {
-    let mut place = 0;
-    for other in 1..PLACES {
-        if departures[other] < departures[place] {
-            place = other;
+    let mut place = key as usize & (PLACES - 1);
+    if *guests_until <= now {
+        for (other, departure) in departures.iter().enumerate() {
+            if *departure <= now {
+                place = other;
+            }
         }
     }
     for (other, owner) in keys.iter().enumerate() {
@@ -60,7 +69,11 @@ pub fn depart(
     if departures[place] <= now {
         keys[place] = key;
     }
-    hold::depart(&mut departures[place], transmission, now)
+    let held = hold::depart(&mut departures[place], transmission, now);
+    if keys[place] != key && *guests_until < departures[place] {
+        *guests_until = departures[place];
+    }
+    held
 }
 
 #[cfg(test)]
@@ -78,12 +91,13 @@ mod tests {
     const TIME: u64 = 1_000_000;
 
     fn send(group: &mut FlowGroup, key: u64, now: u64) -> Option<u64> {
-        depart(&mut group.keys, &mut group.departures, key, TIME, now)
+        let FlowGroup { guests_until, keys, departures, .. } = group;
+        depart(guests_until, keys, departures, key, TIME, now)
     }
 
     #[test]
     fn map_values_have_no_implicit_padding() {
-        assert_eq!(size_of::<FlowGroup>(), 8 + 2 * 8 * PLACES);
+        assert_eq!(size_of::<FlowGroup>(), 16 + 2 * 8 * PLACES);
     }
 
     #[test]
@@ -113,13 +127,21 @@ mod tests {
     }
 
     #[test]
-    fn flows_beyond_the_places_share_with_the_one_that_is_done_first() {
+    fn flows_beyond_the_places_are_guests_until_all_guests_have_left() {
         let mut group = FlowGroup::default();
-        for flow in [1, 1, 2, 3, 3, 4, 4] {
+        for flow in 1..=4 {
             send(&mut group, flow, NOW);
         }
-        assert_eq!(send(&mut group, 5, NOW), Some(2 * TIME), "behind the second");
-        assert_eq!(send(&mut group, 2, NOW), Some(3 * TIME), "which waits for it, too");
+        let guest = 5;
+        let host = group.keys[guest as usize & (PLACES - 1)];
+        assert_eq!(send(&mut group, guest, NOW), Some(2 * TIME), "behind its host");
+        assert_eq!(send(&mut group, host, NOW), Some(3 * TIME), "which waits for it, too");
+        // The others have left, but it waits where it has waited.
+        assert_eq!(send(&mut group, guest, NOW + TIME), Some(3 * TIME));
+        // And when it has left, it takes a place of its own.
+        let later = NOW + 4 * TIME;
+        assert_eq!(send(&mut group, host, later), Some(TIME));
+        assert_eq!(send(&mut group, guest, later), Some(TIME));
     }
 
     #[test]

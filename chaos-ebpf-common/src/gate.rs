@@ -5,7 +5,7 @@
 //! act. Everything unknown means "pass".
 
 use crate::{
-    MAX_RULES, burst,
+    MAX_RULES, burst, correlation,
     event::{Event, EventKind, Family, FileId},
     hash,
     ledger::Count,
@@ -347,7 +347,7 @@ fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> R
         }
     }
     // Bits that the chance did not look at, so that what is chosen does not follow from it.
-    Ok(hash::mix(entropy))
+    Ok(correlation::decide(hash::mix(entropy), rule.correlation))
 }
 
 #[inline(always)]

@@ -29,7 +29,8 @@ pub struct Hold {
     pub per_flow: u32,
     /// Of the rule set that the rule came with.
     pub generation: u32,
-    pub padding: u32,
+    /// 1: the rule has a correlation, and its hash bits say so ([`correlation`](crate::correlation)).
+    pub correlated: u32,
 }
 
 impl Hold {

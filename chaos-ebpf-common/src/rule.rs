@@ -126,7 +126,9 @@ pub struct Rule {
     /// 1: count, do not act.
     pub shadow: u8,
     pub errno_count: u8,
-    pub padding: u32,
+    /// Chance that what is chosen is what was chosen before, in units of 2^-32
+    /// ([`correlation`](crate::correlation)).
+    pub correlation: u32,
     pub errnos: [ErrnoChoice; MAX_ERRNOS],
 }
 
@@ -199,6 +201,8 @@ pub struct RuleState {
     /// The boot-clock moments (ns) at which the last frame of each direction leaves a rule with a rate:
     /// egress, ingress.
     pub departures: [u64; 2],
+    /// What chose for the last frame of each direction ([`correlation::go_on`](crate::correlation::go_on)).
+    pub drawn: [u64; 2],
 }
 
 #[cfg(feature = "user")]
@@ -219,6 +223,6 @@ mod tests {
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
         assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 8) * 8 + 8);
-        assert_eq!(size_of::<RuleState>(), 56);
+        assert_eq!(size_of::<RuleState>(), 72);
     }
 }

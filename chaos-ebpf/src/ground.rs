@@ -7,7 +7,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_spin_lock, bpf_spin_unlock},
 };
 use chaos_ebpf_common::{
-    MAX_RULES,
+    MAX_RULES, correlation,
     event::{Event, Family, FileId},
     flows,
     gate::{self, Answer, Circumstances, Grant, Ground, Verdict},
@@ -31,6 +31,7 @@ const NOTHING: RuleState = RuleState {
     granted: 0,
     second: 0,
     departures: [0; 2],
+    drawn: [0; 2],
     burst: 0,
     padding: 0,
 };
@@ -69,6 +70,21 @@ impl Maps {
         }
     }
 
+    /// [`correlation::go_on`] for a frame that this rule holds in one direction.
+    #[inline(always)]
+    pub fn go_on(&self, slot: u32, ingress: bool, entropy: u64) -> Option<u64> {
+        let state = STATES.get_ptr_mut(slot)?;
+        // SAFETY: as in `depart`.
+        unsafe {
+            bpf_spin_lock(&raw mut (*state).lock);
+            let mut last = (*state).drawn[ingress as usize];
+            let chosen = correlation::go_on(&mut last, entropy);
+            (*state).drawn[ingress as usize] = last;
+            bpf_spin_unlock(&raw mut (*state).lock);
+            Some(chosen)
+        }
+    }
+
     /// [`flows::depart`] for a frame of the flow with this key.
     #[inline(always)]
     pub fn depart_in_flow(&self, key: u64, transmission: u64, now: u64) -> Option<u64> {
@@ -77,7 +93,8 @@ impl Maps {
         unsafe {
             bpf_spin_lock(&raw mut (*group).lock);
             let (keys, departures) = (&mut (*group).keys, &mut (*group).departures);
-            let held = flows::depart(keys, departures, key, transmission, now);
+            let guests_until = &mut (*group).guests_until;
+            let held = flows::depart(guests_until, keys, departures, key, transmission, now);
             bpf_spin_unlock(&raw mut (*group).lock);
             held
         }

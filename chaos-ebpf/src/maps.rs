@@ -105,6 +105,7 @@ pub struct LockedState {
     pub burst: u32,
     pub padding: u32,
     pub departures: [u64; 2],
+    pub drawn: [u64; 2],
 }
 
 const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());
@@ -117,6 +118,7 @@ pub static STATES: Array<LockedState, SLOTS> = Array::new();
 pub struct LockedGroup {
     pub lock: bpf_spin_lock,
     pub padding: u32,
+    pub guests_until: u64,
     pub keys: [u64; flows::PLACES],
     pub departures: [u64; flows::PLACES],
 }

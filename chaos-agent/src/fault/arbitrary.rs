@@ -28,6 +28,10 @@ fn duration() -> impl Strategy<Value = Duration> {
     prop_oneof![any_scale, 1..u64::try_from(MAX_NS).unwrap()].prop_map(Duration::from_nanos)
 }
 
+fn probability() -> impl Strategy<Value = Probability> {
+    (1..Probability::ONE).prop_map(|parts| Probability::from_parts(parts).unwrap())
+}
+
 fn jittered() -> impl Strategy<Value = (Duration, Option<Duration>)> {
     (duration(), option::of(0.0..=1.0))
         .prop_map(|(by, share)| {
@@ -37,11 +41,14 @@ fn jittered() -> impl Strategy<Value = (Duration, Option<Duration>)> {
 }
 
 fn latency() -> impl Strategy<Value = Latency> {
-    (jittered(), option::of(word::<Distribution>())).prop_map(|((by, jitter), shape)| Latency {
-        by,
-        jitter,
-        distribution: jitter.and(shape),
-    })
+    (jittered(), option::of(word::<Distribution>()), option::of(probability())).prop_map(
+        |((by, jitter), shape, correlation)| Latency {
+            by,
+            jitter,
+            distribution: jitter.and(shape),
+            correlation: jitter.and(correlation),
+        },
+    )
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
@@ -95,13 +102,9 @@ fn verb() -> impl Strategy<Value = Verb> {
 fn chance() -> impl Strategy<Value = Chance> {
     let how = prop_oneof![
         Just(HowOften::Always),
-        (1..Probability::ONE)
-            .prop_map(|parts| HowOften::Probability(Probability::from_parts(parts).unwrap())),
+        probability().prop_map(HowOften::Probability),
         (2_u32..).prop_map(HowOften::EveryNth),
-        (1..Probability::ONE, 2_u32..).prop_map(|(parts, length)| HowOften::Bursts {
-            share: Probability::from_parts(parts).unwrap(),
-            length,
-        }),
+        (probability(), 2_u32..).prop_map(|(share, length)| HowOften::Bursts { share, length }),
     ];
     (how, word::<Unit>()).prop_map(|(how, of)| Chance { how, of })
 }

@@ -90,6 +90,13 @@ fn values(fault: &Fault, problems: &mut Problems) {
     if let HowOften::Bursts { share, length } = fault.chance.how {
         bursts(fault, share, length, problems);
     }
+    let is_correlated = fault.verb.latency().is_some_and(|latency| latency.correlation.is_some());
+    problems.expect(
+        !is_correlated || fault.chance.of != Unit::Flows,
+        Clause::Correlation,
+        "a flow keeps its delay, whatever the one before it has",
+        "leave `correlation` out, or `of flows`",
+    );
     if let HowOften::EveryNth(nth) = fault.chance.how {
         problems.expect(nth >= 2, Clause::Chance, "every first is always", "at least `every 2nd`");
         problems.expect(
@@ -116,6 +123,12 @@ fn a_latency(latency: &Latency, problems: &mut Problems) {
         Clause::Distribution,
         "a distribution without jitter changes nothing",
         "add the jitter: `delay 100ms jitter 20ms normal`",
+    );
+    problems.expect(
+        latency.correlation.is_none() || latency.jitter.is_some(),
+        Clause::Correlation,
+        "a correlation without jitter changes nothing",
+        "add the jitter: `delay 100ms jitter 20ms correlation 25%`",
     );
 }
 

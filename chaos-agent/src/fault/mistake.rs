@@ -41,6 +41,7 @@ pub enum Clause {
     PerFlow,
     Jitter,
     Distribution,
+    Correlation,
     Silent,
     Chance,
     /// `in bursts of 10`.

@@ -89,6 +89,8 @@ pub struct Latency {
     /// How far it is spread.
     pub jitter: Option<Duration>,
     pub distribution: Option<Distribution>,
+    /// With this chance it is what it was the time before.
+    pub correlation: Option<Probability>,
 }
 
 /// A system call by the name its manual page has, lower case (`openat`, `fsync`, `connect`).

@@ -95,7 +95,12 @@ impl Display for Latency {
         if let Some(jitter) = self.jitter {
             write!(f, " jitter {}", duration::print(jitter))?;
         }
-        self.distribution.map_or(Ok(()), |distribution| write!(f, " {}", distribution.word()))
+        if let Some(distribution) = self.distribution {
+            write!(f, " {}", distribution.word())?;
+        }
+        self.correlation.map_or(Ok(()), |correlation| {
+            write!(f, " correlation {}", chance::print_percentage(correlation))
+        })
     }
 }
 

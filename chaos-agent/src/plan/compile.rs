@@ -186,6 +186,8 @@ fn compile_rule(rule: &PlannedRule, seed: u64, slot: u32, began: u64) -> Rule {
     let not_before = began.saturating_add(nanoseconds(fault.after.unwrap_or_default()));
     let (trigger, threshold, every) = trigger(fault);
     let (errnos, errno_count) = errnos(fault);
+    let correlation = fault.verb.latency().and_then(|latency| latency.correlation);
+    let correlation = correlation.map_or(0, in_parts);
     Rule {
         seed,
         not_before,
@@ -199,7 +201,7 @@ fn compile_rule(rule: &PlannedRule, seed: u64, slot: u32, began: u64) -> Rule {
         trigger: trigger as u8,
         shadow: fault.shadow.into(),
         errno_count,
-        padding: 0,
+        correlation,
         errnos,
     }
 }
@@ -217,17 +219,17 @@ fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
             (Trigger::Burst, burst_threshold(share, length), length)
         }
         (HowOften::Probability(probability), Unit::Flows) => {
-            (Trigger::FlowChance, threshold(probability), 0)
+            (Trigger::FlowChance, in_parts(probability), 0)
         }
         (HowOften::Probability(probability), Unit::Packets | Unit::Calls) => {
-            (Trigger::Chance, threshold(probability), 0)
+            (Trigger::Chance, in_parts(probability), 0)
         }
     }
 }
 
 /// Nearest multiple of 2^-32. Strictly between 0 and 2^32, as [`Probability`] is between 0 and 1
 /// in steps of 10^-8.
-fn threshold(probability: Probability) -> u32 {
+fn in_parts(probability: Probability) -> u32 {
     let one = u64::from(Probability::ONE);
     let scaled = ((u64::from(probability.parts()) << 32) + one / 2) / one;
     u32::try_from(scaled).unwrap_or(u32::MAX)

@@ -17,6 +17,7 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
             by: nanoseconds(latency.by),
             jitter: nanoseconds(latency.jitter.unwrap_or_default()),
             shape: shape(latency.distribution) as u32,
+            correlated: latency.correlation.is_some().into(),
             ..Hold::default()
         }),
         Verb::Limit { bits_per_second, per_flow } => {

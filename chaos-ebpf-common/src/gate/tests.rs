@@ -75,7 +75,7 @@ fn rule(slot: u32) -> Rule {
         trigger: Trigger::Always as u8,
         shadow: 0,
         errno_count: 0,
-        padding: 0,
+        correlation: 0,
         errnos: [ErrnoChoice::default(); MAX_ERRNOS],
     }
 }

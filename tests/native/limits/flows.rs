@@ -127,6 +127,7 @@ fn more_flows_than_are_told_apart_still_arrive() -> Result<()> {
     let counts = agent.counts(&pair.client_cgroup, 0)?;
     assert_eq!((sent, counts.matched), (u64::from(FLOWS), u64::from(FLOWS)), "{counts:?}");
     assert_eq!((received, counts.injected + counts.lost), (counts.injected, sent), "{counts:?}");
-    assert!(counts.lost < sent / 100, "{counts:?}");
+    // Guests wait for their hosts, and some would wait for more than a second.
+    assert!(counts.lost < sent / 10, "{counts:?}");
     Ok(())
 }

@@ -20,9 +20,23 @@ use crate::fault::{
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
 /// [`Distribution`].
-const KEYWORDS: [&str; 15] = [
-    "every", "of", "to", "from", "port", "under", "in", "for", "after", "at", "seed", "with", "by",
-    "jitter", "per",
+const KEYWORDS: [&str; 16] = [
+    "every",
+    "of",
+    "to",
+    "from",
+    "port",
+    "under",
+    "in",
+    "for",
+    "after",
+    "at",
+    "seed",
+    "with",
+    "by",
+    "jitter",
+    "correlation",
+    "per",
 ];
 
 /// Reads the next clause into the draft.
@@ -74,6 +88,14 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
                 draft.clauses.seed = Some(seed);
             })
         }
+        "correlation" => keyword(
+            reader,
+            draft,
+            Clause::Correlation,
+            "a percentage",
+            chance::correlation,
+            |draft, correlation| draft.correlation = Some(correlation),
+        ),
         "per" => per_flow(reader, draft),
         "with" => with(reader, draft),
         "by" => {

@@ -6,7 +6,8 @@ use super::{Fail, verb::VerbWord};
 use crate::fault::{
     mistake::{Clause, Mistake, Problem},
     model::{
-        Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Latency, Unit, Verb, WeightedErrno,
+        Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Latency, Probability, Unit, Verb,
+        WeightedErrno,
     },
     value::chance,
 };
@@ -26,6 +27,7 @@ pub(super) struct Draft {
     pub per_flow: bool,
     pub jitter: Option<Duration>,
     pub distribution: Option<Distribution>,
+    pub correlation: Option<Probability>,
     pub silent: bool,
     pub how: HowOften,
     /// `in bursts of`.
@@ -51,6 +53,7 @@ impl Draft {
             per_flow: false,
             jitter: None,
             distribution: None,
+            correlation: None,
             silent: false,
             how: HowOften::Always,
             bursts: None,
@@ -90,6 +93,7 @@ impl Draft {
                 by: self.by.ok_or_else(|| missing("to know how long"))?,
                 jitter: self.jitter,
                 distribution: self.distribution,
+                correlation: self.correlation,
             })
         };
         let verb = match word {
@@ -140,7 +144,7 @@ impl Draft {
         use VerbWord::{
             Corrupt, Delay, DelayDns, Fail, FailDns, Kill, Limit, Reorder, SkewClock, Slow,
         };
-        let parts: [(Clause, &str, &[VerbWord]); 9] = [
+        let parts: [(Clause, &str, &[VerbWord]); 10] = [
             (Clause::Calls, "a system call", &[Fail, Slow, Kill]),
             (Clause::With, "`with`", &[Fail, FailDns]),
             (Clause::Name, "a DNS name", &[FailDns, DelayDns]),
@@ -149,6 +153,7 @@ impl Draft {
             (Clause::PerFlow, "`per flow`", &[Limit]),
             (Clause::Jitter, "`jitter`", &[Delay, DelayDns, Slow]),
             (Clause::Distribution, "a distribution", &[Delay, DelayDns]),
+            (Clause::Correlation, "a correlation", &[Delay, DelayDns]),
             (Clause::Silent, "`silent`", &[Corrupt]),
         ];
         let (clause, what, verbs) = parts

@@ -37,6 +37,15 @@ pub(in crate::fault) fn percentage(word: &str) -> Result<HowOften, Mistake> {
     }
 }
 
+/// How often something stays as it was: a percentage below 100 %.
+pub(in crate::fault) fn correlation(word: &str) -> Result<Probability, Mistake> {
+    match percentage(word)? {
+        HowOften::Probability(probability) => Ok(probability),
+        _ => Err(Mistake::new(format!("`{word}` would keep the first one for ever"))
+            .help("below `100%`")),
+    }
+}
+
 /// `5th`, or plain `5`: at least the second.
 pub(in crate::fault) fn ordinal(word: &str) -> Result<HowOften, Mistake> {
     let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -184,7 +184,9 @@ impl Builder {
         let by = self.leaf(Clause::By, &parts.by, duration::parse);
         let jitter = self.optional(Clause::Jitter, &parts.jitter, duration::parse);
         let shape = self.optional(Clause::Distribution, &parts.distribution, Word::expect);
-        by.map(|by| Latency { by, jitter, distribution: shape })
+        let correlation =
+            self.optional(Clause::Correlation, &parts.correlation, chance::correlation);
+        by.map(|by| Latency { by, jitter, distribution: shape, correlation })
     }
 
     fn chance(&mut self, twin: &Twin, fault: &Fault) -> Chance {

@@ -10,7 +10,7 @@ fn faults(text: &str) -> Vec<Fault> {
     read.into_iter().map(|sentence| sentence.fault).collect()
 }
 
-const TWINS: [(&str, &str); 10] = [
+const TWINS: [(&str, &str); 11] = [
     (
         "drop 10% of flows egress tcp to 10.0.0.0/8 port 5432, 6000-6010 for 5m",
         "{drop: {}, chance: 10%, of: flows, direction: egress, protocol: tcp, \
@@ -20,6 +20,10 @@ const TWINS: [(&str, &str); 10] = [
     (
         "delay 100ms jitter 20ms normal from ::1",
         "{delay: {by: 100ms, jitter: 20ms, distribution: normal}, from: {networks: ['::1']}}",
+    ),
+    (
+        "delay 100ms jitter 20ms correlation 25% 10%",
+        "{delay: {by: 100ms, jitter: 20ms, correlation: 25%}, chance: 10%}",
     ),
     (
         "delay dns by 200ms jitter 20ms for *.a.b",

@@ -77,11 +77,12 @@ fn put_verb(twin: &mut Twin, verb: &Verb) {
 }
 
 fn delay(latency: &Latency, dns: Option<&str>) -> Delay {
-    let Latency { by, jitter, distribution } = latency;
+    let Latency { by, jitter, distribution, correlation } = latency;
     Delay {
         by: time(*by),
         jitter: jitter.map(time),
         distribution: distribution.map(|distribution| word(distribution.word())),
+        correlation: correlation.map(|chance| word(&chance::print_percentage(chance))),
         dns: dns.map(word),
     }
 }

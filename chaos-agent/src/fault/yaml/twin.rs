@@ -92,6 +92,8 @@ pub(super) struct Delay {
     pub jitter: Option<Leaf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Leaf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Leaf>,
     /// The name in the questions that are held, and nothing else is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<Leaf>,

@@ -44,6 +44,7 @@ fn chances_become_triggers() {
     assert_eq!(found("drop 0.000001%").1, 43);
     assert_eq!(found("drop 99.999999%").1, u32::MAX - 42);
     assert_eq!(compiled("shadow drop").shadow, 1);
+    assert_eq!(compiled("delay 1s jitter 1s correlation 25%").correlation, 1 << 30);
 }
 
 #[test]

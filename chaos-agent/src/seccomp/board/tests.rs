@@ -30,7 +30,7 @@ fn rule(slot: u32) -> Rule {
         trigger: Trigger::Always as u8,
         shadow: 0,
         errno_count: 1,
-        padding: 0,
+        correlation: 0,
         errnos,
     }
 }

@@ -129,15 +129,19 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64)
         Room::Full => return Wait::OVERFLOW.0,
         Room::Nowhere => return Wait::NONE.0,
     }
+    let ingress = kind == EventKind::FrameIngress as u32;
     if hold.rate == 0 {
         // The gate hands on 26 bits.
-        return Wait::of(hold.duration(verdict.entropy << 38), verdict.slot).0;
+        let mut entropy = verdict.entropy << 38;
+        if hold.correlated != 0 {
+            entropy = Maps.go_on(verdict.slot, ingress, entropy).unwrap_or(entropy);
+        }
+        return Wait::of(hold.duration(entropy), verdict.slot).0;
     }
     // SAFETY: reading the program's context.
     let (length, on_wire) = unsafe { ((*skb).len, (*skb).wire_len) };
     // With the headers of all of its segments, where the kernel has counted them.
     let bytes = if on_wire > length { on_wire } else { length };
-    let ingress = kind == EventKind::FrameIngress as u32;
     let transmission = hold.transmission(bytes);
     let held = if hold.per_flow == 0 {
         Maps.depart(verdict.slot, ingress, transmission, now)
@@ -145,9 +149,11 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64)
         let key = flows::key(flow, verdict.slot, hold.generation, ingress);
         Maps.depart_in_flow(key, transmission, now)
     };
-    match held {
-        Some(held) => Wait::of(held, verdict.slot).0,
-        None => Wait::OVERFLOW.0,
+    // A number in any case: what compilers let stand where there is none may be a pointer, with which
+    // the verifier does not let them go on.
+    match held.unwrap_or(u64::MAX) {
+        u64::MAX => Wait::OVERFLOW.0,
+        held => Wait::of(held, verdict.slot).0,
     }
 }
 
