@@ -76,10 +76,13 @@ impl Wait {
 #[inline(always)]
 pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> i32 {
     let mut all = Wait::NONE;
+    // One moment for all: frames leave in the order in which a rate has given them their turns, however
+    // long the processor was away in between.
+    let now = Maps.now();
     for stage in STAGES {
         let asked = rules & set.by_stage[stage];
         if asked != 0 {
-            let one = Wait(chaos_hold(skb, kind as u32, set.id, asked));
+            let one = Wait(chaos_hold(skb, kind as u32, set.id, asked, now));
             if one.outcome() == Outcome::Overflow as u32 {
                 return TCX_DROP;
             }
@@ -88,14 +91,14 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> 
             }
         }
     }
-    if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind as u32, all.0) }
+    if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind as u32, all.0, now) }
 }
 
 /// Asks these rules, all of one stage: a [`Wait`]. It is beside `chaos_stage`, with as little on its
 /// stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u64 {
+extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, now: u64) -> u64 {
     let Some(set) = Maps.set(set) else {
         return Wait::NONE.0;
     };
@@ -103,11 +106,11 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -
         0 => None,
         _ => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
     };
-    let answer = consult(&Maps, set, rules, flow, Maps.now());
+    let answer = consult(&Maps, set, rules, flow, now);
     if answer == Answer::SPARED {
         return Wait::NONE.0;
     }
-    let wait = Wait(chaos_wait(skb, kind, answer.0, flow.unwrap_or(UNKNOWN)));
+    let wait = Wait(chaos_wait(skb, kind, answer.0, flow.unwrap_or(UNKNOWN), now));
     chaos_settle(skb, kind, answer.0, wait.outcome());
     wait.0
 }
@@ -116,8 +119,7 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -
 /// cannot be held. All whose `flow` is [`UNKNOWN`] are one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64) -> u64 {
-    let now = Maps.now();
+extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, now: u64) -> u64 {
     let Some(verdict) = Answer(answer).hit(now) else {
         return Wait::NONE.0;
     };
@@ -187,14 +189,14 @@ fn room(skb: *mut __sk_buff, now: u64) -> Room {
 /// Sends the frame into the line. Without memory for the label (and only then) it goes on unheld.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64) -> i32 {
+extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64, now: u64) -> i32 {
     let (Some(reader), false) = (READER.get(0), skb.is_null()) else {
         return TCX_NEXT;
     };
     // SAFETY: reading the program's context.
     let interface = unsafe { (*skb).ifindex };
     let ingress = (kind == EventKind::FrameIngress as u32) as u8;
-    let (due, slot) = (Maps.now() + Wait(wait).nanoseconds(), Wait(wait).slot());
+    let (due, slot) = (now + Wait(wait).nanoseconds(), Wait(wait).slot());
     let is_loopback = interface == LOOPBACK;
     let magic = if is_loopback { Label::OVERLAY } else { Label::MAGIC };
     let label = Label { due, magic, slot, ingress, interface }.to_bytes();
