@@ -20,6 +20,7 @@ mod delays;
 mod dns;
 mod duplicates;
 mod features;
+mod forms;
 mod frames;
 mod guards;
 mod healthy;

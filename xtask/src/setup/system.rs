@@ -4,12 +4,13 @@ use anyhow::Result;
 
 use super::packages;
 
-/// `ip` lays out the network namespaces, `iptables` is what the benchmark compares drops with,
-/// `strace` what failing calls are compared with, musl's compiler makes a victim of them, `runc`
-/// starts containers, the databases are put on disks that fail, and they and nginx have clients whose
-/// network fails.
+/// `ip` lays out the network namespaces, `ethtool` says what their interfaces segment, `iptables` is what
+/// the benchmark compares drops with, `strace` what failing calls are compared with, musl's compiler
+/// makes a victim of them, `runc` starts containers, the databases are put on disks that fail, and they
+/// and nginx have clients whose network fails.
 const PACKAGES: &[&str] = &[
     "curl",
+    "ethtool",
     "iproute2",
     "iptables",
     "musl-tools",

@@ -23,13 +23,21 @@ const TARGET: &str = "native";
 const NOT_ABOUT_THE_KERNEL: [&str; 3] = ["healthy::", "program::", "repeated::"];
 
 /// Modules that take minutes on an emulated machine: they run there when they are asked for.
-const ON_REQUEST: [&str; 7] =
-    ["classes::", "clients::", "containers::", "databases::", "dns::", "duplicates::", "resets::"];
+const ON_REQUEST: [&str; 4] = ["classes::", "clients::", "containers::", "databases::"];
 
 /// Modules whose tests watch the clock, or try everything there is: a machine that does other things at the
 /// same time is too slow for them.
-const WATCH_THE_CLOCK: [&str; 7] =
-    ["death::", "delays::", "errnos::", "limits::", "matchers::", "parity::", "triggers::"];
+const WATCH_THE_CLOCK: [&str; 9] = [
+    "death::",
+    "delays::",
+    "errnos::",
+    "forms::",
+    "limits::",
+    "matchers::",
+    "pairs::",
+    "parity::",
+    "triggers::",
+];
 
 /// How much of the suite is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
