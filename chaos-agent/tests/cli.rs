@@ -38,6 +38,8 @@ const USAGE: &[Row] = &[
     (&["run", "--faults", "/", "--", "true"], 2, "cannot read /: Is a directory"),
     (&["run", "--faults", "/dev/zero", "--", "true"], 2, "/dev/zero is longer than 1 MiB"),
     (&["run", "--faults", AGENT, "--", "true"], 2, "valid UTF-8"),
+    (&["run", "--fault", "delay from file /nonexistent", "--", "true"], 2, "cannot read /nonexist"),
+    (&["run", "--fault", "delay from file /dev/null", "--", "true"], 2, "no latency here"),
     // Terms.
     (&["run", "--fault", "drop", "--for", "soon", "--", "true"], 2, "`soon` is not a duration"),
     (&["run", "--fault", "drop", "--for", "2h", "--", "true"], 2, "at most 1h"),

@@ -31,6 +31,9 @@ pub struct Hold {
     pub generation: u32,
     /// 1: the rule has a correlation, and its hash bits say so ([`correlation`](crate::correlation)).
     pub correlated: u32,
+    /// Number of the table that the rest is in, from 1; 0: none ([`latencies`](crate::latencies)).
+    pub table: u32,
+    pub padding: u32,
 }
 
 impl Hold {
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn map_values_have_no_implicit_padding() {
-        assert_eq!(size_of::<Hold>(), 3 * 8 + 4 * 4);
+        assert_eq!(size_of::<Hold>(), 3 * 8 + 6 * 4);
     }
 
     #[test]

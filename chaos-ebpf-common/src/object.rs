@@ -44,8 +44,8 @@ pub const CALL_GUARD_OPEN: &str = "call_guard_open";
 pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 21] = [
+pub const MAPS: [&str; 22] = [
     "ACTIVE", "AYA_LOGS", "CALLS", "ENDED", "FILES", "FLOWS", "GIVEN", "HEADS", "HOLDS", "LEASE",
     "LEDGER", "NAMES", "PATHS", "PEERS4", "PEERS6", "PLACES", "PORTS", "READER", "RECORDS",
-    "RULES", "STATES",
+    "RULES", "STATES", "TABLES",
 ];

@@ -10,6 +10,7 @@ use chaos_ebpf_common::{
     MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
     flows::{self, FlowGroup},
     hold::Hold,
+    latencies::{MAX_TABLES, Table},
     ledger::RuleCounts,
     line::{self, Reader},
     record::{RING_BYTES, Record},
@@ -81,6 +82,10 @@ pub static LEASE: Array<u64, 1> = Array::new();
 /// How long the rule of each slot holds frames.
 #[btf_map]
 pub static HOLDS: Array<Hold, SLOTS> = Array::new();
+
+/// The latencies of rules that have several, where [`Hold::table`] says.
+#[btf_map]
+pub static TABLES: Array<Table, { SETS * MAX_TABLES }> = Array::new();
 
 /// One element: what the reader of the delay line says.
 #[btf_map]

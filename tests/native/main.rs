@@ -24,6 +24,7 @@ mod forms;
 mod frames;
 mod guards;
 mod healthy;
+mod latencies;
 mod limits;
 mod matchers;
 mod name_server;

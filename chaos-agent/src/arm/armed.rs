@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use chaos_ebpf_common::{SLOTS, ledger::Count, record::Record};
+use chaos_ebpf_common::{
+    SETS, SLOTS, hold::Hold, latencies::MAX_TABLES, ledger::Count, record::Record,
+};
 use thiserror::Error;
 
 use super::{
@@ -21,7 +23,10 @@ use super::{
 use crate::{
     fault::Fault,
     kernel::{Instance, KernelError, Link, Naming, SlotCounts, boot_now},
-    plan::{CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile},
+    plan::{
+        CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile,
+        latency_table,
+    },
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
     target::{CgroupRoot, NetNs, Owner, Target, TargetError, TargetKind},
 };
@@ -39,6 +44,8 @@ pub enum ArmError {
     Board(#[from] BoardError),
     #[error(transparent)]
     Warden(#[from] HireError),
+    #[error("more faults with several latencies than a target takes")]
+    OutOfTables,
     #[error("cgroup {path} is gone")]
     TargetGone { path: String },
 }
@@ -82,6 +89,8 @@ pub(super) struct Drained {
 struct ArmedRule {
     planned: PlannedRule,
     slot: u32,
+    /// Where its latencies are, if it has several.
+    table: Option<u32>,
     sentence: Arc<str>,
     /// Boot-clock moment at which the fault's own clock began.
     began: u64,
@@ -130,10 +139,14 @@ impl Armed {
             self.rules.iter().map(|rule| (rule.planned.fault.clone(), rule.slot)).collect();
         let faults = plan.rules.iter().map(|rule| &rule.fault);
         let slots = assign(&previous, faults, SLOTS as u32)?;
+        // The rules in force use theirs until they are replaced.
+        let in_use: BTreeSet<u32> = self.rules.iter().filter_map(|rule| rule.table).collect();
+        let mut tables = (0..(SETS * MAX_TABLES) as u32).filter(|table| !in_use.contains(table));
         let now = boot_now();
         let mut rules = Vec::with_capacity(slots.len());
         for (planned, Slot { number: slot, fresh }) in plan.rules.iter().zip(slots) {
             let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
+            let mut table = kept.and_then(|rule| rule.table);
             if fresh {
                 self.instance.maps.reset_slot(slot)?;
                 if let Some(line) = &self.line {
@@ -144,13 +157,20 @@ impl Armed {
                 }
                 self.samples.remove(&slot);
                 if let Some(hold) = planned.hold() {
-                    self.instance.maps.set_hold(slot, &hold)?;
+                    if let Some(latencies) = planned.latencies() {
+                        let free = tables.next().ok_or(ArmError::OutOfTables)?;
+                        self.instance.maps.set_table(free, &latency_table(latencies))?;
+                        table = Some(free);
+                    }
+                    let number = table.map_or(0, |table| table + 1);
+                    self.instance.maps.set_hold(slot, &Hold { table: number, ..hold })?;
                 }
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
             rules.push(ArmedRule {
                 planned: planned.clone(),
                 slot,
+                table,
                 sentence: planned.fault.to_string().into(),
                 began: began.unwrap_or(now),
             });

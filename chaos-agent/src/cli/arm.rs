@@ -38,10 +38,13 @@ pub struct Args {
 
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     // Read here, where errors can point into the text.
-    let faults: Vec<String> = args.faults.read()?.iter().map(ToString::to_string).collect();
+    let faults = args.faults.read()?;
+    // The twin has what was read from files, which sentences name only.
+    let faults = serde_json::to_string(&faults)
+        .map_err(|error| Failure::Usage(format!("cannot write the faults down: {error}")))?;
     let target = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
     let mut client = args.socket.connect()?;
-    let command = Command::Arm { target, faults: faults.join("\n") };
+    let command = Command::Arm { target, faults };
     let report = match client.ask(command).map_err(failure)? {
         Answer::Armed(report) => report,
         other => return Err(client.unexpected(&other).into()),

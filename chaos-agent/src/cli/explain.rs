@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use chaos_agent::{
-    fault::{Fault, HowOften, Unit, Verb, print_duration},
+    fault::{Fault, HowOften, Spread, Unit, Verb, print_duration},
     plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan},
     target::{CgroupRoot, Target},
 };
@@ -191,15 +191,18 @@ fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
 
 fn hold(verb: &Verb) -> String {
     match verb {
-        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => {
-            let by = print_duration(latency.by);
-            match latency.jitter {
-                Some(jitter) => {
-                    format!("hold back for {by}, spread by {}", print_duration(jitter))
-                }
-                None => format!("hold back for {by}"),
+        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => match &latency.spread {
+            Spread::Around { by, jitter: None, .. } => {
+                format!("hold back for {}", print_duration(*by))
             }
-        }
+            Spread::Around { by, jitter: Some(jitter), .. } => {
+                let (by, jitter) = (print_duration(*by), print_duration(*jitter));
+                format!("hold back for {by}, spread by {jitter}")
+            }
+            Spread::OneOf(latencies) | Spread::File { latencies, .. } => {
+                format!("hold back for one of {} latencies", latencies.len())
+            }
+        },
         Verb::Reorder { by } => {
             format!("hold back for {}, so that others overtake", print_duration(*by))
         }

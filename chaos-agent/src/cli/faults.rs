@@ -46,12 +46,30 @@ impl FaultArgs {
                 Ok(sentences) if sentences.is_empty() => {
                     return Err(Failure::Usage(format!("{name} holds no fault")));
                 }
-                Ok(sentences) => faults.extend(sentences.into_iter().map(|read| read.fault)),
+                Ok(sentences) => {
+                    for sentence in sentences {
+                        let mut fault = sentence.fault;
+                        reports.extend(read_latencies(&mut fault)?);
+                        faults.push(fault);
+                    }
+                }
                 Err(errors) => reports.push(errors.render(text, name, true)),
             }
         }
         if reports.is_empty() { Ok(faults) } else { Err(Failure::Rendered(reports.join("\n\n"))) }
     }
+}
+
+/// Reads the file of latencies that the fault names, if it does: what it says is needed where the
+/// fault is planned and armed. What is wrong in it comes back with carets.
+fn read_latencies(fault: &mut Fault) -> Result<Option<String>, Failure> {
+    let Some((path, latencies)) = fault.verb.unread_file() else { return Ok(None) };
+    let text = read_file(Path::new(path))?;
+    match fault::read_latencies(&text) {
+        Ok(read) => *latencies = read,
+        Err(errors) => return Ok(Some(errors.render(&text, path, true))),
+    }
+    Ok(None)
 }
 
 fn read_file(path: &Path) -> Result<String, Failure> {

@@ -14,7 +14,7 @@ use crate::{
 pub const VERSION: u32 = 1;
 
 /// Bytes of the longest request, its newline included.
-pub const MAX_REQUEST: usize = 64 * 1024;
+pub const MAX_REQUEST: usize = 256 * 1024;
 
 /// One line to the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use super::{
     check::check,
     model::{
         Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
-        PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
+        PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno, WeightedLatency,
     },
     value::{duration::MAX_NS, peer::join_ports, word::Word},
 };
@@ -40,15 +40,26 @@ fn jittered() -> impl Strategy<Value = (Duration, Option<Duration>)> {
         .prop_map(|(by, jitter)| (by, jitter.map(|jitter| jitter.min(by))))
 }
 
+fn weighted_latencies() -> impl Strategy<Value = Vec<WeightedLatency>> {
+    let lengths = btree_set(duration(), 2..6).prop_map(Vec::from_iter).prop_shuffle();
+    (lengths, vec(prop_oneof![Just(1), 1_u16..=1000], 6)).prop_map(|(lengths, weights)| {
+        let weighted = lengths.into_iter().zip(weights);
+        weighted.map(|(length, weight)| WeightedLatency { length, weight }).collect()
+    })
+}
+
 fn latency() -> impl Strategy<Value = Latency> {
-    (jittered(), option::of(word::<Distribution>()), option::of(probability())).prop_map(
-        |((by, jitter), shape, correlation)| Latency {
-            by,
-            jitter,
-            distribution: jitter.and(shape),
-            correlation: jitter.and(correlation),
-        },
-    )
+    let around =
+        (jittered(), option::of(word::<Distribution>())).prop_map(|((by, jitter), shape)| {
+            Spread::Around { by, jitter, distribution: jitter.and(shape) }
+        });
+    // What was read from a file is not in the sentence.
+    let file = "[a-z./ ]{0,6}[a-z]".prop_map(|path| Spread::File { path, latencies: Vec::new() });
+    let spread = prop_oneof![around, weighted_latencies().prop_map(Spread::OneOf), file];
+    (spread, option::of(probability())).prop_map(|(spread, correlation)| {
+        let is_constant = matches!(spread, Spread::Around { jitter: None, .. });
+        Latency { spread, correlation: correlation.filter(|_| !is_constant) }
+    })
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {

@@ -1,11 +1,14 @@
 //! Which clauses go together. Text and YAML are held to the same rules.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     mistake::{Clause, Mistake, Problem},
-    model::{Call, Direction, Fault, HowOften, Latency, Probability, Protocol, Side, Unit, Verb},
-    value::{duration, name, peer},
+    model::{
+        Call, Direction, Fault, HowOften, Latency, Probability, Protocol, Side, Spread, Unit, Verb,
+        WeightedLatency,
+    },
+    value::{duration, name, peer, word::MOST_WEIGHT},
 };
 
 /// Everything that keeps the fault from being well formed; nothing if it is.
@@ -55,7 +58,7 @@ fn values(fault: &Fault, problems: &mut Problems) {
         Verb::Fail { errnos, .. } => {
             problems.expect(!errnos.is_empty(), Clause::With, "an errno is missing", "`with EIO`");
             problems.expect(
-                errnos.iter().all(|weighted| (1..=1000).contains(&weighted.weight)),
+                errnos.iter().all(|weighted| (1..=MOST_WEIGHT).contains(&weighted.weight)),
                 Clause::With,
                 "a weight is out of range",
                 "from 1 to 1000",
@@ -116,20 +119,54 @@ fn values(fault: &Fault, problems: &mut Problems) {
 }
 
 fn a_latency(latency: &Latency, problems: &mut Problems) {
-    positive(Some(latency.by), Clause::By, problems);
-    jitter_below(latency.by, latency.jitter, problems);
+    match &latency.spread {
+        Spread::Around { by, jitter, distribution } => {
+            positive(Some(*by), Clause::By, problems);
+            jitter_below(*by, *jitter, problems);
+            problems.expect(
+                distribution.is_none() || jitter.is_some(),
+                Clause::Distribution,
+                "a distribution without jitter changes nothing",
+                "add the jitter: `delay 100ms jitter 20ms normal`",
+            );
+            problems.expect(
+                latency.correlation.is_none() || jitter.is_some(),
+                Clause::Correlation,
+                "a correlation without jitter changes nothing",
+                "add the jitter: `delay 100ms jitter 20ms correlation 25%`",
+            );
+        }
+        Spread::OneOf(latencies) => {
+            problems.expect(
+                latencies.len() > 1,
+                Clause::By,
+                "a list has at least two latencies",
+                "`delay 1ms, 2ms*3, 40ms`; one is no list: `delay 1ms`",
+            );
+            several_latencies(latencies, problems);
+        }
+        Spread::File { path, latencies } => {
+            canonical(path, name::file(path), Clause::By, problems);
+            several_latencies(latencies, problems);
+        }
+    }
+}
+
+fn several_latencies(latencies: &[WeightedLatency], problems: &mut Problems) {
+    for latency in latencies {
+        positive(Some(latency.length), Clause::By, problems);
+    }
     problems.expect(
-        latency.distribution.is_none() || latency.jitter.is_some(),
-        Clause::Distribution,
-        "a distribution without jitter changes nothing",
-        "add the jitter: `delay 100ms jitter 20ms normal`",
+        latencies.iter().all(|latency| (1..=MOST_WEIGHT).contains(&latency.weight)),
+        Clause::By,
+        "a weight is out of range",
+        "from 1 to 1000",
     );
-    problems.expect(
-        latency.correlation.is_none() || latency.jitter.is_some(),
-        Clause::Correlation,
-        "a correlation without jitter changes nothing",
-        "add the jitter: `delay 100ms jitter 20ms correlation 25%`",
-    );
+    if let Some(length) = repeated(latencies.iter().map(|latency| latency.length)) {
+        let length = duration::print(length);
+        let help = format!("give it a weight: `{length}*2`");
+        problems.add(Clause::By, format!("`{length}` is in the list twice"), help);
+    }
 }
 
 fn bursts(fault: &Fault, share: Probability, length: u32, problems: &mut Problems) {
@@ -328,13 +365,7 @@ fn canonical(name: &str, read: Result<String, Mistake>, clause: Clause, problems
     }
 }
 
-fn repeated<T: PartialEq + Copy>(items: impl Iterator<Item = T>) -> Option<T> {
-    let mut seen = Vec::new();
-    for item in items {
-        if seen.contains(&item) {
-            return Some(item);
-        }
-        seen.push(item);
-    }
-    None
+fn repeated<T: Ord + Copy>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = BTreeSet::new();
+    items.find(|item| !seen.insert(*item))
 }

@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod errno;
 mod errors;
+mod latencies;
 mod mistake;
 mod model;
 mod parse;
@@ -16,10 +17,11 @@ mod yaml;
 
 pub use check::check;
 pub use errors::{Diagnostic, Errors};
+pub use latencies::read_latencies;
 pub use mistake::{Clause, Mistake, Problem};
 pub use model::{
     Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
-    PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
+    PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno, WeightedLatency,
 };
 pub use parse::{Sentence, parse};
 pub use value::duration::{parse as parse_duration, print as print_duration};

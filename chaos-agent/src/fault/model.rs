@@ -85,12 +85,38 @@ pub enum Verb {
 /// How long something is held.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Latency {
-    pub by: Duration,
-    /// How far it is spread.
-    pub jitter: Option<Duration>,
-    pub distribution: Option<Distribution>,
+    pub spread: Spread,
     /// With this chance it is what it was the time before.
     pub correlation: Option<Probability>,
+}
+
+/// What a latency is drawn from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Spread {
+    /// `100ms jitter 20ms normal`
+    Around {
+        by: Duration,
+        /// How far it is spread.
+        jitter: Option<Duration>,
+        distribution: Option<Distribution>,
+    },
+    /// `1ms, 2ms*3, 40ms`: two at least, none of them twice.
+    OneOf(Vec<WeightedLatency>),
+    /// `from file latencies.txt`
+    File {
+        /// As it was written: whoever reads the file knows from where.
+        path: String,
+        /// What was in it ([`read_latencies`](super::read_latencies)); empty before it is read.
+        latencies: Vec<WeightedLatency>,
+    },
+}
+
+/// A latency and how often it is picked relative to the others of its list (`2ms*3`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WeightedLatency {
+    pub length: Duration,
+    /// 1 to 1000.
+    pub weight: u16,
 }
 
 /// A system call by the name its manual page has, lower case (`openat`, `fsync`, `connect`).
@@ -299,6 +325,17 @@ impl Verb {
     pub fn latency(&self) -> Option<&Latency> {
         match self {
             Self::Delay(latency) | Self::DelayDns { latency, .. } => Some(latency),
+            _ => None,
+        }
+    }
+
+    /// The file that its latencies are in and the place for them, where they have not been read.
+    pub fn unread_file(&mut self) -> Option<(&str, &mut Vec<WeightedLatency>)> {
+        match self {
+            Self::Delay(latency) | Self::DelayDns { latency, .. } => match &mut latency.spread {
+                Spread::File { path, latencies } if latencies.is_empty() => Some((path, latencies)),
+                _ => None,
+            },
             _ => None,
         }
     }

@@ -3,10 +3,10 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{
-    model::{Chance, Fault, HowOften, Latency, Peer, Side, Verb},
+    model::{Chance, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
         chance, duration, peer, rate,
-        word::{Word, print_weighted_errno},
+        word::{Word, print_weighted_errno, print_weighted_latency},
     },
 };
 
@@ -63,7 +63,7 @@ impl Display for Verb {
             Self::Drop | Self::Duplicate | Self::Reset | Self::Corrupt { silent: false } => Ok(()),
             Self::Corrupt { silent: true } => f.write_str(" silent"),
             Self::Delay(latency) => write!(f, " {latency}"),
-            Self::DelayDns { latency, name } => write!(f, " dns by {latency} for {name}"),
+            Self::DelayDns { latency, name } => write!(f, " dns {latency} for {name}"),
             Self::Reorder { by } => write!(f, " by {}", duration::print(*by)),
             Self::Limit { bits_per_second, per_flow } => {
                 let per_flow = if *per_flow { " per flow" } else { "" };
@@ -91,12 +91,20 @@ impl Display for Verb {
 /// As behind a verb: `100ms jitter 20ms normal`.
 impl Display for Latency {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&duration::print(self.by))?;
-        if let Some(jitter) = self.jitter {
-            write!(f, " jitter {}", duration::print(jitter))?;
-        }
-        if let Some(distribution) = self.distribution {
-            write!(f, " {}", distribution.word())?;
+        match &self.spread {
+            Spread::Around { by, jitter, distribution } => {
+                f.write_str(&duration::print(*by))?;
+                if let Some(jitter) = jitter {
+                    write!(f, " jitter {}", duration::print(*jitter))?;
+                }
+                if let Some(distribution) = distribution {
+                    write!(f, " {}", distribution.word())?;
+                }
+            }
+            Spread::OneOf(latencies) => {
+                f.write_str(&list(latencies.iter().copied().map(print_weighted_latency)))?;
+            }
+            Spread::File { path, .. } => write!(f, "from file {}", Quoted(path))?,
         }
         self.correlation.map_or(Ok(()), |correlation| {
             write!(f, " correlation {}", chance::print_percentage(correlation))

@@ -14,6 +14,7 @@ use chaos_ebpf_common::{
     MAX_RULES, SETS,
     event::FileId,
     hold::Hold,
+    latencies::Table,
     ledger::{COUNTS, Count, RuleCounts},
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
@@ -44,6 +45,7 @@ pub struct TargetMaps {
     written_calls: [Vec<u16>; SETS],
     lease: Array<MapData, u64>,
     holds: Array<MapData, Hold>,
+    tables: Array<MapData, Table>,
     states: Array<MapData, RuleState>,
     ledger: PerCpuArray<MapData, RuleCounts>,
     records: RingBuf<MapData>,
@@ -70,6 +72,7 @@ impl TargetMaps {
             written_calls: Default::default(),
             lease: map(ebpf, "LEASE")?,
             holds: map(ebpf, "HOLDS")?,
+            tables: map(ebpf, "TABLES")?,
             states: map(ebpf, "STATES")?,
             ledger: map(ebpf, "LEDGER")?,
             records: map(ebpf, "RECORDS")?,
@@ -190,6 +193,11 @@ impl TargetMaps {
     pub fn set_hold(&mut self, slot: u32, hold: &Hold) -> Result<(), KernelError> {
         let hold = Hold { generation: self.next_generation(), ..*hold };
         self.holds.set(slot, &hold, 0).map_err(failed("update", "HOLDS"))
+    }
+
+    /// Puts latencies where [`Hold::table`] says `index + 1`, which no rule in force does.
+    pub fn set_table(&mut self, index: u32, table: &Table) -> Result<(), KernelError> {
+        self.tables.set(index, table, 0).map_err(failed("update", "TABLES"))
     }
 
     /// Forgets counts, ordinals and budgets of a slot, for a new rule.

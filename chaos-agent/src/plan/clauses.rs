@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use chaos_ebpf_common::MAX_PREFIXES;
+use chaos_ebpf_common::{MAX_PREFIXES, latencies::MAX_TABLES};
 use ipnet::IpNet;
 
 use super::{PlannedRule, Scope, Terms, name, prefix::Prefix, refusal::Objection};
@@ -56,11 +56,12 @@ pub(super) struct Room {
     v4: usize,
     v6: usize,
     ports: usize,
+    latencies: usize,
 }
 
 impl Room {
     pub(super) fn new() -> Self {
-        Self { v4: MAX_PREFIXES, v6: MAX_PREFIXES, ports: MAX_PREFIXES }
+        Self { v4: MAX_PREFIXES, v6: MAX_PREFIXES, ports: MAX_PREFIXES, latencies: MAX_TABLES }
     }
 
     /// Takes what the rule needs; nothing when there is not enough.
@@ -86,7 +87,15 @@ impl Room {
             .chain(name::ports(&rule.fault))
             .map(|range| Prefix::ports(range.first, range.last).len())
             .sum();
+        let tables = usize::from(rule.latencies().is_some());
+        let latencies = self.latencies.checked_sub(tables).ok_or_else(|| {
+            Objection::new(format!(
+                "a target takes at most {MAX_TABLES} faults with several latencies"
+            ))
+            .remedy("write jitter instead, or join the lists")
+        })?;
         *self = Self {
+            latencies,
             v4: left(self.v4, addresses().filter(IpAddr::is_ipv4).count(), "IPv4")?,
             v6: left(self.v6, addresses().filter(IpAddr::is_ipv6).count(), "IPv6")?,
             ports: left(self.ports, ports, "port")?,

@@ -7,19 +7,24 @@ use chaos_ebpf_common::{
     hold::{Hold, LONGEST_HOLD, SLOWEST_RATE},
 };
 
-use super::{KernelFeatures, Support, refusal::Objection};
-use crate::fault::{Distribution, Fault, Latency, Verb, print_duration};
+use super::{KernelFeatures, Support, latencies, refusal::Objection};
+use crate::fault::{Distribution, Fault, Latency, Spread, Verb, print_duration};
 
 /// What a verb that holds frames asks for; `None` for the others.
 pub(super) fn hold(verb: &Verb) -> Option<Hold> {
     match verb {
-        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => Some(Hold {
-            by: nanoseconds(latency.by),
-            jitter: nanoseconds(latency.jitter.unwrap_or_default()),
-            shape: shape(latency.distribution) as u32,
-            correlated: latency.correlation.is_some().into(),
-            ..Hold::default()
-        }),
+        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => {
+            let hold = Hold { correlated: latency.correlation.is_some().into(), ..Hold::default() };
+            Some(match &latency.spread {
+                Spread::Around { by, jitter, distribution } => Hold {
+                    by: nanoseconds(*by),
+                    jitter: nanoseconds(jitter.unwrap_or_default()),
+                    shape: shape(*distribution) as u32,
+                    ..hold
+                },
+                Spread::OneOf(_) | Spread::File { .. } => hold,
+            })
+        }
         Verb::Limit { bits_per_second, per_flow } => {
             Some(Hold { rate: *bits_per_second, per_flow: u32::from(*per_flow), ..Hold::default() })
         }
@@ -43,7 +48,14 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 /// Whether frames can be held for as long as this.
 pub(super) fn check_latency(latency: &Latency) -> Result<(), Objection> {
-    check(latency.by, latency.jitter)
+    latencies::check(latency)?;
+    match &latency.spread {
+        Spread::Around { by, jitter, .. } => check(*by, *jitter),
+        Spread::OneOf(latencies) | Spread::File { latencies, .. } => {
+            let longest = latencies.iter().map(|latency| latency.length).max();
+            check(longest.unwrap_or_default(), None)
+        }
+    }
 }
 
 /// Whether frames can be held for so long.

@@ -20,6 +20,7 @@ mod features;
 mod guard;
 mod hold;
 mod hook;
+mod latencies;
 mod name;
 mod notes;
 mod path;
@@ -45,13 +46,14 @@ pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;
+pub use latencies::table as latency_table;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use seed::seed_from;
 pub use slots::{OutOfSlots, Slot, assign};
 pub use traced::PlannedCall;
 
-use crate::fault::{self, Fault};
+use crate::fault::{self, Fault, WeightedLatency};
 use refusal::Objection;
 
 /// What holds for every fault of a plan.
@@ -181,7 +183,12 @@ impl PlannedRule {
         self.calls.iter().any(|call| call.backend == Backend::Seccomp)
     }
 
-    /// How long it holds frames, where it does.
+    /// The latencies of which it picks one for each frame, where it has several.
+    pub fn latencies(&self) -> Option<&[WeightedLatency]> {
+        self.fault.verb.latency().and_then(latencies::of)
+    }
+
+    /// How long it holds frames, where it does; what it picks from is [`PlannedRule::latencies`].
     pub fn hold(&self) -> Option<Hold> {
         hold::hold(&self.fault.verb)
     }

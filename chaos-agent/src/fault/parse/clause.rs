@@ -10,7 +10,7 @@ use super::{
 };
 use crate::fault::{
     mistake::{Clause, Mistake},
-    model::{Call, Direction, Distribution, DnsAnswer, Peer, PortRange, Protocol, Side},
+    model::{Call, Direction, Distribution, DnsAnswer, Peer, PortRange, Protocol, Side, Spread},
     suggest,
     value::{
         chance, duration, name, number, peer, rate,
@@ -235,10 +235,16 @@ fn unit(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `to|from NETWORK[, …] [port PORTS]` or `to|from port PORTS`
+/// `to|from NETWORK[, …] [port PORTS]` or `to|from port PORTS`; with `delay` also `from file NAME`
 fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<(), Fail> {
     let keyword = reader.value("a peer", |word| Ok(word.to_ascii_lowercase()))?;
     let mut span = keyword.span;
+    if side == Side::From && draft.verb.takes_latencies() && reader.eat("file") {
+        let read = reader.value("the name of a file", name::file)?;
+        draft.place(Clause::By, "the latency", span.start..read.span.end)?;
+        draft.several = Some(Spread::File { path: read.value, latencies: Vec::new() });
+        return Ok(());
+    }
     let mut networks = Vec::new();
     if !reader.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("port")) {
         let read = reader.list("an address, a network or `port`", peer::network)?;
@@ -405,6 +411,14 @@ fn amount(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
             let read = reader.value("an offset", duration::offset)?;
             draft.place(Clause::By, "the offset", read.span)?;
             draft.offset_ns = Some(read.value);
+        }
+        verb if verb.takes_latencies() => {
+            let read = reader.list("a duration", word::weighted_latency)?;
+            draft.place(Clause::By, "the duration", read.span)?;
+            match read.value[..] {
+                [only] => draft.by = Some(only.length),
+                _ => draft.several = Some(Spread::OneOf(read.value)),
+            }
         }
         _ => {
             let read = reader.value("a duration", duration::parse)?;

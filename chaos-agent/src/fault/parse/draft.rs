@@ -6,10 +6,10 @@ use super::{Fail, verb::VerbWord};
 use crate::fault::{
     mistake::{Clause, Mistake, Problem},
     model::{
-        Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Latency, Probability, Unit, Verb,
-        WeightedErrno,
+        Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Latency, Probability, Spread, Unit,
+        Verb, WeightedErrno,
     },
-    value::chance,
+    value::{chance, spread::spread},
 };
 
 /// The parts of a verb are optional here, and need not go with it; [`Draft::into_fault`] asks
@@ -22,6 +22,8 @@ pub(super) struct Draft {
     pub answer: Option<DnsAnswer>,
     pub name: Option<String>,
     pub by: Option<Duration>,
+    /// In place of `by`: a list of latencies, or a file of them.
+    pub several: Option<Spread>,
     pub offset_ns: Option<i128>,
     pub rate: Option<u64>,
     pub per_flow: bool,
@@ -48,6 +50,7 @@ impl Draft {
             answer: None,
             name: None,
             by: None,
+            several: None,
             offset_ns: None,
             rate: None,
             per_flow: false,
@@ -89,12 +92,9 @@ impl Draft {
             mistake: Mistake::new(format!("`{}` needs {what}", word.text())).help(word.example()),
         };
         let latency = || {
-            Ok(Latency {
-                by: self.by.ok_or_else(|| missing("to know how long"))?,
-                jitter: self.jitter,
-                distribution: self.distribution,
-                correlation: self.correlation,
-            })
+            let spread = spread(self.by, self.several, self.jitter, self.distribution)?
+                .ok_or_else(|| missing("to know how long"))?;
+            Ok(Latency { spread, correlation: self.correlation })
         };
         let verb = match word {
             VerbWord::Drop => Verb::Drop,

@@ -63,6 +63,11 @@ impl VerbWord {
         )
     }
 
+    /// Whether what it is measured by can be a list, or a file.
+    pub fn takes_latencies(self) -> bool {
+        matches!(self, Self::Delay | Self::DelayDns)
+    }
+
     /// Whether it is about questions for a name.
     pub fn takes_name(self) -> bool {
         matches!(self, Self::DelayDns | Self::FailDns)

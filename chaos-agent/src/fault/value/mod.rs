@@ -7,4 +7,5 @@ pub(super) mod name;
 pub(super) mod number;
 pub(super) mod peer;
 pub(super) mod rate;
+pub(super) mod spread;
 pub(super) mod word;

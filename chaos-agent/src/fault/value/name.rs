@@ -20,6 +20,15 @@ pub(in crate::fault) fn path(word: &str) -> Result<String, Mistake> {
     Ok(format!("/{}", parts.join("/")))
 }
 
+/// The name of a file, wherever it is read.
+pub(in crate::fault) fn file(word: &str) -> Result<String, Mistake> {
+    if word.is_empty() || word.contains(char::is_control) {
+        return Err(Mistake::new("that is not the name of a file")
+            .help("for example `from file latencies.txt`"));
+    }
+    Ok(word.to_owned())
+}
+
 /// A container's name as Kubernetes has them: an RFC 1123 label.
 pub(in crate::fault) fn container(word: &str) -> Result<String, Mistake> {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -1,8 +1,11 @@
 //! Words that stand for one of a few values, and errnos with their weights.
 
+use super::duration;
 use crate::fault::{
     mistake::Mistake,
-    model::{Direction, Distribution, DnsAnswer, Errno, Protocol, Unit, WeightedErrno},
+    model::{
+        Direction, Distribution, DnsAnswer, Errno, Protocol, Unit, WeightedErrno, WeightedLatency,
+    },
     suggest,
 };
 
@@ -77,10 +80,33 @@ pub(in crate::fault) fn weighted_errno(word: &str) -> Result<WeightedErrno, Mist
         return Ok(WeightedErrno { errno: Errno::from_name(word)?, weight: 1 });
     };
     let errno = Errno::from_name(name)?;
-    match weight.parse() {
-        Ok(weight @ 1..=1000) => Ok(WeightedErrno { errno, weight }),
-        _ => Err(Mistake::new(format!("`{weight}` is not a weight"))
-            .help(format!("a whole number from 1 to 1000: `{errno}*3`"))),
+    Ok(WeightedErrno { errno, weight: self::weight(name, weight)? })
+}
+
+/// `20ms` or `20ms*3`.
+pub(in crate::fault) fn weighted_latency(word: &str) -> Result<WeightedLatency, Mistake> {
+    let Some((length, weight)) = word.split_once('*') else {
+        return Ok(WeightedLatency { length: duration::parse(word)?, weight: 1 });
+    };
+    Ok(WeightedLatency { length: duration::parse(length)?, weight: self::weight(length, weight)? })
+}
+
+/// The greatest weight.
+pub(in crate::fault) const MOST_WEIGHT: u16 = 1000;
+
+fn weight(weighted: &str, word: &str) -> Result<u16, Mistake> {
+    match word.parse() {
+        Ok(weight @ 1..=MOST_WEIGHT) => Ok(weight),
+        _ => Err(Mistake::new(format!("`{word}` is not a weight"))
+            .help(format!("a whole number from 1 to {MOST_WEIGHT}: `{weighted}*3`"))),
+    }
+}
+
+pub(in crate::fault) fn print_weighted_latency(weighted: WeightedLatency) -> String {
+    let length = duration::print(weighted.length);
+    match weighted.weight {
+        1 => length,
+        weight => format!("{length}*{weight}"),
     }
 }
 

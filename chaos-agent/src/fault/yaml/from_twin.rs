@@ -10,10 +10,11 @@ use super::{
 };
 use crate::fault::{
     check::check,
-    mistake::{Clause, Mistake},
-    model::{Call, Chance, DnsAnswer, Fault, HowOften, Latency, Peer, Side, Verb},
+    mistake::{Clause, Mistake, Problem},
+    model::{Call, Chance, DnsAnswer, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
         chance, duration, name, number, peer, rate,
+        spread::spread,
         word::{self, Word},
     },
 };
@@ -136,8 +137,8 @@ impl Builder {
         let by = Clause::By;
         let jitter = Clause::Jitter;
         let before = self.wrong.len();
-        let verb = if let Some(Spanned { value: parts, .. }) = &twin.delay {
-            let latency = self.latency(parts);
+        let verb = if let Some(Spanned { value: parts, referenced, .. }) = &twin.delay {
+            let latency = self.latency(parts, *referenced);
             let name = self.optional(Clause::Name, &parts.dns, name::dns);
             latency.map(|latency| match name {
                 Some(name) => Verb::DelayDns { latency, name },
@@ -180,13 +181,36 @@ impl Builder {
         verb.filter(|_| self.wrong.len() == before)
     }
 
-    fn latency(&mut self, parts: &Delay) -> Option<Latency> {
-        let by = self.leaf(Clause::By, &parts.by, duration::parse);
+    fn latency(&mut self, parts: &Delay, place: Location) -> Option<Latency> {
+        let by = self.optional(Clause::By, &parts.by, duration::parse);
+        let one_of = parts.one_of.as_ref().map(|list| {
+            self.places.insert(Clause::By, list.referenced);
+            self.list(&list.value, word::weighted_latency).unwrap_or_default()
+        });
+        let file = self.optional(Clause::By, &parts.file, name::file);
         let jitter = self.optional(Clause::Jitter, &parts.jitter, duration::parse);
         let shape = self.optional(Clause::Distribution, &parts.distribution, Word::expect);
         let correlation =
             self.optional(Clause::Correlation, &parts.correlation, chance::correlation);
-        by.map(|by| Latency { by, jitter, distribution: shape, correlation })
+        let several = match (file, one_of) {
+            (Some(path), latencies) => {
+                Some(Spread::File { path, latencies: latencies.unwrap_or_default() })
+            }
+            (None, one_of) => one_of.map(Spread::OneOf),
+        };
+        match spread(by, several, jitter, shape) {
+            Ok(Some(spread)) => return Some(Latency { spread, correlation }),
+            Ok(None) if parts.by.is_none() && parts.file.is_none() => {
+                let mistake = Mistake::new("the field `by` is missing")
+                    .help("or `oneOf` with a list, or `file`");
+                self.wrong(place, mistake);
+            }
+            Ok(None) => {}
+            Err(Problem { clause, mistake }) => {
+                self.wrong(self.places.get(&clause).copied().unwrap_or(place), mistake);
+            }
+        }
+        None
     }
 
     fn chance(&mut self, twin: &Twin, fault: &Fault) -> Chance {

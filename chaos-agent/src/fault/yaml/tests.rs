@@ -10,7 +10,7 @@ fn faults(text: &str) -> Vec<Fault> {
     read.into_iter().map(|sentence| sentence.fault).collect()
 }
 
-const TWINS: [(&str, &str); 11] = [
+const TWINS: [(&str, &str); 13] = [
     (
         "drop 10% of flows egress tcp to 10.0.0.0/8 port 5432, 6000-6010 for 5m",
         "{drop: {}, chance: 10%, of: flows, direction: egress, protocol: tcp, \
@@ -24,6 +24,11 @@ const TWINS: [(&str, &str); 11] = [
     (
         "delay 100ms jitter 20ms correlation 25% 10%",
         "{delay: {by: 100ms, jitter: 20ms, correlation: 25%}, chance: 10%}",
+    ),
+    ("delay 1ms, 2ms*3, 40ms egress", "{delay: {oneOf: [1ms, 2ms*3, 40ms]}, direction: egress}"),
+    (
+        "delay from file latencies.txt from 10.0.0.1 correlation 50%",
+        "{delay: {file: latencies.txt, correlation: 50%}, from: {networks: [10.0.0.1]}}",
     ),
     (
         "delay dns by 200ms jitter 20ms for *.a.b",
@@ -48,6 +53,19 @@ fn a_twin_says_what_its_sentence_says() {
     for (sentence, yaml) in TWINS {
         assert_eq!(faults(yaml), faults(sentence), "{yaml}");
     }
+}
+
+#[test]
+fn what_was_in_a_file_is_in_the_twin_alone() {
+    let mut fault: Fault = "delay dns from file \"my latencies\" for *".parse().unwrap();
+    let (path, latencies) = fault.verb.unread_file().unwrap();
+    assert_eq!(path, "my latencies");
+    *latencies = crate::fault::read_latencies("2ms\n1ms\n2ms").unwrap();
+    assert_eq!(fault.verb.unread_file(), None);
+    assert_eq!(fault.to_string(), "delay dns from file \"my latencies\" for *");
+    let json = serde_json::to_string(&[&fault]).unwrap();
+    assert!(json.contains(r#""oneOf":["1ms","2ms*2"],"file":"my latencies""#), "{json}");
+    assert_eq!(faults(&json), [fault]);
 }
 
 #[test]

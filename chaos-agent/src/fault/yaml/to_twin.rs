@@ -9,10 +9,10 @@ use super::{
     twin::{By, Corrupt, Delay, End, Fail, FailDns, Kill, Limit, NoParts, Slow, Twin},
 };
 use crate::fault::{
-    model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Verb},
+    model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Spread, Verb, WeightedLatency},
     value::{
         chance, duration, peer, rate,
-        word::{Word, print_weighted_errno},
+        word::{Word, print_weighted_errno, print_weighted_latency},
     },
 };
 
@@ -77,13 +77,25 @@ fn put_verb(twin: &mut Twin, verb: &Verb) {
 }
 
 fn delay(latency: &Latency, dns: Option<&str>) -> Delay {
-    let Latency { by, jitter, distribution, correlation } = latency;
-    Delay {
-        by: time(*by),
-        jitter: jitter.map(time),
-        distribution: distribution.map(|distribution| word(distribution.word())),
-        correlation: correlation.map(|chance| word(&chance::print_percentage(chance))),
-        dns: dns.map(word),
+    let correlation = latency.correlation.map(|chance| word(&chance::print_percentage(chance)));
+    let delay = Delay { correlation, dns: dns.map(word), ..Delay::default() };
+    let one_of = |latencies: &[WeightedLatency]| {
+        let latencies = latencies.iter().map(|latency| word(&print_weighted_latency(*latency)));
+        unplaced(latencies.collect::<Vec<_>>())
+    };
+    match &latency.spread {
+        Spread::Around { by, jitter, distribution } => Delay {
+            by: Some(time(*by)),
+            jitter: jitter.map(time),
+            distribution: distribution.map(|distribution| word(distribution.word())),
+            ..delay
+        },
+        Spread::OneOf(latencies) => Delay { one_of: Some(one_of(latencies)), ..delay },
+        Spread::File { path, latencies } => Delay {
+            file: Some(word(path)),
+            one_of: (!latencies.is_empty()).then(|| one_of(latencies)),
+            ..delay
+        },
     }
 }
 

@@ -84,18 +84,24 @@ pub(super) struct Corrupt {
     pub silent: bool,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Delay {
-    pub by: Leaf,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_of: Option<Spanned<Vec<Leaf>>>,
+    /// With `oneOf`, that is what was in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Leaf>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub distribution: Option<Leaf>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation: Option<Leaf>,
     /// The name in the questions that are held, and nothing else is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dns: Option<Leaf>,
 }
 

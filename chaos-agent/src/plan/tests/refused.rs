@@ -130,6 +130,17 @@ fn clauses_are_refused_with_the_reason() {
             "`drop egress tcp to port 53` lets those over tcp time out",
         ),
         (
+            "delay from file latencies.txt",
+            "`from file latencies.txt`: files of latencies are read by the command line, never by an \
+             agent for others",
+            "write the latencies out: `delay 1ms, 2ms*3, 40ms`",
+        ),
+        (
+            "delay 1ms, 2m",
+            "packets are held for up to 2m, and 1m is the longest",
+            "`drop` loses them: nobody waits that long",
+        ),
+        (
             "corrupt silent icmp",
             "`corrupt silent` repairs the checksum of tcp and udp only, not of icmp",
             "write `corrupt` without `silent`: the receiver discards the packet",
@@ -267,6 +278,22 @@ fn rules_beyond_the_sixty_fourth_are_refused() {
     assert_eq!(plan.rules.len(), MAX_RULES);
     assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [64, 65]);
     assert_eq!(plan.refused[0].reason, "a target takes at most 64 rules");
+}
+
+#[test]
+fn tables_of_latencies_are_few_and_not_without_end() {
+    let several = |index: u32| fault(&format!("delay 1ms, 2ms seed {index}"));
+    let plan = plan_all(&(0..6).map(several).collect::<Vec<_>>(), &Terms::default());
+    assert_eq!((plan.rules.len(), plan.refused.len()), (4, 2));
+    let reason = "a target takes at most 4 faults with several latencies";
+    assert_eq!(plan.refused[0].reason, reason);
+    let list = |count: u32| {
+        let list: Vec<String> = (1..=count).map(|us| format!("{us}us")).collect();
+        plan_all(&[fault(&format!("delay {}", list.join(", ")))], &Terms::default()).refused
+    };
+    assert_eq!(list(1024), []);
+    let reason = "1025 latencies to pick from, and a rule has room for 1024";
+    assert_eq!(list(1025)[0].reason, reason);
 }
 
 #[test]

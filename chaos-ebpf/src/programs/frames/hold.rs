@@ -24,7 +24,7 @@ use chaos_ebpf_common::{
 use super::{Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle};
 use crate::{
     ground::Maps,
-    maps::{GIVEN, HOLDS, READER},
+    maps::{GIVEN, HOLDS, READER, TABLES},
 };
 
 /// Longer frames that are not segmented later cannot be given a label (`BPF_SKB_MAX_LEN`).
@@ -138,7 +138,14 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
         if hold.correlated != 0 {
             entropy = Maps.go_on(verdict.slot, ingress, entropy).unwrap_or(entropy);
         }
-        return Wait::of(hold.duration(entropy), verdict.slot).0;
+        let held = match hold.table {
+            0 => hold.duration(entropy),
+            table => match TABLES.get(table - 1) {
+                Some(table) => table.pick(entropy),
+                None => return Wait::NONE.0,
+            },
+        };
+        return Wait::of(held, verdict.slot).0;
     }
     // SAFETY: reading the program's context.
     let (length, on_wire) = unsafe { ((*skb).len, (*skb).wire_len) };
