@@ -227,13 +227,32 @@ fn malformed_requests_are_answered_and_change_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_file_of_latencies_is_sent_along() -> Result<()> {
+    let scene = Scene::new()?;
+    // As many, and as long, as there can be.
+    let lines: String =
+        (0..5000).map(|n| format!("10s{:03}ms123us{:03}ns\n", n / 10, n % 1000)).collect();
+    let file = scene.directory.path().join("latencies.txt");
+    fs::write(&file, lines)?;
+    let fault =
+        |seed: u32| format!("shadow delay from file {} egress for 10m seed {seed}", file.display());
+    let faults = [1, 2, 3, 4].map(fault);
+    let id = scene.daemon.arm(&scene.cgroup, &faults.join("; "))?;
+    let shown = scene.daemon.json(&["show", &id])?;
+    for (index, fault) in faults.iter().enumerate() {
+        assert_eq!(shown["faults"][index]["fault"], fault.as_str());
+    }
+    Ok(())
+}
+
+#[test]
 fn lines_that_are_too_long_are_not_read() -> Result<()> {
     let scene = Scene::new()?;
     let mut talk = scene.daemon.talk()?;
     // Behind the limit nobody reads, so that saying may fail; the answer comes all the same.
     drop(talk.say(&vec![b'x'; 1 << 20]));
     let refused = talk.hear()?.context("the agent hung up without a word")?;
-    assert_eq!(refused["refused"]["message"], "a request has at most 65536 bytes");
+    assert_eq!(refused["refused"]["message"], "a request has at most 262144 bytes");
     assert!(matches!(talk.hear(), Ok(None) | Err(_)));
     assert_eq!(scene.daemon.ids()?, Vec::<String>::new());
     Ok(())
