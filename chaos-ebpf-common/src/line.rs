@@ -1,9 +1,15 @@
-//! The delay line: a TAP device into which programs send the frames that are to be held, and whose
-//! reader sends them on when they are due. What both sides agree on.
+//! The delay line: a device into which programs send the frames that are to be held, and from which
+//! they come back when they are due. What both sides agree on. There are two:
 //!
-//! A frame goes into the line with a [`Label`] in front of its link header, or, from the loopback, over
-//! its link addresses, which say nothing there. It comes back without, but with a VLAN tag, which the kernel takes off before it asks the program at the device; the
-//! tag says where the frame was going ([`Way`]).
+//! - A veth whose far end is in a network namespace that nobody else knows, with fq as its queueing
+//!   discipline. Programs there turn each frame round and say when it is to leave. It has a
+//!   [`Ticket`] in its control block.
+//! - A TAP device whose reader holds the frames. Programs put a [`Label`] in front of the link
+//!   header, or, on the loopback, over the link addresses, which say nothing there. A frame comes back
+//!   without it and with a VLAN tag, which the kernel takes off before it asks the program at the
+//!   device; the tag says where the frame was going ([`Way`]).
+
+use crate::{LOOPBACK, hold::LONGEST_HOLD};
 
 /// Interface indices of delay lines begin with these bits. So one is known by its index; and the
 /// index of its line is the mark of a frame that comes back on its way into the stack, so that no
@@ -27,6 +33,90 @@ pub const QUEUE: u32 = 20_000;
 /// processors may be about to add theirs.
 pub const ROOM: u64 = QUEUE as u64 - 1_000;
 
+/// Bytes in the queue of the kernel, each frame at its [`cost`], from which on there is no more room.
+pub const QUEUE_BYTES: u64 = 256 << 20;
+
+/// What a frame of this length takes in a queue of the kernel, in bytes: with what the kernel keeps
+/// about it.
+#[inline(always)]
+pub const fn cost(length: u32) -> u64 {
+    length as u64 + 1024
+}
+
+/// Where a frame in the queue of the kernel was going and when, in the last two words of its control
+/// block: fq notes in those before when the frame leaves.
+/// <https://github.com/torvalds/linux/blob/v6.12/net/sched/sch_fq.c> `struct fq_skb_cb`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    const DUE_BITS: u32 = 36;
+    const INTERFACE_BITS: u32 = 22;
+    const INGRESS: u64 = 1 << (Self::DUE_BITS + Self::INTERFACE_BITS);
+    /// In the bits that are left, so that 0 is none.
+    const MAGIC: u64 = 0b10110 << (Self::DUE_BITS + Self::INTERFACE_BITS + 1);
+
+    /// For a frame that is held until this moment (CLOCK_MONOTONIC, ns), at most
+    /// [`LONGEST_HOLD`](crate::hold::LONGEST_HOLD) from now on, and was at this interface, on its way into the
+    /// stack or out of the interface. `None` for an interface whose index has more than 22 bits.
+    #[inline(always)]
+    pub fn new(due: u64, interface: u32, ingress: bool) -> Option<Self> {
+        if interface >> Self::INTERFACE_BITS != 0 {
+            return None;
+        }
+        let due = due & ((1 << Self::DUE_BITS) - 1);
+        let interface = (interface as u64) << Self::DUE_BITS;
+        Some(Self(Self::MAGIC | if ingress { Self::INGRESS } else { 0 } | interface | due))
+    }
+
+    #[inline(always)]
+    pub fn to_words(self) -> [u32; 2] {
+        [self.0 as u32, (self.0 >> 32) as u32]
+    }
+
+    /// `None` for what is no ticket.
+    #[inline(always)]
+    pub fn from_words([low, high]: [u32; 2]) -> Option<Self> {
+        let ticket = (high as u64) << 32 | low as u64;
+        (ticket & !(2 * Self::INGRESS - 1) == Self::MAGIC).then_some(Self(ticket))
+    }
+
+    #[inline(always)]
+    pub fn interface(self) -> u32 {
+        (self.0 >> Self::DUE_BITS) as u32 & ((1 << Self::INTERFACE_BITS) - 1)
+    }
+
+    /// Whether it was on its way into the stack.
+    #[inline(always)]
+    pub fn ingress(self) -> bool {
+        self.0 & Self::INGRESS != 0
+    }
+
+    /// How long (ns) it is still held. One that is late by up to 8 s is due.
+    #[inline(always)]
+    pub fn left(self, now: u64) -> u64 {
+        let left = self.0.wrapping_sub(now) & ((1 << Self::DUE_BITS) - 1);
+        if left > LONGEST_HOLD { 0 } else { left }
+    }
+}
+
+/// Frames are not longer in the queue at a time (ns): then they come out, and go in again if they are still
+/// to be held. So soon everything has left when that ends.
+pub const LONGEST_ROUND: u64 = 250_000_000;
+
+/// Frames that leave within so many nanoseconds (2^14, 16 µs) share a flow of fq, which lets none
+/// overtake the one that it saw first: a frame leaves at most this much later than it is due.
+const FLOW_BITS: u32 = 14;
+/// Flows that fq tells apart. In the time that they span (68 s) every frame has left, so none waits for one
+/// that leaves much later.
+pub const FLOWS: u32 = 1 << 22;
+
+/// The flow of a frame that leaves at this moment (ns).
+#[inline(always)]
+pub fn flow_of_departure(moment: u64) -> u32 {
+    (moment >> FLOW_BITS) as u32 & (FLOWS - 1)
+}
+
 /// In front of a frame on its way into the line.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +132,6 @@ pub struct Label {
     /// The interface that it was at. For [`LOOPBACK`] the label ends before this.
     pub interface: u32,
 }
-
-/// Index of the loopback in every network namespace (`LOOPBACK_IFINDEX`).
-pub const LOOPBACK: u32 = 1;
 
 /// What is over the link addresses of a frame from the loopback: a label without its interface.
 pub const OVERLAY_BYTES: usize = 12;
@@ -100,17 +187,23 @@ impl Way {
     }
 }
 
-/// What the reader says to the programs.
+/// What the agent says of the line to the programs.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reader {
-    /// The boot-clock moment (ns) at which it last looked for frames; 0: it does not.
+    /// The boot-clock moment (ns) at which the reader last looked for frames; 0: it does not. The
+    /// queue of the kernel needs none: [`u64::MAX`].
     pub beat: u64,
-    /// How many frames it has read.
+    /// How many frames the reader has read. For the queue of the kernel: how many bytes were given to it
+    /// that neither came back nor are there.
     pub taken: u64,
+    /// How far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, in nanoseconds: by the time that the machine was
+    /// suspended. Only the queue, whose times are those of the latter, needs it.
+    pub ahead: u64,
     /// Index of the device, in every network namespace of the target.
     pub device: u32,
-    pub padding: u32,
+    /// 1: frames are held in a queue of the kernel; 0: by a reader.
+    pub queue: u32,
 }
 
 impl Reader {
@@ -120,12 +213,24 @@ impl Reader {
         self.device != 0 && now < self.beat.saturating_add(LONGEST_SILENCE)
     }
 
-    /// Whether there is room for a frame when so many were given. Frames that the device lost on the
-    /// way count as read when the reader finds nothing more.
+    /// When (CLOCK_MONOTONIC, ns) a frame is due that is held from a boot-clock moment on for so long, now that it
+    /// is `now`. By a difference that stays the same for all frames, so that they keep the order of their
+    /// moments; reading both clocks takes longer at one time than at another. The machine may have been
+    /// suspended since the difference was told: then the frame is due as if its time began now.
     #[inline(always)]
-    pub fn has_room(&self, given: u64) -> bool {
-        // Both count up; what was given an instant ago may be read already.
-        given.wrapping_sub(self.taken) as i64 <= ROOM as i64
+    pub fn due(&self, from: u64, now: u64, nanoseconds: u64) -> u64 {
+        let (due, latest) = (from.wrapping_sub(self.ahead) + nanoseconds, now + nanoseconds);
+        if due < latest { due } else { latest }
+    }
+
+    /// Whether there is room for a frame when so many were given, or so many bytes given and
+    /// returned. Frames that the device lost on the way count as read when the reader finds nothing
+    /// more.
+    #[inline(always)]
+    pub fn has_room(&self, given: u64, returned: u64) -> bool {
+        // All count up; what was given an instant ago may be read already.
+        let inside = given.wrapping_sub(returned).wrapping_sub(self.taken) as i64;
+        inside <= if self.queue == 0 { ROOM } else { QUEUE_BYTES } as i64
     }
 }
 
@@ -141,7 +246,7 @@ mod tests {
 
     #[test]
     fn sizes_leave_no_padding() {
-        assert_eq!((Label::BYTES, size_of::<Reader>()), (16, 24));
+        assert_eq!((Label::BYTES, size_of::<Reader>()), (16, 32));
     }
 
     #[test]
@@ -183,7 +288,58 @@ mod tests {
     #[test]
     fn room_is_what_was_not_read() {
         let reader = Reader { taken: u64::MAX - 1, ..Reader::default() };
-        assert!(reader.has_room(u64::MAX - 2) && reader.has_room(ROOM - 2));
-        assert!(!reader.has_room(ROOM - 1));
+        assert!(reader.has_room(u64::MAX - 2, 0) && reader.has_room(ROOM - 2, 0));
+        assert!(!reader.has_room(ROOM - 1, 0));
+    }
+
+    #[test]
+    fn room_in_the_queue_is_what_did_not_return() {
+        let reader = Reader { taken: 500, queue: 1, ..Reader::default() };
+        assert!(reader.has_room(QUEUE_BYTES + 700, 200));
+        assert!(!reader.has_room(QUEUE_BYTES + 701, 200));
+        // More came back than was given: segments of a frame, say.
+        assert!(reader.has_room(100, 1_000));
+    }
+
+    #[test]
+    fn a_ticket_is_valid_for_as_long_as_a_frame_may_be_held() {
+        let second = 1_000_000_000;
+        for now in [0, 5, 68 * second, 69 * second, 1 << 36, u64::MAX >> 1] {
+            for (interface, ingress) in [(1, false), (7, true), ((1 << 22) - 1, false)] {
+                let ticket = Ticket::new(now + LONGEST_HOLD, interface, ingress).unwrap();
+                assert_eq!((ticket.interface(), ticket.ingress()), (interface, ingress));
+                assert_eq!(Ticket::from_words(ticket.to_words()), Some(ticket));
+                assert_eq!(ticket.left(now), LONGEST_HOLD);
+                assert_eq!(ticket.left(now + LONGEST_HOLD - 1), 1);
+                for late in [0, 1, 8 * second] {
+                    assert_eq!(ticket.left(now + LONGEST_HOLD + late), 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn not_everything_is_a_ticket() {
+        for words in [[0; 2], [u32::MAX; 2], [7, 0]] {
+            assert_eq!(Ticket::from_words(words), None);
+        }
+        assert_eq!(Ticket::new(5, 1 << 22, true), None);
+    }
+
+    #[test]
+    fn a_frame_is_due_from_its_moment_on_whatever_the_clock() {
+        let reader = Reader { ahead: 1_000, ..Reader::default() };
+        // Its moment is 50 ns ago.
+        assert_eq!(reader.due(5_000, 4_050, 300), 4_300);
+        // After a suspension of 10,000 ns that nobody has told of.
+        assert_eq!(reader.due(15_000, 4_050, 300), 4_350);
+    }
+
+    #[test]
+    fn a_flow_is_a_moment_and_comes_again_when_every_frame_has_left() {
+        let moment = 5_000_000_000;
+        assert_eq!(flow_of_departure(moment), flow_of_departure(moment + 1));
+        assert_ne!(flow_of_departure(moment), flow_of_departure(moment + (1 << FLOW_BITS)));
+        assert!(u64::from(FLOWS) << FLOW_BITS > LONGEST_HOLD);
     }
 }

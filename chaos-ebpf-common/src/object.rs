@@ -2,7 +2,7 @@
 //! that they are there.
 
 /// Each program with its ELF section, which tells the loader the program type and hook.
-pub const PROGRAMS: [(&str, &str); 19] = [
+pub const PROGRAMS: [(&str, &str); 22] = [
     ("skb_egress", "cgroup_skb/egress"),
     ("skb_ingress", "cgroup_skb/ingress"),
     ("connect4", "cgroup/connect4"),
@@ -17,6 +17,9 @@ pub const PROGRAMS: [(&str, &str); 19] = [
     ("tcx_egress", "classifier"),
     ("tcx_ingress", "classifier"),
     (LINE_RETURN, "classifier"),
+    (QUEUE_ENTER, "classifier"),
+    (QUEUE_LEAVE, "classifier"),
+    (QUEUE_RETURN, "classifier"),
     (CALL_ENTRY, "fentry"),
     (CALL_GUARD, "fentry"),
     (CALL_GUARD_FILE, "fentry"),
@@ -24,8 +27,14 @@ pub const PROGRAMS: [(&str, &str); 19] = [
     (CALL_GUARD_ACCESS, "fentry"),
 ];
 
-/// Sends on what comes out of a delay line.
+/// Sends on what the reader of a delay line gives back.
 pub const LINE_RETURN: &str = "line_return";
+/// Turns frames round at the far end of a delay line that is a queue.
+pub const QUEUE_ENTER: &str = "queue_enter";
+/// Says there when they leave.
+pub const QUEUE_LEAVE: &str = "queue_leave";
+/// Sends them on at the near end.
+pub const QUEUE_RETURN: &str = "queue_return";
 /// Answers a system call at its entry. Loaded as `fmod_ret`, which the loader library has no
 /// section for.
 pub const CALL_ENTRY: &str = "call_entry";
@@ -44,8 +53,8 @@ pub const CALL_GUARD_OPEN: &str = "call_guard_open";
 pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 22] = [
+pub const MAPS: [&str; 23] = [
     "ACTIVE", "AYA_LOGS", "CALLS", "ENDED", "FILES", "FLOWS", "GIVEN", "HEADS", "HOLDS", "LEASE",
     "LEDGER", "NAMES", "PATHS", "PEERS4", "PEERS6", "PLACES", "PORTS", "READER", "RECORDS",
-    "RULES", "STATES", "TABLES",
+    "RETURNED", "RULES", "STATES", "TABLES",
 ];

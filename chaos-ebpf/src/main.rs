@@ -20,6 +20,8 @@ mod programs;
 mod scope;
 #[cfg(target_arch = "bpf")]
 mod stamp;
+#[cfg(target_arch = "bpf")]
+mod ticket;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

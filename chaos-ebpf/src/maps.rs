@@ -87,13 +87,17 @@ pub static HOLDS: Array<Hold, SLOTS> = Array::new();
 #[btf_map]
 pub static TABLES: Array<Table, { SETS * MAX_TABLES }> = Array::new();
 
-/// One element: what the reader of the delay line says.
+/// One element: what the agent says of the delay line.
 #[btf_map]
 pub static READER: Array<Reader, 1> = Array::new();
 
-/// One element: how many frames were given to the delay line.
+/// One element: how many frames were given to the delay line, or bytes to one that is a queue.
 #[btf_map]
 pub static GIVEN: Array<u64, 1> = Array::new();
+
+/// One element: how many bytes came back from a delay line that is a queue.
+#[btf_map]
+pub static RETURNED: Array<u64, 1> = Array::new();
 
 /// The interfaces that frames come back to, at their [`line::Way::place`].
 #[btf_map]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use chaos_agent::arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport};
 use chaos_agent::kernel::find_features;
-use chaos_agent::plan::{Backend, Hook, KernelFeatures, Plan, Support, Terms};
+use chaos_agent::plan::{Backend, Hook, KernelFeatures, Line, Plan, Support, Terms};
 use chaos_agent::target::{CgroupRoot, Target, TargetSpec};
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::injector::parse;
@@ -109,10 +109,16 @@ pub fn has_frames(claim: &impl Claim) -> Result<(), String> {
 
 /// The same for delay lines.
 pub fn has_line(claim: &impl Claim) -> Result<(), String> {
-    match features(claim).map_err(|error| error.to_string())?.line() {
-        Support::Works => Ok(()),
-        Support::Missing { reason, .. } => Err(reason.clone()),
+    let features = features(claim).map_err(|error| error.to_string())?;
+    match features.best_line() {
+        Some(_) => Ok(()),
+        None => Err(format!("{:?}", features.lines().collect::<Vec<_>>())),
     }
+}
+
+/// The delay line that this kernel's targets have.
+pub fn line(claim: &impl Claim) -> Result<Option<Line>> {
+    Ok(features(claim)?.best_line())
 }
 
 /// The same for a backend.

@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use chaos_agent::plan::Line;
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::clock::is_emulated;
 use chaos_tests::job::{
@@ -14,7 +15,7 @@ use chaos_tests::process::Place;
 use chaos_tests::require;
 use chaos_tests::victim::Victim;
 
-use crate::agent::{Agent, has_line};
+use crate::agent::{Agent, has_line, line};
 use crate::checksums::Counters;
 use crate::pair::Pair;
 
@@ -137,7 +138,11 @@ fn nothing_is_lost_and_order_is_kept() -> Result<()> {
         let unheld = counts.matched - counts.injected;
         assert!(unheld == 0 || is_emulated(), "{fault}: {counts:?}");
         let late: u64 = sunk.flows.values().map(|flow| flow.late).sum();
-        assert!(late == 0 || unheld > 0, "{fault}: {late}");
+        println!("{fault}: {late} came late");
+        // On processors that are never free, a thread that goes from one to the other overtakes what it
+        // has sent before, with netem as much (4 in 100).
+        let some = if is_emulated() { DATAGRAMS / 10 } else { 0 };
+        assert!(late <= some || unheld > 0, "{fault}: {late}");
     }
     Ok(())
 }
@@ -335,7 +340,9 @@ fn a_flow_keeps_its_delay() -> Result<()> {
 fn what_is_held_is_sent_on_when_the_fault_ends() -> Result<()> {
     let pair = Pair::new()?;
     require!("a delay line", since 5, 8; has_line(&pair.claim));
-    let longest = Duration::from_millis(300);
+    // A queue of the kernel lets them go when it looks at them next, whichever comes first.
+    let longest = Duration::from_millis(600);
+    let keeps_order = line(&pair.claim)? == Some(Line::Reader);
     for end in ["disarm", "replace", "deadline"] {
         let [server, _] = pair.addresses();
         let duration = if end == "deadline" { " for 5s" } else { "" };
@@ -362,7 +369,8 @@ fn what_is_held_is_sent_on_when_the_fault_ends() -> Result<()> {
         println!("{end}: took {:?}", began.elapsed());
         sleep(longest);
         for delays in [there.stop()?, back.stop()?] {
-            assert_eq!((delays.count(), delays.late), (100, 0), "{end}");
+            assert_eq!(delays.count(), 100, "{end}");
+            assert!(delays.late == 0 || !keeps_order, "{end}: {}", delays.late);
             assert!(delays.milliseconds()[99] < 10_000.0, "{end}");
         }
     }

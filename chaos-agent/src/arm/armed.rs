@@ -13,22 +13,21 @@ use chaos_ebpf_common::{
 use thiserror::Error;
 
 use super::{
-    filters::with_naming,
-    interfaces::{Interface, ethernet_interfaces},
-    line::DelayLine,
+    frames::{Frames, Place},
+    line::Departing,
     open_files::{OpenFile, open_files},
     report::{Counts, FaultReport, Phase},
     sample::Sample,
 };
 use crate::{
     fault::Fault,
-    kernel::{Instance, KernelError, Link, Naming, SlotCounts, boot_now},
+    kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
     plan::{
         CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile,
         latency_table,
     },
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
-    target::{CgroupRoot, NetNs, Owner, Target, TargetError, TargetKind},
+    target::{CgroupRoot, Owner, Target, TargetError},
 };
 
 /// Why a plan could not be put into the kernel. Nothing of it is in force then.
@@ -55,15 +54,9 @@ pub struct Armed {
     // Links before the instance: fields are dropped in order, so packets meet no program whose
     // maps are on their way out.
     links: BTreeMap<Hook, Link>,
-    /// By hook, inode of the network namespace and index of the interface.
-    interface_links: BTreeMap<(Hook, u64, u32), Link>,
     /// By function of the kernel.
     call_links: BTreeMap<String, Link>,
-    /// By inode of the network namespace: what sends frames on that come out of the delay line.
-    line_links: BTreeMap<u64, Link>,
-    frame_hooks: Vec<Hook>,
-    /// Where a rule holds frames.
-    line: Option<DelayLine>,
+    frames: Frames,
     instance: Instance,
     /// What the wardens of the target judge by, where it has some and a rule that needs them.
     board: Option<Arc<Board>>,
@@ -111,11 +104,8 @@ impl Armed {
         let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
         let mut armed = Self {
             links: BTreeMap::new(),
-            interface_links: BTreeMap::new(),
             call_links: BTreeMap::new(),
-            line_links: BTreeMap::new(),
-            frame_hooks: Vec::new(),
-            line: None,
+            frames: Frames::default(),
             instance,
             board,
             drained: 0,
@@ -149,8 +139,8 @@ impl Armed {
             let mut table = kept.and_then(|rule| rule.table);
             if fresh {
                 self.instance.maps.reset_slot(slot)?;
-                if let Some(line) = &self.line {
-                    line.lost().reset(slot);
+                if let Some(lost) = self.frames.lost() {
+                    lost.reset(slot);
                 }
                 if let Some(board) = &self.board {
                     board.reset_slot(slot);
@@ -179,8 +169,8 @@ impl Armed {
         let (compiled, in_kernel) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
         let hooks = plan.hooks();
         let attachments = attachments(&plan.calls());
-        if plan.needs_line() {
-            self.start_line()?;
+        if let Some(line) = plan.line() {
+            self.frames.start_line(line, &mut self.instance)?;
         }
         self.attach(&hooks)?;
         for (function, attachment) in &attachments {
@@ -197,31 +187,14 @@ impl Armed {
             let (compiled, planned) = compile_part(&rules, set, PlannedRule::is_by_seccomp);
             board.publish(&WardenRules::new(&compiled, &planned))?;
         }
-        if !plan.needs_line() {
-            self.stop_line();
+        if plan.line().is_none() {
+            self.frames.stop_line(&mut self.instance);
         }
         self.links.retain(|hook, _| hooks.contains(hook));
-        self.interface_links.retain(|(hook, ..), _| hooks.contains(hook));
+        self.frames.retain(&hooks);
         self.call_links.retain(|function, _| attachments.contains_key(function));
         self.rules = rules;
         Ok(())
-    }
-
-    fn start_line(&mut self) -> Result<(), ArmError> {
-        if self.line.is_none()
-            && let Some(maps) = self.instance.line_maps.take()
-        {
-            self.line = Some(DelayLine::start(maps)?);
-        }
-        Ok(())
-    }
-
-    /// Call it when no program holds frames any more.
-    fn stop_line(&mut self) {
-        if let Some(line) = self.line.take() {
-            self.instance.line_maps = line.stop();
-            self.line_links.clear();
-        }
     }
 
     /// Tells the programs which rules the files meet that the target has open.
@@ -245,8 +218,8 @@ impl Armed {
         // First, as a process that is killed gives up its newest files first, and the kernel waits
         // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
         // cgroup's links do must not outlast those.
-        self.frame_hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
-        self.attach_interfaces()?;
+        let Self { frames, instance, target, root, owner, .. } = self;
+        frames.attach(hooks, instance, Place { target, root, owner })?;
         for hook in hooks.iter().copied().filter(|hook| !hook.is_of_interfaces()) {
             if self.links.contains_key(&hook) {
                 continue;
@@ -262,50 +235,11 @@ impl Armed {
         Ok(())
     }
 
-    /// Attaches to every interface of every network namespace of the target that is not served
-    /// yet.
-    fn attach_interfaces(&mut self) -> Result<(), ArmError> {
-        if self.frame_hooks.is_empty() {
-            return Ok(());
-        }
-        let mut namespaces = self.target.network_namespaces(&self.root)?;
-        if self.target.kind == TargetKind::Child
-            && let own = NetNs::own()?
-            && namespaces.iter().all(|namespace| namespace.inode() != own.inode())
-        {
-            // The child does not run yet; it will inherit our namespace.
-            namespaces.push(own);
-        }
-        for namespace in namespaces {
-            let Self { instance, interface_links, line_links, line, frame_hooks, owner, .. } =
-                &mut *self;
-            let by_filter = frame_hooks.iter().any(|hook| hook.is_filter());
-            let attach = |naming: &Naming<'_>| -> Result<(), ArmError> {
-                if let Some(line) = line
-                    && line.serve(namespace.inode(), owner)?
-                {
-                    let link = instance.attach_line(line.device(), by_filter.then_some(naming))?;
-                    line_links.insert(namespace.inode(), link);
-                }
-                for Interface { index, name } in ethernet_interfaces()? {
-                    for hook in frame_hooks.iter().copied() {
-                        let place = (hook, namespace.inode(), index);
-                        if let Entry::Vacant(vacant) = interface_links.entry(place) {
-                            vacant.insert(instance.attach_interface(hook, index, &name, naming)?);
-                        }
-                    }
-                }
-                Ok(())
-            };
-            namespace.enter_in_thread(|| with_naming(owner, attach))??;
-        }
-        Ok(())
-    }
-
     /// Lets the rules act for another `lease` from now on, after looking for network namespaces
     /// and interfaces that the target has got since.
     pub fn renew(&mut self, lease: Duration) -> Result<(), ArmError> {
-        if let Err(error) = self.attach_interfaces() {
+        let Self { frames, instance, target, root, owner, .. } = self;
+        if let Err(error) = frames.renew(instance, Place { target, root, owner }) {
             // Interfaces come and go while we look; what is attached already goes on.
             tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
         }
@@ -336,12 +270,34 @@ impl Armed {
         match &self.board {
             Some(board) if rule.planned.is_by_seccomp() => Ok(board.counts(rule.slot)),
             _ => {
+                // First, as each has been counted as injected before.
+                let lost = self.frames.lost().map_or(0, |lost| lost.of(rule.slot));
                 let mut counts = self.instance.maps.counts(rule.slot)?;
-                let lost = self.line.as_ref().map_or(0, |line| line.lost().of(rule.slot));
                 *counts.entry(Count::Injected).or_default() -= lost;
                 *counts.entry(Count::Overflow).or_default() += lost;
                 Ok(counts)
             }
+        }
+    }
+
+    /// Disarms. What is given back still has frames to send on; dropped, it loses them.
+    pub(super) fn disarm(mut self) -> Vec<Departing> {
+        self.end();
+        self.frames.take_departing()
+    }
+
+    fn end(&mut self) {
+        if let Some(board) = &self.board {
+            board.close();
+        }
+        if self.frames.has_line() {
+            // So that nothing comes after what is sent on now.
+            if let Err(error) =
+                self.suspend().and_then(|()| Ok(self.instance.maps.wait_for_programs()?))
+            {
+                tracing::warn!(%error, "frames may get lost in the delay line");
+            }
+            self.frames.stop_line(&mut self.instance);
         }
     }
 
@@ -416,18 +372,7 @@ impl Armed {
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        if let Some(board) = &self.board {
-            board.close();
-        }
-        if self.line.is_some() {
-            // So that nothing comes after what is sent on now.
-            if let Err(error) =
-                self.suspend().and_then(|()| Ok(self.instance.maps.wait_for_programs()?))
-            {
-                tracing::warn!(%error, "frames may get lost in the delay line");
-            }
-            self.stop_line();
-        }
+        self.end();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Every armed target of this process, and the one loop that keeps them armed.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, thread, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,7 @@ use super::{
     ArmError, Armed, Ended, Injection, Notice, TargetReport,
     armed::Drained,
     filtered::{Filtered, FilteredContainer},
+    line::Departing,
 };
 use crate::{
     fault::Fault,
@@ -53,6 +54,8 @@ pub struct Armory {
     lease: Duration,
     armed: BTreeMap<ArmedId, Armed>,
     filtered: Filtered,
+    /// Delay lines of targets that are disarmed, with frames to send on.
+    departing: Vec<Departing>,
     notices: Vec<Notice>,
 }
 
@@ -65,6 +68,7 @@ impl Armory {
             lease,
             armed: BTreeMap::new(),
             filtered: Filtered::default(),
+            departing: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -103,7 +107,9 @@ impl Armory {
             None => {
                 let mut armed = Armed::arm(&self.root, target, &plan, board, began)?;
                 armed.renew(self.lease)?;
-                self.armed.insert(id, armed);
+                if let Some(before) = self.armed.insert(id, armed) {
+                    self.departing.extend(before.disarm());
+                }
             }
         }
         Ok(Outcome::Armed(plan))
@@ -143,6 +149,7 @@ impl Armory {
         let drained = armed.drain_at_last();
         note(&mut self.notices, id, &armed, drained);
         let report = report(id, &armed).ok();
+        self.departing.extend(armed.disarm());
         Some(Ended { id: id.clone(), why: why.to_owned(), report })
     }
 
@@ -156,6 +163,7 @@ impl Armory {
     /// times per lease.
     pub fn tick(&mut self) -> Vec<Ended> {
         self.filtered.forget_ended();
+        self.departing.retain_mut(|line| !line.is_over());
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
             if !armed.target().is_alive() {
@@ -199,6 +207,19 @@ impl Armory {
     /// concerned.
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
+    }
+}
+
+impl Drop for Armory {
+    /// Waits for the frames that are still on their way, which is a matter of seconds at most.
+    fn drop(&mut self) {
+        for (_, armed) in std::mem::take(&mut self.armed) {
+            self.departing.extend(armed.disarm());
+        }
+        while !self.departing.is_empty() {
+            thread::sleep(Duration::from_millis(1));
+            self.departing.retain_mut(|line| !line.is_over());
+        }
     }
 }
 

@@ -4,6 +4,7 @@ mod armed;
 mod armory;
 mod filtered;
 mod filters;
+mod frames;
 mod interfaces;
 mod keeper;
 mod line;

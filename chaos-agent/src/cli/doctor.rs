@@ -90,16 +90,19 @@ fn machine(
         ("kernel", format!("{} {}", features.release, std::env::consts::ARCH)),
         ("cgroup v2", cgroups),
         ("rights", rights()),
-        ("delay line", line(features)),
+        ("delay line", lines(features)),
     ]
 }
 
-/// Whether packets can be held back.
-fn line(features: &KernelFeatures) -> String {
-    match features.line() {
-        Support::Works => "works".to_owned(),
-        Support::Missing { reason, remedy } => format!("{RED}{reason}{RED:#}; {remedy}"),
-    }
+/// Whether packets can be held back: by the first that works.
+fn lines(features: &KernelFeatures) -> String {
+    let lines = features.lines().map(|(line, support)| match support {
+        Support::Works => format!("{line} {GREEN}works{GREEN:#}"),
+        Support::Missing { reason, remedy } => {
+            format!("{line} {RED}missing{RED:#}: {reason}; {remedy}")
+        }
+    });
+    lines.collect::<Vec<_>>().join(". ")
 }
 
 /// The capabilities that we have and lack.
@@ -150,8 +153,9 @@ fn by_fault(features: &KernelFeatures) -> anyhow::Result<String> {
         for rule in rules {
             let hooks = rule.hooks.iter().map(ToString::to_string);
             let calls = rule.calls.iter().map(ToString::to_string);
-            let hooks: Vec<String> = hooks.chain(calls).collect();
-            rows.push([text.to_owned(), yes(), hooks.join(", ")]);
+            let line = rule.line.map(|line| line.to_string());
+            let means: Vec<String> = hooks.chain(calls).chain(line).collect();
+            rows.push([text.to_owned(), yes(), means.join(", ")]);
         }
         for refusal in refused {
             rows.push([text.to_owned(), no(), refusal.reason]);

@@ -64,7 +64,7 @@ pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeat
     let mut trials = Trials::new();
     trials.try_hooks(&needed, Ok(probe.as_fd()));
     if wanted.rules.iter().any(|rule| rule.hold().is_some()) {
-        trials.try_line();
+        trials.try_best_line();
     }
     let names_calls = faults.iter().any(|fault| !fault.verb.calls().is_empty());
     // No backend has been tried, so a call that needs one is refused.

@@ -3,20 +3,32 @@
 //! Each program is loaded (the verifier and the helpers decide) and attached to a cgroup of our
 //! own or to `lo` of a network namespace of our own, with no rule in force.
 
-use std::{collections::BTreeSet, io, os::fd::BorrowedFd, thread};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    thread,
+};
 
 use aya::programs::ProgramError;
-use chaos_ebpf_common::line::{DEVICES, QUEUE};
+use chaos_ebpf_common::{
+    LOOPBACK,
+    line::{DEVICES, QUEUE},
+};
 use nix::sched::{CloneFlags, unshare};
 
-use super::{Instance, KernelError, Naming, Tap, error::reason, injectable::injectable, tracer};
+use super::{
+    Instance, KernelError, Naming, Tap, Veth, error::reason, injectable::injectable, tracer,
+};
 use crate::{
-    plan::{Backend, Hook, KernelFeatures, Support, attachment},
+    plan::{Backend, Hook, KernelFeatures, Line, Support, attachment},
     seccomp,
 };
 
-/// `lo` has this index in every network namespace (`LOOPBACK_IFINDEX`).
-const LOOPBACK: u32 = 1;
+/// What is made for a trial is called.
+const TRIAL: &str = "chaos-agent-trial";
+const TRIAL_DEVICE: &str = "chaos-trial";
 
 /// Tries everything. `probe` is an empty cgroup that the caller made for this and removes
 /// afterwards; `None` (there is no cgroup v2, or no right to create one) reports the cgroup hooks
@@ -25,7 +37,7 @@ pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
     let mut trials = Trials::new();
     trials.try_hooks(&Hook::ALL.into(), probe);
     trials.try_backends();
-    trials.try_line();
+    trials.try_lines();
     trials.features
 }
 
@@ -77,14 +89,30 @@ impl Trials {
         support
     }
 
-    /// Tries a delay line, after its hooks.
-    pub fn try_line(&mut self) {
+    /// Tries the delay lines, after their hooks.
+    pub fn try_lines(&mut self) {
+        for line in Line::ALL {
+            self.try_line(line);
+        }
+    }
+
+    /// Tries the delay lines up to the first that works, after their hooks.
+    pub fn try_best_line(&mut self) {
+        for line in Line::ALL {
+            if self.try_line(line) == Support::Works {
+                return;
+            }
+        }
+    }
+
+    fn try_line(&mut self, line: Line) -> Support {
         let by_filter = self.features.stand_in(Hook::TcxIngress).is_filter();
         let support = match &mut self.instance {
-            Ok(instance) => try_line(instance, by_filter),
+            Ok(instance) => try_line(instance, line, by_filter),
             Err(error) => missing(error, None),
         };
-        self.features = self.features.clone().with_line(support);
+        self.features = self.features.clone().with_line(line, support.clone());
+        support
     }
 
     /// Tries the backends for system calls that no hook answers: each is attached to one function.
@@ -189,7 +217,7 @@ fn try_hook(
 ) -> Support {
     let attached = instance.load_program(hook).and_then(|()| {
         if hook.is_of_interfaces() {
-            let naming = Naming { write: &|_| "chaos-agent-trial".to_owned(), read: &|_| None };
+            let naming = Naming { write: &|_| TRIAL.to_owned(), read: &|_| None };
             return in_empty_namespace(|| {
                 let name = "lo of an empty namespace";
                 instance.attach_interface(hook, LOOPBACK, name, &naming).map(|_| None)
@@ -210,21 +238,40 @@ fn try_hook(
     }
 }
 
-/// Makes a device in a namespace of its own and attaches to it.
-fn try_line(instance: &mut Instance, by_filter: bool) -> Support {
-    let naming = Naming { write: &|_| "chaos-agent-trial".to_owned(), read: &|_| None };
-    let tried = in_empty_namespace(|| {
-        let tap = Tap::make(DEVICES, "chaos-trial", "chaos-agent-trial", QUEUE)?;
-        instance.attach_line(DEVICES, by_filter.then_some(&naming)).map(|_| tap).map(drop)
-    });
-    match tried {
-        Ok(()) => Support::Works,
-        Err(KernelError::Call { call: call @ Tap::OPEN, source }) => Support::Missing {
-            reason: format!("{call}: {source}"),
-            remedy: "a kernel with CONFIG_TUN, and the right to open /dev/net/tun".to_owned(),
-        },
-        Err(error) => missing(&error, Some(Hook::TcxIngress)),
-    }
+/// Makes devices in namespaces of their own and attaches to them.
+fn try_line(instance: &mut Instance, line: Line, by_filter: bool) -> Support {
+    let naming = Naming { write: &|_| TRIAL.to_owned(), read: &|_| None };
+    let naming = by_filter.then_some(&naming);
+    let tried = match line {
+        Line::Queue => in_empty_namespace(|| try_queue(instance, naming)),
+        Line::Reader => in_empty_namespace(|| {
+            let _tap = Tap::make(DEVICES, TRIAL_DEVICE, TRIAL, QUEUE)?;
+            instance.attach_line(line, DEVICES, naming).map(drop)
+        }),
+    };
+    let Err(error) = tried else {
+        return Support::Works;
+    };
+    let remedy = match &error {
+        KernelError::Call { call: Tap::OPEN, .. } => {
+            "a kernel with CONFIG_TUN, and the right to open /dev/net/tun"
+        }
+        KernelError::Call { call: Veth::ADD_FQ, .. } => "a kernel with CONFIG_NET_SCH_FQ",
+        KernelError::Call { call: Veth::MAKE, .. } => "a kernel with CONFIG_VETH",
+        _ => return missing(&error, Some(Hook::TcxIngress)),
+    };
+    Support::Missing { reason: error.to_string(), remedy: remedy.to_owned() }
+}
+
+/// With both ends in one namespace.
+fn try_queue(instance: &mut Instance, naming: Option<&Naming<'_>>) -> Result<(), KernelError> {
+    let namespace = File::open("/proc/thread-self/ns/net")
+        .map_err(|source| KernelError::Call { call: "open /proc/thread-self/ns/net", source })?;
+    Veth::make(DEVICES, TRIAL_DEVICE, TRIAL, namespace.as_fd(), DEVICES + 1)?;
+    let _near = instance.attach_line(Line::Queue, DEVICES, naming)?;
+    let mut veth = Veth::take(DEVICES + 1)?;
+    veth.queue()?;
+    instance.attach_queue(DEVICES + 1, naming).map(drop)
 }
 
 /// Runs `attempt` in a thread with a network namespace of its own, which ends with the thread.

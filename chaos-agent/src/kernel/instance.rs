@@ -4,13 +4,16 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
+use chaos_ebpf_common::object::{LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
 
 use super::{
-    KernelError, LineMaps, Link, Naming, TargetMaps, Trial, links,
+    KernelError, LineMaps, Link, Naming, TargetMaps, Trial,
+    clsact::Side,
+    links,
     tracer::{self, Tracer},
     trial,
 };
-use crate::plan::{Attachment, Hook};
+use crate::plan::{Attachment, Hook, Line};
 
 /// Built by `build.rs`.
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));
@@ -22,7 +25,7 @@ pub struct Instance {
     ebpf: Ebpf,
     logger: EbpfLogger<&'static dyn log::Log>,
     pub maps: TargetMaps,
-    /// Taken by the reader of the target's delay line for as long as there is one.
+    /// Taken by the target's delay line for as long as there is one.
     pub line_maps: Option<LineMaps>,
     cgroup: u64,
     level: u32,
@@ -105,10 +108,29 @@ impl Instance {
     /// is in the calling thread's network namespace; by a filter where `naming` is for one.
     pub fn attach_line(
         &mut self,
+        line: Line,
         device: u32,
         naming: Option<&Naming<'_>>,
     ) -> Result<Link, KernelError> {
-        links::attach_line(&mut self.ebpf, device, naming)
+        let program = match line {
+            Line::Queue => QUEUE_RETURN,
+            Line::Reader => LINE_RETURN,
+        };
+        links::attach_device(&mut self.ebpf, program, device, Side::Ingress, naming)
+    }
+
+    /// Attaches the programs that turn frames round to the far end of a delay line that is a queue, in
+    /// the calling thread's network namespace.
+    pub fn attach_queue(
+        &mut self,
+        device: u32,
+        naming: Option<&Naming<'_>>,
+    ) -> Result<[Link; 2], KernelError> {
+        let leave =
+            links::attach_device(&mut self.ebpf, QUEUE_LEAVE, device, Side::Egress, naming)?;
+        let enter =
+            links::attach_device(&mut self.ebpf, QUEUE_ENTER, device, Side::Ingress, naming)?;
+        Ok([enter, leave])
     }
 
     /// How many instructions the verifier walked before it accepted the program of a hook; `None`

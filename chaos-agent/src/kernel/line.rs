@@ -1,4 +1,4 @@
-//! The maps of a target by which programs and the reader of its delay line understand each other.
+//! The maps of a target by which programs and its delay line understand each other.
 
 use std::collections::HashMap;
 
@@ -13,10 +13,11 @@ use super::{
     maps::{failed, map},
 };
 
-/// What the reader of a delay line says, hears, and where it sends frames.
+/// What is said of a delay line, what is heard of the programs, and where frames are sent on.
 pub struct LineMaps {
     reader: Array<MapData, Reader>,
     given: Array<MapData, u64>,
+    returned: Array<MapData, u64>,
     places: Array<MapData, u32>,
     /// Where each interface stands in `places`.
     known: HashMap<u32, u32>,
@@ -29,20 +30,26 @@ impl LineMaps {
         Ok(Self {
             reader: map(ebpf, "READER")?,
             given: map(ebpf, "GIVEN")?,
+            returned: map(ebpf, "RETURNED")?,
             places: map(ebpf, "PLACES")?,
             known: HashMap::new(),
             next: 0,
         })
     }
 
-    /// Says to the programs how the reader is.
+    /// Says to the programs how the line is.
     pub fn say(&mut self, reader: &Reader) -> Result<(), KernelError> {
         self.reader.set(0, reader, 0).map_err(failed("update", "READER"))
     }
 
-    /// How many frames the programs have given to the line.
+    /// How many frames the programs have given to the line, or bytes to one that is a queue.
     pub fn given(&self) -> Result<u64, KernelError> {
         self.given.get(&0, 0).map_err(failed("look up", "GIVEN"))
+    }
+
+    /// How many bytes the programs have got back from a line that is a queue.
+    pub fn returned(&self) -> Result<u64, KernelError> {
+        self.returned.get(&0, 0).map_err(failed("look up", "RETURNED"))
     }
 
     /// Where the interface stands in the table, for the frame that is sent on next: a place may be

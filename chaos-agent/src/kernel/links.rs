@@ -10,8 +10,6 @@ use aya::{
     },
 };
 
-use chaos_ebpf_common::object::LINE_RETURN;
-
 use super::{
     KernelError,
     clsact::{Filter, Naming, Side},
@@ -141,25 +139,31 @@ fn attach_filter(
     Ok(Link::new(Filter::attach(interface, side, program, naming)?))
 }
 
-/// Loads the program that sends on what comes out of a delay line, and attaches it to the line's
-/// device.
-pub(super) fn attach_line(
+/// Loads a program of a delay line and attaches it to a device of ours, which is in the calling thread's
+/// network namespace; by a filter where `naming` is for one.
+pub(super) fn attach_device(
     ebpf: &mut Ebpf,
+    name: &'static str,
     device: u32,
+    side: Side,
     naming: Option<&Naming<'_>>,
 ) -> Result<Link, KernelError> {
-    let hook = if naming.is_some() { Hook::ClsactIngress } else { Hook::TcxIngress };
-    let lacks = KernelError::Lacks { what: "program", name: LINE_RETURN };
-    let Some(Program::SchedClassifier(program)) = ebpf.program_mut(LINE_RETURN) else {
-        return Err(lacks);
+    let (hook, attach_type) = match (side, naming) {
+        (Side::Ingress, None) => (Hook::TcxIngress, TcAttachType::Ingress),
+        (Side::Egress, None) => (Hook::TcxEgress, TcAttachType::Egress),
+        (Side::Ingress, Some(_)) => (Hook::ClsactIngress, TcAttachType::Ingress),
+        (Side::Egress, Some(_)) => (Hook::ClsactEgress, TcAttachType::Egress),
+    };
+    let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
+        return Err(KernelError::Lacks { what: "program", name });
     };
     if program.fd().is_err() {
         program.load().map_err(|source| KernelError::Load { hook, source })?;
     }
     let failed = |source| KernelError::Attach { hook, object: "a delay line".to_owned(), source };
     match naming {
-        Some(naming) => attach_filter(program, device, Side::Ingress, naming),
-        None => attach_link(program, device, TcAttachType::Ingress),
+        Some(naming) => attach_filter(program, device, side, naming),
+        None => attach_link(program, device, attach_type),
     }
     .map_err(failed)
 }

@@ -6,8 +6,10 @@
 mod btf;
 mod clock;
 mod clsact;
+mod device;
 mod error;
 mod features;
+mod fq;
 mod injectable;
 mod instance;
 mod line;
@@ -17,8 +19,9 @@ mod rtnetlink;
 mod tap;
 mod tracer;
 mod trial;
+mod veth;
 
-pub use clock::boot_now;
+pub use clock::{boot_ahead, boot_now};
 pub use clsact::{Naming, collect_filters};
 pub use error::KernelError;
 pub use features::{Trials, find_features};
@@ -28,3 +31,4 @@ pub use links::Link;
 pub use maps::{SlotCounts, TargetMaps};
 pub use tap::Tap;
 pub use trial::Trial;
+pub use veth::Veth;

@@ -11,13 +11,10 @@ use std::{
     },
 };
 
-use netlink_packet_route::{
-    RouteNetlinkMessage,
-    link::{AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage},
-};
+use netlink_packet_route::link::LinkAttribute;
 use nix::unistd::{read, write};
 
-use super::{KernelError, rtnetlink::Rtnetlink};
+use super::{KernelError, device, rtnetlink::Rtnetlink};
 
 /// Where TAP devices come from.
 const CONTROL: &str = "/dev/net/tun";
@@ -92,7 +89,11 @@ impl Tap {
                 .map_err(failed("ioctl TUNSETOFFLOAD"))?;
         }
         let tap = Self { file };
-        set_up(index, alias, queue).map_err(failed("set up the TAP device"))?;
+        let attributes =
+            vec![LinkAttribute::IfAlias(alias.to_owned()), LinkAttribute::TxQueueLen(queue)];
+        Rtnetlink::new()
+            .and_then(|mut rtnetlink| device::set_up(&mut rtnetlink, index, attributes))
+            .map_err(failed("set up the TAP device"))?;
         Ok(tap)
     }
 
@@ -120,29 +121,6 @@ impl AsFd for Tap {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
-}
-
-/// Up, and silent: no ARP, no multicast, no address, so that the kernel sends nothing by itself.
-fn set_up(index: u32, alias: &str, queue: u32) -> io::Result<()> {
-    let mut rtnetlink = Rtnetlink::new()?;
-    let mut change = |mask: LinkFlags, flags: LinkFlags, attributes: Vec<LinkAttribute>| {
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        (message.header.change_mask, message.header.flags) = (mask, flags);
-        message.attributes = attributes;
-        rtnetlink.ask(RouteNetlinkMessage::SetLink(message), 0).map(drop)
-    };
-    let silent = LinkFlags::Noarp | LinkFlags::Multicast;
-    change(
-        silent,
-        LinkFlags::Noarp,
-        vec![LinkAttribute::IfAlias(alias.to_owned()), LinkAttribute::TxQueueLen(queue)],
-    )?;
-    // A kernel without IPv6 has nothing to be told of it.
-    let no_address = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
-    let inet6 = LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![no_address])]);
-    drop(change(LinkFlags::empty(), LinkFlags::empty(), vec![inet6]));
-    change(LinkFlags::Up, LinkFlags::Up, Vec::new())
 }
 
 fn failed<E: Into<io::Error>>(call: &'static str) -> impl Fn(E) -> KernelError {

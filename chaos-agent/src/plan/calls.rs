@@ -51,7 +51,7 @@ pub(super) fn mechanism(
 ) -> Result<Mechanism, Objection> {
     let by_seccomp = || {
         let calls = traced::by_seccomp(calls, fault, features)?;
-        Some(Mechanism { action, hooks: BTreeSet::new(), calls })
+        Some(Mechanism { action, hooks: BTreeSet::new(), calls, line: None })
     };
     match in_kernel(action, calls, fault, features) {
         Ok(mechanism) if has_filter && !traced::left_alone(fault, &mechanism.calls).is_empty() => {
@@ -69,7 +69,7 @@ fn in_kernel(
     features: &KernelFeatures,
 ) -> Result<Mechanism, Objection> {
     let families = Families::of(fault.peer.as_ref());
-    let mut mechanism = Mechanism { action, hooks: BTreeSet::new(), calls: Vec::new() };
+    let mut mechanism = Mechanism::of_packets(action, BTreeSet::new());
     for call in calls {
         // A cgroup hook can fail a call, and cannot send a signal.
         let Some(hooked) = Hooked::of(call).filter(|_| action == Action::Fail) else {

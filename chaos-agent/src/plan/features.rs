@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, Hook};
+use super::{Backend, Hook, Line};
 
 /// What this kernel can do, hook by hook and backend by backend. Found by trying, never by its
 /// version; here it is only data, so that plans can be made for kernels that one does not have.
@@ -15,9 +15,8 @@ pub struct KernelFeatures {
     hooks: BTreeMap<Hook, Support>,
     #[serde(default)]
     backends: BTreeMap<Backend, Support>,
-    /// A delay line: a TAP device, and the program that sends on what comes out of it.
-    #[serde(default = "not_tried")]
-    line: Support,
+    #[serde(default)]
+    lines: BTreeMap<Line, Support>,
     /// Kernel functions that programs may be attached to: entries of system calls, and
     /// `security_*`. `None`: all that one might ask for.
     #[serde(default = "no_functions")]
@@ -48,17 +47,17 @@ impl KernelFeatures {
             release: release.into(),
             hooks: BTreeMap::new(),
             backends: BTreeMap::new(),
-            line: not_tried(),
+            lines: BTreeMap::new(),
             functions: no_functions(),
         }
     }
 
-    /// A kernel that has every hook and every backend.
+    /// A kernel that has every hook, every backend and every delay line.
     pub fn everything(release: impl Into<String>) -> Self {
         let hooks = Hook::ALL.into_iter().map(|hook| (hook, Support::Works)).collect();
         let backends = Backend::ALL.into_iter().map(|backend| (backend, Support::Works)).collect();
-        let line = Support::Works;
-        Self { release: release.into(), hooks, backends, line, functions: None }
+        let lines = Line::ALL.into_iter().map(|line| (line, Support::Works)).collect();
+        Self { release: release.into(), hooks, backends, lines, functions: None }
     }
 
     /// The same kernel, with this said of one hook.
@@ -75,10 +74,11 @@ impl KernelFeatures {
         self
     }
 
-    /// The same kernel, with this said of the delay line.
+    /// The same kernel, with this said of one delay line.
     #[must_use]
-    pub fn with_line(self, line: Support) -> Self {
-        Self { line, ..self }
+    pub fn with_line(mut self, line: Line, support: Support) -> Self {
+        self.lines.insert(line, support);
+        self
     }
 
     /// The same kernel, with these functions to attach to and no others.
@@ -104,9 +104,19 @@ impl KernelFeatures {
         self.backends.get(&backend).cloned().unwrap_or_else(not_tried)
     }
 
-    /// Whether there can be a delay line; one that was never tried cannot.
-    pub fn line(&self) -> &Support {
-        &self.line
+    /// Whether there can be this delay line; one that was never tried cannot.
+    pub fn line(&self, line: Line) -> Support {
+        self.lines.get(&line).cloned().unwrap_or_else(not_tried)
+    }
+
+    /// The delay line to take, where there can be one.
+    pub fn best_line(&self) -> Option<Line> {
+        Line::ALL.into_iter().find(|line| self.line(*line) == Support::Works)
+    }
+
+    /// Every delay line and what is known of it.
+    pub fn lines(&self) -> impl Iterator<Item = (Line, Support)> + '_ {
+        Line::ALL.into_iter().map(|line| (line, self.line(line)))
     }
 
     /// Every backend and what is known of it.

@@ -7,7 +7,7 @@ use chaos_ebpf_common::{
     hold::{Hold, LONGEST_HOLD, SLOWEST_RATE},
 };
 
-use super::{KernelFeatures, Support, latencies, refusal::Objection};
+use super::{KernelFeatures, Line, Support, latencies, refusal::Objection};
 use crate::fault::{Distribution, Fault, Latency, Spread, Verb, print_duration};
 
 /// What a verb that holds frames asks for; `None` for the others.
@@ -82,18 +82,20 @@ pub(super) fn check_rate(bits_per_second: u64) -> Result<(), Objection> {
         .remedy("write `limit 10kbit` or more; `drop` lets nothing through"))
 }
 
-/// Whether there is a delay line to hold them in.
-pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<(), Objection> {
-    match features.line() {
-        Support::Works => Ok(()),
-        Support::Missing { reason, remedy } => {
-            let word = fault.verb.word();
-            Err(Objection::new(format!(
-                "`{word}` needs a delay line, which cannot be had: {reason}"
-            ))
-            .remedy(remedy))
-        }
-    }
+/// The delay line to hold them in.
+pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<Line, Objection> {
+    features.best_line().ok_or_else(|| {
+        let missing = features.lines().filter_map(|(line, support)| match support {
+            Support::Works => None,
+            Support::Missing { reason, remedy } => {
+                Some((format!("{line}: {reason}"), format!("for {line}: {remedy}")))
+            }
+        });
+        let (reasons, remedies): (Vec<_>, Vec<_>) = missing.unzip();
+        let (word, reasons) = (fault.verb.word(), reasons.join("; nor "));
+        Objection::new(format!("`{word}` needs a delay line, which cannot be had: {reasons}"))
+            .remedy(remedies.join(", or "))
+    })
 }
 
 #[cfg(test)]

@@ -156,7 +156,9 @@ impl fmt::Display for Hook {
 mod tests {
     use std::collections::BTreeSet;
 
-    use chaos_ebpf_common::object::{LINE_RETURN, PROGRAMS};
+    use chaos_ebpf_common::object::{
+        LINE_RETURN, PROGRAMS, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN,
+    };
 
     use super::*;
 
@@ -165,9 +167,10 @@ mod tests {
         let served: BTreeSet<&str> = Hook::ALL.into_iter().map(Hook::program).collect();
         // The others are attached to kernel functions, for calls that have no hook, and to devices of
         // our own.
+        let of_lines = [LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN];
         let of_hooks = PROGRAMS
             .into_iter()
-            .filter(|(name, section)| *section != "fentry" && *name != LINE_RETURN);
+            .filter(|(name, section)| *section != "fentry" && !of_lines.contains(name));
         assert_eq!(served, of_hooks.map(|(name, _)| name).collect());
         let fallbacks: Vec<Hook> = Hook::ALL.into_iter().filter_map(Hook::fallback).collect();
         assert_eq!(served.len(), Hook::ALL.len() - fallbacks.len());

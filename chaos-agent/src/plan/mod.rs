@@ -21,6 +21,7 @@ mod guard;
 mod hold;
 mod hook;
 mod latencies;
+mod line;
 mod name;
 mod notes;
 mod path;
@@ -47,6 +48,7 @@ pub use compile::{CompiledSet, compile};
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;
 pub use latencies::table as latency_table;
+pub use line::Line;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use seed::seed_from;
@@ -110,6 +112,8 @@ pub struct PlannedRule {
     pub hooks: Vec<Hook>,
     /// System calls that no cgroup hook answers for this rule, by number.
     pub calls: Vec<PlannedCall>,
+    /// What holds the frames that it holds back.
+    pub line: Option<Line>,
     #[serde(serialize_with = "action_name")]
     pub action: Action,
     /// From the moment the fault begins (`after` included) to its end.
@@ -170,6 +174,7 @@ fn plan_one(
         fault: fault.clone(),
         hooks: mechanism.hooks.into_iter().collect(),
         calls: mechanism.calls,
+        line: mechanism.line,
         action: mechanism.action,
         duration,
         seed: fault.seed.unwrap_or(terms.seed),
@@ -195,9 +200,9 @@ impl PlannedRule {
 }
 
 impl Plan {
-    /// Whether some rule needs a delay line.
-    pub fn needs_line(&self) -> bool {
-        self.rules.iter().any(|rule| !rule.fault.shadow && rule.hold().is_some())
+    /// The delay line that rules need, the same for all.
+    pub fn line(&self) -> Option<Line> {
+        self.rules.iter().filter(|rule| !rule.fault.shadow).find_map(|rule| rule.line)
     }
 
     /// Whether some rule needs wardens.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use chaos_ebpf_common::rule::{Action, Stage};
 
-use super::{Hook, KernelFeatures, PlannedRule, calls::Hooked, traced, verbs::Mechanism};
+use super::{Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, traced, verbs::Mechanism};
 use crate::fault::{Fault, Protocol, Unit, Verb};
 
 /// One sentence for each thing to know about a rule. `named` are the exempt addresses that the
@@ -123,9 +123,13 @@ fn of_silent(fault: &Fault) -> Vec<&'static str> {
 }
 
 fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
-    let mut notes = vec![
-        "by the delay line: frames wait in the agent, and pass unheld when it does not answer for 200 ms",
-    ];
+    let mut notes = vec![match mechanism.line {
+        Some(Line::Reader) => {
+            "by the delay line tap: frames wait in the agent, and pass unheld when it does not answer for \
+             200 ms"
+        }
+        _ => "by the delay line fq: frames wait in a queue of the kernel, which nobody else uses",
+    }];
     let is_both = fault.directions().len() > 1;
     if mechanism.action == Action::Limit {
         notes.push("what would wait for more than a second is lost, and counted as such");

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
 
-use super::{Hook, KernelFeatures, PlannedCall, Support, calls, hold, name, refusal::Objection};
+use super::{
+    Hook, KernelFeatures, Line, PlannedCall, Support, calls, hold, name, refusal::Objection,
+};
 use crate::fault::{Direction, DnsAnswer, Fault, Protocol, Verb};
 
 /// How a fault is done.
@@ -13,11 +15,22 @@ pub(super) struct Mechanism {
     pub(super) action: Action,
     pub(super) hooks: BTreeSet<Hook>,
     pub(super) calls: Vec<PlannedCall>,
+    pub(super) line: Option<Line>,
 }
 
 impl Mechanism {
-    fn of_packets(action: Action, hooks: BTreeSet<Hook>) -> Self {
-        Self { action, hooks, calls: Vec::new() }
+    pub(super) fn of_packets(action: Action, hooks: BTreeSet<Hook>) -> Self {
+        Self { action, hooks, calls: Vec::new(), line: None }
+    }
+
+    /// One that holds frames.
+    fn of_holding(
+        action: Action,
+        fault: &Fault,
+        features: &KernelFeatures,
+    ) -> Result<Self, Objection> {
+        let line = Some(hold::line(fault, features)?);
+        Ok(Self { line, ..Self::of_packets(action, frame_hooks(fault, features)) })
     }
 }
 
@@ -53,27 +66,23 @@ pub(super) fn mechanism(
         }
         Verb::Delay(latency) => {
             hold::check_latency(latency)?;
-            hold::line(fault, features)?;
-            Ok(Mechanism::of_packets(Action::Delay, frame_hooks(fault, features)))
+            Mechanism::of_holding(Action::Delay, fault, features)
         }
         Verb::DelayDns { latency, name } => {
             name::check(fault, name)?;
             hold::check_latency(latency)?;
-            hold::line(fault, features)?;
-            Ok(Mechanism::of_packets(Action::Delay, frame_hooks(fault, features)))
+            Mechanism::of_holding(Action::Delay, fault, features)
         }
         Verb::Reorder { by } => {
             hold::check(*by, None)?;
-            hold::line(fault, features)?;
-            Ok(Mechanism::of_packets(Action::Reorder, frame_hooks(fault, features)))
+            Mechanism::of_holding(Action::Reorder, fault, features)
         }
         Verb::Duplicate => {
             Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))
         }
         Verb::Limit { bits_per_second, .. } => {
             hold::check_rate(*bits_per_second)?;
-            hold::line(fault, features)?;
-            Ok(Mechanism::of_packets(Action::Limit, frame_hooks(fault, features)))
+            Mechanism::of_holding(Action::Limit, fault, features)
         }
         Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),
         Verb::FailDns { answer, name } => {

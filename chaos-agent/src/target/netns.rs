@@ -16,7 +16,7 @@ use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
     net::if_::{InterfaceFlags, if_nameindex},
-    sched::{CloneFlags, setns},
+    sched::{CloneFlags, setns, unshare},
 };
 
 use super::{Cgroup, CgroupRoot, TargetError};
@@ -48,6 +48,20 @@ impl NetNs {
     /// The namespace of the calling process's main thread.
     pub fn own() -> Result<Self, TargetError> {
         Self::open(Path::new("/proc/self/ns/net"))
+    }
+
+    /// A new one, with nothing in it but a loopback that is down. Needs CAP_SYS_ADMIN.
+    pub fn make() -> Result<Self, TargetError> {
+        let object = "a network namespace";
+        let thread = thread::Builder::new()
+            .name("new-netns".to_owned())
+            .spawn(move || {
+                unshare(CloneFlags::CLONE_NEWNET)
+                    .map_err(|errno| TargetError::io("unshare", object, errno))?;
+                Self::open(Path::new("/proc/thread-self/ns/net"))
+            })
+            .map_err(|error| TargetError::io("start a thread for", object, error))?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// The distinct namespaces of all threads in a cgroup's subtree: one for a pod, more where a

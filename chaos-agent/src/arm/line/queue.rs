@@ -1,136 +1,126 @@
-//! Frames in the order in which they are due.
+//! A queue of the kernel that holds frames: fq, behind a veth in each network namespace of the target.
+//!
+//! The far ends are in a network namespace that nobody but this process holds: it ends with the
+//! process, and so do the veths. Nothing of the target's is replaced, and nobody has to wake up for a
+//! frame.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    os::fd::AsFd,
+    time::{Duration, Instant},
+};
 
-/// A frame that is held.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Held {
-    /// The boot-clock moment (ns) until which.
-    pub due: u64,
-    /// Of the device that it came from, in the reader's list.
-    pub tap: usize,
-    /// The interface that it was at.
-    pub interface: u32,
-    pub ingress: bool,
-    /// Ledger slot of the rule that holds it.
-    pub slot: u8,
-    pub frame: Box<[u8]>,
+use chaos_ebpf_common::line::{Reader as Said, cost};
+
+use super::{ALIAS, NAME, random_device};
+use crate::{
+    arm::ArmError,
+    kernel::{Instance, KernelError, LineMaps, Link, Naming, Veth, boot_ahead},
+    plan::Line,
+    target::{NetNs, Owner},
+};
+
+/// Index of the first far end; 1 is the loopback.
+const FIRST_FAR: u32 = 2;
+
+/// How long the last frames may take to leave: four times what they should
+/// ([`chaos_ebpf_common::line::LONGEST_ROUND`]).
+const LONGEST_DEPARTURE: Duration = Duration::from_secs(1);
+
+/// A running queue.
+pub(in crate::arm) struct QueueLine {
+    device: u32,
+    maps: LineMaps,
+    ends: Ends,
 }
 
-/// Those that are due at the same moment leave in the order in which they came.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    heap: BinaryHeap<Reverse<Entry>>,
-    came: u64,
-    bytes: usize,
+/// By inode of the target's network namespaces.
+struct Ends {
+    served: BTreeMap<u64, End>,
+    /// Where the far ends are.
+    yard: NetNs,
 }
 
-#[derive(Debug)]
-struct Entry {
-    came: u64,
-    held: Held,
+/// A veth and the programs at it. They go after it, so that no frame meets an end without them.
+struct End {
+    veth: Veth,
+    _near: Link,
+    _far: [Link; 2],
 }
 
-impl Entry {
-    fn order(&self) -> (u64, u64) {
-        (self.held.due, self.came)
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.order() == other.order()
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.order().cmp(&other.order())
-    }
-}
-
-impl Queue {
-    pub(super) fn push(&mut self, held: Held) {
-        self.bytes += cost(&held);
-        self.heap.push(Reverse(Entry { came: self.came, held }));
-        self.came += 1;
+impl QueueLine {
+    pub(super) fn start(maps: LineMaps) -> Result<Self, ArmError> {
+        let ends = Ends { served: BTreeMap::new(), yard: NetNs::make()? };
+        let mut line = Self { device: random_device()?, maps, ends };
+        line.take_stock()?;
+        Ok(line)
     }
 
-    /// The next frame that is due by this moment.
-    pub(super) fn pop_due(&mut self, now: u64) -> Option<Held> {
-        if self.next_due()? > now {
-            return None;
+    pub(super) fn serve(
+        &mut self,
+        namespace: u64,
+        instance: &mut Instance,
+        owner: &Owner,
+        naming: Option<&Naming<'_>>,
+    ) -> Result<(), ArmError> {
+        let Ends { served, yard } = &mut self.ends;
+        let far = FIRST_FAR + served.len() as u32;
+        if let Entry::Vacant(vacant) = served.entry(namespace) {
+            Veth::make(self.device, NAME, &owner.name(ALIAS, 0), yard.as_fd(), far)?;
+            let (veth, links) = yard.enter_in_thread(|| {
+                // The first thing, as dropping it removes the pair.
+                let mut veth = Veth::take(far)?;
+                veth.queue()?;
+                Ok::<_, KernelError>((veth, instance.attach_queue(far, naming)?))
+            })??;
+            let near = instance.attach_line(Line::Queue, self.device, naming)?;
+            vacant.insert(End { veth, _near: near, _far: links });
         }
-        let Reverse(Entry { held, .. }) = self.heap.pop()?;
-        self.bytes -= cost(&held);
-        Some(held)
+        Ok(())
     }
 
-    /// When the next frame is due.
-    pub(super) fn next_due(&self) -> Option<u64> {
-        self.heap.peek().map(|Reverse(entry)| entry.held.due)
+    /// Tells the programs how much room there is: what was given and neither came back nor waits has
+    /// been lost, and takes none.
+    pub(super) fn take_stock(&mut self) -> Result<(), ArmError> {
+        let inside = self.maps.given()?.wrapping_sub(self.maps.returned()?);
+        let taken = inside.wrapping_sub(self.ends.waiting()?);
+        // It answers for as long as its programs are attached.
+        let (beat, ahead) = (u64::MAX, boot_ahead());
+        self.maps.say(&Said { beat, taken, ahead, device: self.device, queue: 1 })?;
+        Ok(())
     }
 
-    /// What the frames take in memory, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn stop(mut self) -> (LineMaps, Departing) {
+        if let Err(error) = self.maps.say(&Said::default()) {
+            tracing::warn!(%error, "programs were not told of the delay line's end");
+        }
+        let departing = Departing { ends: self.ends, until: Instant::now() + LONGEST_DEPARTURE };
+        (self.maps, departing)
     }
 }
 
-fn cost(held: &Held) -> usize {
-    held.frame.len() + size_of::<Entry>()
+impl Ends {
+    /// Bytes in the queues, each frame at its [`cost`].
+    fn waiting(&mut self) -> Result<u64, KernelError> {
+        let mut bytes = 0;
+        for end in self.served.values_mut() {
+            let (frames, length) = end.veth.queued()?;
+            bytes += u64::from(length) + u64::from(frames) * cost(0);
+        }
+        Ok(bytes)
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// A queue that takes no more frames, and sends on those that it has when they are due.
+pub(in crate::arm) struct Departing {
+    ends: Ends,
+    until: Instant,
+}
 
-    use super::*;
-
-    fn held(due: u64, number: u8) -> Held {
-        Held { due, tap: 0, interface: 2, ingress: false, slot: 0, frame: [number].into() }
-    }
-
-    fn drained(queue: &mut Queue, now: u64) -> Vec<u8> {
-        std::iter::from_fn(|| queue.pop_due(now)).map(|held| held.frame[0]).collect()
-    }
-
-    #[test]
-    fn frames_leave_when_they_are_due() {
-        let mut queue = Queue::default();
-        for (due, number) in [(30, 3), (10, 1), (20, 2)] {
-            queue.push(held(due, number));
-        }
-        assert_eq!(queue.next_due(), Some(10));
-        assert!(drained(&mut queue, 9).is_empty());
-        assert_eq!(drained(&mut queue, 20), [1, 2]);
-        assert_eq!(queue.next_due(), Some(30));
-        assert_eq!(drained(&mut queue, u64::MAX), [3]);
-        assert_eq!((queue.next_due(), queue.bytes()), (None, 0));
-    }
-
-    proptest! {
-        #[test]
-        fn it_sorts_and_keeps_the_order_of_equals(dues in prop::collection::vec(0..5u64, 0..100)) {
-            let mut queue = Queue::default();
-            let numbered = dues.into_iter().zip(0u8..);
-            let mut expected: Vec<(u64, u8)> = numbered.collect();
-            for (due, number) in &expected {
-                queue.push(held(*due, *number));
-            }
-            // A stable sort.
-            expected.sort_by_key(|(due, _)| *due);
-            let numbers: Vec<u8> = expected.into_iter().map(|(_, number)| number).collect();
-            prop_assert_eq!(drained(&mut queue, u64::MAX), numbers);
-            prop_assert_eq!(queue.bytes(), 0);
-        }
+impl Departing {
+    /// Whether the last frame has left, or would leave too late. Then it can be dropped.
+    pub(in crate::arm) fn is_over(&mut self) -> bool {
+        // One that cannot be looked at is gone with its namespace.
+        Instant::now() >= self.until || self.ends.waiting().unwrap_or(0) == 0
     }
 }

@@ -87,9 +87,18 @@ fn what_holds_packets_says_how_long() {
     let per_flow = Hold { rate: 1_000_000, per_flow: 1, ..Hold::default() };
     assert_eq!(hold("limit 1mbit per flow"), Some(per_flow));
     assert_eq!(hold("drop"), None);
-    let needs_line = |text: &str| plan_all(&[fault(text)], &Terms::default()).needs_line();
-    assert!(needs_line("delay 1s") && needs_line("reorder by 1s"));
-    assert!(!needs_line("shadow delay 1s") && !needs_line("duplicate"));
+    let line = |text: &str| plan_all(&[fault(text)], &Terms::default()).line();
+    assert_eq!((line("delay 1s"), line("reorder by 1s")), (Some(Line::Queue), Some(Line::Queue)));
+    assert_eq!((line("shadow delay 1s"), line("duplicate")), (None, None));
+}
+
+#[test]
+fn frames_are_held_by_the_agent_where_the_kernel_has_no_queue() {
+    let missing = Support::Missing { reason: "ENOENT".into(), remedy: "CONFIG_NET_SCH_FQ".into() };
+    let features = KernelFeatures::everything("6.18.0").with_line(Line::Queue, missing);
+    let plan = plan(&[fault("limit 1mbit")], &features, &Terms::default());
+    assert_eq!(plan.line(), Some(Line::Reader));
+    assert!(plan.rules[0].notes[0].contains("frames wait in the agent"), "{plan:?}");
 }
 
 fn calls(text: &str, features: &KernelFeatures) -> String {

@@ -233,22 +233,22 @@ fn a_missing_hook_is_named_with_what_the_kernel_said() {
 
 #[test]
 fn nothing_is_held_without_a_delay_line_or_for_longer_than_it_does() {
-    let missing = Support::Missing {
-        reason: "open /dev/net/tun: not found".into(),
-        remedy: "a kernel with CONFIG_TUN".into(),
+    let missing = |reason: &str, option: &str| Support::Missing {
+        reason: reason.into(),
+        remedy: format!("a kernel with {option}"),
     };
-    let features = KernelFeatures::everything("6.12.0").with_line(missing);
+    let features = KernelFeatures::everything("6.12.0")
+        .with_line(Line::Queue, missing("add fq: not found", "CONFIG_NET_SCH_FQ"))
+        .with_line(Line::Reader, missing("open /dev/net/tun: not found", "CONFIG_TUN"));
     for word in ["delay", "reorder", "delay dns for *"] {
         let (reason, remedy) =
             refusal(fault(&format!("{word} by 1s")), &features, &Terms::default());
-        let needs = "needs a delay line, which cannot be had: open /dev/net/tun: not found";
-        assert_eq!(
-            (reason, remedy.as_str()),
-            (
-                format!("`{}` {needs}", word.trim_end_matches(" dns for *")),
-                "a kernel with CONFIG_TUN"
-            )
-        );
+        let needs = "needs a delay line, which cannot be had: fq: add fq: not found; nor tap: open \
+                     /dev/net/tun: not found";
+        let remedies =
+            "for fq: a kernel with CONFIG_NET_SCH_FQ, or for tap: a kernel with CONFIG_TUN";
+        let verb = word.trim_end_matches(" dns for *");
+        assert_eq!((reason, remedy.as_str()), (format!("`{verb}` {needs}"), remedies));
         let (reason, _) = refused(&format!("{word} by 1m1s"));
         assert_eq!(reason, "packets are held for up to 1m1s, and 1m is the longest");
     }

@@ -1,34 +1,28 @@
 //! The stages that hold a frame back: rate, delay, reordering. They add up to one moment, and the
 //! frame goes into the delay line until then.
 
-use core::{
-    intrinsics::{AtomicOrdering, atomic_xadd},
-    ops::RangeInclusive,
-};
+use core::ops::RangeInclusive;
 
-use aya_ebpf::{
-    bindings::{
-        __sk_buff,
-        tcx_action_base::{TCX_DROP, TCX_NEXT},
-    },
-    helpers::generated::{bpf_redirect, bpf_skb_change_head, bpf_skb_store_bytes},
+use aya_ebpf::bindings::{
+    __sk_buff,
+    tcx_action_base::{TCX_DROP, TCX_NEXT},
 };
 use chaos_ebpf_common::{
     event::EventKind,
     flows,
     gate::{Answer, Ground, consult},
-    line::{LOOPBACK, Label, OVERLAY_BYTES},
+    hold::LONGEST_HOLD,
     rule::{RuleSet, Stage},
 };
 
-use super::{Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle};
+use super::{
+    Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle,
+    line::{self, Held, Room, room},
+};
 use crate::{
     ground::Maps,
-    maps::{GIVEN, HOLDS, READER, TABLES},
+    maps::{HOLDS, TABLES},
 };
-
-/// Longer frames that are not segmented later cannot be given a label (`BPF_SKB_MAX_LEN`).
-const LONGEST: u32 = 15 * 1024;
 
 /// The stages that hold.
 const STAGES: RangeInclusive<usize> = Stage::Limit as usize..=Stage::Reorder as usize;
@@ -166,60 +160,15 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
     }
 }
 
-enum Room {
-    Free,
-    Full,
-    /// The frame cannot be held, or nobody holds it.
-    Nowhere,
-}
-
-/// Whether the line takes the frame.
-#[inline(always)]
-fn room(skb: *mut __sk_buff, now: u64) -> Room {
-    let (Some(reader), Some(given)) = (READER.get(0), GIVEN.get(0)) else {
-        return Room::Nowhere;
-    };
-    // SAFETY: reading the program's context.
-    let (interface, tagged, length, segment) =
-        unsafe { ((*skb).ifindex, (*skb).vlan_present, (*skb).len, (*skb).gso_size) };
-    // A tag that is not in the data would come into the label.
-    let fits = interface == LOOPBACK || tagged == 0 && (length <= LONGEST || segment != 0);
-    if !fits || !reader.answers(now) {
-        Room::Nowhere
-    } else if reader.has_room(*given) {
-        Room::Free
-    } else {
-        Room::Full
-    }
-}
-
-/// Sends the frame into the line. Without memory for the label (and only then) it goes on unheld.
+/// Sends the frame into the line for as long as this [`Wait`] says, from this moment on.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64, now: u64) -> i32 {
-    let (Some(reader), false) = (READER.get(0), skb.is_null()) else {
+    if skb.is_null() {
         return TCX_NEXT;
-    };
-    // SAFETY: reading the program's context.
-    let interface = unsafe { (*skb).ifindex };
-    let ingress = (kind == EventKind::FrameIngress as u32) as u8;
-    let (due, slot) = (now + Wait(wait).nanoseconds(), Wait(wait).slot());
-    let is_loopback = interface == LOOPBACK;
-    let magic = if is_loopback { Label::OVERLAY } else { Label::MAGIC };
-    let label = Label { due, magic, slot, ingress, interface }.to_bytes();
-    // SAFETY: the helpers take the program's context, numbers, and as many bytes as they are told;
-    // GIVEN has one element.
-    unsafe {
-        let bytes = if is_loopback { OVERLAY_BYTES } else { Label::BYTES };
-        if !is_loopback && bpf_skb_change_head(skb, Label::BYTES as u32, 0) != 0 {
-            return TCX_NEXT;
-        }
-        if bpf_skb_store_bytes(skb.cast(), 0, label.as_ptr().cast(), bytes as u32, 0) != 0 {
-            return if is_loopback { TCX_NEXT } else { TCX_DROP };
-        }
-        if let Some(given) = GIVEN.get_ptr_mut(0) {
-            atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(given, 1);
-        }
-        bpf_redirect(reader.device, 0) as i32
     }
+    let wait = Wait(wait);
+    let held =
+        Held { from: now, nanoseconds: wait.nanoseconds().min(LONGEST_HOLD), slot: wait.slot() };
+    line::send(skb, kind == EventKind::FrameIngress as u32, held)
 }

@@ -4,13 +4,10 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_INGRESS},
     helpers::generated::{bpf_clone_redirect, bpf_redirect},
 };
-use chaos_ebpf_common::{event::EventKind, rule::STAGES};
+use chaos_ebpf_common::{LOOPBACK, event::EventKind, rule::STAGES};
 
 use super::Outcome;
 use crate::stamp;
-
-/// `LOOPBACK_IFINDEX` of every network namespace.
-const LOOPBACK: u32 = 1;
 
 #[inline(always)]
 fn interface(skb: *mut __sk_buff) -> u32 {

@@ -19,7 +19,7 @@ use nix::{
 use super::{
     Lost,
     frame::{self, set_way, take_label},
-    queue::{Held, Queue},
+    held::{Held, Queue},
 };
 use crate::kernel::{KernelError, LineMaps, Tap, boot_now};
 
@@ -126,7 +126,7 @@ impl Reader {
                 beat: now,
                 taken: self.taken,
                 device: self.device,
-                padding: 0,
+                ..Said::default()
             })?;
             self.said_at = now;
         }

@@ -1,0 +1,36 @@
+//! The line whose frames a reader holds, behind a TAP device.
+
+use aya_ebpf::{
+    EbpfContext,
+    bindings::{__sk_buff, tcx_action_base::TCX_DROP},
+    helpers::generated::bpf_skb_vlan_pop,
+    macros::classifier,
+    programs::TcContext,
+};
+use chaos_ebpf_common::line::Way;
+
+use super::send_on;
+use crate::maps::PLACES;
+
+/// `sch_handle_ingress` of the TAP device, when its reader has written a frame back. Nothing goes
+/// from here into the stack: what has no way on it is not ours.
+///
+/// The VLAN tag that says where to is no longer in the data (`skb_vlan_untag` comes before).
+#[classifier]
+pub fn line_return(ctx: TcContext) -> i32 {
+    let skb: *mut __sk_buff = ctx.as_ptr().cast();
+    // SAFETY: reading the program's context.
+    let (is_tagged, tag) = unsafe { ((*skb).vlan_present, (*skb).vlan_tci) };
+    if is_tagged == 0 {
+        return TCX_DROP;
+    }
+    let way = Way::of_tag(tag as u16);
+    let Some(interface) = PLACES.get(way.place) else {
+        return TCX_DROP;
+    };
+    // SAFETY: the helper takes the program's context.
+    if unsafe { bpf_skb_vlan_pop(skb) } != 0 {
+        return TCX_DROP;
+    }
+    send_on(skb, *interface, way.ingress)
+}
