@@ -141,7 +141,7 @@ fn nothing_is_lost_and_order_is_kept() -> Result<()> {
         println!("{fault}: {late} came late");
         // On processors that are never free, a thread that goes from one to the other overtakes what it
         // has sent before, with netem as much (4 in 100).
-        let some = if is_emulated() { DATAGRAMS / 10 } else { 0 };
+        let some = if is_emulated() { DATAGRAMS / 4 } else { 0 };
         assert!(late <= some || unheld > 0, "{fault}: {late}");
     }
     Ok(())
@@ -149,7 +149,7 @@ fn nothing_is_lost_and_order_is_kept() -> Result<()> {
 
 #[test]
 fn a_stream_arrives_whole() -> Result<()> {
-    const BYTES: u64 = 50_000_000;
+    let length = if is_emulated() { 10_000_000 } else { 50_000_000 };
     let pair = Pair::new()?;
     require!("a delay line", since 5, 8; has_line(&pair.claim));
     for bind in pair.addresses() {
@@ -170,13 +170,13 @@ fn a_stream_arrives_whole() -> Result<()> {
             };
             let (before, began) = (retransmitted()?, Instant::now());
             let timeout = Duration::from_secs(20);
-            let send = TcpSend { to: receiver.address(), bytes: BYTES, timeout };
+            let send = TcpSend { to: receiver.address(), bytes: length, timeout };
             let sent = Victim::run(send, from)?;
             let received = receiver.report()?;
             let took = began.elapsed();
             let counts = agent.counts(&pair.client_cgroup, 0)?;
-            assert_eq!((sent.bytes, sent.error), (BYTES, None), "{fault}, {bind}");
-            assert_eq!((received.bytes, received.wrong_bytes), (BYTES, 0), "{fault}, {bind}");
+            assert_eq!((sent.bytes, sent.error), (length, None), "{fault}, {bind}");
+            assert_eq!((received.bytes, received.wrong_bytes), (length, 0), "{fault}, {bind}");
             assert_eq!((received.error, counts.lost), (None, 0), "{fault}, {bind}: {counts:?}");
             let again = retransmitted()? - before;
             println!("{fault}, {bind}: {took:?}, {again} segments sent again, {counts:?}");
