@@ -10,3 +10,4 @@ mod interruptions;
 mod kinds;
 mod latency;
 mod manifests;
+mod partition;

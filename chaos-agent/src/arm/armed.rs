@@ -126,9 +126,10 @@ impl Armed {
         began: &dyn Fn(&Fault) -> Option<u64>,
     ) -> Result<(), ArmError> {
         let previous: Vec<(Fault, u32)> =
-            self.rules.iter().map(|rule| (rule.planned.fault.clone(), rule.slot)).collect();
-        let faults = plan.rules.iter().map(|rule| &rule.fault);
-        let slots = assign(&previous, faults, SLOTS as u32)?;
+            self.rules.iter().map(|rule| (rule.planned.fault.as_written(), rule.slot)).collect();
+        // A fault goes on where the pods that it names have other addresses.
+        let faults: Vec<Fault> = plan.rules.iter().map(|rule| rule.fault.as_written()).collect();
+        let slots = assign(&previous, &faults, SLOTS as u32)?;
         // The rules in force use theirs until they are replaced.
         let in_use: BTreeSet<u32> = self.rules.iter().filter_map(|rule| rule.table).collect();
         let mut tables = (0..(SETS * MAX_TABLES) as u32).filter(|table| !in_use.contains(table));

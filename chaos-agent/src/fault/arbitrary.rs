@@ -14,7 +14,8 @@ use super::{
     check::check,
     model::{
         Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
-        PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno, WeightedLatency,
+        PodRef, PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno,
+        WeightedLatency,
     },
     value::{duration::MAX_NS, peer::join_ports, word::Word},
 };
@@ -135,11 +136,19 @@ fn peer() -> impl Strategy<Value = Peer> {
                 .collect(),
         )
     });
+    let pods = btree_set(("[a-z][a-z0-9-]{0,5}[a-z0-9]", "[a-z0-9]{1,3}(\\.[a-z]{1,3})?"), 1..3)
+        .prop_map(|pods| {
+            let pods = pods.into_iter().map(|(namespace, name)| PodRef { namespace, name });
+            pods.map(|pod| (pod, Default::default())).collect()
+        });
     let side = select(vec![Side::To, Side::From, Side::Either]);
-    (side, btree_set(prop_oneof![v4, v6], 0..4), ports).prop_map(|(side, networks, ports)| Peer {
-        side,
-        networks: if side == Side::Either { Default::default() } else { networks },
-        ports,
+    let networks = btree_set(prop_oneof![v4, v6], 0..4).prop_map(|set| (set, Default::default()));
+    let addresses =
+        prop_oneof![3 => networks, 1 => pods.prop_map(|pods| (Default::default(), pods))];
+    (side, addresses, ports).prop_map(|(side, addresses, ports)| {
+        let is_either = side == Side::Either;
+        let (networks, pods) = if is_either { Default::default() } else { addresses };
+        Peer { side, networks, pods, ports }
     })
 }
 

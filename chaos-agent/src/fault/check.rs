@@ -193,17 +193,26 @@ fn the_peer(fault: &Fault, problems: &mut Problems) {
     let Some(found) = &fault.peer else { return };
     let clause = if found.side == Side::Either { Clause::Port } else { Clause::Peer };
     problems.expect(
-        !(found.networks.is_empty() && found.ports.is_empty()),
+        found.has_addresses() || !found.ports.is_empty(),
         clause,
         "the peer has neither network nor port",
         "`to 10.0.0.0/8`, `to port 443`, or leave it out",
     );
     problems.expect(
-        found.side != Side::Either || found.networks.is_empty(),
+        found.side != Side::Either || !found.has_addresses(),
         clause,
         "a network needs a side",
         "`to` or `from`",
     );
+    problems.expect(
+        found.networks.is_empty() || found.pods.is_empty(),
+        clause,
+        "networks and pods in one peer",
+        "write a fault for each",
+    );
+    for pod in found.pods.keys().map(ToString::to_string) {
+        canonical(&pod, name::pod(&pod).map(|pod| pod.to_string()), clause, problems);
+    }
     problems.expect(
         found.networks.iter().all(|net| *net == net.trunc()),
         clause,

@@ -21,7 +21,8 @@ pub use latencies::read_latencies;
 pub use mistake::{Clause, Mistake, Problem};
 pub use model::{
     Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
-    PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno, WeightedLatency,
+    PodRef, PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno,
+    WeightedLatency,
 };
 pub use parse::{Sentence, parse};
 pub use value::duration::{parse as parse_duration, print as print_duration};

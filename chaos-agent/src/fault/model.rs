@@ -1,6 +1,11 @@
 //! What a user asks for, free of any kernel or Kubernetes notion.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -232,8 +237,31 @@ pub struct Peer {
     /// Empty: any address. Never with host bits set; sorted, without duplicates. Empty where
     /// `side` is [`Side::Either`].
     pub networks: BTreeSet<IpNet>,
+    /// Pods in place of networks, each with its addresses as far as somebody has looked them up: none
+    /// as it is written. Empty where `side` is [`Side::Either`].
+    pub pods: BTreeMap<PodRef, BTreeSet<IpAddr>>,
     /// Empty: any port. Sorted, not overlapping, not adjacent.
     pub ports: Vec<PortRange>,
+}
+
+/// A pod of the target's node, by its name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodRef {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl Peer {
+    /// The networks, or the addresses of the pods.
+    pub fn all_networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let of_pods = self.pods.values().flatten().copied().map(IpNet::from);
+        self.networks.iter().copied().chain(of_pods)
+    }
+
+    /// Whether it is not any address.
+    pub fn has_addresses(&self) -> bool {
+        !(self.networks.is_empty() && self.pods.is_empty())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -269,6 +297,14 @@ impl Fault {
             seed: None,
             shadow: false,
         }
+    }
+
+    /// The fault without what was looked up for it: the same, wherever its pods are.
+    #[must_use]
+    pub fn as_written(&self) -> Self {
+        let mut fault = self.clone();
+        fault.peer.iter_mut().flat_map(|peer| peer.pods.values_mut()).for_each(BTreeSet::clear);
+        fault
     }
 
     /// The directions a packet verb acts in: as written, or egress for `to`, ingress for
@@ -360,6 +396,12 @@ impl Verb {
     /// What a chance counts when the sentence does not say.
     pub fn default_unit(&self) -> Unit {
         if self.acts_on_packets() { Unit::Packets } else { Unit::Calls }
+    }
+}
+
+impl fmt::Display for PodRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 

@@ -124,6 +124,10 @@ impl Display for Peer {
         if !self.networks.is_empty() {
             words.push(list(self.networks.iter().map(peer::print_network)));
         }
+        if !self.pods.is_empty() {
+            words.push("pod".to_owned());
+            words.push(list(self.pods.keys()));
+        }
         if !self.ports.is_empty() {
             words.push("port".to_owned());
             words.push(list(self.ports.iter().map(|range| peer::print_ports(*range))));

@@ -1,12 +1,18 @@
 //! What the API server says of a pod, as far as faults go by it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
 use super::names::{FAULTS, PodName};
-use crate::target::{ContainerId, PodUid};
+use crate::{
+    fault::{self, PodRef},
+    target::{ContainerId, PodUid},
+};
 
 /// Set by the kubelet on the mirror of a static pod; its value names the pod's cgroup.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
@@ -31,29 +37,87 @@ pub(super) struct Facts {
     /// Whether its namespace has the label.
     pub is_enabled: bool,
     pub text: Option<String>,
+    /// Of the pods that the text names, those of this node.
+    pub peers: BTreeMap<PodRef, Whereabouts>,
 }
 
+/// Where a pod is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    /// It has these addresses; none before it is started.
+    At(BTreeSet<IpAddr>),
+    /// It has those of the node.
+    OnHostNetwork,
+}
+
+/// The pods of the node that have not ended.
+pub(super) type Neighbours = BTreeMap<PodRef, Whereabouts>;
+
 impl Facts {
-    pub fn of(pod: &Pod, is_enabled: bool) -> Self {
+    pub fn of(pod: &Pod, is_enabled: bool, neighbours: &Neighbours) -> Self {
         let mirror = pod.annotations().get(MIRROR);
+        let text = pod.annotations().get(FAULTS);
         let uid = pod.uid().unwrap_or_default();
-        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         Self {
             name: name_of(pod),
             cgroup: mirror.unwrap_or(&uid).parse().ok(),
             uid,
             is_mirror: mirror.is_some(),
-            host_network: pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false),
+            host_network: is_on_host_network(pod),
             containers: containers(pod),
-            is_over: matches!(phase, Some("Succeeded" | "Failed")),
+            is_over: is_over(pod),
             is_enabled,
-            text: pod.annotations().get(FAULTS).cloned(),
+            peers: text.map_or_else(BTreeMap::new, |text| peers(text, neighbours)),
+            text: text.cloned(),
         }
     }
 
     pub fn running(&self) -> Vec<ContainerId> {
         self.containers.values().flatten().cloned().collect()
     }
+}
+
+fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn is_on_host_network(pod: &Pod) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false)
+}
+
+/// Where each of these pods is. One that has ended has no address any more, whatever its status says.
+pub(super) fn neighbours<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Neighbours {
+    let there = pods.into_iter().filter(|pod| !is_over(pod));
+    there
+        .map(|pod| {
+            let PodName { namespace, name } = name_of(pod);
+            let addresses = || {
+                let status = pod.status.iter();
+                let all = status.flat_map(|status| status.pod_ips.iter().flatten());
+                all.filter_map(|address| address.ip.parse().ok()).collect()
+            };
+            let whereabouts = match is_on_host_network(pod) {
+                true => Whereabouts::OnHostNetwork,
+                false => Whereabouts::At(addresses()),
+            };
+            (PodRef { namespace, name }, whereabouts)
+        })
+        .collect()
+}
+
+/// Where the pods are that a text names. A text that cannot be read names none.
+fn peers(text: &str, neighbours: &Neighbours) -> BTreeMap<PodRef, Whereabouts> {
+    if !text.to_ascii_lowercase().contains("pod") {
+        // The word has to be there: most texts are not read for this.
+        return BTreeMap::new();
+    }
+    let sentences = fault::read(text).unwrap_or_default();
+    let named = sentences.iter().filter_map(|sentence| sentence.fault.peer.as_ref());
+    named
+        .flat_map(|peer| peer.pods.keys())
+        .filter_map(|pod| Some((pod.clone(), neighbours.get(pod)?.clone())))
+        .collect()
 }
 
 pub(super) fn name_of(pod: &Pod) -> PodName {
@@ -95,7 +159,7 @@ mod tests {
     use crate::kube::names::STATUS;
 
     fn facts(pod: Value) -> Facts {
-        Facts::of(&serde_json::from_value(pod).unwrap(), true)
+        Facts::of(&serde_json::from_value(pod).unwrap(), true, &Neighbours::new())
     }
 
     fn web() -> Value {
@@ -138,6 +202,50 @@ mod tests {
         let mut edited = web();
         edited["metadata"]["annotations"][FAULTS] = json!("drop ingress");
         assert_ne!(facts(edited), facts(web()));
+    }
+
+    #[test]
+    fn only_pods_that_the_text_names_are_looked_for() {
+        let at = |addresses: &[&str]| {
+            let ips: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+            json!({ "phase": "Running", "podIPs": ips })
+        };
+        let pod = |name: &str, status: Value, host: bool| -> Pod {
+            let metadata = json!({ "namespace": "payments", "name": name });
+            let spec = json!({ "containers": [], "hostNetwork": host });
+            let pod = json!({ "metadata": metadata, "spec": spec, "status": status });
+            serde_json::from_value(pod).unwrap()
+        };
+        let over = json!({ "phase": "Succeeded", "podIPs": [{ "ip": "10.0.0.9" }] });
+        let neighbours = neighbours(&[
+            pod("db", at(&["10.0.0.7", "fd00::7"]), false),
+            pod("cache", at(&["10.0.0.8"]), false),
+            pod("new", json!({}), false),
+            pod("proxy", at(&["192.0.2.7"]), true),
+            pod("over", over, false),
+        ]);
+        let peers = |text: &str| -> Vec<(String, Whereabouts)> {
+            let mut web = web();
+            web["metadata"]["annotations"][FAULTS] = json!(text);
+            let facts = Facts::of(&serde_json::from_value(web).unwrap(), true, &neighbours);
+            facts.peers.into_iter().map(|(pod, at)| (pod.to_string(), at)).collect()
+        };
+        let text = "drop to POD payments/db; drop from pod payments/new, payments/proxy, a/b";
+        let at = |addresses: &[&str]| {
+            Whereabouts::At(addresses.iter().map(|ip| ip.parse().unwrap()).collect())
+        };
+        assert_eq!(
+            peers(&text.to_lowercase()),
+            [
+                ("payments/db".to_owned(), at(&["10.0.0.7", "fd00::7"])),
+                ("payments/new".to_owned(), at(&[])),
+                ("payments/proxy".to_owned(), Whereabouts::OnHostNetwork),
+            ]
+        );
+        assert_eq!(peers(text).len(), 3);
+        assert_eq!(peers("drop to pod payments/over"), []);
+        assert_eq!(peers("drop to 10.0.0.0/8"), []);
+        assert_eq!(peers("drip to pod payments/db"), []);
     }
 
     #[test]

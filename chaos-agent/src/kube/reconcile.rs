@@ -19,7 +19,7 @@ use super::{
     arming::{self, Arming, Fate, Verdict},
     clock::Now,
     events::event,
-    facts::{Facts, name_of},
+    facts::{Facts, name_of, neighbours},
     hearing::Hearing,
     names::{PodName, STATUS},
     notices::Change,
@@ -93,9 +93,11 @@ impl Reconciler<'_> {
         let enabled: BTreeSet<String> =
             self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
         let mut there = BTreeSet::new();
-        for pod in self.pods.state() {
+        let pods = self.pods.state();
+        let neighbours = neighbours(pods.iter().map(AsRef::as_ref));
+        for pod in pods {
             let name = name_of(&pod);
-            let facts = Facts::of(&pod, enabled.contains(&name.namespace));
+            let facts = Facts::of(&pod, enabled.contains(&name.namespace), &neighbours);
             there.insert(name);
             self.reconcile_pod(&pod, facts).await?;
         }

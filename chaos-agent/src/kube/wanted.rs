@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    facts::Facts,
+    facts::{Facts, Whereabouts},
     names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
 };
 use crate::{
@@ -90,10 +90,11 @@ fn asked(
     }
     let sentences = fault::read(text)
         .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let faults: Vec<Fault> = sentences.into_iter().map(|sentence| sentence.fault).collect();
+    let mut faults: Vec<Fault> = sentences.into_iter().map(|sentence| sentence.fault).collect();
     if faults.is_empty() {
         return Err(vec![format!("annotation {FAULTS} has no fault; remove it to end faults")]);
     }
+    look_up(&mut faults, facts)?;
     let mut asks = Vec::new();
     for (container, share) in by_container(&faults) {
         asks.push(Ask {
@@ -105,6 +106,24 @@ fn asked(
         });
     }
     Ok(Asked { faults, asks })
+}
+
+/// Gives the pods that faults name their addresses.
+fn look_up(faults: &mut [Fault], facts: &Facts) -> Result<(), Vec<String>> {
+    let mut messages = Vec::new();
+    let peers = faults.iter_mut().filter_map(|fault| fault.peer.as_mut());
+    for (pod, addresses) in peers.flat_map(|peer| &mut peer.pods) {
+        let remedy = "write its address, such as `to 10.244.0.7`";
+        match facts.peers.get(pod) {
+            Some(Whereabouts::At(found)) if !found.is_empty() => addresses.clone_from(found),
+            Some(Whereabouts::At(_)) => messages.push(format!("pod {pod} has no address yet")),
+            Some(Whereabouts::OnHostNetwork) => messages.push(format!(
+                "pod {pod} has the addresses of its node, which others have, too; {remedy}"
+            )),
+            None => messages.push(format!("pod {pod} is not on this node; {remedy}")),
+        }
+    }
+    if messages.is_empty() { Ok(()) } else { Err(messages) }
 }
 
 fn id(name: &PodName, container: Option<&str>) -> ArmedId {
@@ -186,6 +205,7 @@ mod tests {
             is_over: false,
             is_enabled: true,
             text: Some(text.into()),
+            peers: BTreeMap::new(),
         }
     }
 
@@ -251,6 +271,35 @@ mod tests {
         assert_eq!(asks[0].target, Place::Awaited("container init does not run".into()));
         let refused = refusal(&pod("drop egress in container cache"));
         assert_eq!(refused, "the pod has no container `cache`; it has db, init, main");
+    }
+
+    #[test]
+    fn pods_are_where_they_are_known_to_be() {
+        let pod_ref =
+            |name: &str| fault::PodRef { namespace: "payments".into(), name: name.into() };
+        let addresses = ["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
+        let facts = |text: &str| Facts {
+            peers: BTreeMap::from([
+                (pod_ref("db"), Whereabouts::At(addresses.into())),
+                (pod_ref("new"), Whereabouts::At(Default::default())),
+                (pod_ref("proxy"), Whereabouts::OnHostNetwork),
+            ]),
+            ..pod(text)
+        };
+        let asks = asks(&facts("drop to pod payments/db port 5432"));
+        let fault = &asks[0].faults[0];
+        let found: Vec<IpAddr> =
+            fault.peer.iter().flat_map(|peer| peer.all_networks()).map(|net| net.addr()).collect();
+        assert_eq!(found, addresses);
+        assert_eq!(fault.to_string(), "drop to pod payments/db port 5432");
+        for (name, reason) in [
+            ("new", "pod payments/new has no address yet"),
+            ("proxy", "pod payments/proxy has the addresses of its node, which others have, too; "),
+            ("gone", "pod payments/gone is not on this node; write its address, such as "),
+        ] {
+            let refusal = refusal(&facts(&format!("drop from pod payments/{name}")));
+            assert!(refusal.starts_with(reason), "{refusal}");
+        }
     }
 
     #[test]

@@ -127,10 +127,10 @@ struct Families {
 
 impl Families {
     fn of(peer: Option<&Peer>) -> Self {
-        let networks = peer.map(|peer| &peer.networks).filter(|networks| !networks.is_empty());
-        networks.map_or(Self { v4: true, v6: true }, |networks| Self {
-            v4: networks.iter().any(|network| network.addr().is_ipv4()),
-            v6: networks.iter().any(|network| network.addr().is_ipv6()),
+        let peer = peer.filter(|peer| peer.has_addresses());
+        peer.map_or(Self { v4: true, v6: true }, |peer| Self {
+            v4: peer.all_networks().any(|network| network.addr().is_ipv4()),
+            v6: peer.all_networks().any(|network| network.addr().is_ipv6()),
         })
     }
 }

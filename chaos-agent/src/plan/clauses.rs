@@ -6,7 +6,7 @@ use chaos_ebpf_common::{MAX_PREFIXES, latencies::MAX_TABLES};
 use ipnet::IpNet;
 
 use super::{PlannedRule, Scope, Terms, name, prefix::Prefix, refusal::Objection};
-use crate::fault::{Fault, print_duration};
+use crate::fault::{Fault, Peer, print_duration};
 
 /// Whether the fault is for this target.
 pub(super) fn container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
@@ -29,6 +29,18 @@ pub(super) fn container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
     }
 }
 
+/// Whether it is known where the pods are that the fault names.
+pub(super) fn pods(fault: &Fault) -> Result<(), Objection> {
+    let unknown = |peer: &Peer| {
+        peer.pods.iter().find(|(_, addresses)| addresses.is_empty()).map(|(pod, _)| pod.to_string())
+    };
+    let Some(pod) = fault.peer.as_ref().and_then(unknown) else { return Ok(()) };
+    Err(Objection::new(format!(
+        "`pod {pod}`: where pods are is known to the agent of a node, for faults in annotations"
+    ))
+    .remedy("write the pod's address, such as `to 10.244.0.7`"))
+}
+
 /// How long the fault lasts.
 pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objection> {
     let longest = print_duration(terms.longest);
@@ -47,7 +59,8 @@ pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objecti
 /// them. IPv4-mapped addresses become IPv4, as they are in events.
 pub(super) fn exemptions(fault: &Fault, exempt: &[IpAddr]) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
     exempt.iter().map(IpAddr::to_canonical).partition(|address| {
-        !fault.peer.as_ref().is_some_and(|peer| peer.networks.contains(&IpNet::from(*address)))
+        let names = |peer: &Peer| peer.all_networks().any(|net| net == IpNet::from(*address));
+        !fault.peer.as_ref().is_some_and(names)
     })
 }
 
@@ -69,7 +82,7 @@ impl Room {
         let peer = rule.fault.peer.as_ref();
         let addresses = || {
             peer.iter()
-                .flat_map(|peer| peer.networks.iter().map(IpNet::addr))
+                .flat_map(|peer| peer.all_networks().map(|network| network.addr()))
                 .chain(rule.exempt.iter().copied())
         };
         let left = |room: usize, needed: usize, what: &str| {

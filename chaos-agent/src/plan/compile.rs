@@ -123,14 +123,14 @@ fn add_networks(
     peers4: &mut PrefixTable,
     peers6: &mut PrefixTable,
 ) {
-    if peer.networks.is_empty() {
+    if !peer.has_addresses() {
         return;
     }
     let ends = ends(peer.side, bit);
     set.peer_source |= ends.source;
     set.peer_destination |= ends.destination;
-    for network in &peer.networks {
-        add_network(*network, ends, peers4, peers6);
+    for network in peer.all_networks() {
+        add_network(network, ends, peers4, peers6);
     }
 }
 

@@ -159,6 +159,7 @@ fn plan_one(
     if let Some(problem) = fault::check(fault).into_iter().next() {
         return Err(Objection::from_problem(problem));
     }
+    clauses::pods(fault)?;
     let mechanism = verbs::mechanism(fault, features, terms.has_filter)?;
     clauses::container(fault, &terms.scope)?;
     let duration = clauses::duration(fault, terms)?;

@@ -9,6 +9,7 @@
 mod layout;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::process::Command;
 use std::rc::Rc;
 
@@ -164,6 +165,12 @@ impl<'p> Kubelet<'p> {
         let cgroup = pod.cgroup.child(spec.layout.container(&id))?;
         pod.containers.insert(container.to_owned(), Container { id, cgroup });
         self.report(pod)
+    }
+
+    /// Says that the pod has these addresses, and no others: at most one of each family.
+    pub fn set_addresses(&self, pod: &Pod, addresses: &[IpAddr]) -> Result<()> {
+        let all: Vec<Value> = addresses.iter().map(|ip| json!({ "ip": ip })).collect();
+        self.write_status(pod, &json!({ "podIP": addresses.first(), "podIPs": all }))
     }
 
     /// Says that all containers of the pod have ended well, for good.

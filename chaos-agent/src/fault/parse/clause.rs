@@ -235,7 +235,7 @@ fn unit(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `to|from NETWORK[, …] [port PORTS]` or `to|from port PORTS`; with `delay` also `from file NAME`
+/// `to|from NETWORK[, …] [port PORTS]`, `to|from pod POD[, …] [port PORTS]` or `to|from port PORTS`; with `delay` also `from file NAME`
 fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<(), Fail> {
     let keyword = reader.value("a peer", |word| Ok(word.to_ascii_lowercase()))?;
     let mut span = keyword.span;
@@ -245,9 +245,13 @@ fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<
         draft.several = Some(Spread::File { path: read.value, latencies: Vec::new() });
         return Ok(());
     }
-    let mut networks = Vec::new();
-    if !reader.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("port")) {
-        let read = reader.list("an address, a network or `port`", peer::network)?;
+    let (mut networks, mut pods) = (Vec::new(), Vec::new());
+    if reader.eat("pod") {
+        let read = reader.list("a pod", name::pod)?;
+        pods = read.value;
+        span.end = read.span.end;
+    } else if !reader.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("port")) {
+        let read = reader.list("an address, a network, `pod` or `port`", peer::network)?;
         networks = read.value;
         span.end = read.span.end;
     }
@@ -258,14 +262,25 @@ fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<
     } else {
         Vec::new()
     };
-    set_peer(draft, Peer { side, networks: networks.into_iter().collect(), ports }, span)
+    let peer = Peer {
+        side,
+        networks: networks.into_iter().collect(),
+        pods: pods.into_iter().map(|pod| (pod, Default::default())).collect(),
+        ports,
+    };
+    set_peer(draft, peer, span)
 }
 
 /// `port PORTS`
 fn bare_port(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let keyword = reader.value("`port`", |_| Ok(()))?;
     let read = ports(reader)?;
-    let peer = Peer { side: Side::Either, networks: Default::default(), ports: read.value };
+    let peer = Peer {
+        side: Side::Either,
+        networks: Default::default(),
+        pods: Default::default(),
+        ports: read.value,
+    };
     set_peer(draft, peer, keyword.span.start..read.span.end)
 }
 

@@ -1,7 +1,7 @@
 //! Paths, container names and DNS names.
 
 use super::duration;
-use crate::fault::mistake::Mistake;
+use crate::fault::{mistake::Mistake, model::PodRef};
 
 /// An absolute path without `.`, `..`, doubled or trailing slashes; the last two are removed.
 pub(in crate::fault) fn path(word: &str) -> Result<String, Mistake> {
@@ -20,6 +20,20 @@ pub(in crate::fault) fn path(word: &str) -> Result<String, Mistake> {
     Ok(format!("/{}", parts.join("/")))
 }
 
+/// A pod by its namespace, an RFC 1123 label, and its name, an RFC 1123 subdomain.
+pub(in crate::fault) fn pod(word: &str) -> Result<PodRef, Mistake> {
+    let Some((namespace, name)) = word.split_once('/') else {
+        return Err(Mistake::new(format!("`{word}` has no namespace"))
+            .help(format!("write it with that of the pod: `pod shop/{word}`")));
+    };
+    let is_name = name.len() <= 253 && name.split('.').all(is_label);
+    if is_label(namespace) && is_name {
+        return Ok(PodRef { namespace: namespace.to_owned(), name: name.to_owned() });
+    }
+    Err(Mistake::new(format!("`{word}` is not the name of a pod"))
+        .help("its namespace and its name: `pod payments/db-0`"))
+}
+
 /// The name of a file, wherever it is read.
 pub(in crate::fault) fn file(word: &str) -> Result<String, Mistake> {
     if word.is_empty() || word.contains(char::is_control) {
@@ -31,16 +45,19 @@ pub(in crate::fault) fn file(word: &str) -> Result<String, Mistake> {
 
 /// A container's name as Kubernetes has them: an RFC 1123 label.
 pub(in crate::fault) fn container(word: &str) -> Result<String, Mistake> {
-    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let valid = (1..=63).contains(&word.len())
-        && word.chars().all(inside)
-        && !word.starts_with('-')
-        && !word.ends_with('-');
-    if valid {
+    if is_label(word) {
         return Ok(word.to_owned());
     }
     Err(Mistake::new(format!("`{word}` is not the name of a container"))
         .help("at most 63 of a-z, 0-9 and -, such as `db`"))
+}
+
+fn is_label(word: &str) -> bool {
+    let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=63).contains(&word.len())
+        && word.chars().all(inside)
+        && !word.starts_with('-')
+        && !word.ends_with('-')
 }
 
 /// A DNS name, lower case, without the last dot; the first label may be `*`, and `*` alone is
@@ -85,6 +102,15 @@ mod tests {
         assert_eq!(container("db-0").unwrap(), "db-0");
         for wrong in ["", "DB", "-db", "db-", "d_b", &"x".repeat(64)] {
             assert!(container(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pods_have_a_namespace_and_a_name() {
+        assert_eq!(pod("payments/db-0.eu").unwrap().to_string(), "payments/db-0.eu");
+        assert!(pod("db").unwrap_err().help.unwrap().contains("`pod shop/db`"));
+        for wrong in ["/db", "a/", "a/b/c", "A/b", "a.b/c", "a/b..c", "a/_"] {
+            assert!(pod(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -241,7 +241,11 @@ impl Builder {
             twin.from.as_ref().map(|end| (Side::From, end.referenced, &end.value)),
         ];
         let bare = twin.ports.as_ref().map(|ports| {
-            (Side::Either, ports.referenced, End { networks: vec![], ports: ports.value.clone() })
+            (
+                Side::Either,
+                ports.referenced,
+                End { networks: vec![], pods: vec![], ports: ports.value.clone() },
+            )
         });
         let either = bare.as_ref().map(|(side, place, end)| (*side, *place, end));
         let mut present = ends.into_iter().chain([either]).flatten();
@@ -255,9 +259,11 @@ impl Builder {
         let clause = if side == Side::Either { Clause::Port } else { Clause::Peer };
         self.places.insert(clause, place);
         let networks = self.list(&end.networks, peer::network);
+        let pods = self.list(&end.pods, name::pod);
         let ports = self.list(&end.ports, peer::ports).map(peer::join_ports);
         let networks = networks?.into_iter().collect();
-        Some(Peer { side, networks, ports: ports? })
+        let pods = pods?.into_iter().map(|pod| (pod, Default::default())).collect();
+        Some(Peer { side, networks, pods, ports: ports? })
     }
 }
 

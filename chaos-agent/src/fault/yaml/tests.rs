@@ -10,7 +10,7 @@ fn faults(text: &str) -> Vec<Fault> {
     read.into_iter().map(|sentence| sentence.fault).collect()
 }
 
-const TWINS: [(&str, &str); 13] = [
+const TWINS: [(&str, &str); 14] = [
     (
         "drop 10% of flows egress tcp to 10.0.0.0/8 port 5432, 6000-6010 for 5m",
         "{drop: {}, chance: 10%, of: flows, direction: egress, protocol: tcp, \
@@ -24,6 +24,10 @@ const TWINS: [(&str, &str); 13] = [
     (
         "delay 100ms jitter 20ms correlation 25% 10%",
         "{delay: {by: 100ms, jitter: 20ms, correlation: 25%}, chance: 10%}",
+    ),
+    (
+        "drop from pod payments/db, shop/web-0 port 5432",
+        "{drop: {}, from: {pods: [payments/db, shop/web-0], ports: [5432]}}",
     ),
     ("delay 1ms, 2ms*3, 40ms egress", "{delay: {oneOf: [1ms, 2ms*3, 40ms]}, direction: egress}"),
     (

@@ -121,10 +121,11 @@ fn put_chance(twin: &mut Twin, fault: &Fault) {
 
 fn put_peer(twin: &mut Twin, found: &Peer) {
     let networks = found.networks.iter().map(|net| word(&peer::print_network(net))).collect();
+    let pods = found.pods.keys().map(|pod| word(&pod.to_string())).collect();
     let ports = found.ports.iter().map(ports).collect();
     match found.side {
-        Side::To => twin.to = Some(unplaced(End { networks, ports })),
-        Side::From => twin.from = Some(unplaced(End { networks, ports })),
+        Side::To => twin.to = Some(unplaced(End { networks, pods, ports })),
+        Side::From => twin.from = Some(unplaced(End { networks, pods, ports })),
         Side::Either => twin.ports = Some(unplaced(ports)),
     }
 }

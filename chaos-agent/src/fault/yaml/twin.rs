@@ -155,5 +155,7 @@ pub(super) struct End {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Leaf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<Leaf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Leaf>,
 }

@@ -258,6 +258,7 @@ fn some_ports() -> impl Strategy<Value = Vec<PortRange>> {
 fn some_peer() -> impl Strategy<Value = Peer> {
     let side = select(vec![Side::To, Side::From, Side::Either]);
     (side, btree_set(some_network(), 0..4), some_ports()).prop_map(|(side, networks, ports)| Peer {
+        pods: Default::default(),
         side,
         networks: if side == Side::Either { BTreeSet::new() } else { networks },
         ports,

@@ -130,6 +130,11 @@ fn clauses_are_refused_with_the_reason() {
             "`drop egress tcp to port 53` lets those over tcp time out",
         ),
         (
+            "drop to pod payments/db",
+            "`pod payments/db`: where pods are is known to the agent of a node, for faults in annotations",
+            "write the pod's address, such as `to 10.244.0.7`",
+        ),
+        (
             "delay from file latencies.txt",
             "`from file latencies.txt`: files of latencies are read by the command line, never by an \
              agent for others",
@@ -179,7 +184,12 @@ fn clauses_are_refused_with_the_reason() {
 #[test]
 fn faults_that_are_not_well_formed_never_reach_the_kernel() {
     let drop = Fault::new(Verb::Drop);
-    let to_nobody = Peer { side: Side::To, networks: BTreeSet::new(), ports: Vec::new() };
+    let to_nobody = Peer {
+        side: Side::To,
+        networks: BTreeSet::new(),
+        pods: Default::default(),
+        ports: Vec::new(),
+    };
     for (fault, reason) in [
         (
             Fault { under: Some("/data".to_owned()), ..drop.clone() },
@@ -300,7 +310,12 @@ fn tables_of_latencies_are_few_and_not_without_end() {
 fn a_fault_that_overflows_the_tables_is_refused_and_the_next_is_not() {
     let many = |count: u32| {
         let networks = (0..count).map(|n| IpNet::from(IpAddr::from((n << 8).to_be_bytes())));
-        let peer = Peer { side: Side::To, networks: networks.collect(), ports: Vec::new() };
+        let peer = Peer {
+            side: Side::To,
+            networks: networks.collect(),
+            pods: Default::default(),
+            ports: Vec::new(),
+        };
         Fault { peer: Some(peer), ..Fault::new(Verb::Drop) }
     };
     let plan = plan_all(&[many(5000), many(5000), fault("drop to 10.0.0.1")], &Terms::default());
