@@ -106,7 +106,10 @@ impl Trials {
     }
 
     fn try_line(&mut self, line: Line) -> Support {
-        let by_filter = self.features.stand_in(Hook::TcxIngress).is_filter();
+        // Of the two hooks only those that are needed have been tried.
+        let by_filter = [Hook::TcxEgress, Hook::TcxIngress]
+            .into_iter()
+            .any(|hook| self.features.stand_in(hook).is_filter());
         let support = match &mut self.instance {
             Ok(instance) => try_line(instance, line, by_filter),
             Err(error) => missing(error, None),

@@ -24,6 +24,7 @@ mod latencies;
 mod line;
 mod name;
 mod notes;
+mod octets;
 mod path;
 mod prefix;
 mod refusal;

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use chaos_ebpf_common::{
-    dns::NAME,
-    tables::{PATH_BYTES, PathKey, SET_BITS},
-};
+use chaos_ebpf_common::{dns::NAME, tables::PATH_BYTES};
 
-use super::{PlannedRule, refusal::Objection};
+use super::{
+    PlannedRule,
+    octets::{Entry, entry},
+    refusal::Objection,
+};
 use crate::fault::{Fault, PortRange, Protocol, Side};
 
 /// Where queries go.
@@ -88,7 +89,7 @@ pub(super) fn check(fault: &Fault, name: &str) -> Result<(), Objection> {
 }
 
 /// The table of a rule set: bits of the key, the key, and the rules that are for its names.
-pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<(u32, PathKey, u64)> {
+pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<Entry> {
     let patterns: Vec<(usize, Pattern)> = rules
         .iter()
         .enumerate()
@@ -99,9 +100,7 @@ pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<(u32, PathKey, u64)>
         .map(|key| {
             let covering = patterns.iter().filter(|(_, pattern)| pattern.covers(key));
             let rules = covering.fold(0, |all, (position, _)| all | 1 << position);
-            let mut path = [0; PATH_BYTES];
-            path[..key.len()].copy_from_slice(key);
-            (SET_BITS + 8 * key.len() as u32, PathKey { set, path }, rules)
+            entry(set, key, rules)
         })
         .collect()
 }
@@ -109,17 +108,7 @@ pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<(u32, PathKey, u64)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{KernelFeatures, Terms, plan};
-
-    /// What the kernel's trie says of a name.
-    fn met(table: &[(u32, PathKey, u64)], name: &str) -> u64 {
-        let name = [key(name), b"\0garbage".to_vec()].concat();
-        let covering = table.iter().filter(|(bits, key, _)| {
-            let length = ((bits - SET_BITS) / 8) as usize;
-            name.starts_with(&key.path[..length])
-        });
-        covering.max_by_key(|(bits, ..)| *bits).map_or(0, |(.., rules)| *rules)
-    }
+    use crate::plan::{KernelFeatures, Terms, octets::met, plan};
 
     #[test]
     fn wildcards_stand_for_whole_labels() {
@@ -147,7 +136,7 @@ mod tests {
             ("example.com.org", 0),
             ("com", 0),
         ] {
-            assert_eq!(met(&without, name), rules, "{name}");
+            assert_eq!(met(&without, &key(name)), rules, "{name}");
         }
         let every: Fault = "fail dns with REFUSED for * to 10.96.0.10".parse().unwrap();
         let plan = crate::plan::plan(
@@ -157,7 +146,7 @@ mod tests {
         );
         let with = table(&plan.rules, 1);
         for (name, rules) in [("com", 0b10), ("example.com", 0b10), ("a.example.com", 0b11)] {
-            assert_eq!(met(&with, name), rules, "{name}");
+            assert_eq!(met(&with, &key(name)), rules, "{name}");
         }
     }
 

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use chaos_ebpf_common::tables::{PATH_BYTES, PathKey, SET_BITS};
+use chaos_ebpf_common::tables::PATH_BYTES;
 
-use super::{PlannedRule, refusal::Objection};
+use super::{
+    PlannedRule,
+    octets::{Entry, entry},
+    refusal::Objection,
+};
 
 /// Whether the kernel's table can tell files by the path.
 pub(super) fn check(path: &str) -> Result<(), Objection> {
@@ -24,7 +28,7 @@ pub(super) fn check(path: &str) -> Result<(), Objection> {
 }
 
 /// The table of a rule set: bits of the key, the key, and the rules whose path it is at or below.
-pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<(u32, PathKey, u64)> {
+pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<Entry> {
     let mut own: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
     // A warden reads paths from the rules themselves.
     let in_kernel = rules.iter().enumerate().filter(|(_, rule)| !rule.is_by_seccomp());
@@ -40,9 +44,7 @@ pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<(u32, PathKey, u64)>
                 .iter()
                 .filter(|(shorter, _)| prefix.starts_with(shorter))
                 .fold(0, |all, (_, rules)| all | rules);
-            let mut path = [0; PATH_BYTES];
-            path[..prefix.len()].copy_from_slice(prefix);
-            (SET_BITS + 8 * prefix.len() as u32, PathKey { set, path }, rules)
+            entry(set, prefix, rules)
         })
         .collect()
 }
@@ -59,19 +61,8 @@ mod tests {
     use super::*;
     use crate::{
         fault::Fault,
-        plan::{KernelFeatures, Terms, plan},
+        plan::{KernelFeatures, Terms, octets::met, plan},
     };
-
-    /// What the kernel's trie says of a path.
-    fn met(table: &[(u32, PathKey, u64)], path: &str) -> u64 {
-        let path = [path.as_bytes(), b"\0garbage"].concat();
-        let covers = |bits: &u32, key: &PathKey| {
-            let length = ((bits - SET_BITS) / 8) as usize;
-            path.starts_with(&key.path[..length])
-        };
-        let covering = table.iter().filter(|(bits, key, _)| covers(bits, key));
-        covering.max_by_key(|(bits, ..)| *bits).map_or(0, |(.., rules)| *rules)
-    }
 
     #[test]
     fn a_path_is_met_at_and_below_it() {
@@ -97,7 +88,7 @@ mod tests {
             ("/", 0b100),
             ("pipe:[5]", 0),
         ] {
-            assert_eq!(met(&table, path), rules, "{path}");
+            assert_eq!(met(&table, path.as_bytes()), rules, "{path}");
         }
         assert!(table.iter().all(|(_, key, _)| key.set == 1));
     }

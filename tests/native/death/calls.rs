@@ -13,30 +13,11 @@ const INTERVAL: Duration = Duration::from_millis(10);
 
 #[test]
 fn calls_of_a_killed_agent_heal() -> Result<()> {
-    const RECOVERY: Duration = Duration::from_millis(100);
     let pair = Pair::with(Quiet::acquire()?)?;
     require!("fmod_ret on security functions"; answers(&pair.claim, Backend::Security));
     let echo = Victim::start(UdpEcho { bind: pair.server_end.socket_v4(0) }, pair.server())?;
     let ping = start_ping_every(INTERVAL, &echo, pair.client())?;
-    let namespaces = [&pair.client_netns, &pair.server_netns];
-    let before = Snapshot::take(&pair.claim, &namespaces)?;
-    let mut killed = Vec::new();
-    for _ in 0..5 {
-        let mut agent = Inject::armed(&pair.client_cgroup, FAULT, &[])?;
-        sleep(2 * INTERVAL);
-        killed.push(boottime_ns());
-        agent.process.signal(Signal::SIGKILL)?;
-        agent.process.wait(SOON)?;
-        sleep(RECOVERY);
-        before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
-    }
-    let pinged = ping.stop()?;
-    for moment in killed {
-        let took = recovery(&pinged, moment)?;
-        println!("healthy after {took:?}");
-        assert!(took <= RECOVERY.max(precision()), "{took:?}");
-    }
-    Ok(())
+    kill_again_and_again(&pair, FAULT, 2 * INTERVAL, ping)
 }
 
 #[test]

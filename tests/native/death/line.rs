@@ -8,8 +8,6 @@ use crate::agent::{has_line, line};
 /// Longer than any ping waits.
 const FAULT: &str = "delay 10s egress udp";
 
-const RECOVERY: Duration = Duration::from_millis(100);
-
 /// What a stopped agent is given for being silent, and what it takes to be seen.
 const SILENCE: Duration = Duration::from_millis(300);
 
@@ -19,25 +17,7 @@ fn frames_pass_when_the_agent_is_killed_and_its_device_is_gone() -> Result<()> {
     require!("a delay line", since 5, 8; has_line(&pair.claim));
     let echo = Victim::start(UdpEcho { bind: pair.server_end.socket_v4(0) }, pair.server())?;
     let ping = start_ping(&echo, pair.client())?;
-    let namespaces = [&pair.client_netns, &pair.server_netns];
-    let before = Snapshot::take(&pair.claim, &namespaces)?;
-    let mut killed = Vec::new();
-    for _ in 0..5 {
-        let mut agent = Inject::armed(&pair.client_cgroup, FAULT, &[])?;
-        sleep(4 * ping_timeout());
-        killed.push(boottime_ns());
-        agent.process.signal(Signal::SIGKILL)?;
-        agent.process.wait(SOON)?;
-        before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
-        sleep(RECOVERY);
-    }
-    let pinged = ping.stop()?;
-    for moment in killed {
-        let took = recovery(&pinged, moment)?;
-        println!("healthy {took:?} after SIGKILL");
-        assert!(took <= RECOVERY.max(precision()), "{took:?}");
-    }
-    Ok(())
+    kill_again_and_again(&pair, FAULT, 4 * ping_timeout(), ping)
 }
 
 #[test]

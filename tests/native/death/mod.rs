@@ -118,6 +118,35 @@ fn recovery(pinged: &Pinged, moment: u64) -> Result<Duration> {
     Ok(Duration::from_nanos(healthy.first_at - moment))
 }
 
+/// Kills agents, each when its only fault has failed every ping for so long.
+fn kill_again_and_again(
+    pair: &Pair<Quiet>,
+    fault: &str,
+    while_broken: Duration,
+    ping: Victim<UdpPing>,
+) -> Result<()> {
+    const RECOVERY: Duration = Duration::from_millis(100);
+    let namespaces = [&pair.client_netns, &pair.server_netns];
+    let before = Snapshot::take(&pair.claim, &namespaces)?;
+    let mut killed = Vec::new();
+    for _ in 0..5 {
+        let mut agent = Inject::armed(&pair.client_cgroup, fault, &[])?;
+        sleep(while_broken);
+        killed.push(boottime_ns());
+        agent.process.signal(Signal::SIGKILL)?;
+        agent.process.wait(SOON)?;
+        before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+        sleep(RECOVERY);
+    }
+    let pinged = ping.stop()?;
+    for moment in killed {
+        let took = recovery(&pinged, moment)?;
+        println!("healthy {took:?} after SIGKILL");
+        assert!(took <= RECOVERY.max(precision()), "{took:?}");
+    }
+    Ok(())
+}
+
 /// Stops an agent for longer than its lease. Its only fault fails every ping.
 fn stop_and_continue(pair: &Pair, fault: &str, ping: Victim<UdpPing>) -> Result<()> {
     const LEASE: Duration = Duration::from_secs(1);
