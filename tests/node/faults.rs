@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use chaos_agent::kube::PodPhase;
-use chaos_tests::job::{Calls, Repeated, SocketKind, UdpSend, UdpSink};
+use chaos_tests::job::{
+    Calls, Delays, Repeated, SocketKind, UdpDelays, UdpSend, UdpSink, UdpStamps,
+};
 use chaos_tests::node::Pod;
 use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
@@ -17,6 +19,8 @@ use crate::scene::{MAIN, SIDE, Scene, TCP, any, injected};
 pub const TESTS: &[(&str, Test)] = &[
     ("faults::datagrams_are_dropped", datagrams_are_dropped),
     ("faults::datagrams_are_corrupted", datagrams_are_corrupted),
+    ("faults::datagrams_are_copied", datagrams_are_copied),
+    ("faults::datagrams_are_held", datagrams_are_held),
     ("faults::calls_fail", calls_fail),
     ("faults::datagrams_can_not_be_sent", datagrams_can_not_be_sent),
     ("faults::a_call_kills_its_caller", a_call_kills_its_caller),
@@ -102,6 +106,49 @@ fn datagrams_are_corrupted(scene: &Scene) -> Result<Completion> {
     );
     scene.heal_till()?;
     Ok(Completion::Completed)
+}
+
+fn datagrams_are_copied(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till(&format!("duplicate every 4th egress udp port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    let received = send(scene, &scene.till)?.received;
+    ensure!(received == DATAGRAMS + DATAGRAMS / 4, "{received} arrived");
+    agrees(&scene.till, DATAGRAMS / 4)?;
+    let neighbours = send(scene, &scene.neighbour)?.received;
+    ensure!(neighbours == DATAGRAMS, "{neighbours} of the neighbour's");
+    scene.heal_till()?;
+    Ok(Completion::Completed)
+}
+
+/// How long datagrams are held, in milliseconds; a machine that does nothing else holds them for a
+/// fraction of one.
+const HELD: f64 = 400.0;
+
+fn datagrams_are_held(scene: &Scene) -> Result<Completion> {
+    let status = scene.break_till(&format!("delay {HELD}ms egress udp port {SINK}"))?;
+    ensure!(status.phase == PodPhase::Armed, "{status:#?}");
+    let held = measure(scene, &scene.till)?;
+    ensure!(held.count() == DATAGRAMS, "{} arrived", held.count());
+    ensure!(held.milliseconds()[0] >= HELD, "{held:?}");
+    agrees(&scene.till, DATAGRAMS)?;
+    let neighbours = measure(scene, &scene.neighbour)?;
+    ensure!(neighbours.count() == DATAGRAMS, "{} of the neighbour's", neighbours.count());
+    ensure!(neighbours.median() < HELD / 2.0, "{neighbours:?}");
+    scene.heal_till()?;
+    let healed = measure(scene, &scene.till)?;
+    ensure!(healed.median() < HELD / 2.0, "not healed: {healed:?}");
+    eprintln!("held for {:.1} ms, the neighbour's {:.1}", held.median(), neighbours.median());
+    Ok(Completion::Completed)
+}
+
+/// How long [`DATAGRAMS`] are on their way to the store.
+fn measure(scene: &Scene, pod: &Pod) -> Result<Delays> {
+    let sink = scene.store.start(MAIN, UdpDelays { bind: any(SINK) })?;
+    let interval = Duration::from_millis(2);
+    let stamps = UdpStamps { to: scene.store(SINK), count: DATAGRAMS, flows: 1, interval };
+    pod.run(MAIN, stamps)?;
+    std::thread::sleep(2 * Duration::from_secs_f64(HELD / 1000.0));
+    sink.stop()
 }
 
 /// Faults with an errno each that no other has, and calls that meet them.

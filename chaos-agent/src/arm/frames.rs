@@ -91,17 +91,13 @@ impl Frames {
         place: Place<'_>,
     ) -> Result<(), ArmError> {
         self.departing.retain_mut(|line| !line.is_over());
-        if let Some(line) = &mut self.line {
-            line.renew()?;
-        }
-        self.serve(instance, place)
+        let renewed = self.line.as_mut().map_or(Ok(()), DelayLine::renew);
+        self.serve(instance, place).and(renewed)
     }
 
-    /// Lines that still have frames to send on.
+    /// Lines that may still have frames to send on.
     pub(super) fn take_departing(&mut self) -> Vec<Departing> {
-        let mut departing = std::mem::take(&mut self.departing);
-        departing.retain_mut(|line| !line.is_over());
-        departing
+        std::mem::take(&mut self.departing)
     }
 
     /// Attaches to every interface of every network namespace of the target that is not served yet.

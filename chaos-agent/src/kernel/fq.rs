@@ -79,8 +79,8 @@ fn options() -> Vec<TcOption> {
     options.map(|(kind, value)| TcOption::Other(DefaultNla::new(kind, value))).collect()
 }
 
-/// What waits in all of them: frames, and their bytes.
-pub(super) fn queued(rtnetlink: &mut Rtnetlink, index: u32) -> io::Result<(u32, u32)> {
+/// What waits in all of them: frames, and their bytes. `None` where there are none (any more).
+pub(super) fn queued(rtnetlink: &mut Rtnetlink, index: u32) -> io::Result<Option<(u32, u32)>> {
     let all = TcMessage::with_index(index as i32);
     let found = rtnetlink.ask(RouteNetlinkMessage::GetQueueDiscipline(all), NLM_F_DUMP)?;
     let statistics = found.into_iter().find_map(|answer| match answer {
@@ -92,11 +92,10 @@ pub(super) fn queued(rtnetlink: &mut Rtnetlink, index: u32) -> io::Result<(u32, 
         }
         _ => None,
     });
-    let queue = statistics.into_iter().flatten().find_map(|one| match one {
+    Ok(statistics.into_iter().flatten().find_map(|one| match one {
         TcStats2::Queue(queue) => Some((queue.qlen, queue.backlog)),
         _ => None,
-    });
-    queue.ok_or_else(|| io::Error::other("it says nothing of what waits in it"))
+    }))
 }
 
 fn is_ours(message: &TcMessage, index: u32) -> bool {

@@ -90,8 +90,9 @@ impl Veth {
         fq::add(&mut self.rtnetlink, self.far, queues()).map_err(failed(Self::ADD_FQ))
     }
 
-    /// What waits there: frames, and their bytes.
-    pub fn queued(&mut self) -> Result<(u32, u32), KernelError> {
+    /// What waits there: frames, and their bytes. `None` when the pair is gone, with the network namespace
+    /// of its near end.
+    pub fn queued(&mut self) -> Result<Option<(u32, u32)>, KernelError> {
         fq::queued(&mut self.rtnetlink, self.far).map_err(failed("look at fq"))
     }
 }

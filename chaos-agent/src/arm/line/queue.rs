@@ -27,6 +27,9 @@ const FIRST_FAR: u32 = 2;
 /// ([`chaos_ebpf_common::line::LONGEST_ROUND`]).
 const LONGEST_DEPARTURE: Duration = Duration::from_secs(1);
 
+/// What a frame may take to the queue, and from it.
+const LAST_STEPS: Duration = Duration::from_millis(2);
+
 /// A running queue.
 pub(in crate::arm) struct QueueLine {
     device: u32,
@@ -37,6 +40,8 @@ pub(in crate::arm) struct QueueLine {
 /// By inode of the target's network namespaces.
 struct Ends {
     served: BTreeMap<u64, End>,
+    /// Index of the next far end.
+    next: u32,
     /// Where the far ends are.
     yard: NetNs,
 }
@@ -50,7 +55,7 @@ struct End {
 
 impl QueueLine {
     pub(super) fn start(maps: LineMaps) -> Result<Self, ArmError> {
-        let ends = Ends { served: BTreeMap::new(), yard: NetNs::make()? };
+        let ends = Ends { served: BTreeMap::new(), next: FIRST_FAR, yard: NetNs::make()? };
         let mut line = Self { device: random_device()?, maps, ends };
         line.take_stock()?;
         Ok(line)
@@ -63,9 +68,10 @@ impl QueueLine {
         owner: &Owner,
         naming: Option<&Naming<'_>>,
     ) -> Result<(), ArmError> {
-        let Ends { served, yard } = &mut self.ends;
-        let far = FIRST_FAR + served.len() as u32;
+        let Ends { served, next, yard } = &mut self.ends;
         if let Entry::Vacant(vacant) = served.entry(namespace) {
+            let far = *next;
+            *next += 1;
             Veth::make(self.device, NAME, &owner.name(ALIAS, 0), yard.as_fd(), far)?;
             let (veth, links) = yard.enter_in_thread(|| {
                 // The first thing, as dropping it removes the pair.
@@ -94,19 +100,25 @@ impl QueueLine {
         if let Err(error) = self.maps.say(&Said::default()) {
             tracing::warn!(%error, "programs were not told of the delay line's end");
         }
-        let departing = Departing { ends: self.ends, until: Instant::now() + LONGEST_DEPARTURE };
+        let until = Instant::now() + LONGEST_DEPARTURE;
+        let departing = Departing { ends: self.ends, until, empty_since: None };
         (self.maps, departing)
     }
 }
 
 impl Ends {
-    /// Bytes in the queues, each frame at its [`cost`].
+    /// Bytes in the queues, each frame at its [`cost`]. Ends that are gone are forgotten.
     fn waiting(&mut self) -> Result<u64, KernelError> {
-        let mut bytes = 0;
-        for end in self.served.values_mut() {
-            let (frames, length) = end.veth.queued()?;
-            bytes += u64::from(length) + u64::from(frames) * cost(0);
+        let (mut bytes, mut gone) = (0, Vec::new());
+        for (namespace, end) in &mut self.served {
+            match end.veth.queued()? {
+                Some((frames, length)) => {
+                    bytes += u64::from(length) + u64::from(frames) * cost(0);
+                }
+                None => gone.push(*namespace),
+            }
         }
+        self.served.retain(|namespace, _| !gone.contains(namespace));
         Ok(bytes)
     }
 }
@@ -115,12 +127,16 @@ impl Ends {
 pub(in crate::arm) struct Departing {
     ends: Ends,
     until: Instant,
+    empty_since: Option<Instant>,
 }
 
 impl Departing {
     /// Whether the last frame has left, or would leave too late. Then it can be dropped.
     pub(in crate::arm) fn is_over(&mut self) -> bool {
-        // One that cannot be looked at is gone with its namespace.
-        Instant::now() >= self.until || self.ends.waiting().unwrap_or(0) == 0
+        let now = Instant::now();
+        // One that cannot be looked at is gone.
+        let is_empty = self.ends.waiting().unwrap_or(0) == 0;
+        self.empty_since = is_empty.then(|| self.empty_since.unwrap_or(now));
+        now >= self.until || self.empty_since.is_some_and(|since| now - since >= LAST_STEPS)
     }
 }
