@@ -6,17 +6,13 @@ use std::net::{TcpStream, UdpSocket};
 use anyhow::{Context, Result};
 use chaos_tests::clock::boottime_ns;
 use chaos_tests::job::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
-use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::flow::bind_any;
+use crate::flow::{bind_any, bind_roomy};
 use crate::serve::unless_quiet;
 use crate::stage::{QUIET, Stage, pause};
 
 /// Flow, sequence number and time.
 const STAMP: usize = 4 + 8 + 8;
-
-/// For receivers that lag.
-const RECEIVE_BUFFER: usize = 64 << 20;
 
 pub fn stamp(options: &UdpStamps, stage: &Stage) -> Result<Stamped> {
     let sockets: Vec<UdpSocket> =
@@ -41,8 +37,7 @@ pub fn stamp(options: &UdpStamps, stage: &Stage) -> Result<Stamped> {
 }
 
 pub fn receive(options: &UdpDelays, stage: &Stage) -> Result<Delays> {
-    let socket = UdpSocket::bind(options.bind).with_context(|| format!("bind {}", options.bind))?;
-    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER).context("enlarge the buffer")?;
+    let socket = bind_roomy(options.bind)?;
     socket.set_read_timeout(Some(QUIET)).context("set a read timeout")?;
     stage.ready(Some(socket.local_addr().context("read the socket's address")?))?;
     let mut report = Delays::default();

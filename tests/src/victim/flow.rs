@@ -18,14 +18,20 @@ use crate::stage::{QUIET, Stage, pause};
 /// is what the system allows everybody, which is enough for the hundreds that are sent there.
 const RECEIVE_BUFFER: usize = 256 << 20;
 
-pub fn sink(options: &UdpSink, stage: &Stage) -> Result<Sunk> {
-    let socket = UdpSocket::bind(options.bind).with_context(|| format!("bind {}", options.bind))?;
+/// A socket at this address that has this room.
+pub fn bind_roomy(address: SocketAddr) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind(address).with_context(|| format!("bind {address}"))?;
     match setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER) {
         // It takes CAP_NET_ADMIN.
         Err(Errno::EPERM) => setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER),
         result => result,
     }
     .context("enlarge the buffer")?;
+    Ok(socket)
+}
+
+pub fn sink(options: &UdpSink, stage: &Stage) -> Result<Sunk> {
+    let socket = bind_roomy(options.bind)?;
     socket.set_read_timeout(Some(QUIET)).context("set a read timeout")?;
     stage.ready(Some(socket.local_addr().context("read the socket's address")?))?;
     let mut seen = Seen::default();
