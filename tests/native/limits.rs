@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use chaos_agent::arm::Counts;
+use chaos_tests::clock::is_emulated;
 use chaos_tests::job::{TcpReceive, TcpSend, UdpSend, UdpSink};
 use chaos_tests::process::Place;
 use chaos_tests::require;
@@ -123,27 +124,41 @@ fn each_direction_has_the_rate_to_itself() -> Result<()> {
     Ok(())
 }
 
+/// The share of full frames that is TCP's payload, of what an interface with 1500 bytes takes: beside
+/// the Ethernet header there are IP's and TCP's, with time stamps.
+fn payload(bind: SocketAddr) -> f64 {
+    let headers = if bind.is_ipv4() { 20.0 } else { 40.0 } + 32.0;
+    (1500.0 - headers) / 1514.0
+}
+
+/// Also where a frame is one of many segments, with all of their headers.
 #[test]
 fn a_stream_takes_the_rate_and_arrives_whole() -> Result<()> {
     let pair = Pair::new()?;
     require!("a delay line", since 5, 8; has_line(&pair.claim));
-    for (rate, bytes) in [(1_000_000, 500_000), (100_000_000, 40_000_000)] {
+    for (rate, bytes, direction, target) in [
+        (1_000_000, 500_000, "egress", &pair.client_cgroup),
+        (100_000_000, 30_000_000, "egress", &pair.client_cgroup),
+        (100_000_000, 30_000_000, "ingress", &pair.server_cgroup),
+    ] {
         for bind in pair.addresses() {
-            let fault = format!("limit {rate}bit egress tcp");
-            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            let fault = format!("limit {rate}bit {direction} tcp");
+            let agent = Agent::armed(&pair.claim, target, &fault)?;
             let receiver = Victim::start(TcpReceive { bind }, pair.server())?;
             let timeout = Duration::from_secs(20);
-            let began = Instant::now();
             let send = TcpSend { to: receiver.address(), bytes, timeout };
             let sent = Victim::run(send, pair.client())?;
             let received = receiver.report()?;
-            let took = began.elapsed().as_secs_f64();
-            let counts = agent.counts(&pair.client_cgroup, 0)?;
-            let share = (bytes * 8) as f64 / took / rate as f64;
-            println!("{fault}, {bind}: {share:.3} of the rate as payload, {counts:?}");
+            let counts = agent.counts(target, 0)?;
             assert_eq!((sent.error, received.error), (None, None), "{fault}, {bind}");
             assert_eq!((received.bytes, received.wrong_bytes), (bytes, 0), "{fault}, {bind}");
-            assert!((0.5..1.0).contains(&share), "{fault}, {bind}: {share}");
+            let measured = received.arrival.context("nothing arrived")?.bits_per_second(bytes);
+            let share = measured / (rate as f64 * payload(bind));
+            println!("{fault}, {bind}: {share:.3} of the payload that fits, {counts:?}");
+            assert!(share < 1.02, "{fault}, {bind}: {share}");
+            // A machine that is busy is behind at times, and an emulated one reaches no great rate.
+            let is_reached = share > 0.9 || is_emulated() && rate > 1_000_000;
+            assert!(is_reached, "{fault}, {bind}: {share}");
         }
     }
     Ok(())

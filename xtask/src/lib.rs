@@ -1,5 +1,7 @@
-//! What the commands share with the tests: where the project keeps the tools that it builds.
+//! What the commands share with the tests: where the project keeps the tools that it builds, and what its
+//! benchmark measures.
 
+pub mod figures;
 pub mod go_module;
 pub mod kube_binaries;
 pub mod node;

@@ -11,7 +11,7 @@ use chaos_tests::{
     process::Process,
     victim::Victim,
 };
-use serde::Serialize;
+use xtask::figures::delays::{Figures, Histogram, Measured, Row};
 
 use crate::{rounds::Effort, scene::Scene, table};
 
@@ -68,49 +68,6 @@ const SHAPES: [Shape; 5] = [
     },
 ];
 
-/// What is measured, for [`Measured::machine`] to read it.
-#[derive(Serialize)]
-pub struct Measured {
-    machine: String,
-    /// Of datagrams that nothing holds, milliseconds.
-    nothing: Figures,
-    rows: Vec<Row>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    delay_ms: u32,
-    shape: &'static str,
-    ours: Figures,
-    /// Missing where the kernel has no netem.
-    netem: Option<Figures>,
-    histogram: Histogram,
-}
-
-/// Differences from what was asked for, in milliseconds.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Figures {
-    sent: u64,
-    lost: u64,
-    median_error: f64,
-    p99_error: f64,
-    /// The greatest distance of the distribution functions (Kolmogorov-Smirnov); none of a constant
-    /// delay, which has a step for one.
-    distance: Option<f64>,
-}
-
-/// How many datagrams were on their way for how long.
-#[derive(Serialize)]
-struct Histogram {
-    from: f64,
-    to: f64,
-    ours: Vec<u64>,
-    netem: Vec<u64>,
-    asked: Vec<f64>,
-}
-
 /// A delay that is asked for, in milliseconds.
 struct Asked {
     delay: f64,
@@ -141,7 +98,7 @@ impl Asked {
     fn netem(&self) -> String {
         let shape = self.shape.netem.replace('J', &format!("{}us", self.jitter * 1e3));
         // More than there can be on the way: the default of 1000 loses.
-        format!("delay {}ms{shape} limit 100000", self.delay)
+        format!("netem delay {}ms{shape} limit 100000", self.delay)
     }
 
     fn figures(&self, sent: u64, measured: &[f64]) -> Figures {
@@ -179,7 +136,7 @@ pub fn measure(effort: Effort) -> Result<Measured> {
     let mut injector = Injector::new(scene.probe.path())?;
     // A target is in the network namespaces of its processes.
     let _idle = Process::spawn(Command::new("cat"), scene.sender_place())?;
-    let has_netem = scene.netem("delay 1ms").is_ok();
+    let has_netem = scene.qdisc("netem delay 1ms").is_ok();
     let turns = effort.rounds.div_ceil(ROUNDS_A_TURN);
     let count = u64::from(effort.batches) * DATAGRAMS_A_BATCH;
     let nothing = Asked { delay: 0.0, jitter: 0.0, shape: SHAPES[0] };
@@ -197,7 +154,7 @@ pub fn measure(effort: Effort) -> Result<Measured> {
                 injector.disarm();
                 ours.extend(measured?);
                 if has_netem {
-                    let _netem = scene.netem(&asked.netem())?;
+                    let _netem = scene.qdisc(&asked.netem())?;
                     netem.extend(send(&scene, count, &asked).with_context(|| asked.netem())?);
                 }
             }
@@ -206,7 +163,7 @@ pub fn measure(effort: Effort) -> Result<Measured> {
             let sent = u64::from(turns) * count;
             rows.push(Row {
                 delay_ms,
-                shape: shape.name,
+                shape: shape.name.to_owned(),
                 histogram: histogram(&asked, &ours, &netem),
                 ours: asked.figures(sent, &ours),
                 netem: has_netem.then(|| asked.figures(sent, &netem)),
@@ -265,7 +222,7 @@ mod tests {
         assert_eq!(asked(0).ours(3), "delay 10ms egress udp seed 3");
         let normal = "delay 10ms jitter 2000us normal egress udp seed 0";
         assert_eq!(asked(2).ours(0), normal);
-        assert_eq!(asked(2).netem(), "delay 10ms 2000us distribution normal limit 100000");
+        assert_eq!(asked(2).netem(), "netem delay 10ms 2000us distribution normal limit 100000");
         for shape in 0..SHAPES.len() {
             assert!(parse(&asked(shape).ours(0)).is_ok(), "{}", asked(shape).ours(0));
         }

@@ -90,6 +90,11 @@ impl Bench<'_> {
                 "a rule on frames (tcx), another network",
                 &format!("corrupt egress udp to 192.0.2.0/24 port {port}"),
             )?,
+            Variant::new(
+                "a delay, another network",
+                &format!("delay 100ms egress udp to 192.0.2.0/24 port {port}"),
+            )?
+            .aim(1.10),
         ];
         let rows = self.send(&self.scene.sender, &mut courier, variants)?;
         Ok(Section { title: "A target's packet that no rule hits", unit: "ns a datagram", rows })

@@ -7,6 +7,7 @@ mod courier;
 mod delays;
 mod empty;
 mod experiments;
+mod rates;
 mod rounds;
 mod scene;
 mod table;
@@ -27,6 +28,9 @@ struct Cli {
     /// Only delays, beside netem's where the kernel has it; prints JSON
     #[arg(long, conflicts_with = "calls")]
     delays: bool,
+    /// Only rates, beside tbf's where the kernel has it, and loads under a delay; prints JSON
+    #[arg(long, conflicts_with_all = ["calls", "delays"])]
+    rates: bool,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -50,6 +54,10 @@ fn main() -> Result<()> {
             let effort = if cli.quick { rounds::Effort::QUICK } else { rounds::Effort::FULL };
             if cli.delays {
                 println!("{}", serde_json::to_string(&delays::measure(effort)?)?);
+                return Ok(());
+            }
+            if cli.rates {
+                println!("{}", serde_json::to_string(&rates::measure(effort)?)?);
                 return Ok(());
             }
             let sections =

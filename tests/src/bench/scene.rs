@@ -1,6 +1,7 @@
 //! Two hosts with a wire between them, and a courier that sends from one to the other.
 
 use std::{
+    fs,
     net::SocketAddr,
     process::{Command, Stdio},
     time::Duration,
@@ -78,48 +79,61 @@ impl Scene {
         self.to.socket_v4(0)
     }
 
-    /// A netem on what the sender sends, until the guard is dropped.
-    pub fn netem(&self, options: &str) -> Result<Netem<'_>> {
-        self.tc(&format!("qdisc add dev {} root netem {options}", self.to.interface))?;
-        Ok(Netem { scene: self })
+    /// The same, or its IPv6 address.
+    pub fn address_of(&self, v6: bool) -> SocketAddr {
+        if v6 { self.to.socket_v6(0) } else { self.to.socket_v4(0) }
+    }
+
+    /// TCP segments that the sender's host has sent again.
+    pub fn sent_again(&self) -> Result<u64> {
+        let read = || fs::read_to_string("/proc/thread-self/net/snmp");
+        let table = self.sender_netns.run(read)?.context("read the counters")?;
+        let mut lines = table.lines().filter(|line| line.starts_with("Tcp:"));
+        let (names, values) = (lines.next().context("names")?, lines.next().context("values")?);
+        let mut columns = names.split(' ').zip(values.split(' '));
+        let again = columns.find(|(name, _)| *name == "RetransSegs").context("RetransSegs")?;
+        again.1.parse().context("RetransSegs")
+    }
+
+    /// A queueing discipline (tc(8)) for what the sender sends, until the guard is dropped.
+    pub fn qdisc(&self, options: &str) -> Result<Qdisc<'_>> {
+        self.tc(&format!("qdisc add dev {} root {options}", self.to.interface))?;
+        Ok(Qdisc { scene: self })
     }
 
     fn tc(&self, arguments: &str) -> Result<()> {
-        let mut command = self.sender_netns.command("tc");
-        let output = command
-            .args(arguments.split(' '))
-            .stdin(Stdio::null())
-            .output()
-            .context("run tc (package iproute2)")?;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "tc {arguments}: {}", complaint.trim());
-        Ok(())
+        run_in(&self.sender_netns, "tc", arguments)
     }
 
     /// Runs `iptables` in the receiver's namespace.
     pub fn iptables(&self, arguments: &str) -> Result<()> {
-        let mut command = self.receiver_netns.command("iptables");
-        let output = command
-            .args(arguments.split(' '))
-            .stdin(Stdio::null())
-            .output()
-            .context("run iptables (package iptables)")?;
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "iptables {arguments}: {}", complaint.trim());
-        Ok(())
+        run_in(&self.receiver_netns, "iptables", arguments)
     }
 }
 
-/// Takes the netem away.
-pub struct Netem<'s> {
+/// Runs a program in a namespace; the arguments have spaces between them.
+fn run_in(netns: &TestNetns, program: &str, arguments: &str) -> Result<()> {
+    let mut command = netns.command(program);
+    let output = command
+        .args(arguments.split(' '))
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("run {program}"))?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {arguments}: {}", complaint.trim());
+    Ok(())
+}
+
+/// Takes it away.
+pub struct Qdisc<'s> {
     scene: &'s Scene,
 }
 
-impl Drop for Netem<'_> {
+impl Drop for Qdisc<'_> {
     fn drop(&mut self) {
         let device = &self.scene.to.interface;
         if let Err(error) = self.scene.tc(&format!("qdisc del dev {device} root")) {
-            eprintln!("a netem was left behind: {error:#}");
+            eprintln!("a queueing discipline was left behind: {error:#}");
         }
     }
 }

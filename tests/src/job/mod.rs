@@ -2,6 +2,7 @@
 //!
 //! A job is the victim's single argument, as JSON; the report is the last line that it prints.
 
+mod arrival;
 mod call;
 mod delays;
 mod kill;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use arrival::Arrival;
 pub use call::{Call, Calls, Repeated, SocketKind};
 pub use delays::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
 pub use kill::{Kill, KillSignal, Killed};

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Arrival;
+
 /// Accepts connections and closes them at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TcpServe {
@@ -43,6 +45,7 @@ pub struct TcpReceive {
 pub struct StreamReceived {
     pub bytes: u64,
     pub wrong_bytes: u64,
+    pub arrival: Option<Arrival>,
     /// What ended it other than the end of the stream: an errno's name, or
     /// [`crate::tally::TIMEOUT`] where it was stopped first.
     pub error: Option<String>,

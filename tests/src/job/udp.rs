@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Repeat;
+use super::{Arrival, Repeat};
 use crate::ordinals::Ordinals;
 use crate::tally::Tally;
 
@@ -39,6 +39,7 @@ pub struct Sunk {
     pub wrong_bytes: u64,
     /// Datagrams so wrong that they belong to no flow.
     pub unrecognisable: u64,
+    pub arrival: Option<Arrival>,
     pub flows: BTreeMap<u32, FlowSeen>,
 }
 

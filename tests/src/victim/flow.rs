@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::job::{FlowSeen, Sunk, UdpSend, UdpSink};
+use chaos_tests::clock::boottime_ns;
+use chaos_tests::job::{Arrival, FlowSeen, Sunk, UdpSend, UdpSink};
 use chaos_tests::payload::{self, Identity, MIN_SIZE};
 use chaos_tests::tally::{Attempts, Lane};
 use nix::errno::Errno;
@@ -56,6 +57,7 @@ impl Seen {
     fn take(&mut self, datagram: &[u8]) {
         let inspection = payload::inspect(datagram, &mut self.scratch);
         self.report.received += 1;
+        Arrival::note(&mut self.report.arrival, boottime_ns(), datagram.len() as u64);
         self.report.corrupted += u64::from(inspection.wrong_bytes > 0);
         let Some(Identity { flow, sequence }) = inspection.identity else {
             self.report.unrecognisable += 1;

@@ -4,7 +4,8 @@ use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
 use anyhow::{Context, Result};
-use chaos_tests::job::{StreamReceived, StreamSent, TcpReceive, TcpSend};
+use chaos_tests::clock::boottime_ns;
+use chaos_tests::job::{Arrival, StreamReceived, StreamSent, TcpReceive, TcpSend};
 use chaos_tests::payload::{self, Identity, STREAM_BLOCK};
 use chaos_tests::tally::{TIMEOUT, error_name};
 
@@ -61,6 +62,7 @@ pub fn receive(options: &TcpReceive, stage: &Stage) -> Result<StreamReceived> {
                 let part = offset..offset + length;
                 let wrong = payload::count_differences(&received[part.clone()], &expected[part]);
                 report.bytes += length as u64;
+                Arrival::note(&mut report.arrival, boottime_ns(), length as u64);
                 report.wrong_bytes += wrong as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -1,7 +1,6 @@
-//! `bench [delay [--plot]] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
+//! `bench [delay [--plot] | rate] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
 //! writes docs/benchmarks.md.
 
-mod delays;
 mod plot;
 
 use std::{
@@ -10,7 +9,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use xtask::paths;
+use xtask::{
+    figures::{delays, rates, read},
+    paths,
+};
 
 use crate::{
     command::capture,
@@ -39,11 +41,17 @@ const LAB: Marks = Marks { begin: "<!-- bench:lab:begin -->\n", end: "<!-- bench
 const DELAYS: Marks =
     Marks { begin: "<!-- bench:delay:begin -->\n", end: "<!-- bench:delay:end -->\n" };
 
+/// Of rates and loads.
+const RATES: Marks =
+    Marks { begin: "<!-- bench:rate:begin -->\n", end: "<!-- bench:rate:end -->\n" };
+
 /// What is measured beside what faults cost.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
     /// How exact delays are: here, and beside netem's in one run on a kernel of the lab
     Delay,
+    /// What arrives under a rate, beside tbf's where the kernel has it, and what a delay loses under load
+    Rate,
 }
 
 #[derive(clap::Args)]
@@ -75,9 +83,12 @@ pub fn run(Args { subject, plot, quick, lab }: &Args) -> Result<()> {
         let mut command = Command::new(&program);
         capture(command.args(option).args(options).stderr(Stdio::inherit()))
     };
-    let (figures, marks) = if *subject == Some(Subject::Delay) {
-        let native = delays::Measured::read(&here(Some("--delays"))?)?;
-        let measured = delays::Measured::read(&in_lab("--delays")?)?;
+    let (figures, marks) = if *subject == Some(Subject::Rate) {
+        let measured: rates::Measured = read(&here(Some("--rates"))?)?;
+        (measured.table(), RATES)
+    } else if *subject == Some(Subject::Delay) {
+        let native: delays::Measured = read(&here(Some("--delays"))?)?;
+        let measured: delays::Measured = read(&in_lab("--delays")?)?;
         if *plot {
             let path = paths::workspace().join(plot::PAGE);
             plot::draw(&measured, &path)?;
@@ -125,7 +136,7 @@ mod tests {
     #[test]
     fn the_page_has_a_place_for_figures() {
         let page = fs::read_to_string(paths::workspace().join(PAGE)).unwrap();
-        for marks in [HERE, LAB, DELAYS] {
+        for marks in [HERE, LAB, DELAYS, RATES] {
             assert!(insert(&page, "", &marks).is_some(), "{}", marks.begin);
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
-use super::delays::{Histogram, Measured, Row};
+use xtask::figures::delays::{Histogram, Measured, Row};
 
 /// Where the picture is, which docs/faults.md shows.
 pub const PAGE: &str = "docs/delays.svg";
@@ -38,9 +38,11 @@ fn draw_row(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
 ) -> Result<()> {
     let Histogram { from, to, ours, netem, asked } = histogram;
-    let measured = ours.iter().chain(netem);
+    let measured = ours.iter().chain(netem).copied();
     // A constant delay is asked for at one place, which would leave the others flat.
-    let most = measured.copied().fold(1.0, f64::max) * 1.1;
+    let most = measured.max().unwrap_or(0).max(1) as f64 * 1.1;
+    let [ours, netem] = [ours, netem].map(|bins| bins.iter().map(|count| *count as f64).collect());
+    let (ours, netem): (Vec<f64>, Vec<f64>) = (ours, netem);
     let mut chart = ChartBuilder::on(area)
         .caption(format!("{delay_ms} ms {shape}"), ("sans-serif", 14))
         .margin(6)
@@ -57,8 +59,8 @@ fn draw_row(
         ends.collect()
     };
     chart.draw_series(AreaSeries::new(steps(asked), 0.0, BLACK.mix(0.15))).map_err(failed)?;
-    chart.draw_series(LineSeries::new(steps(ours), OURS.stroke_width(2))).map_err(failed)?;
-    chart.draw_series(LineSeries::new(steps(netem), NETEM)).map_err(failed)?;
+    chart.draw_series(LineSeries::new(steps(&ours), OURS.stroke_width(2))).map_err(failed)?;
+    chart.draw_series(LineSeries::new(steps(&netem), NETEM)).map_err(failed)?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use chaos_ebpf_common::{
 
 use super::{
     Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle,
+    length::on_wire,
     line::{self, Held, Room, room},
 };
 use crate::{
@@ -141,11 +142,7 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
         };
         return Wait::of(held, verdict.slot).0;
     }
-    // SAFETY: reading the program's context.
-    let (length, on_wire) = unsafe { ((*skb).len, (*skb).wire_len) };
-    // With the headers of all of its segments, where the kernel has counted them.
-    let bytes = if on_wire > length { on_wire } else { length };
-    let transmission = hold.transmission(bytes);
+    let transmission = hold.transmission(on_wire(skb, ingress));
     let held = if hold.per_flow == 0 {
         Maps.depart(verdict.slot, ingress, transmission, now)
     } else {

@@ -4,6 +4,7 @@ mod copy;
 mod corrupt;
 mod dns;
 mod hold;
+mod length;
 mod line;
 mod place;
 mod reset;

@@ -1,58 +1,55 @@
-//! Delays of ours and of netem's, as the benchmark prints them.
+//! Delays of ours and of netem's.
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What was measured.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Measured {
-    machine: String,
-    nothing: Figures,
+    /// What it was measured on.
+    pub machine: String,
+    /// Of datagrams that nothing holds.
+    pub nothing: Figures,
     pub rows: Vec<Row>,
 }
 
 /// One delay that was asked for.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
     pub delay_ms: u32,
     pub shape: String,
-    ours: Figures,
-    netem: Option<Figures>,
+    pub ours: Figures,
+    /// Missing where the kernel has no netem.
+    pub netem: Option<Figures>,
     pub histogram: Histogram,
 }
 
 /// Differences from what was asked for, in milliseconds.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Figures {
-    sent: u64,
-    lost: u64,
-    median_error: f64,
-    p99_error: f64,
-    distance: Option<f64>,
+pub struct Figures {
+    pub sent: u64,
+    pub lost: u64,
+    pub median_error: f64,
+    pub p99_error: f64,
+    /// The greatest distance of the distribution functions (Kolmogorov-Smirnov); none of a constant
+    /// delay, which has a step for one.
+    pub distance: Option<f64>,
 }
 
 /// How many datagrams were on their way for how long: bins of the same width between two times.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub struct Histogram {
     pub from: f64,
     pub to: f64,
-    pub ours: Vec<f64>,
-    pub netem: Vec<f64>,
+    pub ours: Vec<u64>,
+    pub netem: Vec<u64>,
     pub asked: Vec<f64>,
 }
 
 impl Measured {
-    /// Takes the last line that the benchmark has printed.
-    pub fn read(printed: &str) -> Result<Self> {
-        let line = printed.lines().rfind(|line| line.starts_with('{'));
-        let line = line.with_context(|| format!("no figures in what was printed:\n{printed}"))?;
-        serde_json::from_str(line).context("read the figures")
-    }
-
     /// As Markdown.
     pub fn table(&self) -> String {
         let Self { machine, nothing, rows } = self;
@@ -84,6 +81,7 @@ impl Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::figures::read;
 
     const PRINTED: &str = concat!(
         "starting\n",
@@ -96,10 +94,10 @@ mod tests {
 
     #[test]
     fn a_row_has_both() {
-        let measured = Measured::read(PRINTED).unwrap();
+        let measured: Measured = read(PRINTED).unwrap();
         let row = "| 10 ms | normal | 100, 0 | - | +0.050 | - | -0.500 | - | 0.010 | - |";
         assert!(measured.table().ends_with(&format!("{row}\n")), "{}", measured.table());
         assert!(measured.table().starts_with("Measured on M. A datagram that nothing holds"));
-        assert!(Measured::read("no figures\n").is_err());
+        assert!(read::<Measured>("no figures\n").is_err());
     }
 }
