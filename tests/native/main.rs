@@ -26,6 +26,7 @@ mod guards;
 mod healthy;
 mod latencies;
 mod limits;
+mod loads;
 mod matchers;
 mod name_server;
 mod packets;
