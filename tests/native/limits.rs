@@ -24,6 +24,12 @@ const HEADERS: u64 = 14 + 20 + 8;
 /// What is queued at a time: a second's worth.
 const BACKLOG: Duration = Duration::from_secs(1);
 
+/// What a rate is used of; on an emulated processor, where a sender is at times not through in time,
+/// somewhat less.
+fn at_least(share: f64) -> f64 {
+    if is_emulated() { 0.9 * share } else { share }
+}
+
 /// Datagrams for some seconds, a third of which the rate has room for.
 struct Overload {
     rate: u64,
@@ -76,7 +82,7 @@ impl Sent {
         let bits = (arrived * (PAYLOAD + HEADERS) * 8) as f64;
         let share = bits / (rate as f64 * (took + BACKLOG).as_secs_f64());
         println!("{rate} bit/s: {arrived} of {count} in {took:?}, {share:.3} of the rate");
-        assert!((0.93..1.02).contains(&share), "{rate}: {share}");
+        assert!((at_least(0.93)..1.02).contains(&share), "{rate}: {share}");
         Ok(Outcome { sent: count, arrived })
     }
 }
