@@ -86,23 +86,23 @@ fn machine(
         Ok(root) => root.mount_point().display().to_string(),
         Err(error) => format!("{RED}{error}{RED:#}"),
     };
-    vec![
+    let mut fields = vec![
         ("kernel", format!("{} {}", features.release, std::env::consts::ARCH)),
         ("cgroup v2", cgroups),
         ("rights", rights()),
-        ("delay line", lines(features)),
-    ]
+    ];
+    fields.extend(["delay line", ""].into_iter().zip(lines(features)));
+    fields
 }
 
 /// Whether packets can be held back: by the first that works.
-fn lines(features: &KernelFeatures) -> String {
-    let lines = features.lines().map(|(line, support)| match support {
+fn lines(features: &KernelFeatures) -> impl Iterator<Item = String> {
+    features.lines().map(|(line, support)| match support {
         Support::Works => format!("{line} {GREEN}works{GREEN:#}"),
         Support::Missing { reason, remedy } => {
             format!("{line} {RED}missing{RED:#}: {reason}; {remedy}")
         }
-    });
-    lines.collect::<Vec<_>>().join(". ")
+    })
 }
 
 /// The capabilities that we have and lack.
