@@ -102,6 +102,13 @@ pub fn ask(
     Ok(answers)
 }
 
+/// What is asked is answered by the server; in milliseconds, how long that took.
+fn took(answered: &Answered, kind: u8, name: &str) -> Result<f64> {
+    let answer = answered.answer.as_ref().with_context(|| format!("{name} is not answered"))?;
+    assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
+    Ok(answered.milliseconds)
+}
+
 /// Names below example.com, and others.
 fn names() -> ([String; 4], [&'static str; 3]) {
     let label = "x".repeat(63);
@@ -138,10 +145,8 @@ fn check(server: &NameServer, pair: &Pair) -> Result<()> {
             assert_eq!(server.asked(), before, "{fault}");
             let questions: Vec<_> = spared.map(|name| question(name, kind, edns)).into();
             let answers = ask(pair.client(), server.address, SOON, &questions)?;
-            for (name, answer) in spared.iter().zip(answers) {
-                let answer =
-                    answer.answer.with_context(|| format!("{fault}: {name} is not answered"))?;
-                assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
+            for (name, answered) in spared.iter().zip(&answers) {
+                took(answered, kind, name).context(fault.clone())?;
             }
             assert_eq!(server.asked(), before + spared.len() as u64, "{fault}");
         }

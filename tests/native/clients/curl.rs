@@ -7,8 +7,7 @@ use anyhow::Result;
 use chaos_tests::process::Process;
 use chaos_tests::require;
 
-use super::{LINE, LINES, Scene, is_installed};
-use crate::agent::{has_frames, has_line};
+use super::{LINE, LINES, Scene, compare, is_installed};
 
 const HTTP1: u16 = 80;
 const HTTP2: u16 = 8080;
@@ -32,24 +31,18 @@ fn nginx(scene: &Scene) -> Result<Process> {
     scene.serve(command, &[HTTP1, HTTP2])
 }
 
-#[test]
-fn http_1() -> Result<()> {
+fn http(heading: &str) -> Result<()> {
     require!("curl"; is_installed("curl"));
     require!("nginx"; is_installed("nginx"));
-    let scene = Scene::new()?;
-    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
-    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
-    let _server = nginx(&scene)?;
-    scene.compare("curl 7.88, HTTP/1.1")
+    compare(heading, nginx)
+}
+
+#[test]
+fn http_1() -> Result<()> {
+    http("curl 7.88, HTTP/1.1")
 }
 
 #[test]
 fn http_2() -> Result<()> {
-    require!("curl"; is_installed("curl"));
-    require!("nginx"; is_installed("nginx"));
-    let scene = Scene::new()?;
-    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
-    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
-    let _server = nginx(&scene)?;
-    scene.compare("curl 7.88, HTTP/2")
+    http("curl 7.88, HTTP/2")
 }

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chaos_tests::process::Process;
+use chaos_tests::require;
 use tempfile::TempDir;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, has_frames, has_line};
 use crate::name_server::NameServer;
 use crate::pair::Pair;
 use table::{Row, Says, Table, matches};
@@ -128,6 +129,16 @@ impl Scene {
         ensure!(again == Says::Answer, "after the faults: {again:?}");
         Ok(())
     }
+}
+
+/// Compares the table below a heading with what its client reports while there is what `serve` starts
+/// or makes for it.
+fn compare<S>(heading: &str, serve: impl FnOnce(&Scene) -> Result<S>) -> Result<()> {
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
+    let _served = serve(&scene)?;
+    scene.compare(heading)
 }
 
 impl Said {

@@ -11,8 +11,7 @@ use chaos_tests::require;
 use nix::sys::signal::Signal;
 use nix::unistd::User;
 
-use super::{PATIENCE, Scene, is_installed};
-use crate::agent::{has_frames, has_line};
+use super::{PATIENCE, Scene, compare, is_installed};
 use crate::databases::postgres::{USER, as_user, programs};
 
 const PORT: u16 = 5432;
@@ -65,9 +64,5 @@ impl Drop for Server {
 fn psql() -> Result<()> {
     require!("psql"; is_installed("psql"));
     require!("PostgreSQL"; programs().map(drop));
-    let scene = Scene::new()?;
-    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
-    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
-    let _server = Server::start(&scene)?;
-    scene.compare("psql 15")
+    compare("psql 15", Server::start)
 }

@@ -6,8 +6,7 @@ use anyhow::{Result, ensure};
 use chaos_tests::process::Process;
 use chaos_tests::require;
 
-use super::{LINE, LINES, Scene, is_installed};
-use crate::agent::{has_frames, has_line};
+use super::{LINE, LINES, Scene, compare, is_installed};
 
 const PORT: u16 = 6379;
 
@@ -29,9 +28,5 @@ fn server(scene: &Scene) -> Result<Process> {
 fn redis_cli() -> Result<()> {
     require!("redis-cli"; is_installed("redis-cli"));
     require!("redis-server"; is_installed("redis-server"));
-    let scene = Scene::new()?;
-    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
-    require!("a delay line", since 5, 8; has_line(&scene.pair.claim));
-    let _server = server(&scene)?;
-    scene.compare("redis-cli 7.0")
+    compare("redis-cli 7.0", server)
 }

@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use chaos_tests::clock::is_emulated;
 use chaos_tests::require;
 
-use super::{ADDRESS, Answered, SOON, ask, names, question};
+use super::{ADDRESS, SOON, ask, names, question, took};
 use crate::agent::{Agent, has_line};
 use crate::name_server::NameServer;
 use crate::pair::Pair;
@@ -14,13 +14,6 @@ use crate::pair::Pair;
 /// Milliseconds in which an answer comes that nothing holds.
 fn at_once() -> f64 {
     if is_emulated() { 150.0 } else { 80.0 }
-}
-
-/// What is asked is answered by the server; in milliseconds, how long that took.
-fn took(answered: &Answered, kind: u8, name: &str) -> Result<f64> {
-    let answer = answered.answer.as_ref().with_context(|| format!("{name} is not answered"))?;
-    assert_eq!((answer[3] & 0xf, answer[7]), (0, u8::from(kind == 1)), "{name}");
-    Ok(answered.milliseconds)
 }
 
 fn check(pair: &Pair, server: &NameServer) -> Result<()> {
