@@ -24,7 +24,7 @@ use crate::{
     kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
     plan::{
         CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile,
-        latency_table,
+        latency_table, nanoseconds,
     },
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
     target::{CgroupRoot, Owner, Target, TargetError},
@@ -245,7 +245,7 @@ impl Armed {
             tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
         }
         self.instance.flush_log();
-        let until = boot_now().saturating_add(lease.as_nanos().try_into().unwrap_or(u64::MAX));
+        let until = boot_now().saturating_add(nanoseconds(lease));
         self.lease_until(until)
     }
 
@@ -408,8 +408,4 @@ impl ArmedRule {
             Phase::Active
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -7,7 +7,7 @@ use crate::{
     arm::{ArmError, ArmedId, Armory, Outcome, Request, TargetReport},
     fault::Fault,
     kernel::boot_now,
-    plan::{Plan, plan},
+    plan::{Plan, nanoseconds, plan},
     policy::Policy,
     target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
 };
@@ -167,7 +167,7 @@ fn arm(
             let duration = plan.rules.iter().find(|rule| rule.index == index);
             let span = fault.after.unwrap_or_default()
                 + duration.map(|rule| rule.duration).unwrap_or_default();
-            began.saturating_add(span.as_nanos().try_into().unwrap_or(u64::MAX)) <= now
+            began.saturating_add(nanoseconds(span)) <= now
         }
     };
     let before = armory.report(&ask.id).transpose()?;

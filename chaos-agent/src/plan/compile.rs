@@ -1,6 +1,6 @@
 //! A plan as the tables that the kernel looks things up in.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use chaos_ebpf_common::{
     MAX_RULES,
@@ -10,7 +10,7 @@ use chaos_ebpf_common::{
 };
 use ipnet::IpNet;
 
-use super::{PlannedRule, name, path, prefix::Prefix, prefix::PrefixTable, seed};
+use super::{PlannedRule, name, nanoseconds, path, prefix::Prefix, prefix::PrefixTable, seed};
 use crate::fault::{
     Fault, HowOften, Peer, PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };
@@ -204,10 +204,6 @@ fn compile_rule(rule: &PlannedRule, seed: u64, slot: u32, began: u64) -> Rule {
         correlation,
         errnos,
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn trigger(fault: &Fault) -> (Trigger, u32, u32) {

@@ -7,7 +7,7 @@ use chaos_ebpf_common::{
     hold::{Hold, LONGEST_HOLD, SLOWEST_RATE},
 };
 
-use super::{KernelFeatures, Line, Support, latencies, refusal::Objection};
+use super::{KernelFeatures, Line, Support, latencies, nanoseconds, refusal::Objection};
 use crate::fault::{Distribution, Fault, Latency, Spread, Verb, print_duration};
 
 /// What a verb that holds frames asks for; `None` for the others.
@@ -40,10 +40,6 @@ fn shape(distribution: Option<Distribution>) -> Shape {
         Some(Distribution::Pareto) => Shape::Pareto,
         Some(Distribution::ParetoNormal) => Shape::ParetoNormal,
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Whether frames can be held for as long as this.
