@@ -5,18 +5,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use clap::ValueEnum as _;
 
 use crate::{
     build_ebpf,
     command::{self, run as run_command},
     setup::{self, Part},
-    test::{self, Report},
+    test::{self, Extent, Kind, Report},
 };
 
-pub fn run() -> Result<ExitCode> {
+#[derive(clap::Args)]
+pub struct Args {
+    /// What takes too long for every change, too: the lab's tests whole, on each of its kernels, and
+    /// the tests of a node on a second kernel
+    #[arg(long)]
+    all: bool,
+}
+
+pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     let mut stages = Stages::default();
-    stages.run("setup", || setup::ensure(&[Part::Build, Part::System, Part::Kube, Part::Lab]))?;
+    stages.run("setup", || setup::ensure(Part::value_variants()))?;
     // A later stage still tells something when an earlier one fails.
     let format = stages.run("format", || cargo(&["fmt", "--all", "--check"]));
     let lints = stages.run("lints", || {
@@ -24,12 +33,28 @@ pub fn run() -> Result<ExitCode> {
         cargo(&args)
     });
     let object = stages.run("object", build_ebpf::run);
-    let report = stages.run("tests", || test::run_tests(&test::Args::default()))?;
+    let mut report = Report::default();
+    for kind in Kind::value_variants() {
+        let name = kind.to_possible_value().expect("no kind is hidden");
+        let failed_before = report.failed();
+        let tests = stages.run(name.get_name(), || {
+            test::run_kind(*kind, Extent::of_flag(*all), None, &mut report)?;
+            ensure!(report.failed() == failed_before, "tests failed");
+            Ok(())
+        });
+        if let Err(error) = tests
+            && report.failed() == failed_before
+        {
+            report.broke(format!("{}: {error:#}", name.get_name()));
+        }
+    }
     println!();
     for Stage { name, took, passed } in &stages.0 {
         let verdict = if *passed { "ok" } else { "FAILED" };
-        println!("{name:<7} {:>7.1} s  {verdict}", took.as_secs_f64());
+        println!("{name:<10} {:>5.1} min  {verdict}", took.as_secs_f64() / 60.0);
     }
+    let whole: Duration = stages.0.iter().map(|stage| stage.took).sum();
+    println!("{:<10} {:>5.1} min", "together", whole.as_secs_f64() / 60.0);
     print!("{report}");
     let checks_passed = format.is_ok() && lints.is_ok() && object.is_ok();
     Ok(if checks_passed { report.exit_code() } else { ExitCode::FAILURE })
@@ -40,7 +65,7 @@ fn cargo(args: &[&str]) -> Result<()> {
 }
 
 struct Stage {
-    name: &'static str,
+    name: String,
     took: Duration,
     passed: bool,
 }
@@ -49,37 +74,16 @@ struct Stage {
 #[derive(Default)]
 struct Stages(Vec<Stage>);
 
-/// What a stage returns when it could be run.
-trait Outcome {
-    fn passed(&self) -> bool;
-}
-
-impl Outcome for () {
-    fn passed(&self) -> bool {
-        true
-    }
-}
-
-impl Outcome for Report {
-    fn passed(&self) -> bool {
-        self.exit_code() == ExitCode::SUCCESS
-    }
-}
-
 impl Stages {
-    fn run<T: Outcome>(
-        &mut self,
-        name: &'static str,
-        stage: impl FnOnce() -> Result<T>,
-    ) -> Result<T> {
+    fn run(&mut self, name: &str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
         eprintln!("== {name}");
         let start = Instant::now();
         let outcome = stage();
         if let Err(error) = &outcome {
             eprintln!("{name}: {error:#}");
         }
-        let passed = outcome.as_ref().is_ok_and(Outcome::passed);
-        self.0.push(Stage { name, took: start.elapsed(), passed });
+        let (name, took) = (name.to_owned(), start.elapsed());
+        self.0.push(Stage { name, took, passed: outcome.is_ok() });
         outcome
     }
 }

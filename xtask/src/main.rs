@@ -39,7 +39,7 @@ enum Verb {
     /// Run a command or the native tests on other kernels, under QEMU
     Vm(vm::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
-    Ci,
+    Ci(ci::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +58,6 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Image(args) => image::run(&args),
         Verb::Vm(args) => vm::run(&args),
-        Verb::Ci => ci::run(),
+        Verb::Ci(args) => ci::run(&args),
     }
 }

@@ -1,5 +1,5 @@
-//! `test [--unit] [--native] [--kubernetes] [--lab] [--node] [FILTER]`: runs the tests and adds up
-//! their results.
+//! `test [--unit] [--native] [--kubernetes] [--lab] [--node] [--all] [FILTER]`: runs the tests and adds
+//! up their results.
 
 mod report;
 
@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use cargo_metadata::{MetadataCommand, TargetKind};
+use clap::ValueEnum;
 pub use report::Report;
 use xtask::paths;
 
@@ -23,7 +24,7 @@ use crate::{
 
 /// The integration crate's test target that needs a control plane.
 const KUBERNETES: &str = "kubernetes";
-/// The one that needs a real node. It is slow, so it is run only when it is asked for.
+/// The one that needs a real node.
 const NODE: &str = "node";
 
 #[derive(clap::Args, Default)]
@@ -40,78 +41,114 @@ pub struct Args {
     /// The native tests that depend on the kernel, on kernels of the lab; needs root
     #[arg(long)]
     lab: bool,
-    /// Tests on a real Kubernetes node, in a virtual machine for each of two kernels; needs root,
-    /// and is not among the tests that are run without a choice
+    /// Tests on a real Kubernetes node, in a virtual machine; needs root
     #[arg(long)]
     node: bool,
+    /// What takes too long for every change, too: the lab's tests whole, on each of its kernels, and
+    /// the tests of a node on a second kernel
+    #[arg(long)]
+    all: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
 
+/// Where tests run, and against what.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Unit,
+    Native,
+    Kubernetes,
+    Lab,
+    Node,
+}
+
+/// How much is run of the kinds that boot other kernels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What every change must pass.
+    EveryChange,
+    All,
+}
+
+impl Args {
+    /// The chosen kinds, all when none is chosen.
+    fn kinds(&self) -> Vec<Kind> {
+        let Self { unit, native, kubernetes, lab, node, .. } = self;
+        let chosen = |kind: &Kind| match kind {
+            Kind::Unit => *unit,
+            Kind::Native => *native,
+            Kind::Kubernetes => *kubernetes,
+            Kind::Lab => *lab,
+            Kind::Node => *node,
+        };
+        let kinds: Vec<Kind> = Kind::value_variants().iter().copied().filter(chosen).collect();
+        if kinds.is_empty() { Kind::value_variants().to_vec() } else { kinds }
+    }
+}
+
+impl Extent {
+    /// That of a command with or without `--all`.
+    pub fn of_flag(all: bool) -> Self {
+        if all { Self::All } else { Self::EveryChange }
+    }
+}
+
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let report = run_tests(args)?;
+    let mut report = Report::default();
+    for kind in args.kinds() {
+        let extent = Extent::of_flag(args.all);
+        run_kind(kind, extent, args.filter.as_deref(), &mut report)?;
+    }
     print!("{report}");
     Ok(report.exit_code())
 }
 
-/// Runs the chosen kinds of tests, all of them when none is chosen. A failed test is in the
-/// report; an error means that tests could not be run.
-pub fn run_tests(args: &Args) -> Result<Report> {
-    let Args { unit, native, kubernetes, lab, node, filter } = args;
-    let all = !(*unit || *native || *kubernetes || *lab || *node);
-    let filter = filter.as_deref();
-    let mut report = Report::default();
-
+/// Runs the tests of one kind and adds their results. A failed test is in the report; an error means
+/// that tests could not be run.
+pub fn run_kind(
+    kind: Kind,
+    extent: Extent,
+    filter: Option<&str>,
+    report: &mut Report,
+) -> Result<()> {
     setup::ensure(&[Part::Build])?;
-    if all || *unit {
-        let workspace = ["--workspace", "--exclude", INTEGRATION];
-        cargo_test(&workspace, &[], filter, None, &mut report)?;
+    match kind {
+        Kind::Unit => {
+            let workspace = ["--workspace", "--exclude", INTEGRATION];
+            cargo_test(&workspace, &[], filter, None, report)
+        }
+        Kind::Native => {
+            let of_the_kernel = |name: &str| name != NODE && name != KUBERNETES;
+            integration_tests(kind, of_the_kernel, filter, report)
+        }
+        Kind::Kubernetes => integration_tests(kind, |name| name == KUBERNETES, filter, report),
+        Kind::Lab => vm::test(extent, filter, report),
+        Kind::Node => on_nodes(extent, filter, report),
     }
-    let (with_api_server, with_kernel): (Vec<String>, Vec<String>) = integration_targets()?
-        .into_iter()
-        .filter(|name| name != NODE)
-        .partition(|name| name == KUBERNETES);
-    let mut integration = Vec::new();
-    if all || *native {
-        integration.extend(with_kernel);
-    }
-    if all || *kubernetes {
-        integration.extend(with_api_server);
-    }
-    if !integration.is_empty() {
-        integration_tests(&integration, all || *native, filter, &mut report)?;
-    }
-    if all || *lab {
-        vm::test(filter, &mut report)?;
-    }
-    if *node {
-        on_nodes(filter, &mut report)?;
-    }
-    Ok(report)
 }
 
 /// Runs test targets of the integration crate and, with the native ones, the crate's own tests.
 fn integration_tests(
-    targets: &[String],
-    native: bool,
+    kind: Kind,
+    is_chosen: impl Fn(&str) -> bool,
     filter: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
     integration::needs_root("these tests make cgroups and network namespaces")?;
     setup::ensure(&[Part::System])?;
-    if targets.iter().any(|name| name == KUBERNETES) {
+    if kind == Kind::Kubernetes {
         setup::ensure(&[Part::Kube])?;
     }
     // The tests start the agent's program, which cargo does not build for another crate's tests.
     integration::build_agent()?;
     // One at a time: they count packets and watch the clock on a machine with few cores.
     let harness_args = ["--test-threads=1"];
-    if native {
+    if kind == Kind::Native {
         // The tests of the guards themselves, of the demo and of the benchmark.
         let own = ["--package", INTEGRATION, "--lib", "--bins"];
         cargo_test(&own, &harness_args, filter, None, report)?;
     }
-    for target in targets {
+    for target in integration_targets()?.iter().filter(|name| is_chosen(name)) {
         let select = ["--workspace", "--test", target];
         cargo_test(&select, &harness_args, filter, None, report)?;
     }
@@ -120,9 +157,9 @@ fn integration_tests(
 
 /// Runs the tests of a node on one kernel after the other. A node that can't be made ready for its
 /// tests is in the report.
-fn on_nodes(filter: Option<&str>, report: &mut Report) -> Result<()> {
+fn on_nodes(extent: Extent, filter: Option<&str>, report: &mut Report) -> Result<()> {
     let parts = vm::node::Parts::build(vm::Settings::DEFAULT)?;
-    for (kernel, cgroups) in vm::node::tested() {
+    for (kernel, cgroups) in vm::node::tested(extent) {
         let node = parts.prepare(&kernel, cgroups)?;
         let place = format!("{} with {cgroups}", kernel.name);
         println!("\nA node on {place}:");

@@ -53,6 +53,10 @@ pub const KERNELS: [Kernel; 5] = [
 /// and the one that has what that lacks.
 pub const TESTED: [&str; 2] = ["debian-6.1", "override-6.12"];
 
+/// The kernel on which a task may be preempted inside of the kernel, at nearly any place: what depends on
+/// that is tested there.
+pub const PREEMPTIBLE: &str = "debian-7";
+
 /// What the initramfs loads where the kernel does not have it built in: first what the root
 /// directory needs, then what tests and faults use. The guest's own `modprobe` would look for the
 /// modules of the host's kernel, so nothing is loaded later.

@@ -25,17 +25,17 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use chaos_guest::CgroupDriver;
 pub use kernels::KernelArg;
-use kernels::{KERNELS, Kernel, TESTED};
+use kernels::{KERNELS, Kernel, PREEMPTIBLE, TESTED};
 pub use lab::Settings;
 use lab::{Lab, host_job};
-use suite::Extent;
+use suite::Selection;
 use xtask::paths;
 
 use crate::{
     command::{cargo, run as run_command},
     integration,
     setup::{self, Part, build::MUSL_TARGET},
-    test::Report,
+    test::{Extent, Report},
 };
 
 #[derive(clap::Args)]
@@ -105,22 +105,30 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Verb::Test { filter } => {
             let lab = prepare()?;
             let mut report = Report::default();
-            test_on(&lab, &kernels, Extent::Whole, filter.as_deref(), &mut report)?;
+            test_on(&lab, &kernels, Selection::Whole, filter.as_deref(), &mut report)?;
             print!("{report}");
             Ok(report.exit_code())
         }
     }
 }
 
-/// Runs those of the native tests that every change must pass, on the kernels that every change is tested
-/// on, and adds their results.
+/// Runs the native tests that depend on the kernel, on the kernels that this extent takes in, and adds
+/// their results.
 ///
 /// # Errors
 /// When there is no lab or the tests do not compile; a machine that fails is in the report.
-pub fn test(filter: Option<&str>, report: &mut Report) -> Result<()> {
-    let tested = KERNELS.into_iter().filter(|kernel| TESTED.contains(&kernel.name));
-    let tested: Vec<Kernel> = tested.collect();
-    test_on(&prepare(Settings::DEFAULT)?, &tested, Extent::Counting, filter, report)
+pub fn test(extent: Extent, filter: Option<&str>, report: &mut Report) -> Result<()> {
+    let lab = prepare(Settings::DEFAULT)?;
+    match extent {
+        Extent::All => test_on(&lab, &KERNELS, Selection::Whole, filter, report),
+        Extent::EveryChange => {
+            let named = |names: &[&str]| -> Vec<Kernel> {
+                KERNELS.into_iter().filter(|kernel| names.contains(&kernel.name)).collect()
+            };
+            test_on(&lab, &named(&TESTED), Selection::Counting, filter, report)?;
+            test_on(&lab, &named(&[PREEMPTIBLE]), Selection::Preempted, filter, report)
+        }
+    }
 }
 
 /// Runs a command on the kernel of this name; what it prints.
@@ -139,13 +147,13 @@ pub fn capture(kernel: &str, command: Vec<String>) -> Result<String> {
 fn test_on(
     lab: &Lab,
     kernels: &[Kernel],
-    extent: Extent,
+    selection: Selection,
     filter: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
     let binary = suite::build()?;
     for kernel in kernels {
-        let mut found = suite::run(lab, kernel, &binary, extent, filter);
+        let mut found = suite::run(lab, kernel, &binary, selection, filter);
         // A filter is for one who works on something.
         if filter.is_none()
             && let Err(error) = record::compare(lab, kernel)

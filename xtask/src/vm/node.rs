@@ -34,6 +34,7 @@ use crate::{
     },
     integration::{self, AGENT, PACKAGE as INTEGRATION},
     setup::{self, Part, build::MUSL_TARGET},
+    test::Extent,
 };
 
 /// The program of the integration crate that runs in the pods.
@@ -54,16 +55,20 @@ impl Prepared {
     }
 }
 
-/// What `cargo xtask test --node` boots: a kernel with tcx and one without, and both ways to lay out
-/// cgroups.
+/// What `cargo xtask test --node` boots: a kernel with tcx, and with `--all` one without it, too, and the
+/// other way to lay out cgroups.
 const TESTED: [(&str, CgroupDriver); 2] =
     [("debian-6.12", CgroupDriver::Systemd), ("debian-6.1", CgroupDriver::Cgroupfs)];
 
 /// The nodes that tests run on, by kernel.
-pub fn tested() -> impl Iterator<Item = (Kernel, CgroupDriver)> {
-    KERNELS.into_iter().flat_map(|kernel| {
-        let tested = TESTED.into_iter().filter(move |(name, _)| *name == kernel.name);
-        tested.map(move |(_, cgroups)| (kernel, cgroups))
+pub fn tested(extent: Extent) -> impl Iterator<Item = (Kernel, CgroupDriver)> {
+    let count = match extent {
+        Extent::EveryChange => 1,
+        Extent::All => TESTED.len(),
+    };
+    TESTED.into_iter().take(count).flat_map(|(name, cgroups)| {
+        let kernel = KERNELS.into_iter().find(move |kernel| kernel.name == name);
+        kernel.map(|kernel| (kernel, cgroups))
     })
 }
 

@@ -39,11 +39,17 @@ const WATCH_THE_CLOCK: [&str; 9] = [
     "triggers::",
 ];
 
-/// How much of the suite is run.
+/// Modules in which programs of several tasks are at work at once: whether one is preempted by another
+/// matters there.
+const PREEMPTED: [&str; 4] = ["chance::", "replacement::", "storm::", "syscalls::"];
+
+/// Which of the tests are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// What every change must pass: what counts events and does not watch the clock.
+pub enum Selection {
+    /// What counts events and does not watch the clock.
     Counting,
+    /// Of those, what may come out differently where tasks are preempted inside of the kernel.
+    Preempted,
     /// All that is about the kernel.
     Whole,
 }
@@ -74,11 +80,11 @@ pub fn run(
     lab: &Lab,
     kernel: &Kernel,
     binary: &Path,
-    extent: Extent,
+    selection: Selection,
     filter: Option<&str>,
 ) -> Report {
     let mut report = Report::default();
-    if let Err(error) = try_run(lab, kernel, binary, extent, filter, &mut report) {
+    if let Err(error) = try_run(lab, kernel, binary, selection, filter, &mut report) {
         report.broke(format!("{error:#}"));
     }
     report
@@ -88,7 +94,7 @@ fn try_run(
     lab: &Lab,
     kernel: &Kernel,
     binary: &Path,
-    extent: Extent,
+    selection: Selection,
     filter: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
@@ -97,10 +103,14 @@ fn try_run(
     let mut command = vec![program.to_owned()];
     command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
     let on_request = ON_REQUEST.into_iter().filter(|_| filter.is_none());
-    let timed = WATCH_THE_CLOCK.into_iter().filter(|_| extent == Extent::Counting);
+    let timed = WATCH_THE_CLOCK.into_iter().filter(|_| selection != Selection::Whole);
     let skipped = NOT_ABOUT_THE_KERNEL.into_iter().chain(on_request).chain(timed);
     command.extend(skipped.flat_map(|kind| ["--skip", kind]).map(str::to_owned));
-    command.extend(filter.map(str::to_owned));
+    match (filter, selection) {
+        (Some(filter), _) => command.push(filter.to_owned()),
+        (None, Selection::Preempted) => command.extend(PREEMPTED.map(str::to_owned)),
+        (None, Selection::Counting | Selection::Whole) => {}
+    }
     let mut job = host_job(command)?;
     job.directory = format!("{}/tests", xtask::paths::workspace().display());
     let failed_before = report.failed();
