@@ -7,20 +7,19 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
+    Client,
     runtime::events::{Event, Recorder, Reporter},
 };
-use serde_json::json;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use super::{
-    names::{FIELD_MANAGER, PodName, STATUS},
+    annotate::annotate,
+    names::{FIELD_MANAGER, PodName},
     status::Status,
 };
 
@@ -146,10 +145,7 @@ impl Writer {
     async fn write(&mut self, pod: &PodName, waiting: &mut Waiting) -> kube::Result<()> {
         let observed = waiting.status.as_ref().and_then(|status| status.observed.clone());
         if let Some(status) = &waiting.status {
-            let patch = patch(pod, &waiting.reference, status)?;
-            let params = PatchParams::apply(FIELD_MANAGER).force();
-            let api: Api<Pod> = Api::namespaced(self.client.clone(), &pod.namespace);
-            api.patch_metadata(&pod.name, &params, &Patch::Apply(patch)).await?;
+            annotate(&self.client, pod, &waiting.reference, status).await?;
             waiting.status = None;
         }
         while let Some(event) = waiting.events.first() {
@@ -170,24 +166,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// The whole of what the agent owns of a pod. With its UID, so that it never speaks of another
-/// pod of the same name.
-fn patch(
-    pod: &PodName,
-    reference: &ObjectReference,
-    status: &Status,
-) -> kube::Result<serde_json::Value> {
-    let status = serde_json::to_string(status).map_err(kube::Error::SerdeError)?;
-    Ok(json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": pod.name,
-            "namespace": pod.namespace,
-            "uid": reference.uid,
-            "annotations": { STATUS: status },
-        },
-    }))
 }

@@ -9,6 +9,7 @@
 //! Works from the whole of what is there ([`reconcile`]), never from single events: what was
 //! missed is made good by the next look.
 
+mod annotate;
 mod answers;
 mod arming;
 mod clock;
