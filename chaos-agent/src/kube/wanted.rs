@@ -169,10 +169,9 @@ fn terms(facts: &Facts, container: Option<String>, policy: &Policy, node_ips: &[
         seed_from(&facts.name.to_string()).into(),
         container.map_or(Scope::Pod, Scope::Container),
     );
-    if facts.host_network {
-        // The pod's own address is the node's: with it exempt, no packet would be left.
-        terms.exempt.clear();
-    } else {
+    // Where the pod's own address is the node's, no packet would be left with it exempt. What the
+    // operator exempts stays so.
+    if !facts.host_network {
         terms.exempt.extend(node_ips);
     }
     terms
@@ -307,6 +306,29 @@ mod tests {
         assert_eq!(asks(&pod("drop egress"))[0].terms.exempt, [NODE]);
         let host = Facts { host_network: true, ..pod("drop egress") };
         assert_eq!(asks(&host)[0].terms.exempt, Vec::<IpAddr>::new());
+    }
+
+    #[test]
+    fn what_the_operator_allows_and_exempts_stays_so_whatever_the_pod_is() {
+        let operators: IpAddr = "192.0.2.9".parse().unwrap();
+        let minutes = |number: u64| std::time::Duration::from_secs(60 * number);
+        let policy = Policy::new(minutes(2), minutes(3)).unwrap().exempting(vec![operators]);
+        for host_network in [false, true] {
+            for is_mirror in [false, true] {
+                for text in ["drop egress", "drop egress in container db", "drop to 192.0.2.7"] {
+                    let facts = Facts { host_network, is_mirror, ..pod(text) };
+                    let Wanted::Faults(asked) = wanted(&facts, &policy, &[NODE]) else {
+                        panic!("{facts:?}");
+                    };
+                    for Ask { terms, .. } in asked.asks {
+                        let of_policy = policy.terms(terms.seed, terms.scope.clone());
+                        assert!(terms.exempt.starts_with(&of_policy.exempt), "{terms:?}");
+                        let exempt = of_policy.exempt.clone();
+                        assert_eq!(Terms { exempt, ..terms }, of_policy);
+                    }
+                }
+            }
+        }
     }
 
     #[test]
