@@ -2,7 +2,11 @@
 
 use anyhow::Result;
 use chaos_agent::kube::{FAULTS, PodPhase};
+use chaos_tests::job::{UdpSend, UdpSink};
 use chaos_tests::kubelet::{MIRROR, PodSpec};
+use chaos_tests::netns::TestNetns;
+use chaos_tests::process::Place;
+use chaos_tests::victim::Victim;
 
 use crate::cluster::{Cluster, GRACE, SHOP, Server};
 
@@ -18,6 +22,35 @@ fn of_two_pods_on_one_network_only_the_chosen_one_is_broken() -> Result<()> {
     cluster.arm(&chosen, &server.refuse("100%"))?;
     assert_eq!(server.connect(&chosen, "main", 100)?.failed_with("ECONNREFUSED"), 100);
     assert_eq!(server.connect(&node, "main", 1_000)?.ok, 1_000);
+    Ok(())
+}
+
+#[test]
+fn what_the_operator_exempts_is_left_alone_on_every_network() -> Result<()> {
+    const SENT: u64 = 100;
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let own = kubelet.run(&PodSpec::new(SHOP, "own"))?;
+    let node = kubelet.run(&PodSpec::new(SHOP, "node"))?;
+    let shared = kubelet.run_on_network_of(&node, &PodSpec::new(SHOP, "shared"))?;
+    let outside = TestNetns::new()?;
+    let mut ends = Vec::new();
+    for (subnet, network) in (0..).zip([&own, &own, &node, &node]) {
+        ends.push(network.netns.veth(&outside, subnet)?.1);
+    }
+    let exempt = [&ends[0], &ends[2]].map(|end| end.socket_v4(0).ip());
+    let _agent = cluster.agent_with(GRACE, |command| {
+        command.args(exempt.map(|address| format!("--exempt={address}")));
+    })?;
+    for (pod, ends) in [(&own, &ends[..2]), (&shared, &ends[2..])] {
+        cluster.arm(pod, "drop egress udp to 10.200.0.0/16")?;
+        for (end, expected) in ends.iter().zip([SENT, 0]) {
+            let sink = UdpSink { bind: end.socket_v4(0) };
+            let sink = Victim::start(sink, Place::here().netns(&outside))?;
+            Victim::run(UdpSend::new(sink.address(), SENT), pod.place("main"))?;
+            assert_eq!(sink.stop()?.received, expected, "{} to {}", pod.name, end.socket_v4(0));
+        }
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod annotation;
+mod answers;
 mod capabilities;
 mod cluster;
 mod container;

@@ -1,7 +1,11 @@
 //! The boot clock: steps of the wall clock do not move it, and it goes on during suspend. CLOCK_MONOTONIC
 //! does not.
 
+use std::{fs, sync::OnceLock};
+
 use nix::time::{ClockId, clock_gettime};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Nanoseconds since boot, as `bpf_ktime_get_boot_ns()` counts them (kernel 5.8).
 ///
@@ -20,6 +24,18 @@ pub fn boot_ahead() -> u64 {
         boot_now().saturating_sub(monotonic)
     });
     readings.min().unwrap_or_default()
+}
+
+/// Which start of the machine this is: another number each time, the same for all containers.
+/// `None` where procfs does not tell.
+/// <https://www.kernel.org/doc/html/latest/admin-guide/sysctl/kernel.html#random>
+pub fn boot_id() -> Option<&'static str> {
+    static ID: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let id = fs::read_to_string(BOOT_ID).ok()?.trim().to_owned();
+        (!id.is_empty()).then_some(id)
+    };
+    ID.get_or_init(read).as_deref()
 }
 
 fn now(clock: ClockId) -> u64 {

@@ -21,7 +21,7 @@ mod tracer;
 mod trial;
 mod veth;
 
-pub use clock::{boot_ahead, boot_now};
+pub use clock::{boot_ahead, boot_id, boot_now};
 pub use clsact::{Naming, collect_filters};
 pub use error::KernelError;
 pub use features::{Trials, find_features};

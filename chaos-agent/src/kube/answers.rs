@@ -1,169 +1,196 @@
-//! Writing what became of a pod's faults onto the pod, beside the work, so that a slow API
-//! server delays no fault and no end of one.
+//! Writes what became of a pod's faults onto the pod, beside the work, so that a slow API server
+//! delays no fault and no end of one. What is written when is decided by the [`Queue`].
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::BTreeMap,
     future::pending,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use kube::{
     Client,
-    runtime::events::{Event, Recorder, Reporter},
+    runtime::events::{Recorder, Reporter},
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep_until, timeout, timeout_at},
+    time::{sleep_until, timeout},
 };
 
 use super::{
     annotate::annotate,
     names::{FIELD_MANAGER, PodName},
-    status::Status,
+    queue::{Answer, Content, Outcome, Queue, Remark, Write},
 };
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// How long is spent on the last answers when the agent stops.
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
-/// What a server says of a pod that is gone, or has been replaced by one of the same name.
-const GONE: [u16; 2] = [404, 409];
 
-/// What is to be written about a pod.
-pub(super) struct Answer {
-    pub pod: PodName,
-    pub reference: ObjectReference,
-    pub status: Status,
-    pub event: Option<Event>,
+/// What the reconciler says of a pod.
+pub(super) enum Message {
+    Answer(Box<Answer>),
+    /// It is there no longer.
+    Gone(PodName),
 }
 
-/// Writes answers one after the other. Of several about one pod only the last status counts;
-/// every event does.
+/// Writes answers, those of a pod one after the other.
 pub(super) struct Writer {
     client: Client,
     reporter: Reporter,
-    waiting: BTreeMap<PodName, Waiting>,
+    queue: Queue,
     /// A recorder joins events of the same reason; only those about the same text are the same.
     recorders: BTreeMap<PodName, (Option<String>, Recorder)>,
-}
-
-struct Waiting {
-    reference: ObjectReference,
-    status: Option<Status>,
-    events: Vec<Event>,
 }
 
 impl Writer {
     pub fn new(client: Client, node: &str) -> Self {
         let reporter =
             Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(node.to_owned()) };
-        Self { client, reporter, waiting: BTreeMap::new(), recorders: BTreeMap::new() }
+        Self { client, reporter, queue: Queue::default(), recorders: BTreeMap::new() }
     }
 
-    /// Writes until the other end of `answers` is gone, then what is left, if that is soon done.
-    pub async fn run(mut self, mut answers: mpsc::UnboundedReceiver<Answer>) {
-        let mut not_before: Option<Instant> = None;
+    /// Writes until the other end of `messages` is gone, then what is left, if that is soon done.
+    pub async fn run(mut self, mut messages: mpsc::UnboundedReceiver<Message>) {
+        let mut under_way = FuturesUnordered::new();
+        let mut give_up_at = None;
         loop {
-            let due = !self.waiting.is_empty();
-            let ready = async {
-                match not_before {
-                    _ if !due => pending().await,
-                    Some(at) => sleep_until(at).await,
-                    None => {}
-                }
-            };
+            while let Some(write) = self.queue.start(Instant::now()) {
+                under_way.push(send(self.client.clone(), self.recorder(&write), write));
+            }
+            if give_up_at.is_some() && self.queue.is_done() {
+                break;
+            }
+            let wakes_at = self.queue.wakes_at(Instant::now());
             tokio::select! {
                 biased;
-                answer = answers.recv() => match answer {
-                    Some(answer) => self.take(answer),
-                    None => break,
+                () = sleep_or_wait(give_up_at), if give_up_at.is_some() => break,
+                message = messages.recv(), if give_up_at.is_none() => match message {
+                    Some(Message::Answer(answer)) => self.queue.take(*answer, Instant::now()),
+                    Some(Message::Gone(pod)) => self.forget(&pod),
+                    None => {
+                        self.queue.close();
+                        give_up_at = Some(Instant::now() + LAST_PATIENCE);
+                    }
                 },
-                () = ready => {
-                    let written = self.write_one().await;
-                    not_before = (!written).then(|| Instant::now() + PAUSE_AFTER_FAILURE);
-                }
+                Some((write, result)) = under_way.next() => self.settle(write, &result),
+                () = sleep_or_wait(wakes_at) => {}
             }
         }
-        let give_up = Instant::now() + LAST_PATIENCE;
-        while !self.waiting.is_empty() {
-            match timeout_at(give_up, self.write_one()).await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => {
-                    tracing::warn!(pods = self.waiting.len(), "pods keep an outdated status");
-                    return;
-                }
-            }
+        let outdated = self.queue.outdated();
+        if outdated > 0 {
+            tracing::warn!(pods = outdated, "pods keep an outdated status");
         }
     }
 
-    fn take(&mut self, answer: Answer) {
-        let Answer { pod, reference, status, event } = answer;
-        let waiting = match self.waiting.entry(pod) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(Waiting { reference, status: None, events: Vec::new() })
-            }
-            Entry::Occupied(occupied) => {
-                let waiting = occupied.into_mut();
-                if waiting.reference.uid != reference.uid {
-                    *waiting = Waiting { reference, status: None, events: Vec::new() };
-                }
-                waiting
-            }
-        };
-        waiting.status = Some(status);
-        waiting.events.extend(event);
+    fn forget(&mut self, pod: &PodName) {
+        self.queue.forget(pod);
+        self.recorders.remove(pod);
     }
 
-    /// Writes what waits longest by name; false when the server did not take it.
-    async fn write_one(&mut self) -> bool {
-        let Some((pod, mut waiting)) = self.waiting.pop_first() else {
-            return true;
+    fn settle(&mut self, write: Write, result: &Sent) {
+        let pod = write.pod.clone();
+        let remark = self.queue.settle(write, outcome(result), Instant::now());
+        let reason = match result {
+            Ok(Ok(())) => "written".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(NoAnswer) => format!("no answer within {PATIENCE:?}"),
         };
-        let written = match timeout(PATIENCE, self.write(&pod, &mut waiting)).await {
-            Ok(Ok(())) => true,
-            Ok(Err(kube::Error::Api(status))) if GONE.contains(&status.code) => {
-                tracing::debug!(%pod, "gone before it was answered");
+        match remark {
+            None => tracing::trace!(%pod, %reason, "an answer"),
+            Some(Remark::Gone) => {
                 self.recorders.remove(&pod);
-                return true;
+                tracing::debug!(%pod, "gone before it was answered");
             }
-            Ok(Err(error)) => {
-                tracing::warn!(%pod, %error, "the status was not written");
-                false
+            Some(Remark::WillRetry) => {
+                tracing::warn!(%pod, %reason, "the answer was not written; it is tried again");
             }
-            Err(_) => {
-                tracing::warn!(%pod, "the status was not written: no answer");
-                false
+            Some(Remark::Shortening) => {
+                tracing::warn!(%pod, %reason, "the status was refused; its phase and clocks are written alone");
             }
-        };
-        if !written {
-            self.waiting.insert(pod, waiting);
+            Some(Remark::GivenUp) => {
+                tracing::warn!(%pod, %reason, "the status was refused; the pod keeps an outdated one until there is something else to say");
+            }
+            Some(Remark::EventDropped) => {
+                tracing::warn!(%pod, %reason, "an event was refused and is dropped");
+            }
         }
-        written
     }
 
-    async fn write(&mut self, pod: &PodName, waiting: &mut Waiting) -> kube::Result<()> {
-        let observed = waiting.status.as_ref().and_then(|status| status.observed.clone());
-        if let Some(status) = &waiting.status {
-            annotate(&self.client, pod, &waiting.reference, status).await?;
-            waiting.status = None;
+    /// Who publishes this event; nobody for a status.
+    fn recorder(&mut self, write: &Write) -> Option<Recorder> {
+        let Content::Event(notice) = &write.content else { return None };
+        let (about, recorder) = self.recorders.entry(write.pod.clone()).or_insert_with(|| {
+            (notice.about.clone(), Recorder::new(self.client.clone(), self.reporter.clone()))
+        });
+        if *about != notice.about {
+            about.clone_from(&notice.about);
+            *recorder = Recorder::new(self.client.clone(), self.reporter.clone());
         }
-        while let Some(event) = waiting.events.first() {
-            let recorder = match self.recorders.get(pod) {
-                Some((about, recorder)) if *about == observed => recorder,
-                _ => {
-                    let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
-                    &self
-                        .recorders
-                        .entry(pod.clone())
-                        .insert_entry((observed.clone(), recorder))
-                        .into_mut()
-                        .1
-                }
-            };
-            recorder.publish(event, &waiting.reference).await?;
-            waiting.events.remove(0);
+        Some(recorder.clone())
+    }
+}
+
+type Sent = Result<kube::Result<()>, NoAnswer>;
+
+struct NoAnswer;
+
+async fn send(client: Client, recorder: Option<Recorder>, write: Write) -> (Write, Sent) {
+    let request = async {
+        match (&write.content, recorder) {
+            (Content::Status { status, .. }, _) => {
+                annotate(&client, &write.pod, &write.reference, status).await
+            }
+            (Content::Event(notice), Some(recorder)) => {
+                recorder.publish(&notice.event, &write.reference).await
+            }
+            (Content::Event(_), None) => Ok(()),
         }
-        Ok(())
+    };
+    let sent = timeout(PATIENCE, request).await.map_err(|_| NoAnswer);
+    (write, sent)
+}
+
+fn outcome(sent: &Sent) -> Outcome {
+    match sent {
+        Ok(Ok(())) => Outcome::Written,
+        Ok(Err(kube::Error::Api(status))) => by_code(status.code),
+        Ok(Err(_)) | Err(NoAnswer) => Outcome::Failed,
+    }
+}
+
+/// What an answer of the API server means for what was sent.
+fn by_code(code: u16) -> Outcome {
+    match code {
+        404 | 409 => Outcome::Gone,
+        // Says nothing of the content: who asks (the token is renewed), how fast, how often.
+        401 | 408 | 429 => Outcome::Failed,
+        400..500 => Outcome::Refused,
+        _ => Outcome::Failed,
+    }
+}
+
+async fn sleep_or_wait(until: Option<Instant>) {
+    match until {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_wrong_with_the_content_is_refused() {
+        for (codes, expected) in [
+            (&[404, 409][..], Outcome::Gone),
+            (&[400, 403, 405, 413, 415, 422], Outcome::Refused),
+            (&[401, 408, 429, 500, 502, 503, 504, 0], Outcome::Failed),
+        ] {
+            for code in codes {
+                assert_eq!(by_code(*code), expected, "{code}");
+            }
+        }
     }
 }

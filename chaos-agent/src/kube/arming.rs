@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::wanted::{Ask, Place};
+use super::{
+    clock::Clock,
+    wanted::{Ask, Place},
+};
 use crate::{
     arm::{ArmError, ArmedId, Armory, Outcome, Request, TargetReport},
     fault::Fault,
@@ -12,9 +15,8 @@ use crate::{
     target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
 };
 
-/// When a fault's clock began, by its canonical sentence: a moment of the boot clock, or `None`
-/// for one before the machine was booted.
-pub(super) type Clocks = BTreeMap<String, Option<u64>>;
+/// The clocks of faults that were armed before, by their canonical sentences.
+pub(super) type Clocks = BTreeMap<String, Clock>;
 
 /// What is to be armed for one pod, and what may be armed for it already.
 pub(super) struct Arming {
@@ -161,9 +163,8 @@ fn arm(
     let now = boot_now();
     let is_over = |index: usize, fault: &Fault| match clocks.get(&fault.to_string()) {
         None => false,
-        // The machine was booted since; how much of its time was left cannot be told for sure.
-        Some(None) => true,
-        Some(Some(began)) => {
+        Some(Clock::Over(_)) => true,
+        Some(Clock::Since(began)) => {
             let duration = plan.rules.iter().find(|rule| rule.index == index);
             let span = fault.after.unwrap_or_default()
                 + duration.map(|rule| rule.duration).unwrap_or_default();
@@ -191,7 +192,10 @@ fn arm(
         target,
         faults: &faults,
         terms: ask.terms.clone(),
-        began: &|fault| clocks.get(&fault.to_string()).copied().flatten(),
+        began: &|fault| match clocks.get(&fault.to_string())? {
+            Clock::Since(began) => Some(*began),
+            Clock::Over(_) => None,
+        },
     };
     if let Outcome::Refused(plan) = armory.arm(request)? {
         let reasons: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();

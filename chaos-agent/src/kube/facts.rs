@@ -3,14 +3,15 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
-use super::names::{FAULTS, PodName};
+use super::{names::PodName, texts::Text};
 use crate::{
-    fault::{self, PodRef},
+    fault::PodRef,
     target::{ContainerId, PodUid},
 };
 
@@ -36,7 +37,7 @@ pub(super) struct Facts {
     pub is_over: bool,
     /// Whether its namespace has the label.
     pub is_enabled: bool,
-    pub text: Option<String>,
+    pub text: Option<Arc<Text>>,
     /// Of the pods that the text names, those of this node.
     pub peers: BTreeMap<PodRef, Whereabouts>,
 }
@@ -54,9 +55,14 @@ pub(super) enum Whereabouts {
 pub(super) type Neighbours = BTreeMap<PodRef, Whereabouts>;
 
 impl Facts {
-    pub fn of(pod: &Pod, is_enabled: bool, neighbours: &Neighbours) -> Self {
+    /// `text` is what the pod's annotation says.
+    pub fn of(
+        pod: &Pod,
+        text: Option<Arc<Text>>,
+        is_enabled: bool,
+        neighbours: &Neighbours,
+    ) -> Self {
         let mirror = pod.annotations().get(MIRROR);
-        let text = pod.annotations().get(FAULTS);
         let uid = pod.uid().unwrap_or_default();
         Self {
             name: name_of(pod),
@@ -67,8 +73,8 @@ impl Facts {
             containers: containers(pod),
             is_over: is_over(pod),
             is_enabled,
-            peers: text.map_or_else(BTreeMap::new, |text| peers(text, neighbours)),
-            text: text.cloned(),
+            peers: text.iter().flat_map(|text| peers(&text.pods, neighbours)).collect(),
+            text,
         }
     }
 
@@ -106,18 +112,12 @@ pub(super) fn neighbours<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Neighbo
         .collect()
 }
 
-/// Where the pods are that a text names. A text that cannot be read names none.
-fn peers(text: &str, neighbours: &Neighbours) -> BTreeMap<PodRef, Whereabouts> {
-    if !text.to_ascii_lowercase().contains("pod") {
-        // The word has to be there: most texts are not read for this.
-        return BTreeMap::new();
-    }
-    let sentences = fault::read(text).unwrap_or_default();
-    let named = sentences.iter().filter_map(|sentence| sentence.fault.peer.as_ref());
-    named
-        .flat_map(|peer| peer.pods.keys())
-        .filter_map(|pod| Some((pod.clone(), neighbours.get(pod)?.clone())))
-        .collect()
+/// Where these pods are.
+fn peers(
+    pods: &BTreeSet<PodRef>,
+    neighbours: &Neighbours,
+) -> impl Iterator<Item = (PodRef, Whereabouts)> {
+    pods.iter().filter_map(|pod| Some((pod.clone(), neighbours.get(pod)?.clone())))
 }
 
 pub(super) fn name_of(pod: &Pod) -> PodName {
@@ -156,10 +156,16 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::kube::names::STATUS;
+    use crate::kube::names::{FAULTS, STATUS};
+
+    fn facts_beside(pod: Value, neighbours: &Neighbours) -> Facts {
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let text = pod.annotations().get(FAULTS).map(|text| Arc::new(Text::read(text)));
+        Facts::of(&pod, text, true, neighbours)
+    }
 
     fn facts(pod: Value) -> Facts {
-        Facts::of(&serde_json::from_value(pod).unwrap(), true, &Neighbours::new())
+        facts_beside(pod, &Neighbours::new())
     }
 
     fn web() -> Value {
@@ -227,7 +233,7 @@ mod tests {
         let peers = |text: &str| -> Vec<(String, Whereabouts)> {
             let mut web = web();
             web["metadata"]["annotations"][FAULTS] = json!(text);
-            let facts = Facts::of(&serde_json::from_value(web).unwrap(), true, &neighbours);
+            let facts = facts_beside(web, &neighbours);
             facts.peers.into_iter().map(|(pod, at)| (pod.to_string(), at)).collect()
         };
         let text = "drop to POD payments/db; drop from pod payments/new, payments/proxy, a/b";

@@ -1,9 +1,9 @@
 //! Faults by annotation: the loop between the API server of a cluster and the pods of one node.
 //!
 //! ```text
-//! watch ─► facts ─► wanted ─► arming ─► (the keeper's thread, the kernel)
-//!   │                                        │
-//! hearing ─► tether                        ledger ─► pod ─► status ─► answers ─► annotation, events
+//! watch ─► texts ─► facts ─► wanted ─► arming ─► (the keeper's thread, the kernel)
+//!   │                                                 │
+//! hearing ─► tether                                 ledger ─► pod ─► status ─► queue ─► answers ─► annotation, events
 //! ```
 //!
 //! Works from the whole of what is there ([`reconcile`]), never from single events: what was
@@ -12,6 +12,7 @@
 mod annotate;
 mod answers;
 mod arming;
+mod cadence;
 mod clock;
 mod events;
 mod facts;
@@ -19,8 +20,10 @@ mod hearing;
 mod names;
 mod notices;
 mod pod;
+mod queue;
 mod reconcile;
 mod status;
+mod texts;
 mod wanted;
 mod watch;
 
@@ -45,6 +48,7 @@ use crate::{
 use answers::Writer;
 use hearing::{Hearing, Watch};
 use reconcile::Reconciler;
+use texts::{Text, Texts};
 
 /// What the loop is told by whoever starts it.
 #[derive(Debug, Clone)]
@@ -134,6 +138,7 @@ pub async fn run_with(
         pods,
         namespaces,
         answers,
+        texts: Texts::new(Text::read),
         known: BTreeMap::new(),
         is_deaf: false,
     };

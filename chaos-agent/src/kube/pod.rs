@@ -7,13 +7,14 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 
 use super::{
     arming::Clocks,
-    clock::Now,
+    clock::{Clock, Noted, Now, Why},
     facts::Facts,
-    status::{FaultStatus, PodPhase, Status, digest},
+    status::{FaultStatus, PodPhase, Status},
 };
 use crate::{
     arm::{ArmedId, Phase, TargetReport},
     fault::Fault,
+    plan::nanoseconds,
 };
 
 /// The pause before something that failed is tried again doubles between these.
@@ -29,19 +30,69 @@ pub(super) struct Known {
     /// What is in the kernel, and for each fault there its index in `faults`.
     pub armed: BTreeMap<ArmedId, Vec<usize>>,
     pub retry: Option<Retry>,
+    /// When its ledgers are read next, as long as something is armed.
+    pub next_look: Option<Instant>,
     /// What is to be said of the pod as a whole.
     pub phase: PodPhase,
     pub messages: Vec<String>,
     /// What is written on the pod, or on its way there.
     pub answered: Option<Status>,
+    /// What an earlier agent answered in short: the clock of all faults of the text.
+    resumed_in_short: Option<Status>,
 }
 
 /// One fault of the text.
 pub(super) struct Tracked {
     pub status: FaultStatus,
-    /// Boot clock, ns; `None` before the machine was booted, or never.
-    began: Option<u64>,
+    /// `None` before it was first armed.
+    clock: Option<Clock>,
+    /// From its beginning until it acts.
+    after: Duration,
+    /// Boot clock, ns.
     ends: Option<u64>,
+}
+
+impl Tracked {
+    /// A fault as an earlier agent left it.
+    fn resumed(mut status: FaultStatus, noted: &Noted<'_>, now: &Now) -> Self {
+        let clock = now.resume(noted);
+        match clock {
+            None => status.began = None,
+            Some(Clock::Since(began)) => {
+                status.began = Some(began);
+                // The wall clock was set back since, or somebody wrote that.
+                if status.since.as_ref().is_none_or(|since| since.0 > now.wall) {
+                    status.since = Some(MicroTime(now.wall_moment(began)));
+                }
+            }
+            Some(Clock::Over(_)) => {
+                status.began = None;
+                status.phase = Phase::Ended;
+            }
+        }
+        Self { status, clock, after: Duration::ZERO, ends: None }
+    }
+
+    /// When its phase changes next, by the boot clock, ns.
+    fn changes_at(&self) -> Option<u64> {
+        match (self.status.phase, self.clock) {
+            (Phase::Waiting, Some(Clock::Since(began))) => {
+                Some(began.saturating_add(nanoseconds(self.after)))
+            }
+            (Phase::Active, Some(Clock::Since(_))) => self.ends,
+            (Phase::Waiting | Phase::Active | Phase::Ended, _) => None,
+        }
+    }
+
+    /// A fault of which no more is noted than of its pod as a whole; a new one, if that is nothing.
+    fn resumed_in_short(sentence: String, noted: &Noted<'_>, now: &Now) -> Self {
+        let status = FaultStatus {
+            since: noted.since.map(MicroTime),
+            until: noted.until.map(MicroTime),
+            ..FaultStatus::new(sentence)
+        };
+        Self::resumed(status, noted, now)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -61,12 +112,8 @@ impl Known {
     ) -> Self {
         let resumed = answered.iter().filter(|status| status.observed.is_some());
         let faults = resumed
-            .flat_map(|status| &status.faults)
-            .map(|status| Tracked {
-                began: status.since.as_ref().and_then(|since| now.boot_moment(since.0)),
-                ends: None,
-                status: status.clone(),
-            })
+            .flat_map(|status| status.faults.iter().map(move |fault| (status, fault)))
+            .map(|(status, fault)| Tracked::resumed(fault.clone(), &status.noted_of(fault), now))
             .collect();
         let mut known = Self {
             facts,
@@ -74,15 +121,20 @@ impl Known {
             faults,
             armed: BTreeMap::new(),
             retry: None,
+            next_look: None,
             phase: PodPhase::Waiting,
             messages: Vec::new(),
             answered,
+            resumed_in_short: None,
         };
         if known.is_answered()
             && let Some(status) = &known.answered
         {
             known.phase = status.phase;
             known.messages.clone_from(&status.messages);
+            if status.faults.is_empty() {
+                known.resumed_in_short = Some(status.clone());
+            }
         }
         known
     }
@@ -92,28 +144,49 @@ impl Known {
         self.facts.text.is_some() && self.phase == PodPhase::Ended
     }
 
+    /// Takes in what the pod asks for now.
+    pub fn update(&mut self, facts: Facts) {
+        if self.facts.text != facts.text {
+            self.resumed_in_short = None;
+        }
+        self.facts = facts;
+    }
+
     /// Goes over to the faults of another text: those that stay keep clock and ledger.
-    pub fn adopt(&mut self, faults: &[Fault]) {
+    pub fn adopt(&mut self, faults: &[Fault], now: &Now) {
         let mut before: Vec<Option<Tracked>> = self.faults.drain(..).map(Some).collect();
+        let in_short = self.resumed_in_short.take();
         self.faults = faults
             .iter()
             .map(|fault| {
                 let sentence = fault.to_string();
                 let same = |tracked: &Tracked| tracked.status.fault == sentence;
                 let kept = before.iter_mut().find(|slot| slot.as_ref().is_some_and(same));
-                kept.and_then(Option::take).unwrap_or_else(|| Tracked {
-                    status: FaultStatus::new(sentence),
-                    began: None,
-                    ends: None,
-                })
+                let noted = in_short.as_ref().map(Status::noted).unwrap_or_default();
+                let tracked = kept
+                    .and_then(Option::take)
+                    .unwrap_or_else(|| Tracked::resumed_in_short(sentence, &noted, now));
+                Tracked { after: fault.after.unwrap_or_default(), ..tracked }
             })
             .collect();
         self.armed.clear();
     }
 
     pub fn clocks(&self) -> Clocks {
-        let began = self.faults.iter().filter(|tracked| tracked.status.since.is_some());
-        began.map(|tracked| (tracked.status.fault.clone(), tracked.began)).collect()
+        let clocks = self
+            .faults
+            .iter()
+            .filter_map(|tracked| tracked.clock.map(|clock| (tracked.status.fault.clone(), clock)));
+        clocks.collect()
+    }
+
+    /// Why faults are not resumed.
+    pub fn over(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().filter_map(|tracked| match tracked.clock {
+            // Nobody wonders about that.
+            None | Some(Clock::Since(_) | Clock::Over(Why::Ended)) => None,
+            Some(Clock::Over(why)) => Some(format!("`{}`: {why}", tracked.status.fault)),
+        })
     }
 
     pub fn armed_ids(&self) -> BTreeSet<ArmedId> {
@@ -136,7 +209,7 @@ impl Known {
             let Some(tracked) = index.and_then(|index| self.faults.get_mut(index)) else {
                 continue;
             };
-            let Tracked { status, began, ends } = tracked;
+            let Tracked { status, clock, ends, .. } = tracked;
             if is_fresh && status.since.is_some() {
                 status.counted_since = Some(MicroTime(now.wall));
             }
@@ -146,7 +219,8 @@ impl Known {
                 status.until = Some(MicroTime(now.wall_moment(fault.ends)));
                 *ends = Some(fault.ends);
             }
-            *began = Some(fault.began);
+            *clock = Some(Clock::Since(fault.began));
+            status.began = Some(fault.began);
             status.seed = Some(fault.seed);
             status.phase = fault.phase;
             status.counts = fault.counts.clone();
@@ -201,12 +275,12 @@ impl Known {
 
     fn is_answered(&self) -> bool {
         let observed = self.answered.as_ref().and_then(|status| status.observed.as_deref());
-        observed == self.facts.text.as_deref().map(digest).as_deref()
+        observed == self.facts.text.as_ref().map(|text| text.digest.as_str())
     }
 
     /// The status as it is now.
     pub fn status(&self) -> Status {
-        let observed = self.facts.text.as_deref().map(digest);
+        let observed = self.facts.text.as_ref().map(|text| text.digest.clone());
         let faults = self.faults.iter().map(|tracked| tracked.status.clone()).collect();
         Status::new(self.phase, observed, faults, self.messages.clone())
     }
@@ -218,6 +292,13 @@ impl Known {
         if self.phase != PodPhase::Ended {
             self.retry_soon();
         }
+    }
+
+    /// How long it is until the phase of one of the armed faults changes.
+    pub fn next_change(&self, now: &Now) -> Option<Duration> {
+        let armed = self.armed.values().flatten().filter_map(|index| self.faults.get(*index));
+        let next = armed.filter_map(Tracked::changes_at).min()?;
+        Some(Duration::from_nanos(next.saturating_sub(now.boot)))
     }
 
     /// Whether something is armed, or may be later.
@@ -254,3 +335,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

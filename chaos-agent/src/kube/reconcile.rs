@@ -3,20 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
+    time::Instant,
 };
 
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{Resource as _, ResourceExt as _, core::PartialObjectMeta, runtime::reflector::Store};
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, sleep_until},
+    time::sleep_until,
 };
 
 use super::{
     Options,
-    answers::Answer,
+    answers::Message,
     arming::{self, Arming, Fate, Verdict},
+    cadence::next_look,
     clock::Now,
     events::event,
     facts::{Facts, name_of, neighbours},
@@ -24,13 +25,12 @@ use super::{
     names::{PodName, STATUS},
     notices::Change,
     pod::Known,
+    queue::Answer,
     status::{PodPhase, Status},
+    texts::{Look, Texts},
     wanted::{Asked, Wanted, wanted},
 };
 use crate::arm::{ArmedId, Armory, Ended, Handle, KeeperGone, TargetReport};
-
-/// Counts are written no more often than this.
-const REFRESH: Duration = Duration::from_secs(3);
 
 /// The one who arms pods.
 pub(super) struct Reconciler<'a> {
@@ -39,7 +39,8 @@ pub(super) struct Reconciler<'a> {
     pub hearing: &'a Hearing,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-    pub answers: mpsc::UnboundedSender<Answer>,
+    pub answers: mpsc::UnboundedSender<Message>,
+    pub texts: Texts,
     pub known: BTreeMap<PodName, Known>,
     /// The API server was not heard when something was to be done.
     pub is_deaf: bool,
@@ -52,22 +53,16 @@ impl Reconciler<'_> {
         mut notices: mpsc::UnboundedReceiver<Change>,
         mut shutdown: watch::Receiver<bool>,
     ) -> Result<(), KeeperGone> {
-        let mut refresh = interval(REFRESH);
-        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let retry =
                 self.known.values().filter_map(|known| known.retry).map(|retry| retry.at).min();
-            let retry = async {
-                match retry {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let look = self.armed().filter_map(|known| known.next_look).min();
             tokio::select! {
                 () = told_to_stop(&mut shutdown) => break,
                 () = self.hearing.changed.notified() => self.reconcile().await?,
-                () = retry => self.reconcile().await?,
-                _ = refresh.tick() => self.refresh().await?,
+                () = sleep_or_wait(retry) => self.reconcile().await?,
+                () = self.texts.read_next() => self.reconcile().await?,
+                () = sleep_or_wait(look) => self.refresh().await?,
                 notice = notices.recv() => match notice {
                     Some(Change::Ended(ended)) => self.ended(ended).await?,
                     Some(Change::Disarmed(ended)) => self.disarmed(ended).await?,
@@ -92,28 +87,43 @@ impl Reconciler<'_> {
         }
         let enabled: BTreeSet<String> =
             self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
-        let mut there = BTreeSet::new();
         let pods = self.pods.state();
+        self.forget_gone(&pods).await?;
+        self.texts.retain(&pods);
         let neighbours = neighbours(pods.iter().map(AsRef::as_ref));
         for pod in pods {
             let name = name_of(&pod);
-            let facts = Facts::of(&pod, enabled.contains(&name.namespace), &neighbours);
-            there.insert(name);
+            let text = match self.texts.look(&pod) {
+                Look::None => None,
+                Look::Read(text) => Some(text),
+                // Until then all stays as it is.
+                Look::Soon => continue,
+            };
+            let facts = Facts::of(&pod, text, enabled.contains(&name.namespace), &neighbours);
             self.reconcile_pod(&pod, facts).await?;
         }
-        let gone = self.known.extract_if(.., |name, _| !there.contains(name));
-        let gone: BTreeSet<ArmedId> = gone.flat_map(|(_, known)| known.armed.into_keys()).collect();
-        self.disarm(gone, "the pod is gone").await?;
+        Ok(())
+    }
+
+    /// Takes back what was armed for pods that are gone, or were replaced by one of the same name.
+    async fn forget_gone(&mut self, pods: &[Arc<Pod>]) -> Result<(), KeeperGone> {
+        let there: BTreeSet<(PodName, String)> =
+            pods.iter().map(|pod| (name_of(pod), pod.uid().unwrap_or_default())).collect();
+        let is_gone = |name: &PodName, known: &mut Known| {
+            !there.contains(&(name.clone(), known.facts.uid.clone()))
+        };
+        let gone: Vec<(PodName, Known)> = self.known.extract_if(.., is_gone).collect();
+        let mut ids = BTreeSet::new();
+        for (name, known) in gone {
+            ids.extend(known.armed.into_keys());
+            self.tell(Message::Gone(name));
+        }
+        self.disarm(ids, "the pod is gone").await?;
         Ok(())
     }
 
     async fn reconcile_pod(&mut self, pod: &Arc<Pod>, facts: Facts) -> Result<(), KeeperGone> {
         let name = facts.name.clone();
-        if let Some(known) = self.known.get(&name).filter(|known| known.facts.uid != facts.uid) {
-            let ids = known.armed_ids();
-            self.known.remove(&name);
-            self.disarm(ids, "the pod was replaced").await?;
-        }
         match self.known.get_mut(&name) {
             Some(known) => {
                 if known.facts != facts {
@@ -123,7 +133,7 @@ impl Reconciler<'_> {
                         known.faults.clear();
                     }
                     let same_text = known.facts.text == facts.text;
-                    known.facts = facts;
+                    known.update(facts);
                     if known.is_finished() && same_text {
                         return Ok(());
                     }
@@ -167,7 +177,7 @@ impl Reconciler<'_> {
     async fn arm(&mut self, name: &PodName, asked: Asked) -> Result<(), KeeperGone> {
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let armed = known.armed_ids();
-        known.adopt(&asked.faults);
+        known.adopt(&asked.faults, &Now::read());
         let arming = Arming {
             asks: asked.asks.clone(),
             clocks: known.clocks(),
@@ -184,7 +194,7 @@ impl Reconciler<'_> {
             }
         };
         let now = Now::read();
-        let mut messages = Vec::new();
+        let mut messages: Vec<String> = known.over().collect();
         let mut is_waiting = false;
         for (ask, fate) in asked.asks.into_iter().zip(fates) {
             match fate {
@@ -206,6 +216,7 @@ impl Reconciler<'_> {
             known.retry = None;
         }
         known.settle(messages);
+        self.look_later(name);
         Ok(())
     }
 
@@ -273,19 +284,26 @@ impl Reconciler<'_> {
         Ok((!is_armed).then_some(name))
     }
 
-    /// Reads all ledgers.
+    /// The pods that have something in the kernel.
+    fn armed(&self) -> impl Iterator<Item = &Known> {
+        self.known.values().filter(|known| !known.armed.is_empty())
+    }
+
+    /// Reads the ledgers that are due.
     async fn refresh(&mut self) -> Result<(), KeeperGone> {
-        let ids: Vec<ArmedId> =
-            self.known.values().flat_map(|known| known.armed.keys().cloned()).collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
+        let now = Instant::now();
+        let is_due = |known: &&Known| known.next_look.is_some_and(|at| at <= now);
+        let due: Vec<(PodName, BTreeSet<ArmedId>)> = self
+            .armed()
+            .filter(is_due)
+            .map(|known| (known.facts.name.clone(), known.armed_ids()))
+            .collect();
+        let ids: Vec<ArmedId> = due.iter().flat_map(|(_, ids)| ids).cloned().collect();
         let read = move |armory: &mut Armory| -> Vec<_> {
             ids.into_iter().map(|id| (armory.report(&id), id)).collect()
         };
-        let read = self.handle.with(read).await?;
         let mut reports = BTreeMap::new();
-        for (report, id) in read {
+        for (report, id) in self.handle.with(read).await? {
             match report {
                 Some(Ok(report)) => drop(reports.insert(id, report)),
                 Some(Err(error)) => tracing::warn!(%id, %error, "the ledger was not read"),
@@ -293,18 +311,28 @@ impl Reconciler<'_> {
                 None => {}
             }
         }
-        let names: Vec<PodName> = self.known.keys().cloned().collect();
-        for name in names {
+        for (name, ids) in due {
             let Some(known) = self.known.get_mut(&name) else { continue };
             let now = Now::read();
-            for id in known.armed_ids() {
+            for id in ids {
                 if let Some(report) = reports.remove(&id) {
                     known.count(&report, false, &now);
                 }
             }
+            self.look_later(&name);
             self.answer(&name);
         }
         Ok(())
+    }
+
+    /// Has the ledgers of a pod read again in time.
+    fn look_later(&mut self, name: &PodName) {
+        let armed = self.armed().count();
+        let Some(known) = self.known.get_mut(name) else { return };
+        // Without random numbers all nodes have the same interval, and no pod is forgotten.
+        let dice = getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX));
+        let change = known.next_change(&Now::read());
+        known.next_look = Some(next_look(Instant::now(), armed, dice, change));
     }
 
     /// Takes everything back as the agent stops; the next one goes on with the clocks.
@@ -349,9 +377,20 @@ impl Reconciler<'_> {
             event: event(before.as_ref(), &status),
             status,
         };
-        if self.answers.send(answer).is_err() {
-            tracing::debug!(pod = %name, "nobody writes answers any more");
+        self.tell(Message::Answer(Box::new(answer)));
+    }
+
+    fn tell(&self, message: Message) {
+        if self.answers.send(message).is_err() {
+            tracing::debug!("nobody writes answers any more");
         }
+    }
+}
+
+async fn sleep_or_wait(until: Option<Instant>) {
+    match until {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::clock::{Noted, Now};
 use crate::arm::{Counts, Phase};
 
 /// More than this is not said: annotations of an object share 256 KiB.
@@ -37,6 +38,14 @@ pub struct Status {
     /// When the last of them ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<MicroTime>,
+    /// Which start of the node every `began` counts from: the beginning of its boot id
+    /// (`/proc/sys/kernel/random/boot_id`). Missing in statuses of version 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_id: Option<String>,
+    /// [`Self::since`] by the boot clock, ns: within one boot this is what counts, as the wall clock
+    /// may be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<u64>,
     /// In the order of the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultStatus>,
@@ -56,6 +65,9 @@ pub struct FaultStatus {
     pub since: Option<MicroTime>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<MicroTime>,
+    /// [`Self::since`] by the boot clock, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<u64>,
     /// What repeats its decisions, with `seed N` in the sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -74,6 +86,7 @@ impl FaultStatus {
             phase: Phase::Waiting,
             since: None,
             until: None,
+            began: None,
             seed: None,
             counted_since: None,
             counts: Counts::default(),
@@ -99,7 +112,46 @@ impl Status {
         }
         let since = faults.iter().filter_map(|fault| fault.since.clone()).min();
         let until = faults.iter().filter_map(|fault| fault.until.clone()).max();
-        Self { phase, observed, since, until, faults, messages }
+        let began = faults.iter().filter_map(|fault| fault.began).min();
+        let boot_id = began.and(Now::boot_id()).map(str::to_owned);
+        Self { phase, observed, since, until, boot_id, began, faults, messages }
+    }
+
+    /// The phase and the clock alone, for a pod that has no room for more. Whoever resumes from
+    /// that takes the beginning of the first fault for that of all.
+    pub(super) fn shortened(&self) -> Self {
+        Self {
+            phase: self.phase,
+            observed: self.observed.clone(),
+            since: self.since.clone(),
+            until: self.until.clone(),
+            boot_id: self.boot_id.clone(),
+            began: self.began,
+            faults: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// What it notes of the clock of the pod as a whole.
+    pub(super) fn noted(&self) -> Noted<'_> {
+        Noted {
+            since: self.since.as_ref().map(|since| since.0),
+            until: self.until.as_ref().map(|until| until.0),
+            boot_id: self.boot_id.as_deref(),
+            began: self.began,
+            has_ended: self.phase == PodPhase::Ended,
+        }
+    }
+
+    /// What it notes of the clock of one of its faults.
+    pub(super) fn noted_of(&self, fault: &FaultStatus) -> Noted<'_> {
+        Noted {
+            since: fault.since.as_ref().map(|since| since.0),
+            until: fault.until.as_ref().map(|until| until.0),
+            boot_id: self.boot_id.as_deref(),
+            began: fault.began,
+            has_ended: fault.phase == Phase::Ended,
+        }
     }
 
     /// Reads what an agent wrote; `None` when it is something else.

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use super::{
     facts::{Facts, Whereabouts},
     names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
+    texts::Text,
 };
 use crate::{
     arm::ArmedId,
-    fault::{self, Fault},
+    fault::Fault,
     plan::{Scope, Terms, by_container, seed_from},
     policy::Policy,
     target::{ContainerId, TargetSpec},
@@ -75,7 +76,7 @@ pub(super) fn wanted(facts: &Facts, policy: &Policy, node_ips: &[IpAddr]) -> Wan
 
 fn asked(
     facts: &Facts,
-    text: &str,
+    text: &Text,
     policy: &Policy,
     node_ips: &[IpAddr],
 ) -> Result<Asked, Vec<String>> {
@@ -88,9 +89,7 @@ fn asked(
             "namespace {namespace} does not allow faults; label it {ENABLED}=true"
         )]);
     }
-    let sentences = fault::read(text)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let mut faults: Vec<Fault> = sentences.into_iter().map(|sentence| sentence.fault).collect();
+    let mut faults = text.faults.clone()?;
     if faults.is_empty() {
         return Err(vec![format!("annotation {FAULTS} has no fault; remove it to end faults")]);
     }
@@ -179,9 +178,10 @@ fn terms(facts: &Facts, container: Option<String>, policy: &Policy, node_ips: &[
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
+    use crate::fault;
 
     const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -203,7 +203,7 @@ mod tests {
             ]),
             is_over: false,
             is_enabled: true,
-            text: Some(text.into()),
+            text: Some(Arc::new(Text::read(text))),
             peers: BTreeMap::new(),
         }
     }
