@@ -93,6 +93,8 @@ impl Writer {
         let remark = self.queue.settle(write, outcome(result), Instant::now());
         let reason = match result {
             Ok(Ok(())) => "written".to_owned(),
+            // The whole of it is a page long.
+            Ok(Err(kube::Error::Api(status))) => format!("{} ({})", status.message, status.code),
             Ok(Err(error)) => error.to_string(),
             Err(NoAnswer) => format!("no answer within {PATIENCE:?}"),
         };
