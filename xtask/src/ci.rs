@@ -11,6 +11,7 @@ use clap::ValueEnum as _;
 use crate::{
     build_ebpf,
     command::{self, run as run_command},
+    profiles,
     setup::{self, Part},
     test::{self, Extent, Kind, Report},
 };
@@ -33,6 +34,7 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
         cargo(&args)
     });
     let object = stages.run("object", build_ebpf::run);
+    let profiles = stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
     let mut report = Report::default();
     for kind in Kind::value_variants() {
         let name = kind.to_possible_value().expect("no kind is hidden");
@@ -56,7 +58,7 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     let whole: Duration = stages.0.iter().map(|stage| stage.took).sum();
     println!("{:<10} {:>5.1} min", "together", whole.as_secs_f64() / 60.0);
     print!("{report}");
-    let checks_passed = format.is_ok() && lints.is_ok() && object.is_ok();
+    let checks_passed = format.is_ok() && lints.is_ok() && object.is_ok() && profiles.is_ok();
     Ok(if checks_passed { report.exit_code() } else { ExitCode::FAILURE })
 }
 

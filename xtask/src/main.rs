@@ -7,6 +7,7 @@ mod command;
 mod demo;
 mod image;
 mod integration;
+mod profiles;
 mod setup;
 mod test;
 mod vm;
@@ -38,6 +39,8 @@ enum Verb {
     Image(image::Args),
     /// Run a command or the native tests on other kernels, under QEMU
     Vm(vm::Args),
+    /// Write the seccomp profiles of manifests/ from the container runtime's default
+    Profiles(profiles::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
     Ci(ci::Args),
 }
@@ -58,6 +61,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Image(args) => image::run(&args),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Profiles(args) => profiles::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Ci(args) => ci::run(&args),
     }
 }

@@ -234,6 +234,42 @@ fn a_container_under_the_profile_is_broken_and_healed() -> Result<()> {
     Ok(())
 }
 
+/// Calls that need no capability, and that a runtime's default profile denies.
+const DENIED: [(&str, &str); 4] = [
+    ("unshare(CLONE_NEWUSER)", "272,268435456"),
+    ("keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_PROCESS_KEYRING, 1)", "250,0,-2,1"),
+    ("socket(AF_VSOCK, SOCK_STREAM, 0)", "41,40,1,0"),
+    ("clone3(NULL, 0)", "435,0,0"),
+];
+const EPERM: i32 = 1;
+const ENOSYS: i32 = 38;
+
+#[test]
+fn what_the_runtimes_default_denies_stays_denied() -> Result<()> {
+    require_seccomp!();
+    chaos_tests::require!("runc"; has_runc());
+    let node = Node::new()?;
+    let daemon = node.agent("30s")?;
+    let pod = node.pod("pod")?;
+    let main = node.start(&pod, "main")?;
+    // `socket` is among the calls that the agent is told of: what is denied never comes to it.
+    let id = daemon.arm(&pod, "fail fsync, socket with EIO")?;
+    let see = |name: &str, call: &str| -> Result<i32> {
+        let seen = node.start_with(&pod, name, &["1", call])?.seen()?;
+        let [(errno, 1)] = seen[..] else { bail!("{call}: {seen:?}") };
+        Ok(errno)
+    };
+    for (number, (what, call)) in DENIED.into_iter().enumerate() {
+        let expected = if what.starts_with("clone3") { ENOSYS } else { EPERM };
+        assert_eq!(see(&format!("denied-{number}"), call)?, expected, "{what}");
+    }
+    assert_eq!(see("allowed", "41,2,1,0")?, EIO, "socket(AF_INET, SOCK_STREAM, 0)");
+    daemon.json(&["disarm", &id])?;
+    assert_eq!(see("healed", "41,2,1,0")?, 0, "socket(AF_INET, SOCK_STREAM, 0)");
+    drop(main);
+    Ok(())
+}
+
 #[test]
 fn what_starts_later_in_a_broken_pod_is_broken_from_its_first_call() -> Result<()> {
     require_seccomp!();
