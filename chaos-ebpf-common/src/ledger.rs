@@ -26,7 +26,7 @@ pub enum Count {
     /// Spared: a later fragment, whose flow cannot be known.
     Fragment = 9,
     /// Spared: there was nothing to act on (no payload to corrupt), or the kernel refused, or the
-    /// delay line did not answer.
+    /// delay line did not answer, or it took too long to find out which file a call is about.
     Unfit = 10,
     /// Lost by us: the frame was to be held and there was no room for it, in the delay line or among
     /// those that wait for a rate.

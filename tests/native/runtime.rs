@@ -38,13 +38,13 @@ fn hand_over(board: &Board, socket: &Path, metadata: &str) -> Result<()> {
     let state = json!({
         "ociVersion": "1.0.2",
         "fds": ["seccompFd"],
-        "pid": offered.pid,
+        "pid": offered.child.pid,
         "metadata": metadata,
         "state": {
             "ociVersion": "1.0.2",
-            "id": format!("played-{}", offered.pid),
+            "id": format!("played-{}", offered.child.pid),
             "status": "creating",
-            "pid": offered.pid,
+            "pid": offered.child.pid,
             "bundle": "/",
         },
     })

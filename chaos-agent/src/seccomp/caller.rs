@@ -1,12 +1,14 @@
 //! Who makes a call, and which files it names, as the caller sees them: its memory, its working
 //! directory, its root.
 //!
+//! All of this may take for ever: the memory can be userfaultfd's, the files can be on a file system
+//! that the caller itself serves. So only threads that may be lost ask here ([`super::lookup`]).
+//!
 //! Another thread of the caller may change the memory after it was read here and before the kernel
 //! reads it: docs/limitations.md.
 
 use std::{
     ffi::OsString,
-    fs::File,
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::ffi::{OsStrExt, OsStringExt},
@@ -16,8 +18,9 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, openat2, readlink, readlinkat},
+    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlink, readlinkat},
     libc::{AT_FDCWD, PATH_MAX, seccomp_data},
+    sys::stat::Mode,
 };
 
 use super::{
@@ -113,7 +116,9 @@ impl Caller {
     }
 
     fn resolve(&self, mut path: PathBuf, follow: bool) -> Option<Vec<u8>> {
-        let root = File::open(self.proc("root")).ok()?;
+        // Not opened for reading, which a file system could be asked about.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let root = open(&self.proc("root"), flags, Mode::empty()).ok()?;
         for _ in 0..MOST_LINKS {
             path = self.without_magic(path);
             match open_in(&root, &path, follow) {
@@ -216,7 +221,7 @@ impl Caller {
 }
 
 /// Looks a path up as somebody whose root this is (openat2(2), kernel 5.6).
-fn open_in(root: &File, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
+fn open_in(root: &OwnedFd, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
     let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     flags.set(OFlag::O_NOFOLLOW, !follow);
     let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
@@ -224,7 +229,8 @@ fn open_in(root: &File, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
 }
 
 fn own_name(file: &OwnedFd) -> Option<OsString> {
-    readlink(&PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))).ok()
+    // Of the thread: who looks up has descriptors of its own.
+    readlink(&PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))).ok()
 }
 
 fn join(base: &[u8], path: &[u8]) -> PathBuf {
@@ -249,7 +255,12 @@ fn lexical(path: &Path) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::{env, ffi::CString, fs, os::unix::fs::symlink};
+    use std::{
+        env,
+        ffi::CString,
+        fs::{self, File},
+        os::unix::fs::symlink,
+    };
 
     use nix::libc::c_int;
 

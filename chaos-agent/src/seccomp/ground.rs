@@ -1,7 +1,5 @@
 //! The gate's ground in user space: one call, and the rules of one board.
 
-use std::cell::OnceCell;
-
 use chaos_ebpf_common::{
     event::{Event, Family, FileId},
     gate::{Grant, Ground, Verdict},
@@ -11,30 +9,24 @@ use chaos_ebpf_common::{
     tables::Ends,
 };
 
-use super::{board::Board, rules::WardenRules};
+use super::{board::Board, rules::WardenRules, under::Under};
 use crate::kernel::boot_now;
 
-/// The files that a call names, looked up when a rule first asks.
-pub struct Files<'a> {
-    look: Box<dyn Fn() -> Vec<Vec<u8>> + 'a>,
-    found: OnceCell<Vec<Vec<u8>>>,
-}
-
-impl<'a> Files<'a> {
-    pub fn new(look: impl Fn() -> Vec<Vec<u8>> + 'a) -> Self {
-        Self { look: Box::new(look), found: OnceCell::new() }
-    }
-
-    fn get(&self) -> &[Vec<u8>] {
-        self.found.get_or_init(&self.look)
-    }
+/// The files that a call names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Files {
+    /// No rule with a path can act now, so nobody looked.
+    Unasked,
+    Known(Vec<Vec<u8>>),
+    /// It took too long to find out: rules with a path can't act.
+    Unknown,
 }
 
 /// What one call is judged by.
 pub struct BoardGround<'a> {
     pub board: &'a Board,
     pub rules: &'a WardenRules,
-    pub files: &'a Files<'a>,
+    pub files: &'a Files,
 }
 
 impl Ground for BoardGround<'_> {
@@ -60,14 +52,15 @@ impl Ground for BoardGround<'_> {
         self.rules.naming(number.into())
     }
 
+    /// Of a call whose files are unknown, each rule with a path is asked, and counts it as unfit.
     fn paths(&self, _set: u32, _file: &FileId) -> u64 {
-        let covers =
-            |under: &super::under::Under| self.files.get().iter().any(|file| under.covers(file));
-        self.rules
-            .under
-            .iter()
-            .filter(|(_, under)| covers(under))
-            .fold(0, |mask, (bit, _)| mask | 1 << bit)
+        let covers = |under: &Under| match self.files {
+            Files::Unasked => false,
+            Files::Known(files) => files.iter().any(|file| under.covers(file)),
+            Files::Unknown => true,
+        };
+        let under = self.rules.under.iter().filter(|(_, under)| covers(under));
+        under.fold(0, |mask, (bit, _)| mask | 1 << bit)
     }
 
     fn now(&self) -> u64 {
@@ -79,6 +72,9 @@ impl Ground for BoardGround<'_> {
     }
 
     fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
+        if *self.files == Files::Unknown && self.rules.has_path(rule) {
+            return None;
+        }
         // Bursts are of packets.
         self.board.ordinal(rule.slot).map(|ordinal| (ordinal, false))
     }

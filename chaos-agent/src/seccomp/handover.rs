@@ -14,7 +14,7 @@ use std::{
 
 use nix::{
     errno::Errno,
-    libc::{self, c_int, pid_t},
+    libc::{self, c_int, c_uint, pid_t},
 };
 
 use super::{install, memory};
@@ -39,7 +39,7 @@ pub struct Handover {
     pid: AtomicI32,
     descriptor: AtomicI32,
     padding: AtomicU32,
-    /// Holds its own address in the child, disguised; see [`Offered::has_begun`].
+    /// Holds its own address in the child, disguised; see [`Child::has_begun`].
     mark: AtomicU64,
 }
 
@@ -49,15 +49,21 @@ const DISGUISE: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What the child left.
 #[derive(Debug)]
 pub struct Offered {
-    pub pid: pid_t,
+    pub child: Child,
     pub listener: OwnedFd,
-    /// Where the child has the mark in its memory until it executes the command.
+}
+
+/// The child of `run`.
+#[derive(Debug, Clone, Copy)]
+pub struct Child {
+    pub pid: pid_t,
+    /// Where it has the mark in its memory until it executes the command.
     mark: usize,
 }
 
-impl Offered {
+impl Child {
     /// Whether the child executes the command already: until then its calls are ours, not the
-    /// target's.
+    /// target's. Reads its memory, which may take for ever.
     pub fn has_begun(&self) -> bool {
         let mut bytes = [0; 8];
         let read = memory::read(self.pid, self.mark, &mut bytes).ok();
@@ -102,7 +108,7 @@ impl Handover {
         match fetch(pid, self.descriptor.load(Ordering::Relaxed)) {
             Ok(listener) => {
                 let place = self.mark.load(Ordering::Relaxed) ^ DISGUISE;
-                Ok(Some(Offered { pid, listener, mark: place as usize }))
+                Ok(Some(Offered { child: Child { pid, mark: place as usize }, listener }))
             }
             Err(errno) => {
                 self.state.store(REFUSED, Ordering::Release);
@@ -124,7 +130,11 @@ impl Handover {
 
 /// A copy of another process's descriptor.
 fn fetch(pid: pid_t, descriptor: c_int) -> Result<OwnedFd, Errno> {
-    let process = pidfd(pid)?;
+    copy_of(&pidfd(pid)?, descriptor)
+}
+
+/// A copy of a descriptor of this process (`pidfd_getfd(2)`, kernel 5.6).
+pub fn copy_of(process: &OwnedFd, descriptor: c_int) -> Result<OwnedFd, Errno> {
     // SAFETY: three integers.
     let copy = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process.as_raw_fd(), descriptor, 0) };
     owned(Errno::result(copy)?)
@@ -132,8 +142,18 @@ fn fetch(pid: pid_t, descriptor: c_int) -> Result<OwnedFd, Errno> {
 
 /// A descriptor that stands for a process (kernel 5.3).
 pub fn pidfd(pid: pid_t) -> Result<OwnedFd, Errno> {
+    open_pidfd(pid, 0)
+}
+
+/// A descriptor that stands for the process of a thread, as far as signals go: that of its first
+/// thread, or from kernel 6.9 on of any. EINVAL where the process itself has to be named.
+pub fn pidfd_of_thread(thread: pid_t) -> Result<OwnedFd, Errno> {
+    pidfd(thread).or_else(|_| open_pidfd(thread, libc::PIDFD_THREAD))
+}
+
+fn open_pidfd(pid: pid_t, flags: c_uint) -> Result<OwnedFd, Errno> {
     // SAFETY: two integers.
-    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, flags) };
     owned(Errno::result(process)?)
 }
 

@@ -16,7 +16,7 @@ use nix::sys::{
 };
 use thiserror::Error;
 
-use super::{board::Board, filter::Filter, install::install, order};
+use super::{board::Board, filter::Filter, install::install, order, reap::reap_when_ended};
 
 /// The hidden verb of this program that makes a process a warden.
 pub const VERB: &str = "warden";
@@ -44,7 +44,8 @@ pub enum HireError {
 #[derive(Debug)]
 pub struct Warden {
     socket: OwnedFd,
-    process: Child,
+    /// Taken when this is dropped.
+    process: Option<Child>,
     /// Of a container whose calls it does not answer yet.
     unattended: Option<OwnedFd>,
 }
@@ -68,7 +69,7 @@ impl Warden {
             .stderr(Stdio::null())
             .spawn()
             .map_err(HireError::Start)?;
-        Ok(Self { socket: ours, process, unattended: None })
+        Ok(Self { socket: ours, process: Some(process), unattended: None })
     }
 
     /// A warden for the next child of this process that [`filtered`] prepares with the same
@@ -101,7 +102,10 @@ impl Warden {
     /// Moves it into a cgroup, so that it does not end with ours: a runtime that stops the agent's
     /// container kills everything in that.
     pub fn move_to(&self, cgroup: &Path) -> io::Result<()> {
-        fs::write(cgroup.join("cgroup.procs"), self.process.id().to_string())
+        match &self.process {
+            Some(process) => fs::write(cgroup.join("cgroup.procs"), process.id().to_string()),
+            None => Ok(()),
+        }
     }
 
     /// Has it judge by the rules on this board, too: it does when this returns. One that has ended,
@@ -116,7 +120,7 @@ impl Warden {
 
     /// Whether it still runs; it ends with its target.
     pub fn is_running(&mut self) -> bool {
-        matches!(self.process.try_wait(), Ok(None))
+        self.process.as_mut().is_some_and(|process| matches!(process.try_wait(), Ok(None)))
     }
 
     /// Waits until it has ended, at most `within`.
@@ -136,6 +140,10 @@ impl Drop for Warden {
     fn drop(&mut self) {
         if let Err(error) = self.attend() {
             tracing::warn!(%error, "the listed calls of a container fail with ENOSYS");
+        }
+        // It goes on until its target has ended.
+        if let Some(process) = self.process.take() {
+            reap_when_ended(process);
         }
     }
 }

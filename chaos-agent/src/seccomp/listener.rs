@@ -15,11 +15,41 @@ use nix::{
         seccomp_notif, seccomp_notif_resp, seccomp_notif_sizes,
     },
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::Signal,
 };
+
+use super::handover::{pidfd, pidfd_of_thread};
 
 /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (kernel 6.6): who answers is about to sleep, so the caller
 /// may wake up on the same CPU.
 const SYNC_WAKE_UP: libc::c_ulong = 1;
+
+/// What is done to a call that waits.
+pub trait Answers {
+    /// Answers it.
+    fn send(&self, id: u64, reply: Reply) -> Result<(), Gone>;
+
+    /// Whether the caller still waits: what was read from its memory or under its process id in
+    /// the meantime was then its own.
+    fn is_valid(&self, id: u64) -> bool;
+
+    /// Kills the caller's process, whose id is `process` where that is known. The call needs no
+    /// answer then.
+    fn kill(&self, call: &Notification, process: Option<i32>) -> Result<(), NotKilled>;
+
+    /// Lets it go on as if nobody had asked. One whose caller is gone needs nothing.
+    fn let_go_on(&self, id: u64) {
+        let _ = self.send(id, Reply::Continue);
+    }
+}
+
+/// Why a caller was not killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotKilled {
+    /// Before kernel 6.9, for all but the first thread of a process: its id has to be known.
+    ProcessUnknown,
+    Gone,
+}
 
 /// The listening end of one filter. When the last copy is closed, the calls that the filter tells
 /// of fail with ENOSYS.
@@ -112,8 +142,25 @@ impl Listener {
         }
     }
 
-    /// Answers a call.
-    pub fn send(&self, id: u64, reply: Reply) -> Result<(), Gone> {
+    /// Whether the last process with the filter has ended (kernel 5.9).
+    pub fn is_over(&self) -> bool {
+        let mut descriptors = [PollFd::new(self.descriptor.as_fd(), PollFlags::empty())];
+        poll(&mut descriptors, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    }
+
+    /// The listener behind a copy of the descriptor.
+    pub fn copy(&self, descriptor: OwnedFd) -> Self {
+        Self { descriptor, sizes: self.sizes }
+    }
+
+    /// The number of the descriptor.
+    pub fn raw(&self) -> i32 {
+        self.descriptor.as_raw_fd()
+    }
+}
+
+impl Answers for Listener {
+    fn send(&self, id: u64, reply: Reply) -> Result<(), Gone> {
         let mut buffer = vec![0u64; self.sizes.response];
         let (error, flags) = match reply {
             Reply::Continue => (0, SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
@@ -134,29 +181,44 @@ impl Listener {
         }
     }
 
-    /// Lets a call go on as if nobody had asked. One whose caller is gone needs nothing.
-    pub fn let_go_on(&self, id: u64) {
-        let _ = self.send(id, Reply::Continue);
-    }
-
-    /// Whether the caller still waits: what was read from its memory or under its process id in
-    /// the meantime was then its own.
-    pub fn is_valid(&self, id: u64) -> bool {
+    fn is_valid(&self, id: u64) -> bool {
         // SAFETY: the kernel reads one number.
         let answer =
             unsafe { libc::ioctl(self.raw(), SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
         answer == 0
     }
 
-    /// Whether the last process with the filter has ended (kernel 5.9).
-    pub fn is_over(&self) -> bool {
-        let mut descriptors = [PollFd::new(self.descriptor.as_fd(), PollFlags::empty())];
-        poll(&mut descriptors, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    fn kill(&self, call: &Notification, process: Option<i32>) -> Result<(), NotKilled> {
+        let process = match process {
+            Some(process) => pidfd(process),
+            None => pidfd_of_thread(call.thread),
+        };
+        match process {
+            // The descriptor stands for the caller only if that still waits.
+            Ok(process) if self.is_valid(call.id) => {
+                send_kill(&process).map_err(|_| NotKilled::Gone)
+            }
+            Err(Errno::EINVAL) => Err(NotKilled::ProcessUnknown),
+            Ok(_) | Err(_) => Err(NotKilled::Gone),
+        }
     }
+}
 
-    fn raw(&self) -> i32 {
-        self.descriptor.as_raw_fd()
-    }
+/// `pidfd_send_signal` of SIGKILL (kernel 5.1), which ends the whole process, whatever thread the
+/// descriptor stands for.
+fn send_kill(process: &OwnedFd) -> Result<(), Errno> {
+    let info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the kernel makes the information up where none is given.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            Signal::SIGKILL as i32,
+            info,
+            0,
+        )
+    };
+    Errno::result(answer).map(drop)
 }
 
 impl AsFd for Listener {

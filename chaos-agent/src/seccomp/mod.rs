@@ -9,19 +9,26 @@
 mod board;
 mod caller;
 pub mod container;
+mod desk;
+mod dispatch;
 mod filter;
 mod ground;
 mod handover;
 mod hire;
+mod in_flight;
 mod install;
 mod listener;
+mod lookup;
 mod memory;
 mod order;
+mod pool;
 mod probe;
+mod reap;
 mod ring;
 mod rules;
 mod under;
 pub mod warden;
+mod workers;
 
 use crate::plan::{abi, arguments};
 

@@ -13,7 +13,7 @@ use super::{
     filter::Filter,
     handover::pidfd,
     install::install,
-    listener::{Listener, Reply},
+    listener::{Answers, Listener, Reply},
 };
 use crate::plan::Support;
 

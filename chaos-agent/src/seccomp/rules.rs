@@ -51,6 +51,21 @@ impl WardenRules {
         index.map_or(0, |index| self.calls[index].1)
     }
 
+    /// Whether some rule that could act at this moment of the boot clock (ns) goes by the files that
+    /// the call names.
+    pub fn ask_for_files(&self, call: u32, now: u64) -> bool {
+        let by_path = self.naming(call) & self.set.by_path;
+        let acts = |rule: &Rule| rule.not_before <= now && now < rule.deadline;
+        let mut rules = (0..).zip(&self.rules);
+        by_path != 0 && rules.any(|(bit, rule): (u32, _)| by_path & 1 << bit != 0 && acts(rule))
+    }
+
+    /// Whether a rule of these has an `under`.
+    pub fn has_path(&self, rule: &Rule) -> bool {
+        let mut rules = (0..).zip(&self.rules);
+        rules.any(|(bit, of): (u32, _)| of.slot == rule.slot && self.set.by_path & 1 << bit != 0)
+    }
+
     pub(super) fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         push(&mut bytes, &self.set);

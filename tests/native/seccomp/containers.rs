@@ -1,7 +1,10 @@
 //! Containers that a real runc starts under the profile that is shipped.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,9 +15,12 @@ use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::machine::Shared;
 use chaos_tests::process::{Place, Process};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::unistd::{Pid, pipe};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::death::children;
 use super::programs::Programs;
 use super::{answers_by_seccomp, require_seccomp, runs, support, times};
 use crate::agent::answers;
@@ -369,4 +375,44 @@ fn what_the_agent_cannot_reach_is_refused_with_the_remedy() -> Result<()> {
     assert!(said.contains("the target was not started with the filter"), "{said}");
     assert_eq!(errnos(&container.stop()?), [EBADF]);
     Ok(())
+}
+
+/// Hands a container over that there is not: it has the read end of a pipe for a listener, and ends
+/// when the write end, which this returns, is closed.
+fn hand_over_nothing(socket: &Path) -> Result<OwnedFd> {
+    let (read, write) = pipe()?;
+    let runtime = UnixStream::connect(socket)?;
+    // Beyond what the kernel numbers processes with.
+    let state = json!({"fds": ["seccompFd"], "pid": 4_194_305, "state": {"id": "none"}});
+    let (bytes, descriptors) = (state.to_string(), [read.as_raw_fd()]);
+    let rights = [ControlMessage::ScmRights(&descriptors)];
+    let parts = [IoSlice::new(bytes.as_bytes())];
+    sendmsg::<()>(runtime.as_raw_fd(), &parts, &rights, MsgFlags::empty(), None)?;
+    Ok(write)
+}
+
+/// Waits until a process has so many children, zombies among them.
+fn wait_for_children(of: Pid, number: usize) -> Result<()> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        let children = children(of)?;
+        if children.len() == number {
+            return Ok(());
+        }
+        ensure!(Instant::now() < give_up, "not {number} children, but {children:?}");
+        sleep(PAUSE);
+    }
+}
+
+#[test]
+fn the_warden_of_a_container_that_was_handed_over_in_vain_is_no_zombie() -> Result<()> {
+    require_seccomp!();
+    let node = Node::new()?;
+    let daemon = node.agent("30s")?;
+    let agent = daemon.process.pid();
+    let containers: Vec<OwnedFd> =
+        (0..3).map(|_| hand_over_nothing(&node.listener())).collect::<Result<_>>()?;
+    wait_for_children(agent, containers.len())?;
+    drop(containers);
+    wait_for_children(agent, 0)
 }

@@ -17,26 +17,36 @@ use super::{PATIENCE, answers_by_seccomp, require_seccomp, run, runs, support, t
 const GETPPID: &str = "110";
 const SOON: Duration = Duration::from_secs(10);
 
+/// The children of a process, zombies among them: their ids and names.
+pub(super) fn children(of: Pid) -> Result<Vec<(Pid, String)>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse() else { continue };
+        // Gone again, or a process: proc_pid_stat(5).
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((comm, rest)) = stat.rsplit_once(") ") else { continue };
+        let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse().ok());
+        if parent == Some(of.as_raw()) {
+            let name = comm.split_once('(').map_or(comm, |(_, name)| name);
+            children.push((Pid::from_raw(pid), name.to_owned()));
+        }
+    }
+    Ok(children)
+}
+
 /// The child of a process with this name.
-fn child(of: Pid, name: &str) -> Result<Pid> {
+pub(super) fn child(of: Pid, name: &str) -> Result<Pid> {
     let give_up = Instant::now() + PATIENCE;
     loop {
-        for entry in fs::read_dir("/proc")? {
-            let Ok(pid) = entry?.file_name().to_string_lossy().parse() else { continue };
-            // Gone again, or a process: proc_pid_stat(5).
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            let Some((comm, rest)) = stat.rsplit_once(") ") else { continue };
-            let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse().ok());
-            if comm.ends_with(&format!("({name}")) && parent == Some(of.as_raw()) {
-                return Ok(Pid::from_raw(pid));
-            }
+        if let Some((pid, _)) = children(of)?.into_iter().find(|(_, of)| of == name) {
+            return Ok(pid);
         }
         ensure!(Instant::now() < give_up, "process {of} has no child {name}");
         sleep(Duration::from_millis(1));
     }
 }
 
-fn wait_until_gone(process: Pid) -> Result<()> {
+pub(super) fn wait_until_gone(process: Pid) -> Result<()> {
     let give_up = Instant::now() + SOON;
     while Path::new(&format!("/proc/{process}")).exists() {
         ensure!(Instant::now() < give_up, "process {process} is still there");
@@ -46,7 +56,7 @@ fn wait_until_gone(process: Pid) -> Result<()> {
 }
 
 /// Takes away the cgroup that a killed `run` leaves, as the next agent does.
-fn collect() -> Result<()> {
+pub(super) fn collect() -> Result<()> {
     let root = chaos_agent::target::CgroupRoot::discover()?;
     chaos_agent::target::collect_leftovers(&root)?;
     Ok(())

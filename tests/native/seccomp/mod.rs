@@ -6,6 +6,7 @@ mod classes;
 mod containers;
 mod death;
 mod errnos;
+mod hostile;
 mod parity;
 mod paths;
 pub mod programs;

@@ -11,6 +11,10 @@ const URING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/uring.c
 
 const LIBC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/libc.c");
 
+const FUSE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/fuse.c");
+
+const UFFD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/seccomp/uffd.c");
+
 /// Without a C library.
 const FREESTANDING: &[&str] =
     &["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector", "-fno-pie", "-no-pie"];
@@ -47,5 +51,15 @@ impl Programs {
     /// `uring.c`.
     pub fn uring(&self) -> Result<String> {
         self.0.compile("gcc", URING, "uring", &[])
+    }
+
+    /// `fuse.c`.
+    pub fn fuse(&self) -> Result<String> {
+        self.0.compile("gcc", FUSE, "fuse", &[])
+    }
+
+    /// `uffd.c`.
+    pub fn uffd(&self) -> Result<String> {
+        self.0.compile("gcc", UFFD, "uffd", &["-pthread"])
     }
 }

@@ -55,8 +55,11 @@ fn armed(of: WardenRules) -> (Board, WardenRules) {
 
 /// Makes a call and says whether it failed.
 fn call(board: &Board, rules: &WardenRules, file: Option<&str>) -> bool {
-    let files = Files::new(|| file.iter().map(|file| file.as_bytes().to_vec()).collect());
-    let ground = BoardGround { board, rules, files: &files };
+    call_of(board, rules, &Files::Known(file.iter().map(|file| file.as_bytes().to_vec()).collect()))
+}
+
+fn call_of(board: &Board, rules: &WardenRules, files: &Files) -> bool {
+    let ground = BoardGround { board, rules, files };
     let event = Event::call(READ, FileId::NONE);
     let verdict = decide(&ground, &event);
     let hit = verdict.is(Action::Fail);
@@ -149,4 +152,33 @@ fn only_files_under_the_path() {
     assert!(!call(&board, &rules, Some("/database")));
     assert!(!call(&board, &rules, None));
     assert_eq!(counts(&board, 0), [(Count::Matched, 1), (Count::Injected, 1)]);
+}
+
+#[test]
+fn what_could_not_be_looked_up_in_time_is_unfit_for_rules_with_a_path_alone() {
+    let mut rules =
+        rules(vec![rule(0), Rule { trigger: Trigger::EveryNth as u8, every: 2, ..rule(1) }]);
+    rules.set.by_path = 1;
+    rules.under = vec![(0, Under::new("/data"))];
+    let (board, rules) = armed(rules);
+    assert!(!call_of(&board, &rules, &Files::Unknown));
+    assert!(call_of(&board, &rules, &Files::Unknown));
+    assert_eq!(counts(&board, 0), [(Count::Matched, 2), (Count::Unfit, 2)]);
+    assert_eq!(counts(&board, 1), [(Count::Matched, 2), (Count::Injected, 1), (Count::Chance, 1)]);
+    assert!(!call_of(&board, &rules, &Files::Unasked));
+    assert_eq!(counts(&board, 0), [(Count::Matched, 2), (Count::Unfit, 2)]);
+}
+
+#[test]
+fn files_are_asked_for_only_while_a_rule_with_a_path_can_act() {
+    let timed = Rule { not_before: 10, deadline: 20, ..rule(0) };
+    let mut rules = rules(vec![timed, rule(1)]);
+    assert!(!rules.ask_for_files(READ.into(), 15));
+    rules.set.by_path = 1;
+    assert_eq!(
+        [9, 10, 19, 20].map(|now| rules.ask_for_files(READ.into(), now)),
+        [false, true, true, false]
+    );
+    assert!(!rules.ask_for_files(1, 15));
+    assert!(rules.has_path(&rules.rules[0]) && !rules.has_path(&rules.rules[1]));
 }
