@@ -1,6 +1,7 @@
 //! A cluster of one node with the agent's manifests applied, and what tests do with it.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status};
 use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::control_plane::{ControlPlane, Identity};
+use chaos_tests::control_plane::ControlPlane;
 use chaos_tests::job::{Call, Repeated, TcpServe};
 use chaos_tests::kubelet::{Kubelet, Pod};
 use chaos_tests::machine::{Claim, Shared};
@@ -32,6 +33,8 @@ pub const GRACE: Duration = Duration::from_secs(30);
 
 pub struct Cluster<C = Shared> {
     pub plane: ControlPlane,
+    /// With which a client is the agent of [`NODE`].
+    agent: PathBuf,
     pub claim: C,
 }
 
@@ -48,7 +51,8 @@ impl<C: Claim> Cluster<C> {
         let plane = ControlPlane::start()?;
         let base = xtask::paths::workspace().join("manifests/base").display().to_string();
         plane.kubectl(&["apply", "--kustomize", &base])?;
-        let cluster = Self { plane, claim };
+        let agent = plane.agent_on(NODE)?;
+        let cluster = Self { plane, agent, claim };
         cluster.namespace(SHOP, true)?;
         Ok(cluster)
     }
@@ -64,10 +68,11 @@ impl<C: Claim> Cluster<C> {
         self.agent_with(grace, |command| container::confine(command, &capabilities))
     }
 
-    /// Starts the agent as root with every right, but for what `adapt` does to its command line.
+    /// Starts the agent as root with every right on the machine, but for what `adapt` does to its
+    /// command line. In the cluster it has those of the manifests.
     pub fn agent_with(&self, grace: Duration, adapt: impl FnOnce(&mut Command)) -> Result<Agent> {
         let cgroup = TestCgroup::new(&self.claim, "agent")?;
-        Agent::start(self.plane.kubeconfig(Identity::Agent), NODE, grace, cgroup, adapt)
+        Agent::start(&self.agent, NODE, grace, cgroup, adapt)
     }
 
     pub fn namespace(&self, name: &str, is_enabled: bool) -> Result<()> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use chaos_tests::control_plane::{ControlPlane, Identity};
+use chaos_tests::control_plane::ControlPlane;
 use nix::unistd::Pid;
 
 const SHOP: &str = r#"
@@ -41,7 +41,10 @@ fn a_pod_is_bound_to_a_node_and_found_there() -> Result<()> {
 #[test]
 fn the_agent_may_do_only_what_rbac_grants_it() -> Result<()> {
     let plane = ControlPlane::start()?;
-    let list = || plane.kubectl_as(Identity::Agent, &["get", "nodes", "--output=name"], "");
+    plane.kubectl(&["create", "namespace", "chaos-agent"])?;
+    plane.kubectl(&["create", "serviceaccount", "chaos-agent", "--namespace=chaos-agent"])?;
+    let agent = plane.agent_on("node-a")?;
+    let list = || plane.kubectl_with(&agent, &["get", "nodes", "--output=name"], "");
     let refusal = list().expect_err("nothing is granted yet").to_string();
     assert!(refusal.contains("system:serviceaccount:chaos-agent:chaos-agent"), "{refusal}");
 

@@ -12,3 +12,4 @@ mod kinds;
 mod latency;
 mod manifests;
 mod partition;
+mod rights;

@@ -1,7 +1,13 @@
-//! A real API server takes the manifests.
+//! A real API server takes the manifests, and kustomize makes of them what they promise.
 
-use anyhow::Result;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
 use chaos_tests::control_plane::ControlPlane;
+use chaos_tests::overlay::Overlay;
+use serde_json::json;
+use xtask::kube_binaries::KubeBinaries;
 
 #[test]
 fn the_api_server_accepts_every_manifest() -> Result<()> {
@@ -25,8 +31,61 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
             "{applied}"
         );
     }
+    for kind in ["validatingadmissionpolicy", "validatingadmissionpolicybinding"] {
+        for name in ["chaos-agent-pods", "chaos-agent-events"] {
+            let policy = format!("{kind}.admissionregistration.k8s.io/{name} ");
+            assert!(applied.contains(&policy), "{applied}");
+        }
+    }
     let samples = samples.display().to_string();
     let applied = plane.kubectl(&[&strict[..], &["--filename", &samples]].concat())?;
     assert!(applied.contains("pod/web-0"), "{applied}");
+    Ok(())
+}
+
+/// What kustomize makes of a directory of `manifests/`, or of one beside it.
+fn build(directory: &Path) -> Result<String> {
+    let kubectl = KubeBinaries::find()?.kubectl;
+    let output = Command::new(kubectl).arg("kustomize").arg(directory).output()?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "kubectl kustomize {}: {complaint}", directory.display());
+    String::from_utf8(output.stdout).context("what kustomize makes")
+}
+
+#[test]
+fn without_policies_is_the_base_without_policies() -> Result<()> {
+    let manifests = xtask::paths::workspace().join("manifests");
+    let base = build(&manifests.join("base"))?;
+    let overlay = Overlay::on_base(
+        |manifests| json!({ "components": [format!("{manifests}/components/without-policies")] }),
+    )?;
+    let without = build(overlay.path())?;
+    let objects = |text: &str| -> Vec<String> { text.split("---\n").map(str::to_owned).collect() };
+    let is_policy = |object: &String| object.contains("\nkind: ValidatingAdmissionPolicy");
+    let (policies, others): (Vec<_>, Vec<_>) = objects(&base).into_iter().partition(is_policy);
+    assert_eq!(policies.len(), 4);
+    assert_eq!(objects(&without), others);
+    Ok(())
+}
+
+#[test]
+fn in_another_namespace_rights_and_policies_name_the_account_that_is_there() -> Result<()> {
+    const HERE: &str = "system:serviceaccount:chaos-agent:chaos-agent";
+    const THERE: &str = "system:serviceaccount:faults:chaos-agent";
+    let manifests = xtask::paths::workspace().join("manifests");
+    let base = build(&manifests.join("base"))?;
+    let moved = build(&manifests.join("samples/other-namespace"))?;
+    // The rights, and each policy.
+    assert_eq!((base.matches(HERE).count(), base.matches(THERE).count()), (3, 0));
+    assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (0, 3), "{moved}");
+    assert!(!moved.contains("namespace: chaos-agent"), "{moved}");
+
+    // Whoever moves the objects alone has rights and policies for nobody, not rights without policies.
+    let overlay = Overlay::on_base(|_| json!({ "namespace": "faults" }))?;
+    let moved = build(overlay.path())?;
+    assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (3, 0));
+    let subjects = moved.split("subjects:").nth(1).context("a binding has subjects")?;
+    let subject = subjects.lines().take(4).collect::<Vec<_>>().join("\n");
+    assert!(subject.contains(HERE) && subject.contains("kind: User"), "{subject}");
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod netns;
 pub mod node;
 pub mod ordinals;
+pub mod overlay;
 pub mod payload;
 pub mod process;
 pub mod program;

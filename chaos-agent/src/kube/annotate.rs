@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
+    core::PartialObjectMeta,
 };
 use serde_json::json;
 
@@ -21,8 +22,9 @@ pub(super) async fn annotate(
 ) -> kube::Result<()> {
     let patch = patch(pod, reference, status)?;
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    let api: Api<Pod> = Api::namespaced(client.clone(), &pod.namespace);
-    api.patch_metadata(&pod.name, &params, &Patch::Apply(patch)).await?;
+    // Annotations may be written through the status, which needs no right to change pods.
+    let api: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &pod.namespace);
+    api.patch_status(&pod.name, &params, &Patch::Apply(patch)).await?;
     Ok(())
 }
 

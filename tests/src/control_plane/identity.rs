@@ -18,36 +18,30 @@ pub const NODE: &str = "node";
 /// The agent's service account.
 pub const AGENT_SERVICE_ACCOUNT: &str = "chaos-agent";
 
-/// A client of the API server.
+/// A client of the API server with a token for as long as that runs. Service accounts have
+/// [tokens of their own](super::ControlPlane::token_on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// Member of `system:masters`: may do everything.
     Admin,
-    /// The agent's service account: may do what RBAC grants it, which is nothing at first.
-    Agent,
     /// The kubelet of [`NODE`].
     Kubelet,
 }
 
 impl Identity {
-    const ALL: [Self; 3] = [Self::Admin, Self::Agent, Self::Kubelet];
+    const ALL: [Self; 2] = [Self::Admin, Self::Kubelet];
 
     fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
-            Self::Agent => "agent",
             Self::Kubelet => "kubelet",
         }
     }
 
-    /// User name and groups, as the authenticator of service accounts would have them.
+    /// User name and groups.
     fn user_and_groups(self) -> (String, String) {
         match self {
             Self::Admin => ("admin".to_owned(), "system:masters".to_owned()),
-            Self::Agent => (
-                format!("system:serviceaccount:{AGENT_NAMESPACE}:{AGENT_SERVICE_ACCOUNT}"),
-                format!("system:serviceaccounts,system:serviceaccounts:{AGENT_NAMESPACE}"),
-            ),
             Self::Kubelet => (format!("system:node:{NODE}"), "system:nodes".to_owned()),
         }
     }
@@ -92,7 +86,7 @@ impl Pki {
 
         let accounts = KeyPair::generate()?;
 
-        let tokens = [random_token()?, random_token()?, random_token()?];
+        let tokens = [random_token()?, random_token()?];
         let mut token_lines = String::new();
         for (identity, token) in Identity::ALL.into_iter().zip(&tokens) {
             let (user, groups) = identity.user_and_groups();
@@ -123,24 +117,11 @@ pub struct Credentials {
 impl Credentials {
     pub fn create(dir: &Path, url: &str, pki: &Pki) -> Result<Self> {
         let Pki { ca_certificate, tokens, .. } = pki;
-        let kubeconfig = |identity: Identity| {
-            let name = identity.name();
-            // YAML includes JSON.
-            let config = json!({
-                "apiVersion": "v1",
-                "kind": "Config",
-                "clusters": [{
-                    "name": "test",
-                    "cluster": { "server": url, "certificate-authority": ca_certificate },
-                }],
-                "users": [{ "name": name, "user": { "token": tokens[identity as usize] } }],
-                "contexts": [{ "name": name, "context": { "cluster": "test", "user": name } }],
-                "current-context": name,
-            });
-            write(dir, &format!("{name}.kubeconfig"), &config.to_string())
+        let write = |identity: Identity| {
+            write_kubeconfig(dir, url, ca_certificate, identity.name(), &tokens[identity as usize])
         };
-        let [admin, agent, kubelet] = Identity::ALL.map(kubeconfig);
-        let kubeconfigs = [admin?, agent?, kubelet?];
+        let [admin, kubelet] = Identity::ALL.map(write);
+        let kubeconfigs = [admin?, kubelet?];
         Ok(Self { ca_certificate: ca_certificate.clone(), tokens: tokens.clone(), kubeconfigs })
     }
 
@@ -155,6 +136,29 @@ impl Credentials {
     pub fn kubeconfig(&self, identity: Identity) -> &Path {
         &self.kubeconfigs[identity as usize]
     }
+}
+
+/// Writes a kubeconfig file, `NAME.kubeconfig` in `dir`, with which a client has this token.
+pub fn write_kubeconfig(
+    dir: &Path,
+    url: &str,
+    ca_certificate: &Path,
+    name: &str,
+    token: &str,
+) -> Result<PathBuf> {
+    // YAML includes JSON.
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{
+            "name": "test",
+            "cluster": { "server": url, "certificate-authority": ca_certificate },
+        }],
+        "users": [{ "name": name, "user": { "token": token } }],
+        "contexts": [{ "name": name, "context": { "cluster": "test", "user": name } }],
+        "current-context": name,
+    });
+    write(dir, &format!("{name}.kubeconfig"), &config.to_string())
 }
 
 fn write(dir: &Path, name: &str, content: &str) -> Result<PathBuf> {

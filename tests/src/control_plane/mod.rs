@@ -7,6 +7,7 @@
 //! deleted namespace stays in phase `Terminating`. The admission plugin that gives pods a service
 //! account's token is off, as nothing would create the account `default`.
 
+mod account;
 mod identity;
 mod programs;
 pub(crate) mod servers;
@@ -163,8 +164,17 @@ impl ControlPlane {
     /// # Errors
     /// When kubectl fails, with its standard error.
     pub fn kubectl_as(&self, identity: Identity, args: &[&str], input: &str) -> Result<String> {
+        self.kubectl_with(self.kubeconfig(identity), args, input)
+    }
+
+    /// Runs kubectl with this kubeconfig file and with `input` as its standard input, and returns
+    /// its standard output.
+    ///
+    /// # Errors
+    /// When kubectl fails, with its standard error.
+    pub fn kubectl_with(&self, kubeconfig: &Path, args: &[&str], input: &str) -> Result<String> {
         let mut child = self
-            .kubectl_command(identity)
+            .kubectl_command(kubeconfig)
             .args(args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -182,10 +192,10 @@ impl ControlPlane {
         String::from_utf8(output.stdout).context("kubectl's output")
     }
 
-    /// kubectl as `identity`, where it reaches the API server, for arguments to be added.
-    pub fn kubectl_command(&self, identity: Identity) -> Command {
+    /// kubectl with a kubeconfig file, where it reaches the API server, for arguments to be added.
+    pub fn kubectl_command(&self, kubeconfig: &Path) -> Command {
         let mut command = self.command(&self.kubectl);
-        command.arg("--kubeconfig").arg(self.kubeconfig(identity));
+        command.arg("--kubeconfig").arg(kubeconfig);
         // By default it fills a directory under the user's home.
         command.arg("--cache-dir").arg(self.dir.path().join("cache"));
         command

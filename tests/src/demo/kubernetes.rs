@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{ENABLED, FAULTS, PodPhase, STATUS, Status};
 use chaos_tests::{
     cgroup::TestCgroup,
-    control_plane::{ControlPlane, Identity},
+    control_plane::ControlPlane,
     job::TcpServe,
     kubelet::{Kubelet, Pod, PodSpec},
     machine::Shared,
@@ -89,7 +89,7 @@ fn serve_node(agent: &Path, plane: &ControlPlane, run: &Path) -> Result<Process>
         .arg(run.join("agent.sock"))
         .env("CHAOS_LOG", "warn")
         .env("NODE_NAME", NODE)
-        .env("KUBECONFIG", plane.kubeconfig(Identity::Agent));
+        .env("KUBECONFIG", plane.agent_on(NODE)?);
     Process::spawn(command, Place::here())
 }
 

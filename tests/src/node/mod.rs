@@ -15,7 +15,6 @@ mod network;
 mod shop;
 
 use std::fmt::Display;
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -29,6 +28,7 @@ use xtask::node::NodeKit;
 use crate::control_plane::servers::{Server, Servers};
 use crate::control_plane::{ControlPlane, Identity, NODE};
 use crate::netns::TestNetns;
+use crate::overlay::Overlay;
 use crate::requirements::Release;
 
 /// How long the machine may take until its kubelet says that it is ready: some 20 seconds on a
@@ -89,20 +89,10 @@ impl Node {
 
     /// The same with one of the components in `manifests/`.
     pub fn deploy_agent_with(&self, component: &str) -> Result<()> {
-        let dir = tempfile::tempdir().context("make a directory")?;
-        // Kustomize takes relative paths only.
-        let up = "../".repeat(dir.path().components().count() - 1);
-        let manifests = xtask::paths::workspace().join("manifests");
-        let manifests = format!("{up}{}", manifests.strip_prefix("/")?.display());
-        let kustomization = json!({
-            "resources": [format!("{manifests}/base")],
-            "components": [format!("{manifests}/{component}")],
-        });
-        // YAML includes JSON.
-        let file = dir.path().join("kustomization.yaml");
-        fs::write(&file, kustomization.to_string())
-            .with_context(|| format!("write {}", file.display()))?;
-        self.apply_kustomization(dir.path())
+        let overlay = Overlay::on_base(
+            |manifests| json!({ "components": [format!("{manifests}/{component}")] }),
+        )?;
+        self.apply_kustomization(overlay.path())
     }
 
     fn apply_kustomization(&self, dir: &Path) -> Result<()> {

@@ -165,7 +165,8 @@ impl Pod {
         let job: Job = options.into();
         let job = serde_json::to_string(&job).context("write a job as JSON")?;
         let Shop { node, namespace } = &self.shop;
-        let mut command = node.plane.kubectl_command(Identity::Admin);
+        let admin = node.plane.kubeconfig(Identity::Admin);
+        let mut command = node.plane.kubectl_command(admin);
         // The job ends with its standard input, which stays open as long as the process lives.
         command.args(["exec", "--stdin", &self.name, "--namespace", namespace]);
         command.args(["--container", container, "--", VICTIM, &job]).stderr(Stdio::inherit());
