@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use syscalls::{aarch64, x86_64};
 
-use super::{mistake::Mistake, model::Call, suggest};
+use super::{mistake::Mistake, model::Call};
 
 /// Functions of section 2 of the manual that the kernel knows under another name.
 const ALIASES: [(&str, &str); 15] = [
@@ -68,7 +68,7 @@ impl Call {
             Some(known) => Ok(Self((*known).to_owned())),
             None => Err(Mistake::new(format!("`{name}` is not a system call"))
                 .help("names are those of syscalls(2), such as openat or fsync")
-                .maybe_help(suggest::did_you_mean(&lower, Self::names()))),
+                .meant(&lower, || Self::names().collect())),
         }
     }
 
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_slip_is_answered_with_the_call() {
         let mistake = Call::from_name("opneat").unwrap_err();
-        assert_eq!(mistake.help.as_deref(), Some("did you mean `openat`?"));
+        assert_eq!(mistake.remedy().as_deref(), Some("did you mean `openat`?"));
     }
 
     #[test]

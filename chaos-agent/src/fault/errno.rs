@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::LazyLock};
 
-use super::{mistake::Mistake, model::Errno, suggest};
+use super::{mistake::Mistake, model::Errno};
 
 /// Names that stand for the same number as another, as `errno(3)` lists them for Linux.
 const ALIASES: [(&str, &str); 3] =
@@ -32,13 +32,10 @@ impl Errno {
             return Ok(*errno);
         }
         let by_number = name.parse().ok().and_then(Self::from_number);
-        let help = match by_number {
-            Some(errno) => Some(format!("write its name: `{errno}`")),
-            None => suggest::did_you_mean(name, NAMES.iter().map(|(_, known)| known.as_str())),
-        };
         Err(Mistake::new(format!("`{name}` is not the name of an errno"))
             .help("names are those of errno(3), such as EIO or ENOSPC")
-            .maybe_help(help))
+            .maybe_help(by_number.map(|errno| format!("write its name: `{errno}`")))
+            .meant(name, || NAMES.iter().map(|(_, known)| known.as_str()).collect()))
     }
 
     /// `None` unless the number is a real Linux errno.
@@ -92,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_wrong_name_is_answered_with_the_right_one() {
-        let help = |name| Errno::from_name(name).unwrap_err().help.unwrap();
+        let help = |name| Errno::from_name(name).unwrap_err().remedy().unwrap();
         assert!(help("ECONREFUSED").contains("ECONNREFUSED"));
         assert!(help("28").contains("ENOSPC"));
         assert!(help("banana").contains("errno(3)"));

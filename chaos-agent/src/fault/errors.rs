@@ -2,16 +2,17 @@
 
 use std::{fmt, ops::Range};
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Level, Renderer};
 use serde::Serialize;
 
-use super::mistake::Mistake;
+use super::{abbreviate::abbreviated, excerpt::Excerpt, mistake::Mistake};
 
 /// One mistake at its place in the text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
+    /// At most a few hundred characters: what it quotes is abbreviated.
     pub message: String,
-    /// What would be right, where that can be said.
+    /// What would be right, where that can be said; as long as the message at most.
     pub help: Option<String>,
     /// Bytes of the text that was read; never empty unless the text is.
     pub span: Range<usize>,
@@ -21,28 +22,23 @@ pub struct Diagnostic {
     pub column: usize,
 }
 
-/// Every mistake of a text, in the order of the text; at least one.
+/// The mistakes of a text, in the order of the text: at least one, and the first 16 at most.
 ///
 /// `Display` is the one-line form, for annotations and logs: `line 1, column 6: …; line 2, …`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{}", one_line(.0))]
+#[error("{}", self.lines().join("; "))]
 #[serde(transparent)]
-pub struct Errors(Vec<Diagnostic>);
+pub struct Errors {
+    diagnostics: Vec<Diagnostic>,
+    #[serde(skip)]
+    more: usize,
+}
 
 impl Diagnostic {
-    /// Places a mistake; a span that is empty, or out of the text, is widened or moved so that a
-    /// caret can be drawn.
-    pub(super) fn new(text: &str, span: Range<usize>, mistake: Mistake) -> Self {
-        let span = visible(text, span);
-        let before = &text[..span.start];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self {
-            message: mistake.message,
-            help: mistake.help,
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            span,
-        }
+    /// `span` is where a caret can be drawn.
+    pub(super) fn new(mistake: Mistake, span: Range<usize>, line: usize, column: usize) -> Self {
+        let help = mistake.remedy().map(abbreviated);
+        Self { message: abbreviated(mistake.message), help, span, line, column }
     }
 
     /// The bytes of `text` that the diagnostic is about. `text` is the one that was read.
@@ -62,44 +58,44 @@ impl fmt::Display for Diagnostic {
 }
 
 impl Errors {
-    /// `None` when there is nothing to report.
-    pub(super) fn from_diagnostics(mut diagnostics: Vec<Diagnostic>) -> Option<Self> {
-        diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-        (!diagnostics.is_empty()).then_some(Self(diagnostics))
+    /// `more` were found besides. There is at least one.
+    pub(super) fn new(diagnostics: Vec<Diagnostic>, more: usize) -> Self {
+        Self { diagnostics, more }
     }
 
+    /// Those that are shown.
     pub fn iter(&self) -> std::slice::Iter<'_, Diagnostic> {
-        self.0.iter()
+        self.diagnostics.iter()
     }
 
-    /// Every error with the line it is in and a caret under the word.
+    /// How many mistakes the text has besides those that are shown.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
+    /// Each mistake that is shown on a line of its own, and how many more there are.
+    pub fn lines(&self) -> Vec<String> {
+        self.iter().map(ToString::to_string).chain(and_more(self.more)).collect()
+    }
+
+    /// Every error that is shown with the line it is in, or the part around the word if the line is
+    /// very long, and a caret under the word.
     ///
     /// `text` is the one that was read, `name` what the user knows it by (a file, an option, an
     /// annotation). `color` is for terminals only: it adds escape sequences.
     pub fn render(&self, text: &str, name: &str, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        let reports: Vec<String> = self
-            .iter()
-            .map(|diagnostic| {
-                let snippet = Snippet::source(text)
-                    .path(name)
-                    .annotation(AnnotationKind::Primary.span(diagnostic.span.clone()));
-                let group =
-                    Level::ERROR.primary_title(diagnostic.message.as_str()).element(snippet);
-                let group = match &diagnostic.help {
-                    Some(help) => group.element(Level::HELP.message(help.as_str())),
-                    None => group,
-                };
-                renderer.render(&[group])
-            })
-            .collect();
-        reports.join("\n\n")
-    }
-}
-
-impl From<Diagnostic> for Errors {
-    fn from(diagnostic: Diagnostic) -> Self {
-        Self(vec![diagnostic])
+        let reports = self.iter().map(|diagnostic| {
+            let excerpt = Excerpt::around(text, diagnostic);
+            let group = Level::ERROR.primary_title(diagnostic.message.as_str());
+            let group = group.element(excerpt.snippet(name));
+            let group = match &diagnostic.help {
+                Some(help) => group.element(Level::HELP.message(help.as_str())),
+                None => group,
+            };
+            excerpt.placed(renderer.render(&[group]), name)
+        });
+        reports.chain(and_more(self.more)).collect::<Vec<_>>().join("\n\n")
     }
 }
 
@@ -112,35 +108,19 @@ impl<'e> IntoIterator for &'e Errors {
     }
 }
 
-fn one_line(diagnostics: &[Diagnostic]) -> String {
-    diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-}
-
-/// The span, within the text, on character boundaries, one line at most and not empty.
-fn visible(text: &str, span: Range<usize>) -> Range<usize> {
-    let start = text.floor_char_boundary(span.start.min(text.len()));
-    let end = text.ceil_char_boundary(span.end.clamp(start, text.len()));
-    let marked = text[start..end].split('\n').next().unwrap_or_default();
-    let marked = marked.trim_end();
-    if !marked.is_empty() {
-        return start..start + marked.len();
-    }
-    match text[start..].chars().next() {
-        Some(next) if next != '\n' => start..start + next.len_utf8(),
-        _ => {
-            let last = text[..start].trim_end().char_indices().next_back();
-            last.map_or(start..start, |(at, last)| at..at + last.len_utf8())
-        }
-    }
+/// What is said about mistakes that are not shown.
+pub(super) fn and_more(more: usize) -> Option<String> {
+    (more > 0).then(|| format!("and {more} more"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::mistakes;
 
     fn errors(text: &str, span: Range<usize>) -> Errors {
         let mistake = Mistake::new("unknown word `fase`").help("did you mean `fast`?");
-        Errors::from_diagnostics(vec![Diagnostic::new(text, span, mistake)]).unwrap()
+        mistakes::only(text, span, mistake)
     }
 
     #[test]
@@ -168,11 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn a_span_at_the_end_marks_the_last_letter() {
-        assert_eq!(visible("drop to ", 8..8), 6..7);
-        assert_eq!(visible("drop to\nx", 7..8), 6..7);
-        assert_eq!(visible("", 0..0), 0..0);
-        assert_eq!(visible("a\nb", 0..3), 0..1);
-        assert_eq!(visible("ü", 1..9), 0..2);
+    fn more_than_are_shown_are_counted() {
+        let shown: Vec<_> = errors("go fase", 3..7).iter().cloned().collect();
+        let errors = Errors::new(shown, 3);
+        assert!(errors.to_string().ends_with("(did you mean `fast`?); and 3 more"), "{errors}");
+        assert!(errors.render("go fase", "--fault", false).ends_with("\n\nand 3 more"));
     }
 }

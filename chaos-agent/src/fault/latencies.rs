@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    errors::{Diagnostic, Errors},
+    errors::Errors,
     mistake::Mistake,
+    mistakes::Mistakes,
     model::WeightedLatency,
     value::word::{MOST_WEIGHT, weighted_latency},
 };
@@ -19,9 +20,9 @@ const QUANTILES: u64 = MOST_WEIGHT as u64;
 /// thousand times, are given back as they are; others as a thousand quantiles.
 pub fn read_latencies(text: &str) -> Result<Vec<WeightedLatency>, Errors> {
     let mut counts = BTreeMap::<Duration, u64>::new();
-    let mut diagnostics = Vec::new();
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
+    let mut mistakes = Mistakes::of(text);
+    let (lines, mut start) = super::without_bom(text);
+    for line in lines.split_inclusive('\n') {
         let content = line.split('#').next().unwrap_or_default();
         let word = content.trim();
         if !word.is_empty() {
@@ -31,17 +32,17 @@ pub fn read_latencies(text: &str) -> Result<Vec<WeightedLatency>, Errors> {
                 }
                 Err(mistake) => {
                     let at = start + (content.len() - content.trim_start().len());
-                    diagnostics.push(Diagnostic::new(text, at..at + word.len(), mistake));
+                    mistakes.add(at..at + word.len(), mistake);
                 }
             }
         }
         start += line.len();
     }
-    if counts.is_empty() && diagnostics.is_empty() {
+    if counts.is_empty() && mistakes.is_empty() {
         let mistake = Mistake::new("there is no latency here").help("one a line, such as `20ms`");
-        diagnostics.push(Diagnostic::new(text, 0..text.len(), mistake));
+        mistakes.add(0..text.len(), mistake);
     }
-    Errors::from_diagnostics(diagnostics).map_or_else(|| Ok(summed_up(counts)), Err)
+    mistakes.into_errors().map_or_else(|| Ok(summed_up(counts)), Err)
 }
 
 fn summed_up(counts: BTreeMap<Duration, u64>) -> Vec<WeightedLatency> {

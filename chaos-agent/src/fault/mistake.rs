@@ -2,16 +2,20 @@
 
 use std::fmt;
 
+use super::suggest::Suggestion;
+
 /// What was wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     pub message: String,
-    pub help: Option<String>,
+    help: Option<String>,
+    /// The last that finds a word is better than `help`. Looked up only for what is shown.
+    suggestions: Vec<Suggestion>,
 }
 
 impl Mistake {
     pub(super) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+        Self { message: message.into(), help: None, suggestions: Vec::new() }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
@@ -22,6 +26,18 @@ impl Mistake {
     pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
         self
+    }
+
+    /// Helps with the one of `known` that `word` most likely stands for, if one is near.
+    pub(super) fn meant(mut self, word: &str, known: fn() -> Vec<&'static str>) -> Self {
+        self.suggestions.extend(Suggestion::new(word, known));
+        self
+    }
+
+    /// What would be right, where that can be said.
+    pub fn remedy(&self) -> Option<String> {
+        let suggested = self.suggestions.iter().rev().find_map(Suggestion::did_you_mean);
+        suggested.or_else(|| self.help.clone())
     }
 }
 
@@ -72,6 +88,6 @@ pub struct Problem {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        self.help.as_ref().map_or(Ok(()), |help| write!(f, " ({help})"))
+        self.remedy().map_or(Ok(()), |help| write!(f, " ({help})"))
     }
 }

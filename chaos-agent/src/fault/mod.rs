@@ -2,12 +2,15 @@
 //!
 //! Knows no kernel and no Kubernetes.
 
+mod abbreviate;
 mod call;
 mod check;
 mod errno;
 mod errors;
+mod excerpt;
 mod latencies;
 mod mistake;
+mod mistakes;
 mod model;
 mod parse;
 mod print;
@@ -28,5 +31,15 @@ pub use parse::{Sentence, parse};
 pub use value::duration::{parse as parse_duration, print as print_duration};
 pub use yaml::{read, read_yaml, to_yaml};
 
+/// A text without the mark of byte order that some editors begin files with, and the length of that.
+fn without_bom(text: &str) -> (&str, usize) {
+    match text.strip_prefix('\u{feff}') {
+        Some(rest) => (rest, text.len() - rest.len()),
+        None => (text, 0),
+    }
+}
+
 #[cfg(test)]
 mod arbitrary;
+#[cfg(test)]
+mod bounds;

@@ -102,7 +102,8 @@ impl Status {
         faults: Vec<FaultStatus>,
         mut messages: Vec<String>,
     ) -> Self {
-        if messages.len() > MAX_MESSAGES {
+        // One more takes the room of saying that there is one.
+        if messages.len() > MAX_MESSAGES + 1 {
             let more = messages.len() - MAX_MESSAGES;
             messages.truncate(MAX_MESSAGES);
             messages.push(format!("and {more} more"));

@@ -56,7 +56,7 @@ impl Text {
         }
         let faults: Result<Vec<Fault>, Vec<String>> = match fault::read(text) {
             Ok(sentences) => Ok(sentences.into_iter().map(|sentence| sentence.fault).collect()),
-            Err(errors) => Err(errors.iter().map(ToString::to_string).collect()),
+            Err(errors) => Err(errors.lines()),
         };
         let named = faults.iter().flatten().filter_map(|fault| fault.peer.as_ref());
         let pods = named.flat_map(|peer| peer.pods.keys().cloned()).collect();

@@ -36,7 +36,7 @@ impl Objection {
 
     /// What keeps a fault from being well formed.
     pub(super) fn from_problem(Problem { mistake, .. }: Problem) -> Self {
-        Self { reason: mistake.message, remedy: mistake.help }
+        Self { remedy: mistake.remedy(), reason: mistake.message }
     }
 
     pub(super) fn about(self, index: usize, fault: &Fault) -> Refusal {

@@ -11,7 +11,6 @@ use super::{
 use crate::fault::{
     mistake::{Clause, Mistake},
     model::{Call, Direction, Distribution, DnsAnswer, Peer, PortRange, Protocol, Side, Spread},
-    suggest,
     value::{
         chance, duration, name, number, peer, rate,
         word::{self, Word},
@@ -156,10 +155,7 @@ fn bare(reader: &mut Reader<'_>, draft: &mut Draft, word: &str) -> Result<(), Fa
     }
     if !numeric && draft.verb.takes_calls() && !draft.has(Clause::Calls) {
         let calls = reader.list("a system call", |word| {
-            Call::from_name(word).map_err(|mistake| {
-                let keyword = suggest::closest(word, keywords());
-                mistake.maybe_help(keyword.map(|keyword| format!("did you mean `{keyword}`?")))
-            })
+            Call::from_name(word).map_err(|mistake| mistake.meant(word, keywords))
         })?;
         draft.place(Clause::Calls, "the list of calls", calls.span)?;
         draft.calls = Some(calls.value);
@@ -168,12 +164,12 @@ fn bare(reader: &mut Reader<'_>, draft: &mut Draft, word: &str) -> Result<(), Fa
     reader.value("a clause", |word| not_a_clause(draft, word)).map(|read| read.value)
 }
 
-fn keywords() -> impl Iterator<Item = &'static str> {
+fn keywords() -> Vec<&'static str> {
     fn words<W: Word>() -> impl Iterator<Item = &'static str> {
         W::WORDS.iter().map(|(word, _)| *word)
     }
     let of_values = words::<Direction>().chain(words::<Protocol>()).chain(words::<Distribution>());
-    KEYWORDS.into_iter().chain(["silent"]).chain(of_values)
+    KEYWORDS.into_iter().chain(["silent"]).chain(of_values).collect()
 }
 
 /// Why a word cannot be where it is.
@@ -205,7 +201,7 @@ fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
     } else if is_call {
         mistake.help("calls go with `fail`, `slow` and `kill`")
     } else {
-        mistake.help(draft.verb.example()).maybe_help(suggest::did_you_mean(word, keywords()))
+        mistake.help(draft.verb.example()).meant(word, keywords)
     })
 }
 

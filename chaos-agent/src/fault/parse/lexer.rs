@@ -5,7 +5,8 @@ use std::{borrow::Cow, ops::Range};
 use winnow::{
     LocatingSlice, ModalResult, Parser,
     ascii::till_line_ending,
-    combinator::{alt, delimited, preceded, repeat},
+    combinator::{alt, delimited, fail, preceded, repeat},
+    stream::Location,
     token::{any, none_of, one_of, take_while},
 };
 
@@ -20,7 +21,7 @@ pub(super) enum Lexeme<'t> {
     Comma,
     /// `;` or the end of a line.
     End,
-    /// White space or a comment.
+    /// White space, a comment, or the mark of byte order that a file begins with.
     Nothing,
     /// A quote that its line does not close.
     Unclosed,
@@ -74,6 +75,7 @@ pub(super) fn sentences(text: &str) -> Vec<Result<Vec<Token<'_>>, Fail>> {
 fn token<'t>(input: &mut Input<'t>) -> ModalResult<Token<'t>> {
     alt((
         take_while(1.., |c: char| c.is_whitespace() && c != '\n').value(Lexeme::Nothing),
+        byte_order_mark,
         preceded('#', till_line_ending).value(Lexeme::Nothing),
         one_of([';', '\n']).value(Lexeme::End),
         ','.value(Lexeme::Comma),
@@ -85,6 +87,13 @@ fn token<'t>(input: &mut Input<'t>) -> ModalResult<Token<'t>> {
     .with_span()
     .map(|(lexeme, span)| Token { lexeme, span })
     .parse_next(input)
+}
+
+fn byte_order_mark<'t>(input: &mut Input<'t>) -> ModalResult<Lexeme<'t>> {
+    if input.current_token_start() > 0 {
+        return fail.parse_next(input);
+    }
+    '\u{feff}'.value(Lexeme::Nothing).parse_next(input)
 }
 
 /// Text in quotes; a backslash takes the next character as it is.
@@ -111,6 +120,7 @@ mod tests {
         assert_eq!(words("a b; c\n\n ;d # e; f\n# g"), [vec!["a", "b"], vec!["c"], vec!["d"]]);
         assert_eq!(words("a,b , c"), [["a", ",", "b", ",", "c"]]);
         assert_eq!(words("a\r\nb#c"), [["a"], ["b#c"]]);
+        assert_eq!(words("\u{feff}a \u{feff}"), [["a", "\u{feff}"]]);
     }
 
     #[test]

@@ -11,8 +11,9 @@ use std::{ops::Range, str::FromStr};
 use self::reader::Reader;
 use super::{
     check::check,
-    errors::{Diagnostic, Errors},
+    errors::Errors,
     mistake::{Mistake, Problem},
+    mistakes::{self, Mistakes},
     model::Fault,
 };
 
@@ -26,9 +27,9 @@ pub struct Sentence {
 
 /// A mistake and the bytes of the text that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Fail {
-    span: Range<usize>,
-    mistake: Mistake,
+pub(super) struct Fail {
+    pub span: Range<usize>,
+    pub mistake: Mistake,
 }
 
 /// Reads every sentence of a text; a text without any is no error.
@@ -36,17 +37,22 @@ struct Fail {
 /// Sentences end at a line's end or at `;`. When something is wrong, the mistakes of all
 /// sentences are reported together.
 pub fn parse(text: &str) -> Result<Vec<Sentence>, Errors> {
-    let mut sentences = Vec::new();
-    let mut diagnostics = Vec::new();
-    for tokens in lexer::sentences(text) {
-        match tokens.map_err(|fail| vec![fail]).and_then(|tokens| sentence(&tokens)) {
-            Ok(sentence) => sentences.push(sentence),
-            Err(fails) => diagnostics.extend(
-                fails.into_iter().map(|fail| Diagnostic::new(text, fail.span, fail.mistake)),
-            ),
+    let mut read = Vec::new();
+    let mut mistakes = Mistakes::of(text);
+    for sentence in sentences(text) {
+        match sentence {
+            Ok(sentence) => read.push(sentence),
+            Err(fails) => fails.into_iter().for_each(|fail| mistakes.add(fail.span, fail.mistake)),
         }
     }
-    Errors::from_diagnostics(diagnostics).map_or(Ok(sentences), Err)
+    mistakes.into_errors().map_or(Ok(read), Err)
+}
+
+/// Every sentence of a text, or what is wrong with it.
+pub(super) fn sentences(text: &str) -> impl Iterator<Item = Result<Sentence, Vec<Fail>>> {
+    lexer::sentences(text)
+        .into_iter()
+        .map(|tokens| tokens.map_err(|fail| vec![fail]).and_then(|tokens| sentence(&tokens)))
 }
 
 fn sentence(tokens: &[lexer::Token<'_>]) -> Result<Sentence, Vec<Fail>> {
@@ -77,7 +83,7 @@ impl FromStr for Fault {
             (Some(_), Some(second)) => (second.span, Mistake::new("only one fault goes here")),
         };
         let mistake = mistake.help("one sentence, such as `drop 10% egress`");
-        Err(Errors::from(Diagnostic::new(text, span, mistake)))
+        Err(mistakes::only(text, span, mistake))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The beginning of a sentence: `shadow` and the verb.
 
 use super::{Fail, draft::Draft, reader::Reader};
-use crate::fault::{mistake::Mistake, suggest};
+use crate::fault::mistake::Mistake;
 
 /// A verb as the sentence begins, before its parts are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,16 +108,24 @@ fn verb(word: &str) -> Result<VerbWord, Mistake> {
     if word.eq_ignore_ascii_case("shadow") {
         return Err(Mistake::new("`shadow` is given twice").help("once, before the verb"));
     }
-    let first_word = |text: &'static str| text.split(' ').next().unwrap_or(text);
     VERBS
         .iter()
         .find(|(_, text, _)| first_word(text).eq_ignore_ascii_case(word))
         .map(|(verb, ..)| *verb)
         .ok_or_else(|| {
-            let mut words: Vec<&str> = VERBS.iter().map(|(_, text, _)| first_word(text)).collect();
-            words.dedup();
             Mistake::new(format!("`{word}` is not a verb"))
-                .help(format!("a sentence begins with one of {}", words.join(", ")))
-                .maybe_help(suggest::did_you_mean(word, words))
+                .help(format!("a sentence begins with one of {}", verbs().join(", ")))
+                .meant(word, verbs)
         })
+}
+
+fn first_word(text: &'static str) -> &'static str {
+    text.split(' ').next().unwrap_or(text)
+}
+
+/// The words that a sentence may begin with, besides `shadow`.
+fn verbs() -> Vec<&'static str> {
+    let mut words: Vec<_> = VERBS.iter().map(|(_, text, _)| first_word(text)).collect();
+    words.dedup();
+    words
 }

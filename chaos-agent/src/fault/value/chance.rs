@@ -144,10 +144,10 @@ mod tests {
             let mistake = percentage(word).unwrap_err();
             assert!(mistake.message.contains(message), "{word}: {}", mistake.message);
         }
-        assert_eq!(percentage("0.25").unwrap_err().help.unwrap(), "write `25%`");
+        assert_eq!(percentage("0.25").unwrap_err().remedy().unwrap(), "write `25%`");
         assert!(ordinal("1st").unwrap_err().message.contains("always"));
         assert!(ordinal("0").unwrap_err().message.contains("never"));
-        assert_eq!(ordinal("5st").unwrap_err().help.unwrap(), "write `5th`");
+        assert_eq!(ordinal("5st").unwrap_err().remedy().unwrap(), "write `5th`");
         assert!(ordinal("fifth").unwrap_err().message.contains("ordinal"));
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use winnow::{Parser, combinator::repeat};
 
 use super::number::{Quantity, quantity};
-use crate::fault::{mistake::Mistake, suggest};
+use crate::fault::mistake::Mistake;
 
 /// Units with their nanoseconds, largest first; every unit divides the one before it.
 const UNITS: [(&str, u128); 7] = [
@@ -89,10 +89,13 @@ fn unit(word: &str, part: &Quantity<'_>) -> Result<usize, Mistake> {
     let lower = part.unit.to_lowercase();
     let name = ALIASES.iter().find(|(alias, _)| *alias == lower).map_or(lower.as_str(), |a| a.1);
     UNITS.iter().position(|(unit, _)| *unit == name).ok_or_else(|| {
-        let known = UNITS.iter().map(|(unit, _)| *unit);
-        Mistake::new(format!("`{}` is not a unit of time", part.unit))
-            .help("units are d, h, m, s, ms, us and ns")
-            .maybe_help(suggest::did_you_mean(&lower, known).filter(|_| lower.len() > 1))
+        let mistake = Mistake::new(format!("`{}` is not a unit of time", part.unit))
+            .help("units are d, h, m, s, ms, us and ns");
+        if lower.len() > 1 {
+            mistake.meant(&lower, || UNITS.iter().map(|(unit, _)| *unit).collect())
+        } else {
+            mistake
+        }
     })
 }
 

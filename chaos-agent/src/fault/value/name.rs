@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn pods_have_a_namespace_and_a_name() {
         assert_eq!(pod("payments/db-0.eu").unwrap().to_string(), "payments/db-0.eu");
-        assert!(pod("db").unwrap_err().help.unwrap().contains("`pod shop/db`"));
+        assert!(pod("db").unwrap_err().remedy().unwrap().contains("`pod shop/db`"));
         for wrong in ["/db", "a/", "a/b/c", "A/b", "a.b/c", "a/b..c", "a/_"] {
             assert!(pod(wrong).is_err(), "{wrong}");
         }

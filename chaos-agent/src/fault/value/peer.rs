@@ -147,7 +147,7 @@ mod tests {
             ("10.0.0", "for example"),
         ] {
             let mistake = network(word).unwrap_err();
-            assert!(mistake.help.as_ref().unwrap().contains(help), "{word}: {mistake:?}");
+            assert!(mistake.remedy().unwrap().contains(help), "{word}: {mistake:?}");
         }
     }
 

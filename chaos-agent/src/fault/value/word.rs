@@ -6,7 +6,6 @@ use crate::fault::{
     model::{
         Direction, Distribution, DnsAnswer, Errno, Protocol, Unit, WeightedErrno, WeightedLatency,
     },
-    suggest,
 };
 
 /// A value that a single word of the language stands for.
@@ -27,7 +26,7 @@ pub(in crate::fault) trait Word: Copy + PartialEq + 'static {
             let words: Vec<&str> = Self::WORDS.iter().map(|(word, _)| *word).collect();
             Mistake::new(format!("`{word}` is not {}", Self::WHAT))
                 .help(format!("one of {}", words.join(", ")))
-                .maybe_help(suggest::did_you_mean(word, words))
+                .meant(word, || Self::WORDS.iter().map(|(word, _)| *word).collect())
         })
     }
 
@@ -125,7 +124,7 @@ mod tests {
     fn words_are_read_in_any_case_and_slips_are_answered() {
         assert_eq!(Direction::expect("EGRESS"), Ok(Direction::Egress));
         assert_eq!(DnsAnswer::expect("nxdomain").map(Word::word), Ok("NXDOMAIN"));
-        let help = |mistake: Mistake| mistake.help.unwrap();
+        let help = |mistake: Mistake| mistake.remedy().unwrap();
         assert_eq!(help(Protocol::expect("tpc").unwrap_err()), "did you mean `tcp`?");
         assert_eq!(help(Unit::expect("bananas").unwrap_err()), "one of packets, flows, calls");
     }

@@ -2,14 +2,14 @@
 
 use serde_saphyr::{Error, Location, MessageFormatter, UserMessageFormatter};
 
-use super::place::span;
-use crate::fault::{errors::Diagnostic, mistake::Mistake, suggest};
+use super::place::Places;
+use crate::fault::{errors::Errors, mistake::Mistake, mistakes, suggest};
 
 /// The error at its place in the text.
-pub(super) fn diagnostic(text: &str, error: &Error) -> Diagnostic {
+pub(super) fn errors(text: &str, places: &Places<'_>, error: &Error) -> Errors {
     let error = error.without_snippet();
     let location = error.location().unwrap_or(Location::UNKNOWN);
-    let span = span(text, location);
+    let span = places.span(location);
     let found = text.get(span.clone()).filter(|found| !found.is_empty() && !found.contains('\n'));
     let expected = |what: &str| match found {
         Some(found) => Mistake::new(format!("expected {what}, found `{found}`")),
@@ -37,7 +37,7 @@ pub(super) fn diagnostic(text: &str, error: &Error) -> Diagnostic {
         Error::SerdeInvalidType { expected: what, .. } => expected(what),
         error => Mistake::new(UserMessageFormatter.format_message(error).into_owned()),
     };
-    Diagnostic::new(text, span, mistake)
+    mistakes::only(text, span, mistake)
 }
 
 /// A field that is not there, with the one that was meant.

@@ -14,14 +14,16 @@ use serde_saphyr::{Error, Location, Spanned};
 use self::{
     document::{Item, Shape, Wrapped},
     from_twin::Misplaced,
-    place::{inside, span},
+    place::{Places, Scalar},
     twin::Twin,
 };
 use super::{
-    errors::{Diagnostic, Errors},
-    mistake::Mistake,
+    abbreviate::abbreviated,
+    errors::{Errors, and_more},
+    mistakes::{MOST_SHOWN, Mistakes},
     model::Fault,
-    parse::{Sentence, parse},
+    parse::{Fail, Sentence, parse, sentences},
+    without_bom,
 };
 
 /// Reads faults from YAML (so JSON too): one fault, a list of faults, or `faults:` with a
@@ -29,32 +31,35 @@ use super::{
 ///
 /// Mistakes of form end the reading; those of content are all reported together.
 pub fn read_yaml(text: &str) -> Result<Vec<Sentence>, Errors> {
-    let mut sentences = Vec::new();
-    let mut diagnostics = Vec::new();
-    for item in items(text).map_err(|error| Errors::from(form::diagnostic(text, &error)))? {
+    let mut read = Vec::new();
+    let mut mistakes = Mistakes::of(text);
+    let places = Places::of(text);
+    let items = items(without_bom(text).0).map_err(|error| form::errors(text, &places, &error))?;
+    for item in items {
         let Spanned { value, referenced: location, .. } = item;
         match value {
             Item::Fault(twin) => match from_twin::fault(&twin, location) {
-                Ok(fault) => sentences.push(Sentence { fault, span: span(text, location) }),
-                Err(wrong) => diagnostics.extend(wrong.into_iter().map(|misplaced| {
-                    Diagnostic::new(text, span(text, misplaced.location), misplaced.mistake)
-                })),
+                Ok(fault) => read.push(Sentence { fault, span: places.span(location) }),
+                Err(wrong) => wrong.into_iter().for_each(|Misplaced { location, mistake }| {
+                    mistakes.add(places.span(location), mistake);
+                }),
             },
-            Item::Text(inner) => match parse(&inner) {
-                Ok(read) => sentences.extend(read.into_iter().map(|sentence| Sentence {
-                    span: inside(text, location, &inner, sentence.span),
-                    fault: sentence.fault,
-                })),
-                Err(errors) => diagnostics.extend(errors.iter().map(|error| {
-                    let span = inside(text, location, &inner, error.span.clone());
-                    let mistake =
-                        Mistake { message: error.message.clone(), help: error.help.clone() };
-                    Diagnostic::new(text, span, mistake)
-                })),
-            },
+            Item::Text(inner) => {
+                let mut scalar = Scalar::new(text, places.span(location), &inner);
+                for sentence in sentences(&inner) {
+                    match sentence {
+                        Ok(Sentence { fault, span }) => {
+                            read.push(Sentence { fault, span: scalar.place(span) });
+                        }
+                        Err(fails) => fails.into_iter().for_each(|Fail { span, mistake }| {
+                            mistakes.add(scalar.place(span), mistake);
+                        }),
+                    }
+                }
+            }
         }
     }
-    Errors::from_diagnostics(diagnostics).map_or(Ok(sentences), Err)
+    mistakes.into_errors().map_or(Ok(read), Err)
 }
 
 /// The faults as a YAML list that [`read_yaml`] reads.
@@ -69,7 +74,7 @@ pub fn read(text: &str) -> Result<Vec<Sentence>, Errors> {
 
 /// No sentence begins with a bracket, a dash or a word and a colon; every YAML form does.
 fn looks_like_yaml(text: &str) -> bool {
-    let lines = text.lines().map(str::trim);
+    let lines = without_bom(text).0.lines().map(str::trim);
     let first = lines.into_iter().find(|line| !line.is_empty() && !line.starts_with('#'));
     first.is_some_and(|line| {
         let word = line.split_whitespace().next().unwrap_or_default();
@@ -91,13 +96,15 @@ impl Serialize for Fault {
     }
 }
 
-/// Well-formed faults only; the error names every mistake.
+/// Well-formed faults only; the error names the mistakes.
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let twin = Twin::deserialize(deserializer)?;
         from_twin::fault(&twin, Location::UNKNOWN).map_err(|wrong| {
-            let texts = wrong.into_iter().map(|Misplaced { mistake, .. }| mistake.to_string());
-            de::Error::custom(texts.collect::<Vec<_>>().join("; "))
+            let more = and_more(wrong.len().saturating_sub(MOST_SHOWN));
+            let shown = wrong.into_iter().take(MOST_SHOWN);
+            let texts = shown.map(|Misplaced { mistake, .. }| abbreviated(mistake.to_string()));
+            de::Error::custom(texts.chain(more).collect::<Vec<_>>().join("; "))
         })
     }
 }
