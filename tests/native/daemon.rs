@@ -24,12 +24,22 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts an agent and waits until it listens.
-    pub fn start(_claim: &impl Claim, socket: &Path, options: &[&str]) -> Result<Self> {
+    pub fn start(claim: &impl Claim, socket: &Path, options: &[&str]) -> Result<Self> {
+        Self::start_after(claim, socket, options, |_| {})
+    }
+
+    /// The same; `prepare` gets the command before it starts.
+    pub fn start_after(
+        _claim: &impl Claim,
+        socket: &Path,
+        options: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Result<Self> {
         let mut command = command();
         command.args(["agent", "--standalone", "--output", "json", "--socket"]).arg(socket);
         command.args(options).env("CHAOS_LOG", "warn");
-        let mut daemon =
-            Self { process: Process::spawn(command, Place::here())?, socket: socket.to_owned() };
+        let process = Process::spawn_after(command, Place::here(), prepare)?;
+        let mut daemon = Self { process, socket: socket.to_owned() };
         let give_up = Instant::now() + PATIENCE;
         // A socket that a killed agent left refuses connections.
         while UnixStream::connect(socket).is_err() {

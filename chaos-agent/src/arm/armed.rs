@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    io,
     os::fd::AsFd,
     sync::Arc,
     time::Duration,
@@ -20,6 +21,7 @@ use super::{
     sample::Sample,
 };
 use crate::{
+    descriptors::{Descriptors, TooFew},
     fault::Fault,
     kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
     plan::{
@@ -45,6 +47,10 @@ pub enum ArmError {
     Warden(#[from] HireError),
     #[error("more faults with several latencies than a target takes")]
     OutOfTables,
+    #[error("no room for another target: {0}")]
+    TooFewDescriptors(#[from] TooFew),
+    #[error("count the open file descriptors: {0}")]
+    Count(io::Error),
     #[error("cgroup {path} is gone")]
     TargetGone { path: String },
 }
@@ -101,6 +107,8 @@ impl Armed {
         board: Option<Arc<Board>>,
         began: &dyn Fn(&Fault) -> Option<u64>,
     ) -> Result<Self, ArmError> {
+        let needed = descriptors_for(plan);
+        Descriptors::count().map_err(ArmError::Count)?.admit(needed)?;
         let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
         let mut armed = Self {
             links: BTreeMap::new(),
@@ -375,6 +383,23 @@ impl Drop for Armed {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// How many file descriptors a target takes at most whose frames pass few interfaces. A test of the
+/// agent counts them.
+fn descriptors_for(plan: &Plan) -> u64 {
+    /// The maps, and what else a target has: the object's type information, its cgroup, its wardens.
+    const TARGET: u64 = 32;
+    /// A program and its links.
+    const HOOK: u64 = 4;
+    /// A device, its programs and their links, its maps.
+    const LINE: u64 = 16;
+    let hooks = plan.hooks().len() as u64;
+    let functions = attachments(&plan.calls()).len() as u64;
+    let line = if plan.line().is_some() { LINE } else { 0 };
+    // A tracer has the maps, too, and a program and a link for each function.
+    let traced = if functions > 0 { TARGET + 2 * functions } else { 0 };
+    TARGET + HOOK * hooks + line + traced
 }
 
 /// Compiles those of the rules that are `wanted`, which are given back.

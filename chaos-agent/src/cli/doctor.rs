@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use caps::{CapSet, Capability};
 use chaos_agent::{
+    descriptors::Descriptors,
     fault,
     kernel::find_features,
     plan::{KernelFeatures, Plan, Support, Terms, plan},
@@ -90,6 +91,7 @@ fn machine(
         ("kernel", format!("{} {}", features.release, std::env::consts::ARCH)),
         ("cgroup v2", cgroups),
         ("rights", rights()),
+        ("descriptors", room_for_files()),
     ];
     fields.extend(["delay line", ""].into_iter().zip(lines(features)));
     fields
@@ -119,6 +121,17 @@ fn rights() -> String {
         (have, lack) if lack.is_empty() => have,
         (have, lack) if have.is_empty() => format!("{RED}none of {lack}{RED:#}"),
         (have, lack) => format!("{have}; {RED}not {lack}{RED:#}"),
+    }
+}
+
+/// How many file descriptors we may have: each target takes some dozens.
+fn room_for_files() -> String {
+    match Descriptors::count() {
+        Ok(Descriptors { limit, limit_before, .. }) if limit > limit_before => {
+            format!("{limit}, raised from {limit_before}")
+        }
+        Ok(Descriptors { limit, .. }) => limit.to_string(),
+        Err(error) => format!("{RED}unknown: {error}{RED:#}"),
     }
 }
 

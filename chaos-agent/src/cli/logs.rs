@@ -4,11 +4,13 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use super::sparing::Sparing;
+
 /// The environment variable with the filter.
 const VARIABLE: &str = "CHAOS_LOG";
 
 /// Sends `tracing` events, and those of `log` (the BPF programs' among them), to standard error.
-/// `default` is the level where `CHAOS_LOG` says nothing.
+/// Warnings that repeat are held back. `default` is the level where `CHAOS_LOG` says nothing.
 pub fn init(default: &str) {
     // Without rights aya warns of every probe that the kernel denies; our own error says it once.
     let default = format!("{default},aya=error");
@@ -19,7 +21,7 @@ pub fn init(default: &str) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(color)
-        .with_target(false)
+        .event_format(Sparing::new(tracing_subscriber::fmt::format().with_target(false)))
         .init();
     tracing::debug!(
         version = env!("CARGO_PKG_VERSION"),

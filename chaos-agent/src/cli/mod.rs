@@ -23,12 +23,14 @@ mod session;
 mod show;
 mod signals;
 mod socket;
+mod sparing;
 mod target;
 mod terms;
 mod warden;
 
 use std::process::ExitCode;
 
+use chaos_agent::descriptors;
 use clap::{Parser, Subcommand};
 
 use self::{failure::Failure, output::Format};
@@ -103,6 +105,13 @@ pub fn main() -> ExitCode {
 }
 
 fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
+    if matches!(
+        command,
+        Command::Run(_) | Command::Inject(_) | Command::Agent(_) | Command::Doctor(_)
+    ) && let Err(error) = descriptors::raise()
+    {
+        tracing::warn!(%error, "the limit of file descriptors stays as it is");
+    }
     match command {
         Command::Run(args) => run::execute(&args, format),
         Command::Inject(args) => inject::execute(&args, format),

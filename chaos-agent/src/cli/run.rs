@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use chaos_agent::{
     arm::{Armory, Ended, TargetReport},
+    descriptors,
     plan::Terms,
     seccomp::{Board, Filter, Warden, filtered},
     target::{Target, TransientCgroup},
@@ -162,6 +163,7 @@ impl Args {
         };
         let mut command = Command::new(program);
         command.args(arguments);
+        descriptors::give_back(&mut command);
         cgroup.contain(&mut command)?;
         let mask = signals.mask_before();
         // SAFETY: between fork and exec only pthread_sigmask(3) is called, which is

@@ -49,17 +49,13 @@ pub async fn serve_runtimes(
 ) {
     let root = Arc::new(root);
     loop {
-        let accepted = tokio::select! {
-            accepted = socket.accept() => accepted,
+        let stream = tokio::select! {
+            stream = socket.accept() => stream,
             _ = stop.wait_for(|stop| *stop) => return,
         };
         let (handle, root) = (handle.clone(), root.clone());
         tokio::spawn(async move {
-            let taken = match accepted {
-                Ok(stream) => take(stream, &handle, root).await,
-                Err(error) => Err(error.into()),
-            };
-            match taken {
+            match take(stream, &handle, root).await {
                 Ok(id) => tracing::info!(%id, "a container starts under our seccomp profile"),
                 Err(error) => tracing::warn!(%error, "a container was handed over in vain"),
             }

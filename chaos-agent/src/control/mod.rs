@@ -14,6 +14,7 @@ mod peer;
 mod protocol;
 mod server;
 mod socket;
+mod start_lock;
 
 pub use arming::OWNER;
 pub use client::{Client, ClientError, Events};

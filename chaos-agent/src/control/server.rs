@@ -41,10 +41,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long conversations may go on when the agent shuts down.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Between attempts to accept a connection when that fails, as when there are too many open
-/// files.
-const PAUSE: Duration = Duration::from_millis(100);
-
 /// What clients are served from.
 pub struct Agent {
     pub(super) handle: Handle,
@@ -77,15 +73,9 @@ pub async fn serve(socket: ControlSocket, agent: Arc<Agent>, mut shutdown: watch
     loop {
         tokio::select! {
             () = &mut over => break,
-            accepted = socket.accept() => match accepted {
-                Ok(stream) => {
-                    conversations.spawn(converse(stream, agent.clone(), ending.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "no connection could be accepted");
-                    tokio::time::sleep(PAUSE).await;
-                }
-            },
+            stream = socket.accept() => {
+                conversations.spawn(converse(stream, agent.clone(), ending.clone()));
+            }
             Some(_) = conversations.join_next() => {}
         }
     }

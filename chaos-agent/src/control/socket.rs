@@ -1,16 +1,18 @@
 //! The socket file: who may have it, and what becomes of one that was left behind.
 
 use std::{
-    fs::{self, File, Permissions, TryLockError},
+    fs::{self, Permissions},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use nix::errno::Errno;
 use thiserror::Error;
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
+
+use super::start_lock::{LockError, StartLock};
 
 /// For its owner only.
 const SOCKET_MODE: u32 = 0o600;
@@ -19,9 +21,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: u32 = 64;
 
-/// How long another agent that is just starting may hold the directory.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(10);
+/// Between attempts to accept a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why an agent does not get its socket.
 #[derive(Debug, Error)]
@@ -35,8 +36,8 @@ pub enum SocketError {
     NoSocket { path: PathBuf },
     #[error("{path} has no directory to put a socket into; give --socket a path to a file")]
     NoDirectory { path: PathBuf },
-    #[error("another program keeps {directory} locked; give another --socket")]
-    Locked { directory: PathBuf },
+    #[error(transparent)]
+    Lock(#[from] LockError),
     #[error("cannot {doing} {path}: {source}")]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
 }
@@ -54,10 +55,10 @@ impl ControlSocket {
     /// Listens at `path`, making its directory where that is missing, and replacing the socket of
     /// an agent that was killed. Needs a tokio runtime.
     pub async fn bind(path: &Path) -> Result<Self, SocketError> {
-        let directory = directory_of(path)?;
+        make_directory_of(path)?;
         // Two agents that start at once would both find the old socket dead, and the second would
         // take away the first one's new one.
-        let _lock = lock(directory).await?;
+        let _lock = StartLock::take(path).await?;
         remove_stale(path).await?;
         let failed = |doing| move |source| SocketError::Io { doing, path: path.to_owned(), source };
         let socket = UnixSocket::new_stream().map_err(failed("make the socket"))?;
@@ -73,8 +74,29 @@ impl ControlSocket {
         &self.path
     }
 
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(self.listener.accept().await?.0)
+    /// The next client.
+    pub(super) async fn accept(&self) -> UnixStream {
+        let (stream, _) =
+            patiently(|| self.listener.accept(), || tokio::time::sleep(ACCEPT_PAUSE)).await;
+        stream
+    }
+}
+
+/// Accepts a connection. One that cannot be accepted for want of descriptors stays in the backlog, so
+/// that the next attempt would fail at once, too: between two there is a pause.
+async fn patiently<T, A, P>(mut accept: impl FnMut() -> A, mut pause: impl FnMut() -> P) -> T
+where
+    A: Future<Output = io::Result<T>>,
+    P: Future<Output = ()>,
+{
+    loop {
+        match accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "no connection could be accepted");
+                pause().await;
+            }
+        }
     }
 }
 
@@ -94,8 +116,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// The directory of the socket, made if it is only the last part of the path that is missing.
-fn directory_of(path: &Path) -> Result<&Path, SocketError> {
+/// Makes the directory of the socket, if it is only the last part of the path that is missing.
+fn make_directory_of(path: &Path) -> Result<(), SocketError> {
     let no_directory = || SocketError::NoDirectory { path: path.to_owned() };
     let parent = path.parent().filter(|_| path.file_name().is_some()).ok_or_else(no_directory)?;
     let directory = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -103,25 +125,7 @@ fn directory_of(path: &Path) -> Result<&Path, SocketError> {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(SocketError::Io { doing: "make", path: directory.to_owned(), source: error })
         }
-        _ => Ok(directory),
-    }
-}
-
-/// An flock(2) on the directory itself leaves nothing behind.
-async fn lock(directory: &Path) -> Result<File, SocketError> {
-    let failed =
-        |doing| move |source| SocketError::Io { doing, path: directory.to_owned(), source };
-    let file = File::open(directory).map_err(failed("open"))?;
-    let give_up = Instant::now() + PATIENCE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(failed("lock")(error)),
-            Err(TryLockError::WouldBlock) if Instant::now() > give_up => {
-                return Err(SocketError::Locked { directory: directory.to_owned() });
-            }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(PAUSE).await,
-        }
+        _ => Ok(()),
     }
 }
 
@@ -170,8 +174,24 @@ mod tests {
         let error = ControlSocket::bind(&path).await.unwrap_err();
         let expected = format!("another agent (process {})", std::process::id());
         assert!(error.to_string().starts_with(&expected), "{error}");
-        assert!(first.accept().await.is_ok());
+        first.accept().await;
         assert!(path.exists());
+    }
+
+    #[tokio::test]
+    async fn after_each_failure_to_accept_there_is_a_pause() {
+        let (mut failures, mut pauses) = (3, 0);
+        let accept = || {
+            failures -= 1;
+            let failed = || io::Error::from(Errno::EMFILE);
+            std::future::ready(if failures < 0 { Ok("a client") } else { Err(failed()) })
+        };
+        let pause = || {
+            pauses += 1;
+            std::future::ready(())
+        };
+        assert_eq!(patiently(accept, pause).await, "a client");
+        assert_eq!((pauses, failures), (3, -1));
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! The BPF object, loaded once for each target.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfLoader, maps::MapError};
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::object::{LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
 
@@ -29,7 +29,8 @@ pub struct Instance {
     pub line_maps: Option<LineMaps>,
     cgroup: u64,
     level: u32,
-    map_fds: Vec<(String, OwnedFd)>,
+    /// The kernel's ids, under which a tracer finds the maps: each has one descriptor, in whoever uses it.
+    map_ids: Vec<(String, u32)>,
     /// Made when the first call is to be answered.
     tracer: Option<Tracer>,
 }
@@ -43,16 +44,19 @@ impl Instance {
             .override_global("TARGET_LEVEL", &level, true)
             .load(OBJECT)?;
         // Before the maps are taken out.
-        let map_fds = ebpf
+        let map_ids = ebpf
             .maps()
-            .filter_map(|(name, map)| Some((name, tracer::map_fd(map)?)))
-            .map(|(name, fd)| Ok((name.to_owned(), fd.try_clone_to_owned()?)))
-            .collect::<std::io::Result<_>>()
-            .map_err(|source| KernelError::Call { call: "dup", source })?;
+            .filter_map(|(name, map)| Some((name, tracer::map_data(map)?)))
+            .map(|(name, map)| Ok((name.to_owned(), map.info()?.id())))
+            .collect::<Result<_, MapError>>()
+            .map_err(|error| KernelError::Call {
+                call: "bpf(BPF_OBJ_GET_INFO_BY_FD)",
+                source: std::io::Error::other(error),
+            })?;
         let logger = EbpfLogger::init(&mut ebpf)?;
         let maps = TargetMaps::take(&mut ebpf)?;
         let line_maps = Some(LineMaps::take(&mut ebpf)?);
-        Ok(Self { ebpf, logger, maps, line_maps, cgroup: cgroup_id, level, map_fds, tracer: None })
+        Ok(Self { ebpf, logger, maps, line_maps, cgroup: cgroup_id, level, map_ids, tracer: None })
     }
 
     /// Hands what the programs had to complain about to the agent's log.
@@ -148,7 +152,7 @@ impl Instance {
     ) -> Result<Link, KernelError> {
         let tracer = match &mut self.tracer {
             Some(tracer) => tracer,
-            empty => empty.insert(Tracer::new(OBJECT, &self.map_fds, self.cgroup, self.level)?),
+            empty => empty.insert(Tracer::new(OBJECT, &self.map_ids, self.cgroup, self.level)?),
         };
         tracer.attach(function, attachment).map(Link::new)
     }

@@ -64,10 +64,10 @@ struct Linked {
 }
 
 impl Tracer {
-    /// `maps` are those of the instance, by name.
+    /// `maps` are those of the instance that are left, by name, with their ids. Needs CAP_SYS_ADMIN.
     pub(super) fn new(
         object: &[u8],
-        maps: &[(String, OwnedFd)],
+        maps: &[(String, u32)],
         cgroup: u64,
         level: u32,
     ) -> Result<Self, KernelError> {
@@ -92,9 +92,9 @@ impl Tracer {
             .map_err(|source| KernelError::Call { call: "bpf(BPF_BTF_LOAD)", source })?;
         let maps = maps
             .iter()
-            .map(|(name, fd)| Ok((name.clone(), fd.try_clone()?)))
+            .map(|(name, id)| Ok((name.clone(), open_map(*id)?)))
             .collect::<io::Result<_>>()
-            .map_err(|source| KernelError::Call { call: "dup", source })?;
+            .map_err(|source| KernelError::Call { call: "bpf(BPF_MAP_GET_FD_BY_ID)", source })?;
         Ok(Self { object, btf, maps, cgroup, level, linked: Vec::new() })
     }
 
@@ -336,14 +336,20 @@ fn broken(error: &dyn std::fmt::Display) -> KernelError {
     KernelError::Broken { reason: error.to_string() }
 }
 
-/// The descriptor of a map of the instance, if it is of a kind that our object has.
-pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+fn open_map(id: u32) -> io::Result<OwnedFd> {
+    let mut attr = no_attr();
+    attr.__bindgen_anon_6.__bindgen_anon_1.map_id = id;
+    bpf(bpf_cmd::BPF_MAP_GET_FD_BY_ID, &mut attr).map(own)
+}
+
+/// A map of the instance, if it is of a kind that our object has.
+pub(super) fn map_data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
-        | Map::RingBuf(data) => Some(data.fd().as_fd()),
+        | Map::RingBuf(data) => Some(data),
         _ => None,
     }
 }

@@ -3,4 +3,5 @@
 
 mod command_line;
 mod control;
+mod descriptors;
 mod shows;
