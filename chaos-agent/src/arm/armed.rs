@@ -29,7 +29,7 @@ use crate::{
         latency_table, nanoseconds,
     },
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
-    target::{CgroupRoot, Owner, Target, TargetError},
+    target::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
 };
 
 /// Why a plan could not be put into the kernel. Nothing of it is in force then.
@@ -71,6 +71,7 @@ pub struct Armed {
     rules: Vec<ArmedRule>,
     samples: BTreeMap<u32, Sample>,
     target: Target,
+    patrol: Patrol,
     root: CgroupRoot,
     /// This process, for whoever finds what it leaves.
     owner: Owner,
@@ -120,6 +121,7 @@ impl Armed {
             rules: Vec::new(),
             samples: BTreeMap::new(),
             target,
+            patrol: Patrol::default(),
             root: root.clone(),
             owner: Owner::current(root)?,
         };
@@ -314,6 +316,12 @@ impl Armed {
     pub fn has_ended(&self) -> bool {
         let now = boot_now();
         self.rules.iter().all(|rule| rule.phase(now) == Phase::Ended)
+    }
+
+    /// Why the target must not stay one, if something has moved in that is never one. Looks at a part
+    /// of it, now and then; cheap.
+    pub fn intruder(&mut self) -> Option<ProtectedReason> {
+        self.patrol.look(&self.root, &self.target.cgroup)
     }
 
     pub fn target(&self) -> &Target {

@@ -170,6 +170,8 @@ impl Armory {
                 over.push((id.clone(), "its cgroup is gone".to_owned()));
             } else if armed.has_ended() {
                 over.push((id.clone(), "its time is up".to_owned()));
+            } else if let Some(reason) = armed.intruder() {
+                over.push((id.clone(), format!("it is protected now: {reason}")));
             } else if let Err(error) = armed.renew(self.lease) {
                 over.push((id.clone(), format!("its lease could not be renewed: {error}")));
             }

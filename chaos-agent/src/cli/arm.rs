@@ -12,7 +12,7 @@ use super::{
     faults::FaultArgs,
     output::{self, Format, note},
     socket::{SocketArg, failure},
-    target::TargetArgs,
+    target::{PodsArg, TargetArgs},
 };
 
 /// Have a running agent break a cgroup, process, unit or container
@@ -31,6 +31,8 @@ pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
+    pods: PodsArg,
+    #[command(flatten)]
     faults: FaultArgs,
     #[command(flatten)]
     socket: SocketArg,
@@ -44,7 +46,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::Usage(format!("cannot write the faults down: {error}")))?;
     let target = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
     let mut client = args.socket.connect()?;
-    let command = Command::Arm { target, faults };
+    let command = Command::Arm { target, faults, force: args.pods.force };
     let report = match client.ask(command).map_err(failure)? {
         Answer::Armed(report) => report,
         other => return Err(client.unexpected(&other).into()),

@@ -67,7 +67,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         None => None,
         Some(spec) => {
             let root = CgroupRoot::discover()?;
-            Some(spec.resolve(&root).map_err(Failure::of_target)?)
+            Some(spec.resolve_with_pods(&root).map_err(Failure::of_target)?)
         }
     };
     let features = match features {

@@ -40,6 +40,7 @@ impl Failure {
             | TargetError::NoSuchCgroup { .. }
             | TargetError::RootCgroup { .. }
             | TargetError::Protected { .. }
+            | TargetError::HoldsPods { .. }
             | TargetError::NoSuchProcess { .. }
             | TargetError::Malformed { .. }
             | TargetError::NotFound { .. }

@@ -16,7 +16,7 @@ use super::{
     output::{self, Format, note},
     session::{Event, Session, lived_its_time},
     signals::Signals,
-    target::TargetArgs,
+    target::{PodsArg, TargetArgs},
     terms::{self, SeedArg},
 };
 
@@ -39,6 +39,8 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    pods: PodsArg,
     #[command(flatten)]
     faults: FaultArgs,
     /// How long faults last that have no `for` of their own, at most 1h
@@ -68,7 +70,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let signals =
         Signals::block([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;
     let root = kernel::prepare()?;
-    let target = spec.resolve(&root).map_err(Failure::of_target)?;
+    let target = args.pods.resolve(&spec, &root)?;
     let features = kernel::try_needed(kernel::own_cgroup(&root)?.cgroup(), &faults, &terms);
     kernel::collect_left_filters(&root, &features);
     let armory = Armory::new(root, features, args.lease);

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use chaos_agent::target::{ContainerId, TargetSpec, UnitName};
+use chaos_agent::target::{CgroupRoot, ContainerId, Target, TargetSpec, UnitName};
+
+use super::failure::Failure;
 
 /// Where things go wrong
 #[derive(Debug, clap::Args)]
@@ -37,5 +39,21 @@ impl TargetArgs {
             .or(pid.map(TargetSpec::Pid))
             .or(unit.clone().map(TargetSpec::Unit))
             .or(container.clone().map(TargetSpec::Container))
+    }
+}
+
+/// For targets that are more than they seem
+#[derive(Debug, clap::Args)]
+pub struct PodsArg {
+    /// Also where the cgroup holds pods, all of which would be hit
+    #[arg(long, help_heading = "Target")]
+    pub force: bool,
+}
+
+impl PodsArg {
+    /// Finds the target.
+    pub fn resolve(&self, spec: &TargetSpec, root: &CgroupRoot) -> Result<Target, Failure> {
+        let found = if self.force { spec.resolve_with_pods(root) } else { spec.resolve(root) };
+        found.map_err(Failure::of_target)
     }
 }

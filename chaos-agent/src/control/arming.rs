@@ -16,17 +16,19 @@ use crate::{
 /// The owner of what clients have asked for: the part of an id before the colon.
 pub const OWNER: &str = "cli";
 
-/// Arms `spec` under a new id.
+/// Arms `spec` under a new id; with `force` also where it holds pods.
 pub(super) async fn arm(
     agent: &Arc<Agent>,
     spec: &TargetSpec,
     text: &str,
+    force: bool,
 ) -> Result<TargetReport, Refusal> {
     let faults = read(text)?;
     let root = agent.root.clone();
     let spec = spec.clone();
     // Looking for a target walks directories: not a thing for the keeper, nor for this thread.
-    let target = tokio::task::spawn_blocking(move || spec.resolve(&root))
+    let resolve = move || if force { spec.resolve_with_pods(&root) } else { spec.resolve(&root) };
+    let target = tokio::task::spawn_blocking(resolve)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?
         .map_err(|error| Refusal::new(RefusalKind::Target, error))?;

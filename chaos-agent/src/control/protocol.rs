@@ -37,6 +37,9 @@ pub enum Command {
     Arm {
         target: TargetSpec,
         faults: String,
+        /// Also where the target holds pods and is none itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force: bool,
     },
     Disarm {
         id: ArmedId,

@@ -238,8 +238,8 @@ async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Ans
             });
             Ok(Answer::Target(report.await?.ok_or_else(|| unknown(&id))??))
         }
-        Command::Arm { target, faults } => {
-            let report = arm(agent, &target, &faults).await?;
+        Command::Arm { target, faults, force } => {
+            let report = arm(agent, &target, &faults, force).await?;
             tracing::info!(id = %report.id, target = %report.target, %peer, "armed");
             Ok(Answer::Armed(report))
         }

@@ -131,6 +131,7 @@ fn resolve(place: &Place, root: &CgroupRoot) -> Result<Target, Obstacle> {
         ))),
         Err(
             error @ (TargetError::Protected { .. }
+            | TargetError::HoldsPods { .. }
             | TargetError::RootCgroup { .. }
             | TargetError::Malformed { .. }),
         ) => Err(Obstacle::Refused(error.to_string())),

@@ -97,13 +97,6 @@ impl Cgroup {
         self.all_visible(pids)
     }
 
-    /// The processes in this cgroup itself, without those of the cgroups below it.
-    pub(super) fn direct_processes(&self) -> Result<Vec<i32>, TargetError> {
-        let pids = direct_processes(&self.directory)
-            .map_err(|errno| TargetError::io("read the processes of", &self.path, errno))?;
-        self.all_visible(pids)
-    }
-
     fn all_visible(&self, pids: Vec<i32>) -> Result<Vec<i32>, TargetError> {
         if pids.contains(&HIDDEN) {
             return Err(TargetError::HiddenProcesses { path: self.path.clone() });

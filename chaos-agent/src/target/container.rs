@@ -4,7 +4,7 @@ use std::{ffi::OsStr, fmt, path::Path, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cgroup, CgroupRoot, TargetError, tree::Step};
+use super::{Cgroup, CgroupRoot, TargetError, placement::most_likely, tree::Step};
 
 const FULL_LENGTH: usize = 64;
 const MIN_LENGTH: usize = 12;
@@ -85,7 +85,9 @@ pub(super) fn container_of_name(name: &OsStr) -> Option<ContainerId> {
     id.parse().ok()
 }
 
-/// Finds the cgroup of a container, also of one within a container that is itself a node.
+/// Finds the cgroup of a container, also of one within a container that is itself a node. A cgroup of
+/// the container's name that lies where no runtime would have put it does not count beside one that
+/// lies where it should.
 pub fn find_container(root: &CgroupRoot, id: &ContainerId) -> Result<Cgroup, TargetError> {
     let mut found = Vec::new();
     let mut others = Vec::new();
@@ -100,7 +102,7 @@ pub fn find_container(root: &CgroupRoot, id: &ContainerId) -> Result<Cgroup, Tar
         others.push(here);
         Step::Descend
     })?;
-    match found.as_slice() {
+    match most_likely(found).as_slice() {
         [path] => root.top().below(path),
         [] => Err(TargetError::NotFound {
             what: format!("container {id}"),
@@ -193,6 +195,11 @@ mod tests {
 
         let missing = find(&format!("cccc{}", "0".repeat(20))).unwrap_err().to_string();
         assert!(missing.contains("there is") && missing.contains(&one), "{missing}");
+
+        // Whoever may make cgroups may give them any name.
+        tree.cgroup(&format!("user.slice/user-1000.slice/docker-{one}.scope"));
+        tree.cgroup(&format!("system.slice/docker-{two}.scope/{one}"));
+        assert_eq!(find(&one).unwrap(), found);
 
         let conmon = find(&id('d')).unwrap_err().to_string();
         assert!(conmon.starts_with("no container") && !conmon.contains("there is"), "{conmon}");

@@ -34,6 +34,12 @@ pub enum TargetError {
     RootCgroup { what: String, remedy: &'static str },
     #[error("{path} is protected: {reason}")]
     Protected { path: PathBuf, reason: ProtectedReason },
+    #[error(
+        "{path} holds {}, and faults would hit all that runs in {}, now and later; name one \
+         with --container or the --cgroup of its own, or say --force",
+        count(.pods), them(.pods)
+    )]
+    HoldsPods { path: PathBuf, pods: usize },
     #[error("no process {pid}")]
     NoSuchProcess { pid: i32 },
     #[error("process {pid} is in cgroup {path}, which lies outside what is mounted at {mount}")]
@@ -51,6 +57,14 @@ pub enum TargetError {
     Ambiguous { what: String, candidates: Vec<String> },
     #[error("cannot {doing} {object}: {source}")]
     Io { doing: &'static str, object: PathBuf, source: io::Error },
+}
+
+pub(super) fn count(pods: &usize) -> String {
+    if *pods == 1 { "1 pod".to_owned() } else { format!("{pods} pods") }
+}
+
+fn them(pods: &usize) -> &'static str {
+    if *pods == 1 { "it" } else { "them" }
 }
 
 fn hint(near: &[String]) -> String {

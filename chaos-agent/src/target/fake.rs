@@ -39,8 +39,13 @@ impl FakeTree {
         }
     }
 
-    /// Puts a process into a cgroup.
+    /// Puts a process of root's into a cgroup that runs the program of its name.
     pub(super) fn process(&self, pid: i32, comm: &str, cgroup: &str) {
+        self.program(pid, comm, &format!("/usr/bin/{comm}"), 0, cgroup);
+    }
+
+    /// Puts a process into a cgroup.
+    pub(super) fn program(&self, pid: i32, comm: &str, program: &str, uid: u32, cgroup: &str) {
         self.cgroup(cgroup);
         let procs = self.path().join(cgroup).join("cgroup.procs");
         let before = fs::read_to_string(&procs).unwrap_or_default();
@@ -49,6 +54,11 @@ impl FakeTree {
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("comm"), format!("{comm}\n")).unwrap();
         fs::write(directory.join("cgroup"), format!("1:name=systemd:/x\n0::/{cgroup}\n")).unwrap();
+        drop(fs::remove_file(directory.join("exe")));
+        std::os::unix::fs::symlink(program, directory.join("exe")).unwrap();
+        let status = format!("Name:\t{comm}\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n");
+        fs::write(directory.join("status"), status).unwrap();
+        fs::write(directory.join("stat"), format!("{pid} ({comm}) S 1 {pid}")).unwrap();
     }
 
     pub(super) fn root(&self) -> CgroupRoot {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Cgroup, CgroupRoot, TargetError,
     container::{ContainerId, absolute, container_of_name},
+    placement::most_likely,
     process::Proc,
     tree::Step,
 };
@@ -230,7 +231,7 @@ pub fn find_pod(root: &CgroupRoot, uid: &PodUid) -> Result<PodCgroup, TargetErro
             pids.map_or(true, |pids| !pids.is_empty())
         });
     }
-    match found.as_slice() {
+    match most_likely(found).as_slice() {
         [path] => Ok(PodCgroup {
             uid: uid.clone(),
             cgroup: root.top().below(path)?,

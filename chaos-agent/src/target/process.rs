@@ -1,7 +1,9 @@
 //! What procfs says of a process.
 
 use std::{
+    ffi::OsStr,
     fs, io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -27,7 +29,7 @@ impl Proc {
     /// `0::PATH` of cgroups(7).
     pub(super) fn cgroup(&self, pid: i32) -> Result<PathBuf, TargetError> {
         let file = self.0.join(format!("{pid}/cgroup"));
-        let text = fs::read_to_string(&file).map_err(|error| {
+        let text = fs::read(&file).map_err(|error| {
             // ESRCH: it ended between the open and the read.
             if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
             {
@@ -36,21 +38,59 @@ impl Proc {
                 TargetError::io("read", &file, error)
             }
         })?;
+        let mut lines = text.split(|byte| *byte == b'\n');
         let path =
-            text.lines().find_map(|line| line.strip_prefix("0::")).ok_or(TargetError::NoCgroup2)?;
-        if path.ends_with(" (deleted)") {
+            lines.find_map(|line| line.strip_prefix(b"0::")).ok_or(TargetError::NoCgroup2)?;
+        // What the kernel adds where the cgroup is gone, as it may be of a process that has ended and was
+        // not waited for; a cgroup may have such a name, too.
+        if path.ends_with(b" (deleted)") && self.has_ended(pid) {
             return Err(TargetError::NoSuchProcess { pid });
         }
-        Ok(PathBuf::from(path))
+        Ok(PathBuf::from(OsStr::from_bytes(path)))
+    }
+
+    /// Whether the process is gone, or has ended and was not waited for.
+    fn has_ended(&self, pid: i32) -> bool {
+        self.stat(pid).is_none_or(|fields| matches!(fields.as_bytes().first(), Some(b'Z' | b'X')))
+    }
+
+    /// The file name of the program that the process runs, also when that has been replaced on disk
+    /// since. `Ok(None)` for a process that is gone, or runs none as kernel threads do.
+    pub(super) fn program(&self, pid: i32) -> io::Result<Option<String>> {
+        let program = match fs::read_link(self.0.join(format!("{pid}/exe"))) {
+            Ok(program) => program,
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    || error.raw_os_error() == Some(libc::ESRCH) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        Ok(Some(name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()))
+    }
+
+    /// Whether it has root's rights, of the machine or of a user namespace that was made by root.
+    pub(super) fn is_roots(&self, pid: i32) -> bool {
+        let status = fs::read_to_string(self.0.join(format!("{pid}/status"))).unwrap_or_default();
+        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        // Real, effective, saved, of the file system.
+        uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
+    }
+
+    /// What `/proc/PID/stat` says behind the name of the program; begins with the state.
+    fn stat(&self, pid: i32) -> Option<String> {
+        let stat = fs::read(self.0.join(format!("{pid}/stat"))).ok()?;
+        // The name may itself hold blanks and parentheses, and bytes that are no text.
+        let stat = String::from_utf8_lossy(&stat);
+        Some(stat.rsplit_once(") ")?.1.to_owned())
     }
 
     /// When the process started, in clock ticks since boot: with the pid, its identity.
     /// `None` when there is no such process.
     pub(super) fn start_time(&self, pid: i32) -> Option<u64> {
-        let stat = fs::read_to_string(self.0.join(format!("{pid}/stat"))).ok()?;
-        // The second field, the program's name, may itself hold blanks and parentheses.
-        let (_, after_name) = stat.rsplit_once(") ")?;
-        after_name.split(' ').nth(19)?.parse().ok()
+        self.stat(pid)?.split(' ').nth(19)?.parse().ok()
     }
 
     /// Every process there is at the moment.

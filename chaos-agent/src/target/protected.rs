@@ -1,19 +1,22 @@
 //! What is never a target, whoever asks.
 
-use std::{ffi::OsStr, fmt, path::Path};
+use std::{ffi::OsStr, fmt, io, path::Path};
 
 use super::{
     Cgroup, CgroupRoot, TargetError,
     container::container_of_name,
-    pod::{is_sandbox, pod_of_name},
+    patrol::Round,
+    placement::{is_workload, names_pod},
+    pod::is_sandbox,
     tree::Step,
 };
 
-/// Programs that keep a node alive, by the name the kernel has for them (cut to 15 bytes).
-const DAEMONS: [&str; 12] = [
+/// Programs that keep a node alive, by the names of their files.
+const DAEMONS: [&str; 13] = [
     "kubelet",
     "containerd",
     "dockerd",
+    "cri-dockerd",
     "crio",
     "k3s",
     "k3s-server",
@@ -25,14 +28,18 @@ const DAEMONS: [&str; 12] = [
     "conmonrs",
 ];
 
+/// What the programs begin with that stand between containerd and its containers, one for each runtime.
+const SHIM: &str = "containerd-shim";
+
 /// Cgroups of such programs, by name: systemd's units and those of machines without systemd.
-const UNITS: [&str; 15] = [
+const UNITS: [&str; 16] = [
     "init.scope",
     "kubelet.service",
     "containerd.service",
     "docker.service",
     "crio.service",
     "cri-docker.service",
+    "cri-dockerd.service",
     "k3s.service",
     "k3s-agent.service",
     "rke2-server.service",
@@ -104,63 +111,73 @@ pub fn refuse_protected(root: &CgroupRoot, cgroup: &Cgroup) -> Result<(), Target
             Ok(())
         };
     }
-    match service_within(root, cgroup)? {
+    match Round::default().finish(root, cgroup)? {
         Some(reason) => refuse(reason),
         None => Ok(()),
     }
 }
 
-fn is_service(name: &OsStr) -> Option<String> {
-    let name = name.to_str()?;
-    (UNITS.contains(&name) || name.contains("conmon-")).then(|| name.to_owned())
+/// Refuses a cgroup that holds pods and is none itself, such as the slice of all pods: whoever names it
+/// means one of them more often than all.
+pub(super) fn refuse_pods(cgroup: &Cgroup) -> Result<(), TargetError> {
+    match pods_within(cgroup)? {
+        0 => Ok(()),
+        pods => Err(TargetError::HoldsPods { path: cgroup.path().to_owned(), pods }),
+    }
 }
 
-/// Whether the last part of the path names a container or a pod.
-fn is_workload(path: &Path) -> bool {
-    let above = path.parent().and_then(Path::file_name);
-    path.file_name()
-        .is_some_and(|name| container_of_name(name).is_some() || pod_of_name(name, above).is_some())
+/// How many pods there are below the cgroup; none in one that is, or is part of, a pod or a container.
+pub(super) fn pods_within(cgroup: &Cgroup) -> Result<usize, TargetError> {
+    if is_workload(cgroup.path()) {
+        return Ok(0);
+    }
+    let mut pods = 0;
+    cgroup.walk(&mut |path| {
+        let path = cgroup.path().join(path);
+        pods += usize::from(names_pod(&path));
+        if is_workload(&path) { Step::Skip } else { Step::Descend }
+    })?;
+    Ok(pods)
+}
+
+/// The node service whose cgroup is called like this.
+pub(super) fn service_of_name(name: &OsStr) -> Option<String> {
+    let name = name.to_str()?;
+    (UNITS.contains(&name) || is_conmon(name)).then(|| name.to_owned())
+}
+
+/// Whether a cgroup of this name is that of conmon, which watches over a container:
+/// `crio-conmon-<id>.scope`, `libpod-conmon-<id>.scope`, or the same without `.scope`.
+fn is_conmon(name: &str) -> bool {
+    let name = name.strip_suffix(".scope").unwrap_or(name);
+    name.rsplit_once('-').is_some_and(|(owner, id)| {
+        (owner == "conmon" || owner.ends_with("-conmon"))
+            && !id.is_empty()
+            && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+/// Why a process protects the cgroup that it is in, if it does. A daemon of the node is known by the
+/// file that it runs, as root: what it calls itself anybody may call himself.
+pub(super) fn protecting(root: &CgroupRoot, pid: i32) -> Option<ProtectedReason> {
+    if pid == 1 {
+        return Some(ProtectedReason::HoldsInit);
+    }
+    let name = match root.proc.program(pid) {
+        Ok(name) => name?,
+        // Not to be seen: then its own word must do.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => root.proc.comm(pid)?,
+        Err(_) => return None,
+    };
+    let is_daemon = DAEMONS.contains(&name.as_str()) || name.starts_with(SHIM);
+    (is_daemon && root.proc.is_roots(pid)).then_some(ProtectedReason::HoldsNodeService(name))
 }
 
 /// The node service that this path lies in, unless a container or pod begins further down.
 fn service_around(path: &Path) -> Option<String> {
     path.ancestors()
         .take_while(|ancestor| !is_workload(ancestor))
-        .find_map(|ancestor| ancestor.file_name().and_then(is_service))
-}
-
-/// A node service below the cgroup, by the name of a cgroup or of a process; what is inside
-/// containers and pods doesn't count.
-fn service_within(
-    root: &CgroupRoot,
-    cgroup: &Cgroup,
-) -> Result<Option<ProtectedReason>, TargetError> {
-    let mut found = None;
-    let mut looked_at = vec![cgroup.clone()];
-    cgroup.walk(&mut |path| {
-        if found.is_some() || is_workload(&cgroup.path().join(path)) {
-            return Step::Skip;
-        }
-        found = path.file_name().and_then(is_service).map(ProtectedReason::HoldsNodeService);
-        // Vanished meanwhile: nothing runs in it.
-        looked_at.extend(cgroup.below(path));
-        Step::Descend
-    })?;
-    if found.is_some() {
-        return Ok(found);
-    }
-    for one in looked_at {
-        for pid in one.direct_processes()? {
-            if pid == 1 {
-                return Ok(Some(ProtectedReason::HoldsInit));
-            }
-            if let Some(comm) = root.proc.comm(pid).filter(|comm| DAEMONS.contains(&comm.as_str()))
-            {
-                return Ok(Some(ProtectedReason::HoldsNodeService(comm)));
-            }
-        }
-    }
-    Ok(None)
+        .find_map(|ancestor| ancestor.file_name().and_then(service_of_name))
 }
 
 #[cfg(test)]
@@ -217,6 +234,64 @@ mod tests {
         assert_eq!(reason(&tree, "/services"), holds("dockerd"));
         assert!(
             reason(&tree, "/kubepods.slice/kubepods-pod0f.slice/crio-conmon-a.scope").is_some()
+        );
+    }
+
+    #[test]
+    fn runtimes_are_known_by_what_they_run() {
+        let tree = FakeTree::new();
+        tree.process(10, "containerd-shim", "a/shim");
+        tree.program(11, "containerd-shim", "/usr/bin/containerd-shim-runc-v2", 0, "a/shim2");
+        tree.program(12, "tini", "/opt/bin/cri-dockerd", 0, "a/cri");
+        tree.program(13, "containerd", "/usr/bin/containerd (deleted)", 0, "a/upgraded");
+        tree.program(14, "kubelet", "/usr/bin/sleep", 0, "a/pretender");
+        tree.program(15, "kubelet", "/home/user/kubelet", 1000, "a/users");
+        tree.cgroup("a/my-conmon-exporter.service");
+        tree.cgroup("a/conmon.service");
+        tree.cgroup(&format!("a/libpod-conmon-{}.scope", id('e')));
+        tree.cgroup(&format!("a/crio-conmon-{}", id('e')));
+        for (cgroup, name) in [
+            ("/a/shim", Some("containerd-shim")),
+            ("/a/shim2", Some("containerd-shim-runc-v2")),
+            ("/a/cri", Some("cri-dockerd")),
+            ("/a/upgraded", Some("containerd")),
+            ("/a/pretender", None),
+            ("/a/users", None),
+            ("/a/my-conmon-exporter.service", None),
+            ("/a/conmon.service", None),
+        ] {
+            let expected = name.map(|name| ProtectedReason::HoldsNodeService(name.to_owned()));
+            assert_eq!(reason(&tree, cgroup), expected, "{cgroup}");
+        }
+        for conmon in
+            [format!("/a/libpod-conmon-{}.scope", id('e')), format!("/a/crio-conmon-{}", id('e'))]
+        {
+            assert!(
+                matches!(reason(&tree, &conmon), Some(ProtectedReason::NodeService(_))),
+                "{conmon}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_holds_pods_is_told_from_a_pod() {
+        let tree = FakeTree::new();
+        let pod = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod0f.slice";
+        let container = format!("{pod}/cri-containerd-{}.scope", id('a'));
+        tree.cgroup(&format!("{container}/kubepods/pod99"));
+        tree.cgroup("kubepods.slice/kubepods-pod1f.slice");
+        tree.cgroup("system.slice/nginx.service");
+        let root = tree.root();
+        let pods = |path: &str| pods_within(&root.open(Path::new(path)).unwrap()).unwrap();
+        assert_eq!(pods("/kubepods.slice"), 2);
+        assert_eq!(pods("/kubepods.slice/kubepods-burstable.slice"), 1);
+        assert_eq!(pods(&format!("/{pod}")), 0);
+        assert_eq!(pods(&format!("/{container}")), 0);
+        assert_eq!(pods("/system.slice"), 0);
+        let error = refuse_pods(&root.open(Path::new("/kubepods.slice")).unwrap()).unwrap_err();
+        assert!(
+            error.to_string().contains("2 pods") && error.to_string().contains("--force"),
+            "{error}"
         );
     }
 

@@ -5,8 +5,9 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CgroupRoot, ContainerId, PodUid, Target, TargetError, TargetKind, UnitName, find_cgroup_of,
-    find_container, find_pod, find_unit,
+    CgroupRoot, ContainerId, PodUid, Target, TargetError, TargetKind, UnitName, error,
+    find_cgroup_of, find_container, find_pod, find_unit,
+    protected::{pods_within, refuse_pods},
 };
 
 /// A target as somebody named it; whether it exists is not known yet.
@@ -31,8 +32,25 @@ pub enum TargetSpec {
 }
 
 impl TargetSpec {
-    /// Finds the cgroup. Refuses what is never a target ([`super::refuse_protected`]).
+    /// Finds the cgroup. Refuses what is never a target ([`super::refuse_protected`]), and what holds
+    /// pods and is none.
     pub fn resolve(&self, root: &CgroupRoot) -> Result<Target, TargetError> {
+        let target = self.resolve_any(root)?;
+        refuse_pods(&target.cgroup)?;
+        Ok(target)
+    }
+
+    /// As [`TargetSpec::resolve`], where whoever asks means all the pods that the cgroup holds, too.
+    pub fn resolve_with_pods(&self, root: &CgroupRoot) -> Result<Target, TargetError> {
+        let mut target = self.resolve_any(root)?;
+        match pods_within(&target.cgroup)? {
+            0 => {}
+            pods => target.notes.push(format!("it holds {}", error::count(&pods))),
+        }
+        Ok(target)
+    }
+
+    fn resolve_any(&self, root: &CgroupRoot) -> Result<Target, TargetError> {
         let mut notes = Vec::new();
         let (kind, cgroup) = match self {
             Self::Cgroup(path) => (TargetKind::Cgroup, root.open(path)?),
@@ -181,6 +199,9 @@ mod tests {
         for pause in [format!("pod:0f/{}", id('a')), format!("container:{}", id('a'))] {
             assert!(matches!(resolve(&pause), Err(TargetError::Protected { .. })), "{pause}");
         }
+        assert!(matches!(resolve("/kubepods"), Err(TargetError::HoldsPods { pods: 1, .. })));
+        let forced = "/kubepods".parse::<TargetSpec>().unwrap().resolve_with_pods(&root).unwrap();
+        assert_eq!(forced.notes, ["it holds 1 pod"]);
         assert!(matches!(resolve("/"), Err(TargetError::RootCgroup { .. })));
         assert!(matches!(resolve("/none"), Err(TargetError::NoSuchCgroup { .. })));
         assert!(matches!(resolve("cgroup:../x"), Err(TargetError::BadPath { .. })));

@@ -97,6 +97,20 @@ fn descend(
     Ok(())
 }
 
+/// Shows `visit` the names of the directories in `at`.
+pub(super) fn children(at: impl AsFd, visit: &mut dyn FnMut(&OsStr)) -> Result<(), Errno> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let mut listing = Dir::openat(at, ".", flags, Mode::empty())?;
+    for entry in listing.iter() {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if entry.file_type() == Some(Type::Directory) && name != "." && name != ".." {
+            visit(name);
+        }
+    }
+    Ok(())
+}
+
 /// `ENODEV` is what reading a file of a removed cgroup gives.
 pub(super) fn vanished(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::ESRCH)

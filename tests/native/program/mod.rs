@@ -4,4 +4,5 @@
 mod command_line;
 mod control;
 mod descriptors;
+mod protected;
 mod shows;
