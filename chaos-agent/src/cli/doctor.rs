@@ -6,7 +6,7 @@ use caps::{CapSet, Capability};
 use chaos_agent::{
     descriptors::Descriptors,
     fault,
-    kernel::find_features,
+    kernel::{boot_offset, check_clock, find_features},
     plan::{KernelFeatures, Plan, Support, Terms, plan},
     target::{CgroupRoot, TargetError},
 };
@@ -92,6 +92,7 @@ fn machine(
         ("cgroup v2", cgroups),
         ("rights", rights()),
         ("descriptors", room_for_files()),
+        ("boot clock", boot_clock()),
     ];
     fields.extend(["delay line", ""].into_iter().zip(lines(features)));
     fields
@@ -132,6 +133,16 @@ fn room_for_files() -> String {
         }
         Ok(Descriptors { limit, .. }) => limit.to_string(),
         Err(error) => format!("{RED}unknown: {error}{RED:#}"),
+    }
+}
+
+/// Whether leases and deadlines mean the same to us and to the programs.
+fn boot_clock() -> String {
+    let seconds = boot_offset() as f64 / 1e9;
+    match check_clock() {
+        Err(error) => format!("{RED}{error}{RED:#}"),
+        Ok(()) if boot_offset() == 0 => "the kernel's".to_owned(),
+        Ok(()) => format!("moved by {seconds} s in this time namespace, which is reckoned in"),
     }
 }
 

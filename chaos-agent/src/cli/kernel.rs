@@ -6,14 +6,22 @@ use anyhow::Context;
 use chaos_agent::{
     arm::collect_filters,
     fault::Fault,
-    kernel::{Trials, find_features},
+    kernel::{Trials, boot_offset, check_clock, find_features},
     plan::{Hook, KernelFeatures, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
 
-/// Finds the cgroup hierarchy, and removes what killed agents left in it.
+/// Finds the cgroup hierarchy, and removes what killed agents left in it. Refuses to go on where programs
+/// read another clock.
 pub fn prepare() -> anyhow::Result<CgroupRoot> {
     let root = CgroupRoot::discover()?;
+    check_clock()?;
+    if boot_offset() != 0 {
+        tracing::info!(
+            seconds = boot_offset() / 1_000_000_000,
+            "the boot clock is moved by a time namespace"
+        );
+    }
     match collect_leftovers(&root) {
         Ok(removed) => {
             for path in removed {

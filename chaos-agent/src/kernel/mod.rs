@@ -5,6 +5,7 @@
 
 mod btf;
 mod clock;
+mod clock_check;
 mod clsact;
 mod device;
 mod error;
@@ -16,12 +17,14 @@ mod line;
 mod links;
 mod maps;
 mod rtnetlink;
+mod syscall;
 mod tap;
 mod tracer;
 mod trial;
 mod veth;
 
-pub use clock::{boot_ahead, boot_id, boot_now};
+pub use clock::{boot_ahead, boot_id, boot_now, boot_offset};
+pub use clock_check::{ClockError, check_clock};
 pub use clsact::{Naming, collect_filters};
 pub use error::KernelError;
 pub use features::{Trials, find_features};

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::LazyLock,
 };
 
@@ -17,7 +17,7 @@ use aya::maps::{Map, MapData};
 use aya_obj::{
     Function, Object, ProgramSection,
     btf::BtfFeature,
-    generated::{bpf_attach_type, bpf_attr, bpf_cmd, bpf_prog_type},
+    generated::{bpf_attach_type, bpf_cmd, bpf_prog_type},
 };
 use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
 
@@ -25,6 +25,7 @@ use super::{
     KernelError,
     btf::{Functions, Offsets},
     error::last_words,
+    syscall::{bpf, no_attr, own},
 };
 use crate::plan::{Attachment, compat_numbers};
 
@@ -298,26 +299,6 @@ fn open_link(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = no_attr();
     attr.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(own)
-}
-
-/// bpf(2). The pointers in `attr` are to memory that outlives the call.
-fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
-    // SAFETY: the callers fill the member that the command reads, with live buffers and their
-    // lengths; the kernel writes only to the log, if there is one.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_bpf, command as u32, &raw mut *attr, size_of::<bpf_attr>())
-    };
-    i32::try_from(answer).ok().filter(|answer| *answer >= 0).ok_or_else(io::Error::last_os_error)
-}
-
-fn no_attr() -> bpf_attr {
-    // SAFETY: the union holds integers only, and the kernel asks for zeroes where nothing is said.
-    unsafe { std::mem::zeroed() }
-}
-
-fn own(fd: i32) -> OwnedFd {
-    // SAFETY: the kernel has just made the descriptor for us alone.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Type information that every kernel with `fmod_ret` takes; the rest is written in older terms.
