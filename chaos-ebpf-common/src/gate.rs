@@ -387,8 +387,10 @@ pub fn grant(state: &mut RuleState, rule: &Rule, now: u64) -> Grant {
         return Grant::Spent;
     }
     if rule.per_second != 0 {
-        let second = now.wrapping_sub(rule.not_before) / 1_000_000_000;
-        if state.second != second {
+        let second = now.saturating_sub(rule.not_before) / 1_000_000_000;
+        // Who read the clock before the second ended and comes after others have begun the next one
+        // counts in that: were an earlier second to begin anew, both could be had twice.
+        if second > state.second {
             state.second = second;
             state.in_second = 0;
         }

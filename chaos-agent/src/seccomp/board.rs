@@ -243,11 +243,13 @@ impl Board {
             return Grant::Spent;
         }
         if rule.per_second != 0 {
-            // The seconds of an hour fit; a rule can't last longer than the policy allows.
-            let second = (now.saturating_sub(rule.not_before) / NANOSECONDS) & 0xffff_ffff;
+            // 32 bits of seconds are 136 years.
+            let second = (now.saturating_sub(rule.not_before) / NANOSECONDS).min(u32::MAX.into());
             let next = |packed: u64| {
-                let used = if packed >> 32 == second { packed & 0xffff_ffff } else { 0 };
-                (used < u64::from(rule.per_second)).then_some(second << 32 | (used + 1))
+                // Who read the clock in an earlier second counts in the current one.
+                let (current, used) = (packed >> 32, packed & 0xffff_ffff);
+                let (current, used) = if second > current { (second, 0) } else { (current, used) };
+                (used < u64::from(rule.per_second)).then_some(current << 32 | (used + 1))
             };
             if update(&state.second, next).is_none() {
                 return Grant::TooFast;

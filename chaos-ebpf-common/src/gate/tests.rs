@@ -1,6 +1,8 @@
 extern crate std;
 use std::{cell::RefCell, collections::BTreeMap, vec::Vec};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     event::{EventKind, ProtocolClass, widen},
@@ -270,6 +272,30 @@ fn budgets_are_exact() {
     assert_eq!(ground.counted(0, Count::PerSecond), 14);
     assert_eq!(ground.counted(0, Count::AtMost), 19);
     assert!(ground.balanced());
+}
+
+proptest! {
+    /// Callers read the clock before they come to the budget, so some come late.
+    #[test]
+    fn a_second_is_not_given_anew_by_those_who_come_late(
+        per_second in 1..5_u32,
+        steps in proptest::collection::vec((0..300_000_000_u64, 0..1_500_000_000_u64), 1..200),
+    ) {
+        let rule = Rule { per_second, ..rule(0) };
+        let mut state = RuleState::default();
+        let (mut clock, mut current) = (rule.not_before, 0);
+        let mut given = BTreeMap::<u64, u32>::new();
+        for (step, late) in steps {
+            clock += step;
+            let read = clock.saturating_sub(late).max(rule.not_before);
+            // The latest second that a caller has come with.
+            current = current.max((read - rule.not_before) / 1_000_000_000);
+            if grant(&mut state, &rule, read) == Grant::Given {
+                *given.entry(current).or_default() += 1;
+            }
+        }
+        prop_assert!(given.values().all(|given| *given <= per_second), "{given:?}");
+    }
 }
 
 #[test]

@@ -1,10 +1,11 @@
-use std::thread;
+use std::{collections::BTreeMap, thread};
 
 use chaos_ebpf_common::{
     event::{Event, EventKind, FileId},
     gate::{decide, settle},
     rule::{Action, ErrnoChoice, MAX_ERRNOS, RuleSet, Trigger},
 };
+use proptest::prelude::*;
 
 use super::*;
 use crate::seccomp::{
@@ -72,6 +73,30 @@ fn call_of(board: &Board, rules: &WardenRules, files: &Files) -> bool {
 
 fn counts(board: &Board, slot: u32) -> Vec<(Count, u64)> {
     board.counts(slot).into_iter().filter(|(_, number)| *number > 0).collect()
+}
+
+proptest! {
+    /// As of the gate in the kernel.
+    #[test]
+    fn a_second_is_not_given_anew_by_those_who_come_late(
+        per_second in 1..5_u32,
+        steps in proptest::collection::vec((0..300_000_000_u64, 0..1_500_000_000_u64), 1..200),
+    ) {
+        let rule = Rule { per_second, not_before: 100, ..rule(0) };
+        let board = Board::create().unwrap();
+        let (mut clock, mut current) = (rule.not_before, 0);
+        let mut given = BTreeMap::<u64, u32>::new();
+        for (step, late) in steps {
+            clock += step;
+            let read = clock.saturating_sub(late).max(rule.not_before);
+            // The latest second that a caller has come with.
+            current = current.max((read - rule.not_before) / NANOSECONDS);
+            if board.grant(&rule, read) == Grant::Given {
+                *given.entry(current).or_default() += 1;
+            }
+        }
+        prop_assert!(given.values().all(|given| *given <= per_second), "{given:?}");
+    }
 }
 
 #[test]
