@@ -77,7 +77,8 @@ pub struct Verdict {
     pub errno: u32,
     /// The rule that decided.
     pub slot: u32,
-    /// Hash bits for whatever the action still has to choose (which byte to corrupt).
+    /// Hash bits for whatever the action still has to choose (which byte to corrupt), as many as
+    /// [`ENTROPY_BITS`].
     pub entropy: u64,
     /// Boot-clock moment of the decision.
     pub at: u64,
@@ -162,6 +163,9 @@ pub struct Answer(pub u64);
 const ACT_BITS: u32 = 19;
 const ACT: u64 = (1 << ACT_BITS) - 1;
 const ACTION: u64 = 0xf;
+
+/// Bits of entropy that a hit hands on.
+pub const ENTROPY_BITS: u32 = 64 - 2 * ACT_BITS;
 
 impl Answer {
     /// The event is spared.

@@ -14,6 +14,7 @@ mod clsact;
 mod combined;
 mod compiler;
 mod daemon;
+mod damage;
 mod databases;
 mod death;
 mod delays;

@@ -116,6 +116,11 @@ fn of_silent(fault: &Fault) -> Vec<&'static str> {
          wrong bytes",
         "packets without payload are left alone and counted as unfit",
     ];
+    if fault.seed.is_some() {
+        notes.push(
+            "seed: the bits that are flipped are not those that 0.1.0 chose with the same seed",
+        );
+    }
     if fault.protocol.is_none() {
         notes.push("TCP and UDP only: nothing else can be corrupted silently");
     }

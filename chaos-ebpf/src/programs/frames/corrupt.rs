@@ -6,6 +6,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
+    damage,
     event::{Family, ProtocolClass},
     packet::{Octets, Packet},
 };
@@ -99,8 +100,9 @@ fn flip(
     if end <= start {
         return None;
     }
-    let at = start + ((entropy >> 16) % (end - start) as u64) as u32;
+    let (byte, bit) = damage::bit(entropy, end - start);
+    let at = start + byte;
     let [old] = octets.read::<1>(at)?;
-    let new = old ^ (1 << (entropy & 7));
+    let new = old ^ (1 << bit);
     store(ctx, at, &[new], 0).then_some((at, old, new))
 }
