@@ -57,6 +57,10 @@ pub const TESTED: [&str; 2] = ["debian-6.1", "override-6.12"];
 /// that is tested there.
 pub const PREEMPTIBLE: &str = "debian-7";
 
+/// What the initramfs loads first of all, where the kernel has it as a module: an algorithm that conntrack
+/// asks for by name (before 6.14), and counters of nftables (before 5.18).
+pub const OPTIONAL_MODULES: &[&str] = &["crc32c_generic", "nft_counter"];
+
 /// What the initramfs loads where the kernel does not have it built in: first what the root
 /// directory needs, then what tests and faults use. The guest's own `modprobe` would look for the
 /// modules of the host's kernel, so nothing is loaded later.
@@ -82,6 +86,30 @@ pub const MODULES: &[&str] = &[
     "act_bpf",
     "act_gact",
     "act_mirred",
+    // Machines that route: address translation, by either kind of iptables.
+    "nf_conntrack",
+    "nf_nat",
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_compat",
+    "nft_ct",
+    "nft_masq",
+    "nft_nat",
+    "nft_redir",
+    "x_tables",
+    "xt_MASQUERADE",
+    "xt_addrtype",
+    "xt_comment",
+    "xt_conntrack",
+    "xt_mark",
+    "xt_nat",
+    "xt_tcpudp",
+    // Other interfaces, and file systems of processes.
+    "8021q",
+    "bonding",
+    "macvlan",
+    "vxlan",
+    "fuse",
 ];
 
 /// The kernel of this name, for clap.

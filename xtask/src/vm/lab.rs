@@ -9,7 +9,7 @@ use xtask::paths;
 use super::{
     initramfs::Initramfs,
     installed::{self, Installed},
-    kernels::{Kernel, MODULES},
+    kernels::{Kernel, MODULES, OPTIONAL_MODULES},
     machine::{Machine, Outcome},
     modules,
 };
@@ -85,7 +85,8 @@ impl Lab {
         initramfs.directory(MODULES_DIR);
         let mut order = String::new();
         if let Some(dir) = &kernel.modules {
-            for modules::Module { name, contents } in modules::read(dir, MODULES)? {
+            for modules::Module { name, contents } in modules::read(dir, OPTIONAL_MODULES, MODULES)?
+            {
                 initramfs.file(&format!("{MODULES_DIR}/{name}"), &contents);
                 order += &name;
                 order.push('\n');

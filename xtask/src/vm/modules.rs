@@ -17,15 +17,15 @@ pub struct Module {
     pub contents: Vec<u8>,
 }
 
-/// Reads those of `wanted` that are not built in, each after all that it depends on. `dir` is
-/// `lib/modules/RELEASE`.
-pub fn read(dir: &Path, wanted: &[&str]) -> Result<Vec<Module>> {
+/// Reads those of `wanted` that are not built in, each after all that it depends on, and before them those
+/// of `optional` that this kernel has. `dir` is `lib/modules/RELEASE`.
+pub fn read(dir: &Path, optional: &[&str], wanted: &[&str]) -> Result<Vec<Module>> {
     let text = |name: &str| {
         let path = dir.join(name);
         fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     };
     let (dependencies, builtin) = (text("modules.dep")?, text("modules.builtin")?);
-    let paths = resolve(&dependencies, &builtin, wanted)
+    let paths = resolve(&dependencies, &builtin, optional, wanted)
         .with_context(|| format!("modules in {}", dir.display()))?;
     paths.iter().map(|path| load(&dir.join(path))).collect()
 }
@@ -45,9 +45,14 @@ fn load(path: &Path) -> Result<Module> {
     }
 }
 
-/// The paths of `wanted` and of what they depend on, in the order of loading. The first two
+/// The paths of `optional` and `wanted` and of what they depend on, in the order of loading. The first two
 /// arguments are the contents of the kernel's modules.dep(5) and `modules.builtin`.
-fn resolve<'a>(dependencies: &'a str, builtin: &str, wanted: &[&str]) -> Result<Vec<&'a str>> {
+fn resolve<'a>(
+    dependencies: &'a str,
+    builtin: &str,
+    optional: &[&str],
+    wanted: &[&str],
+) -> Result<Vec<&'a str>> {
     let builtin: HashSet<String> = builtin.lines().map(module_name).collect();
     let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
     let mut by_name: HashMap<String, &str> = HashMap::new();
@@ -58,6 +63,9 @@ fn resolve<'a>(dependencies: &'a str, builtin: &str, wanted: &[&str]) -> Result<
         by_name.insert(module_name(path), path);
     }
     let mut order = Vec::new();
+    for path in optional.iter().filter_map(|name| by_name.get(*name)) {
+        visit(path, &needs, &mut order)?;
+    }
     for &name in wanted {
         if let Some(path) = by_name.get(name) {
             visit(path, &needs, &mut order)?;
@@ -109,20 +117,20 @@ kernel/drivers/char/hw_random/virtio-rng.ko.xz:
 ";
 
     #[test]
-    fn dependencies_come_first_and_once() {
+    fn dependencies_come_first_and_once_and_what_is_optional_before() {
         let wanted = ["9pnet_virtio", "9p", "virtio_rng"];
-        let order = resolve(DEPENDENCIES, "", &wanted).unwrap();
+        let order = resolve(DEPENDENCIES, "", &["netfs", "crc32"], &wanted).unwrap();
         let names: Vec<String> = order.into_iter().map(module_name).collect();
         let expected =
-            ["virtio_ring", "virtio", "9pnet", "9pnet_virtio", "netfs", "9p", "virtio_rng"];
+            ["netfs", "virtio_ring", "virtio", "9pnet", "9pnet_virtio", "9p", "virtio_rng"];
         assert_eq!(names, expected);
     }
 
     #[test]
     fn what_is_built_in_is_left_out_and_what_is_nowhere_is_an_error() {
         let builtin = "kernel/net/sched/sch-fq.ko\n";
-        assert_eq!(resolve(DEPENDENCIES, builtin, &["sch_fq"]).unwrap(), Vec::<&str>::new());
-        let error = resolve(DEPENDENCIES, builtin, &["sch_netem"]).unwrap_err();
+        assert_eq!(resolve(DEPENDENCIES, builtin, &[], &["sch_fq"]).unwrap(), Vec::<&str>::new());
+        let error = resolve(DEPENDENCIES, builtin, &[], &["sch_netem"]).unwrap_err();
         assert_eq!(error.to_string(), "no module sch_netem");
     }
 
@@ -135,7 +143,7 @@ kernel/drivers/char/hw_random/virtio-rng.ko.xz:
         fs::write(dir.path().join("b.ko"), b"plain").unwrap();
         fs::write(dir.path().join("modules.dep"), "b.ko: a.ko.xz\na.ko.xz:\n").unwrap();
         fs::write(dir.path().join("modules.builtin"), "").unwrap();
-        let modules = read(dir.path(), &["b"]).unwrap();
+        let modules = read(dir.path(), &[], &["b"]).unwrap();
         let modules: Vec<_> =
             modules.iter().map(|Module { name, contents }| (&**name, &**contents)).collect();
         assert_eq!(modules, [("a.ko", &b"module"[..]), ("b.ko", b"plain")]);
