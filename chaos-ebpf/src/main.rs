@@ -19,6 +19,8 @@ mod programs;
 #[cfg(target_arch = "bpf")]
 mod scope;
 #[cfg(target_arch = "bpf")]
+mod socket_owner;
+#[cfg(target_arch = "bpf")]
 mod stamp;
 #[cfg(target_arch = "bpf")]
 mod ticket;

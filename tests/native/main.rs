@@ -22,6 +22,7 @@ mod dns;
 mod duplicates;
 mod features;
 mod forms;
+mod forwarding;
 mod frames;
 mod guards;
 mod healthy;

@@ -20,9 +20,19 @@ const MEMBER_BYTES: usize = 12;
 /// functions.
 const PREFIXES: [&str; 4] = ["__x64_sys_", "__ia32_", "__do_sys_", "security_"];
 
-/// Structs that [`Offsets`] are taken from.
-const STRUCTS: [&str; 6] =
-    ["task_struct", "files_struct", "fdtable", "file", "inode", "super_block"];
+/// Structs that [`Offsets`] and [`SocketOffsets`] are taken from.
+const STRUCTS: [&str; 10] = [
+    "task_struct",
+    "files_struct",
+    "fdtable",
+    "file",
+    "inode",
+    "super_block",
+    "sock_common",
+    "sock",
+    "cgroup",
+    "kernfs_node",
+];
 
 /// What is known of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -31,6 +41,8 @@ pub(super) struct Functions {
     ids: BTreeMap<String, u32>,
     /// Missing where a field is not where we know it.
     offsets: Option<Offsets>,
+    /// As above.
+    sockets: Option<SocketOffsets>,
 }
 
 /// Where structs have the fields that programs read, in bytes.
@@ -49,6 +61,21 @@ pub(super) struct Offsets {
     pub(super) super_device: u32,
 }
 
+/// Where structs have the fields that say whose a socket is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct SocketOffsets {
+    pub(super) socket_state: u32,
+    pub(super) socket_listener: u32,
+    /// `sock.sk_cgrp_data`, which begins with the cgroup.
+    pub(super) socket_cgroup: u32,
+    pub(super) cgroup_level: u32,
+    pub(super) cgroup_ancestors: u32,
+    /// Whether that is a list of ids, as before 6.1, or of cgroups.
+    pub(super) ancestors_are_ids: bool,
+    pub(super) cgroup_node: u32,
+    pub(super) node_id: u32,
+}
+
 impl Functions {
     /// Those of the running kernel (5.2, CONFIG_DEBUG_INFO_BTF).
     pub(super) fn of_the_kernel() -> io::Result<Self> {
@@ -64,6 +91,10 @@ impl Functions {
 
     pub(super) fn offsets(&self) -> Option<Offsets> {
         self.offsets
+    }
+
+    pub(super) fn sockets(&self) -> Option<SocketOffsets> {
+        self.sockets
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -110,6 +141,7 @@ fn scan(bytes: &[u8]) -> Option<Functions> {
         }
     }
     functions.offsets = btf.offsets(&structs);
+    functions.sockets = btf.socket_offsets(&structs);
     Some(functions)
 }
 
@@ -142,6 +174,22 @@ impl<'a> Btf<'a> {
             inode_number: field("inode", "i_ino")?,
             inode_super: field("inode", "i_sb")?,
             super_device: field("super_block", "s_dev")?,
+        })
+    }
+
+    fn socket_offsets(&self, structs: &BTreeMap<&str, u32>) -> Option<SocketOffsets> {
+        let field = |of: &str, name: &str| Some(self.field(*structs.get(of)?, name)? / 8);
+        let ids = field("cgroup", "ancestor_ids");
+        Some(SocketOffsets {
+            // A socket begins with what it has in common with others.
+            socket_state: field("sock_common", "skc_state")?,
+            socket_listener: field("sock_common", "skc_listener")?,
+            socket_cgroup: field("sock", "sk_cgrp_data")?,
+            cgroup_level: field("cgroup", "level")?,
+            cgroup_ancestors: ids.or_else(|| field("cgroup", "ancestors"))?,
+            ancestors_are_ids: ids.is_some(),
+            cgroup_node: field("cgroup", "kn")?,
+            node_id: field("kernfs_node", "id")?,
         })
     }
 
@@ -200,7 +248,9 @@ mod tests {
     const STRINGS: &[u8] =
         b"\0int\0__x64_sys_read\0vfs_read\0task_struct\0real_cred\0cred\0files\0\
         files_struct\0fdt\0fdtable\0max_fds\0fd\0file\0f_path\0f_inode\0inode\0i_ino\0i_sb\0\
-        super_block\0s_dev\0";
+        super_block\0s_dev\0\
+        sock_common\0skc_state\0skc_listener\0sock\0sk_cgrp_data\0\
+        cgroup\0level\0ancestors\0kn\0kernfs_node\0id\0";
 
     fn string(name: &str) -> u32 {
         let name = [b"\0", name.as_bytes(), b"\0"].concat();
@@ -231,6 +281,13 @@ mod tests {
             &[(string("i_ino"), 1, 24), (string("i_sb"), 1, 40)],
         );
         structure(&mut types, string("super_block"), &[(string("s_dev"), 1, 12)]);
+        let common = [(string("skc_state"), 1, 18), (string("skc_listener"), 1, 96)];
+        structure(&mut types, string("sock_common"), &common);
+        structure(&mut types, string("sock"), &[(string("sk_cgrp_data"), 1, 600)]);
+        let cgroup =
+            [(string("level"), 1, 112), (string("kn"), 1, 120), (string("ancestors"), 1, 800)];
+        structure(&mut types, string("cgroup"), &cgroup);
+        structure(&mut types, string("kernfs_node"), &[(string("id"), 1, 88)]);
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
         let length = |part: &[u8]| u32::try_from(part.len()).unwrap();
         let header = [24, 0, length(&types), length(&types), length(STRINGS)];
@@ -257,7 +314,18 @@ mod tests {
             inode_super: 40,
             super_device: 12,
         };
-        assert_eq!(scan(&sample()), Some(Functions { ids, offsets: Some(offsets) }));
+        let sockets = Some(SocketOffsets {
+            socket_state: 18,
+            socket_listener: 96,
+            socket_cgroup: 600,
+            cgroup_level: 112,
+            cgroup_ancestors: 800,
+            ancestors_are_ids: false,
+            cgroup_node: 120,
+            node_id: 88,
+        });
+        let offsets = Some(offsets);
+        assert_eq!(scan(&sample()), Some(Functions { ids, offsets, sockets }));
     }
 
     #[test]

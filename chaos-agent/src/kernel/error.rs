@@ -18,6 +18,11 @@ pub enum KernelError {
     Lacks { what: &'static str, name: &'static str },
     #[error("load the program for {hook}: {}", reason(.source))]
     Load { hook: Hook, source: ProgramError },
+    #[error(
+        "load the program for {hook}: the type information of this kernel does not say where a socket has \
+         its cgroup"
+    )]
+    UnknownSockets { hook: Hook },
     #[error("attach {hook} to {object}: {}", reason(.source))]
     Attach { hook: Hook, object: String, source: ProgramError },
     #[error("run the program for {hook}: {}", brief(.source))]

@@ -301,6 +301,9 @@ fn missing(error: &KernelError, hook: Option<Hook>) -> Support {
     let (reason, remedy) = match error {
         KernelError::Load { source, .. } => (reason(source), newer_kernel(source, hook)),
         KernelError::Attach { source, .. } => (reason(source), newer_kernel(source, hook)),
+        KernelError::UnknownSockets { .. } => {
+            (error.to_string(), "a kernel with CONFIG_DEBUG_INFO_BTF".to_owned())
+        }
         other => (other.to_string(), String::new()),
     };
     let remedy = if reason.contains("Operation not permitted") || remedy.is_empty() {
@@ -314,6 +317,10 @@ fn missing(error: &KernelError, hook: Option<Hook>) -> Support {
 /// The first kernel that is known to have what the hook's program uses.
 fn newer_kernel(error: &ProgramError, hook: Option<Hook>) -> String {
     let text = reason(error);
+    if text.contains("bpf_probe_read_kernel") {
+        return "a kernel with CONFIG_BPF_EVENTS that is not in the lockdown mode `confidentiality`"
+            .to_owned();
+    }
     if ["bpf_set_retval", "unknown func", "invalid func"].iter().any(|words| text.contains(words)) {
         return "kernel 5.18 or newer (it has bpf_set_retval)".to_owned();
     }

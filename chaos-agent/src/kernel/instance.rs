@@ -8,6 +8,7 @@ use chaos_ebpf_common::object::{LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RET
 
 use super::{
     KernelError, LineMaps, Link, Naming, TargetMaps, Trial,
+    btf::{Functions, SocketOffsets},
     clsact::Side,
     links,
     tracer::{self, Tracer},
@@ -31,6 +32,8 @@ pub struct Instance {
     level: u32,
     /// The kernel's ids, under which a tracer finds the maps: each has one descriptor, in whoever uses it.
     map_ids: Vec<(String, u32)>,
+    /// Whether programs can tell whose socket one is.
+    knows_sockets: bool,
     /// Made when the first call is to be answered.
     tracer: Option<Tracer>,
 }
@@ -39,9 +42,28 @@ impl Instance {
     /// Creates the maps for the target whose cgroup has this id and depth; nothing is attached
     /// and nothing matches yet.
     pub fn load(cgroup_id: u64, level: u32) -> Result<Self, KernelError> {
+        let sockets = tracer::functions().ok().and_then(Functions::sockets);
+        let SocketOffsets {
+            socket_state,
+            socket_listener,
+            socket_cgroup,
+            cgroup_level,
+            cgroup_ancestors,
+            ancestors_are_ids,
+            cgroup_node,
+            node_id,
+        } = sockets.unwrap_or_default();
         let mut ebpf = EbpfLoader::new()
             .override_global("TARGET_CGROUP", &cgroup_id, true)
             .override_global("TARGET_LEVEL", &level, true)
+            .override_global("SOCKET_STATE", &socket_state, true)
+            .override_global("SOCKET_LISTENER", &socket_listener, true)
+            .override_global("SOCKET_CGROUP", &socket_cgroup, true)
+            .override_global("CGROUP_LEVEL", &cgroup_level, true)
+            .override_global("CGROUP_ANCESTORS", &cgroup_ancestors, true)
+            .override_global("ANCESTORS_ARE_IDS", &u32::from(ancestors_are_ids), true)
+            .override_global("CGROUP_NODE", &cgroup_node, true)
+            .override_global("NODE_ID", &node_id, true)
             .load(OBJECT)?;
         // Before the maps are taken out.
         let map_ids = ebpf
@@ -56,7 +78,17 @@ impl Instance {
         let logger = EbpfLogger::init(&mut ebpf)?;
         let maps = TargetMaps::take(&mut ebpf)?;
         let line_maps = Some(LineMaps::take(&mut ebpf)?);
-        Ok(Self { ebpf, logger, maps, line_maps, cgroup: cgroup_id, level, map_ids, tracer: None })
+        Ok(Self {
+            ebpf,
+            logger,
+            maps,
+            line_maps,
+            cgroup: cgroup_id,
+            level,
+            map_ids,
+            knows_sockets: sockets.is_some(),
+            tracer: None,
+        })
     }
 
     /// Hands what the programs had to complain about to the agent's log.
@@ -67,6 +99,9 @@ impl Instance {
     /// Loads the program of a hook into the kernel without attaching it: does the verifier
     /// accept it here?
     pub(super) fn load_program(&mut self, hook: Hook) -> Result<(), KernelError> {
+        if matches!(hook, Hook::TcxIngress | Hook::ClsactIngress) && !self.knows_sockets {
+            return Err(KernelError::UnknownSockets { hook });
+        }
         links::load(&mut self.ebpf, hook)
     }
 
@@ -77,7 +112,7 @@ impl Instance {
         cgroup: BorrowedFd<'_>,
         name: &str,
     ) -> Result<Link, KernelError> {
-        links::load(&mut self.ebpf, hook)?;
+        self.load_program(hook)?;
         links::attach_cgroup(&mut self.ebpf, hook, cgroup).map_err(|source| KernelError::Attach {
             hook,
             object: format!("cgroup {name}"),
@@ -94,7 +129,7 @@ impl Instance {
         name: &str,
         naming: &Naming<'_>,
     ) -> Result<Link, KernelError> {
-        links::load(&mut self.ebpf, hook)?;
+        self.load_program(hook)?;
         let attached = match hook {
             Hook::ClsactEgress | Hook::ClsactIngress => {
                 links::attach_clsact(&mut self.ebpf, hook, index, naming)
@@ -140,7 +175,7 @@ impl Instance {
     /// How many instructions the verifier walked before it accepted the program of a hook; `None`
     /// where the kernel does not tell (before 5.16). It rejects what takes more than a million.
     pub fn verified_instructions(&mut self, hook: Hook) -> Result<Option<u32>, KernelError> {
-        links::load(&mut self.ebpf, hook)?;
+        self.load_program(hook)?;
         links::verified_instructions(&mut self.ebpf, hook)
     }
 
@@ -167,7 +202,7 @@ impl Instance {
         frame: &[u8],
         gso_size: u32,
     ) -> Result<Trial, KernelError> {
-        links::load(&mut self.ebpf, hook)?;
+        self.load_program(hook)?;
         trial::run(&self.ebpf, hook, frame, gso_size)
     }
 }

@@ -7,6 +7,7 @@ mod hold;
 mod length;
 mod line;
 mod place;
+mod receiver;
 mod reset;
 mod turn;
 mod way;
@@ -32,13 +33,7 @@ use chaos_ebpf_common::{
     rule::{Action, STAGES, Stage},
 };
 
-use crate::{
-    ground::Maps,
-    maps::ENDED,
-    octets::SkbOctets,
-    scope::{owns_egress, owns_ingress},
-    stamp,
-};
+use crate::{ground::Maps, maps::ENDED, octets::SkbOctets, scope::owns_egress, stamp};
 use place::Place;
 
 /// The link header: the agent attaches to Ethernet and loopback devices only.
@@ -100,9 +95,15 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     if behind >= STAGES as u32 {
         return TCX_NEXT;
     }
-    let rules = chaos_match(skb, kind as u32, set.id, behind);
+    let rules = chaos_match(skb, kind as u32, set.id);
     let rules = dns::by_name(skb, kind as u32, set, rules);
     if rules == 0 {
+        return TCX_NEXT;
+    }
+    // What has stages behind it was found to be the target's before. Looking a socket up is not free: not
+    // for what no rule matches.
+    let is_known = kind == EventKind::FrameEgress || behind != 0;
+    if !is_known && !receiver::is_the_targets(skb, Place::of(skb, kind as u32)) {
         return TCX_NEXT;
     }
     for (stage, of_stage) in (0..Stage::Limit as u32).zip(&set.by_stage) {
@@ -124,18 +125,14 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     hold::hold(skb, kind, set, rules)
 }
 
-/// The rules of the set that speak of the frame, if it is the target's. One that has stages behind
-/// it was found to be before.
+/// The rules of the set that speak of the frame, whoever it is for.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32, behind: u32) -> u64 {
+extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
     let (Some(Packet { event, .. }), Some(set)) = (headers(skb, kind), Maps.set(set)) else {
         return 0;
     };
-    let rules = matching(&Maps, set, &event);
-    // Looking the socket up is not free and touches the packet: not for what no rule matches.
-    let is_known = event.kind == EventKind::FrameEgress || behind != 0;
-    if rules != 0 && (is_known || owns_ingress(skb, &event)) { rules } else { 0 }
+    matching(&Maps, set, &event)
 }
 
 /// Asks these rules, all of one stage, and does what they say: an [`Outcome`], or [`SPARED`].

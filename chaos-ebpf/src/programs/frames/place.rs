@@ -39,6 +39,18 @@ impl Place {
         self.0 >> 32 & 1 == 1
     }
 
+    /// Whether it has a header of TCP, as a first fragment does.
+    #[inline(always)]
+    pub fn has_tcp(self) -> bool {
+        self.0 >> 34 & 1 == 1
+    }
+
+    /// Whether it has a header of UDP, as a first fragment does.
+    #[inline(always)]
+    pub fn has_udp(self) -> bool {
+        self.0 >> 35 & 1 == 1
+    }
+
     /// Whether it is a whole datagram of UDP.
     #[inline(always)]
     pub fn is_udp(self) -> bool {

@@ -1,0 +1,97 @@
+//! Reads from a socket whether it is connected, and whether the target owns it.
+//!
+//! What a classifier may ask about a socket that it has looked up does not include its cgroup
+//! (`bpf_sk_ancestor_cgroup_id` is for cgroup hooks), so this follows the kernel's own pointers, as
+//! `bpf_skb_ancestor_cgroup_id` does for a packet's socket.
+//! <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c> `__bpf_sk_ancestor_cgroup_id`
+
+use aya_ebpf::{Global, bindings::bpf_sock, helpers::generated::bpf_probe_read_kernel};
+
+use crate::scope::{target, target_level};
+
+/// Where the kernel's structs have these fields, in bytes, from its type information:
+/// `sock_common.skc_state` and `.skc_listener`, `sock.sk_cgrp_data`.
+#[unsafe(no_mangle)]
+static SOCKET_STATE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCKET_LISTENER: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static SOCKET_CGROUP: Global<u32> = Global::new(0);
+/// `cgroup.level`, and `cgroup.ancestors` or, before 6.1, `.ancestor_ids`.
+#[unsafe(no_mangle)]
+static CGROUP_LEVEL: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static CGROUP_ANCESTORS: Global<u32> = Global::new(0);
+/// Whether those are ids (1) or cgroups (0).
+#[unsafe(no_mangle)]
+static ANCESTORS_ARE_IDS: Global<u32> = Global::new(0);
+/// `cgroup.kn` and `kernfs_node.id`.
+#[unsafe(no_mangle)]
+static CGROUP_NODE: Global<u32> = Global::new(0);
+#[unsafe(no_mangle)]
+static NODE_ID: Global<u32> = Global::new(0);
+
+/// States of a socket (`include/net/tcp_states.h`). Of UDP a connected socket is established and any
+/// other closed.
+const TIME_WAIT: u8 = 6;
+const CLOSE: u8 = 7;
+const LISTEN: u8 = 10;
+/// Stands for a connection until its handshake is over, and is no whole socket.
+const NEW_SYN_RECV: u8 = 12;
+
+/// Where the socket is, as a number. The verifier takes a socket for no address that one may count
+/// from; what is read from where the pointer lies on the stack is a number like any other.
+#[inline(always)]
+pub fn address_of(socket: &*mut bpf_sock) -> u64 {
+    read(core::ptr::from_ref(socket) as u64)
+}
+
+/// Whether it is found for the addresses and ports of its own connection only.
+#[inline(always)]
+pub fn is_connected(socket: u64) -> bool {
+    let state = state(socket);
+    state != LISTEN && state != CLOSE
+}
+
+/// Whether it belongs to the target's cgroup or to one below.
+#[inline(always)]
+pub fn is_the_target(socket: u64) -> bool {
+    let socket = match state(socket) {
+        NEW_SYN_RECV => read(socket + SOCKET_LISTENER.load() as u64),
+        TIME_WAIT => return false,
+        _ => socket,
+    };
+    let cgroup: u64 = read(socket + SOCKET_CGROUP.load() as u64);
+    // Before 5.15 the lowest bits say that this is no pointer, where controllers of cgroup v1 use it.
+    if cgroup == 0 || cgroup & 3 != 0 {
+        return false;
+    }
+    let level: u32 = read(cgroup + CGROUP_LEVEL.load() as u64);
+    if level < target_level() {
+        return false;
+    }
+    let ancestor = cgroup + CGROUP_ANCESTORS.load() as u64 + 8 * target_level() as u64;
+    let ancestor: u64 = read(ancestor);
+    if ANCESTORS_ARE_IDS.load() != 0 {
+        return ancestor == target();
+    }
+    let node: u64 = read(ancestor + CGROUP_NODE.load() as u64);
+    read::<u64>(node + NODE_ID.load() as u64) == target()
+}
+
+#[inline(always)]
+fn state(socket: u64) -> u8 {
+    read(socket + SOCKET_STATE.load() as u64)
+}
+
+/// 0 where nothing can be read (kernel 5.5, for classifiers 5.8).
+#[inline(always)]
+fn read<T: Copy + Default>(at: u64) -> T {
+    let mut value = T::default();
+    // SAFETY: the helper takes any address; it fills the value, or zeroes it and fails.
+    unsafe {
+        let size = size_of::<T>() as u32;
+        bpf_probe_read_kernel((&raw mut value).cast(), size, at as *const core::ffi::c_void);
+    }
+    value
+}
