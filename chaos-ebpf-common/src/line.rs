@@ -29,18 +29,25 @@ pub const LONGEST_SILENCE: u64 = 200_000_000;
 
 /// Frames that the device takes before the reader has read any (`txqueuelen`).
 pub const QUEUE: u32 = 20_000;
-/// Frames on their way to the reader from which on there is no more room; programs on other
+/// Bytes on their way to the reader, each frame at its [`cost_to_reader`], from which on there is no more
+/// room, whatever the agent has left.
+pub const DEVICE_BYTES: u64 = 64 << 20;
+/// What a short frame counts as: the device has room for [`QUEUE`] of them, and programs on other
 /// processors may be about to add theirs.
-pub const ROOM: u64 = QUEUE as u64 - 1_000;
-
-/// Bytes in the queue of the kernel, each frame at its [`cost`], from which on there is no more room.
-pub const QUEUE_BYTES: u64 = 256 << 20;
+const LEAST_COST: u64 = DEVICE_BYTES / (QUEUE as u64 - 1_000) + 1;
 
 /// What a frame of this length takes in a queue of the kernel, in bytes: with what the kernel keeps
 /// about it.
 #[inline(always)]
 pub const fn cost(length: u32) -> u64 {
     length as u64 + 1024
+}
+
+/// What a frame of this length takes on its way to the reader, in bytes.
+#[inline(always)]
+pub const fn cost_to_reader(length: u32) -> u64 {
+    let cost = cost(length);
+    if cost > LEAST_COST { cost } else { LEAST_COST }
 }
 
 /// Where a frame in the queue of the kernel was going and when, in the last two words of its control
@@ -123,8 +130,9 @@ pub fn flow_of_departure(moment: u64) -> u32 {
 pub struct Label {
     /// The boot-clock moment (ns) until which the frame is held.
     pub due: u64,
-    /// [`Label::MAGIC`]: what others send into the device has none.
-    pub magic: u16,
+    /// [`Label::key`] of the line, and whether it is over the link addresses: what others send into the
+    /// device does not have it.
+    pub key: u16,
     /// Ledger slot of the rule that holds it.
     pub slot: u8,
     /// 1: it was on its way into the stack; 0: out of the interface.
@@ -139,10 +147,14 @@ pub const OVERLAY_BYTES: usize = 12;
 impl Label {
     /// Its length.
     pub const BYTES: usize = size_of::<Self>();
-    /// Says that it is one, in front of a frame.
-    pub const MAGIC: u16 = 0xc4a0;
-    /// The same, over link addresses.
-    pub const OVERLAY: u16 = 0xc4a1;
+    /// In the key: it is over the link addresses, and not in front of them.
+    pub const OVERLAY: u16 = 1;
+
+    /// The key of the labels of a line with this key.
+    #[inline(always)]
+    pub fn key(line: u64) -> u16 {
+        line as u16 & !Self::OVERLAY
+    }
 
     /// As it stands in front of the frame: both sides are on one machine.
     #[inline(always)]
@@ -151,15 +163,23 @@ impl Label {
         unsafe { core::mem::transmute(*self) }
     }
 
-    /// Reads it; `None` for what is no label.
-    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Option<Self> {
+    /// Reads it; `None` for what is no label of the line with this key.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES], line: u64) -> Option<Self> {
         // SAFETY: every bit pattern is a valid label.
         let label: Self = unsafe { core::mem::transmute(*bytes) };
-        match label.magic {
-            Self::MAGIC => Some(label),
-            Self::OVERLAY => Some(Self { interface: LOOPBACK, ..label }),
-            _ => None,
+        if Self::key(label.key as u64) != Self::key(line) {
+            None
+        } else if label.is_overlay() {
+            Some(Self { interface: LOOPBACK, ..label })
+        } else {
+            Some(label)
         }
+    }
+
+    /// Whether it is over the link addresses of a frame.
+    #[inline(always)]
+    pub fn is_overlay(&self) -> bool {
+        self.key & Self::OVERLAY != 0
     }
 }
 
@@ -194,9 +214,15 @@ pub struct Reader {
     /// The boot-clock moment (ns) at which the reader last looked for frames; 0: it does not. The
     /// queue of the kernel needs none: [`u64::MAX`].
     pub beat: u64,
-    /// How many frames the reader has read. For the queue of the kernel: how many bytes were given to it
-    /// that neither came back nor are there.
+    /// How many bytes the reader has read. For the queue of the kernel: how many were given to it that
+    /// neither came back nor are there.
     pub taken: u64,
+    /// How many bytes may be on their way to the reader, or in the queue, each frame at its
+    /// [`cost_to_reader`] or its [`cost`].
+    pub room: u64,
+    /// Random: what programs mark the frames with that they send to the reader, so that nobody else's
+    /// come to it; 0: nothing comes to it.
+    pub key: u64,
     /// How far CLOCK_BOOTTIME is ahead of CLOCK_MONOTONIC, in nanoseconds: by the time that the machine was
     /// suspended. Only the queue, whose times are those of the latter, needs it.
     pub ahead: u64,
@@ -223,14 +249,13 @@ impl Reader {
         if due < latest { due } else { latest }
     }
 
-    /// Whether there is room for a frame when so many were given, or so many bytes given and
-    /// returned. Frames that the device lost on the way count as read when the reader finds nothing
+    /// Whether there is room for a frame when so many bytes were given and returned. Frames that the device lost on the way count as read when the reader finds nothing
     /// more.
     #[inline(always)]
     pub fn has_room(&self, given: u64, returned: u64) -> bool {
         // All count up; what was given an instant ago may be read already.
         let inside = given.wrapping_sub(returned).wrapping_sub(self.taken) as i64;
-        inside <= if self.queue == 0 { ROOM } else { QUEUE_BYTES } as i64
+        inside < self.room as i64
     }
 }
 
@@ -246,19 +271,21 @@ mod tests {
 
     #[test]
     fn sizes_leave_no_padding() {
-        assert_eq!((Label::BYTES, size_of::<Reader>()), (16, 32));
+        assert_eq!((Label::BYTES, size_of::<Reader>()), (16, 48));
     }
 
     #[test]
     fn a_label_survives_bytes_and_nothing_else_is_one() {
-        let label =
-            Label { due: 1 << 40, magic: Label::MAGIC, slot: 127, ingress: 1, interface: 7 };
-        assert_eq!(Label::from_bytes(&label.to_bytes()), Some(label));
-        let overlay = Label { magic: Label::OVERLAY, ..label };
+        let line = 0x1234_5678_9abc_c4a1;
+        let key = Label::key(line);
+        let label = Label { due: 1 << 40, key, slot: 127, ingress: 1, interface: 7 };
+        assert_eq!(Label::from_bytes(&label.to_bytes(), line), Some(label));
+        let overlay = Label { key: key | Label::OVERLAY, ..label };
         let read = Label { interface: LOOPBACK, ..overlay };
-        assert_eq!(Label::from_bytes(&overlay.to_bytes()), Some(read));
+        assert_eq!(Label::from_bytes(&overlay.to_bytes(), line), Some(read));
         assert_eq!(core::mem::offset_of!(Label, interface), OVERLAY_BYTES);
-        assert_eq!(Label::from_bytes(&[0xff; 16]), None);
+        assert_eq!(Label::from_bytes(&[0xff; 16], line), None);
+        assert_eq!(Label::from_bytes(&label.to_bytes(), line + 2), None);
     }
 
     #[test]
@@ -287,16 +314,23 @@ mod tests {
 
     #[test]
     fn room_is_what_was_not_read() {
-        let reader = Reader { taken: u64::MAX - 1, ..Reader::default() };
-        assert!(reader.has_room(u64::MAX - 2, 0) && reader.has_room(ROOM - 2, 0));
-        assert!(!reader.has_room(ROOM - 1, 0));
+        let reader = Reader { taken: u64::MAX - 1, room: 1000, ..Reader::default() };
+        assert!(reader.has_room(u64::MAX - 2, 0) && reader.has_room(997, 0));
+        assert!(!reader.has_room(998, 0));
+        assert!(!Reader { taken: 998, room: 0, ..reader }.has_room(998, 0));
+    }
+
+    #[test]
+    fn the_device_has_room_for_every_frame_that_is_given_to_it() {
+        assert!(DEVICE_BYTES / cost_to_reader(60) < QUEUE as u64 - 900);
+        assert_eq!(cost_to_reader(65_000), cost(65_000));
     }
 
     #[test]
     fn room_in_the_queue_is_what_did_not_return() {
-        let reader = Reader { taken: 500, queue: 1, ..Reader::default() };
-        assert!(reader.has_room(QUEUE_BYTES + 700, 200));
-        assert!(!reader.has_room(QUEUE_BYTES + 701, 200));
+        let reader = Reader { taken: 500, room: 4000, queue: 1, ..Reader::default() };
+        assert!(reader.has_room(4000 + 699, 200));
+        assert!(!reader.has_room(4000 + 700, 200));
         // More came back than was given: segments of a frame, say.
         assert!(reader.has_room(100, 1_000));
     }

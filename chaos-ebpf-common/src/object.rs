@@ -2,7 +2,7 @@
 //! that they are there.
 
 /// Each program with its ELF section, which tells the loader the program type and hook.
-pub const PROGRAMS: [(&str, &str); 22] = [
+pub const PROGRAMS: [(&str, &str); 23] = [
     ("skb_egress", "cgroup_skb/egress"),
     ("skb_ingress", "cgroup_skb/ingress"),
     ("connect4", "cgroup/connect4"),
@@ -16,6 +16,7 @@ pub const PROGRAMS: [(&str, &str); 22] = [
     ("getsockopt", "cgroup/getsockopt"),
     ("tcx_egress", "classifier"),
     ("tcx_ingress", "classifier"),
+    (LINE_ENTER, "classifier"),
     (LINE_RETURN, "classifier"),
     (QUEUE_ENTER, "classifier"),
     (QUEUE_LEAVE, "classifier"),
@@ -27,6 +28,8 @@ pub const PROGRAMS: [(&str, &str); 22] = [
     (CALL_GUARD_ACCESS, "fentry"),
 ];
 
+/// Lets nothing but our own frames into the device of a delay line that is read.
+pub const LINE_ENTER: &str = "line_enter";
 /// Sends on what the reader of a delay line gives back.
 pub const LINE_RETURN: &str = "line_return";
 /// Turns frames round at the far end of a delay line that is a queue.

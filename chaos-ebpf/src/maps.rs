@@ -91,7 +91,7 @@ pub static TABLES: Array<Table, { SETS * MAX_TABLES }> = Array::new();
 #[btf_map]
 pub static READER: Array<Reader, 1> = Array::new();
 
-/// One element: how many frames were given to the delay line, or bytes to one that is a queue.
+/// One element: how many bytes were given to the delay line.
 #[btf_map]
 pub static GIVEN: Array<u64, 1> = Array::new();
 

@@ -32,6 +32,11 @@ impl Agent {
         Ok(Self { armory: Armory::new(CgroupRoot::discover()?, features, lease) })
     }
 
+    /// The same, with so many bytes for frames that are held.
+    pub fn holding(self, bytes: u64) -> Self {
+        Self { armory: self.armory.with_held_memory(bytes) }
+    }
+
     /// An agent that knows this of the kernel and no more.
     pub fn with_features(features: KernelFeatures) -> Result<Self> {
         Ok(Self { armory: Armory::new(CgroupRoot::discover()?, features, LEASE) })
@@ -60,6 +65,22 @@ impl Agent {
         match self.armory.arm(request).with_context(|| format!("arm {faults:?}"))? {
             Outcome::Armed(plan) => Ok(plan),
             Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
+        }
+    }
+
+    /// Looks after what is armed once, as an agent does now and then, and goes on until nothing is left to
+    /// be done.
+    pub fn look(&mut self) -> Result<()> {
+        self.work();
+        let ended = self.armory.tick();
+        ensure!(ended.is_empty(), "{ended:?}");
+        self.work();
+        Ok(())
+    }
+
+    fn work(&mut self) {
+        while self.armory.has_work() {
+            self.armory.work();
         }
     }
 

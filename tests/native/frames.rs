@@ -45,7 +45,7 @@ impl Bench {
         let began = vec![boot_now(); plan.rules.len()];
         let set = compile(&plan.rules, &slots, instance.maps.next_set(), &began);
         instance.maps.replace(&set)?;
-        instance.maps.lease_until(u64::MAX)?;
+        instance.maps.lease().set(u64::MAX)?;
         Ok(Self { instance, _shared: shared })
     }
 

@@ -15,10 +15,13 @@ use thiserror::Error;
 
 use super::{
     frames::{Frames, Place},
-    line::Departing,
+    lease::{InForce, Lease, Leases},
+    line::{Departing, HeldMemory},
     open_files::{OpenFile, open_files},
     report::{Counts, FaultReport, Phase},
+    retired::Retired,
     sample::Sample,
+    turn::Turn,
 };
 use crate::{
     descriptors::{Descriptors, TooFew},
@@ -64,6 +67,9 @@ pub struct Armed {
     call_links: BTreeMap<String, Link>,
     frames: Frames,
     instance: Instance,
+    lease: Arc<Lease>,
+    /// For the frames that it holds.
+    memory: HeldMemory,
     /// What the wardens of the target judge by, where it has some and a rule that needs them.
     board: Option<Arc<Board>>,
     /// Up to where the board's ring was read.
@@ -97,25 +103,30 @@ struct ArmedRule {
 }
 
 impl Armed {
-    /// Loads an instance for the target and attaches what the plan needs. No rule acts before
-    /// the first [`Armed::renew`]. `began` tells when a fault began that was armed before (by an
+    /// Loads an instance for the target and attaches what the plan needs, to interfaces as far as a
+    /// turn goes. No rule acts before the first [`Armed::renew`]. `began` tells when a fault began that was armed before (by an
     /// agent that has been restarted); others begin now. `board` is for a plan with rules that
     /// wardens decide.
-    pub fn arm(
+    pub(super) fn arm(
         root: &CgroupRoot,
         target: Target,
         plan: &Plan,
         board: Option<Arc<Board>>,
         began: &dyn Fn(&Fault) -> Option<u64>,
+        (leases, memory): (&Leases, &HeldMemory),
+        turn: Turn,
     ) -> Result<Self, ArmError> {
         let needed = descriptors_for(plan);
         Descriptors::count().map_err(ArmError::Count)?.admit(needed)?;
         let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
+        let lease = leases.open(InForce { map: instance.maps.lease(), board: board.clone() });
         let mut armed = Self {
             links: BTreeMap::new(),
             call_links: BTreeMap::new(),
             frames: Frames::default(),
             instance,
+            lease,
+            memory: memory.clone(),
             board,
             drained: 0,
             rules: Vec::new(),
@@ -125,15 +136,16 @@ impl Armed {
             root: root.clone(),
             owner: Owner::current(root)?,
         };
-        armed.replace(plan, began)?;
+        armed.replace(plan, began, turn)?;
         Ok(armed)
     }
 
     /// Puts another plan in force, whole. Faults that stay keep their clock and their counts.
-    pub fn replace(
+    pub(super) fn replace(
         &mut self,
         plan: &Plan,
         began: &dyn Fn(&Fault) -> Option<u64>,
+        turn: Turn,
     ) -> Result<(), ArmError> {
         let previous: Vec<(Fault, u32)> =
             self.rules.iter().map(|rule| (rule.planned.fault.as_written(), rule.slot)).collect();
@@ -181,9 +193,9 @@ impl Armed {
         let hooks = plan.hooks();
         let attachments = attachments(&plan.calls());
         if let Some(line) = plan.line() {
-            self.frames.start_line(line, &mut self.instance)?;
+            self.frames.start_line(line, &mut self.instance, &self.memory)?;
         }
-        self.attach(&hooks)?;
+        self.attach(&hooks, turn)?;
         for (function, attachment) in &attachments {
             if let Entry::Vacant(vacant) = self.call_links.entry(function.clone()) {
                 vacant.insert(self.instance.attach_function(function, attachment)?);
@@ -225,12 +237,12 @@ impl Armed {
         Ok(())
     }
 
-    fn attach(&mut self, hooks: &BTreeSet<Hook>) -> Result<(), ArmError> {
+    fn attach(&mut self, hooks: &BTreeSet<Hook>, turn: Turn) -> Result<(), ArmError> {
         // First, as a process that is killed gives up its newest files first, and the kernel waits
         // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
         // cgroup's links do must not outlast those.
         let Self { frames, instance, target, root, owner, .. } = self;
-        frames.attach(hooks, instance, Place { target, root, owner })?;
+        frames.attach(hooks, instance, Place { target, root, owner }, turn)?;
         for hook in hooks.iter().copied().filter(|hook| !hook.is_of_interfaces()) {
             if self.links.contains_key(&hook) {
                 continue;
@@ -246,29 +258,35 @@ impl Armed {
         Ok(())
     }
 
-    /// Lets the rules act for another `lease` from now on, after looking for network namespaces
-    /// and interfaces that the target has got since.
+    /// Lets the rules act for another `lease` from now on, unless all leases are withheld.
     pub fn renew(&mut self, lease: Duration) -> Result<(), ArmError> {
-        let Self { frames, instance, target, root, owner, .. } = self;
-        if let Err(error) = frames.renew(instance, Place { target, root, owner }) {
-            // Interfaces come and go while we look; what is attached already goes on.
-            tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
-        }
         self.instance.flush_log();
         let until = boot_now().saturating_add(nanoseconds(lease));
-        self.lease_until(until)
+        Ok(self.lease.extend(until)?)
+    }
+
+    /// Goes on for a turn with looking for network namespaces and interfaces that the target has got
+    /// since, or lost; whether something is left to be done.
+    pub(super) fn look(&mut self, turn: Turn) -> bool {
+        let Self { frames, instance, target, root, owner, .. } = self;
+        frames.look(instance, Place { target, root, owner }, turn).unwrap_or_else(|error| {
+            // Interfaces come and go while we look; what is attached already goes on.
+            tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
+            false
+        })
     }
 
     /// Stops every rule at once; a later [`Armed::renew`] goes on.
     pub fn suspend(&mut self) -> Result<(), ArmError> {
-        self.lease_until(0)
+        Ok(self.lease.withdraw()?)
     }
 
-    fn lease_until(&mut self, until: u64) -> Result<(), ArmError> {
-        if let Some(board) = &self.board {
-            board.lease_until(until);
-        }
-        Ok(self.instance.maps.lease_until(until)?)
+    /// What people should know of the target: what was noted when it was found, and where it is not
+    /// served.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = self.target.notes.clone();
+        notes.extend(self.frames.notes());
+        notes
     }
 
     /// What the wardens of the target judge by, where a rule needs them.
@@ -291,10 +309,16 @@ impl Armed {
         }
     }
 
-    /// Disarms. What is given back still has frames to send on; dropped, it loses them.
-    pub(super) fn disarm(mut self) -> Vec<Departing> {
+    /// Disarms. What is given back has programs to be detached, and frames to send on; dropped, it
+    /// loses them.
+    pub(super) fn disarm(mut self) -> (Retired, Vec<Departing>) {
         self.end();
-        self.frames.take_departing()
+        let departing = self.frames.take_departing();
+        // The last is detached first, and those of the cgroup need no grace period.
+        let mut links = self.frames.take_links();
+        links.extend(std::mem::take(&mut self.call_links).into_values());
+        links.extend(std::mem::take(&mut self.links).into_values());
+        (Retired::new(links, self), departing)
     }
 
     fn end(&mut self) {
@@ -308,8 +332,13 @@ impl Armed {
             {
                 tracing::warn!(%error, "frames may get lost in the delay line");
             }
-            self.frames.stop_line(&mut self.instance);
+            self.frames.retire_line();
         }
+    }
+
+    /// Why the delay line has ended, if it did so by itself.
+    pub(super) fn line_failure(&self) -> Option<&str> {
+        self.frames.line_failure()
     }
 
     /// Whether every rule's deadline has passed.

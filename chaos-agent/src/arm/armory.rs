@@ -1,6 +1,12 @@
 //! Every armed target of this process, and the one loop that keeps them armed.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +14,29 @@ use super::{
     ArmError, Armed, Ended, Injection, Notice, TargetReport,
     armed::Drained,
     filtered::{Filtered, FilteredContainer},
-    line::Departing,
+    lease::Leases,
+    line::{Departing, HeldMemory},
+    retired::Retired,
+    turn::Turn,
 };
 use crate::{
     fault::Fault,
     plan::{KernelFeatures, Plan, Terms, plan},
+    policy::Policy,
     seccomp::Board,
     target::{CgroupRoot, Target},
 };
+
+/// How long the armory goes on with what can wait, in one call.
+const TURN: Duration = Duration::from_millis(100);
+
+/// How long it goes on with one target while others wait.
+const PIECE: Duration = Duration::from_millis(25);
+
+/// How long arming attaches to interfaces, and disarming detaches and sends on, before the rest has to
+/// wait; arming no longer than a part of the lease, so that the leases of others do not lapse.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PART_OF_LEASE: u32 = 4;
 
 /// What an armed target is called by whoever asked for it: `pod:shop/web-0`, `cli:1`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +74,13 @@ pub struct Armory {
     features: KernelFeatures,
     lease: Duration,
     armed: BTreeMap<ArmedId, Armed>,
+    leases: Leases,
+    /// For the frames that all targets hold.
+    memory: HeldMemory,
+    /// Those whose interfaces are to be looked at.
+    to_look: VecDeque<ArmedId>,
+    /// Programs of targets that are disarmed.
+    retired: VecDeque<Retired>,
     filtered: Filtered,
     /// Delay lines of targets that are disarmed, with frames to send on.
     departing: Vec<Departing>,
@@ -67,6 +95,10 @@ impl Armory {
             features,
             lease,
             armed: BTreeMap::new(),
+            leases: Leases::default(),
+            memory: HeldMemory::new(Policy::default().held_memory()),
+            to_look: VecDeque::new(),
+            retired: VecDeque::new(),
             filtered: Filtered::default(),
             departing: Vec::new(),
             notices: Vec::new(),
@@ -79,6 +111,19 @@ impl Armory {
 
     pub fn root(&self) -> &CgroupRoot {
         &self.root
+    }
+
+    /// The same, with so many bytes for the frames that all targets hold together, instead of those of
+    /// [`Policy::default`].
+    #[must_use]
+    pub fn with_held_memory(mut self, bytes: u64) -> Self {
+        self.memory = HeldMemory::new(bytes);
+        self
+    }
+
+    /// The leases of all targets, for whoever has to stop everything at once.
+    pub fn leases(&self) -> Leases {
+        self.leases.clone()
     }
 
     /// Arms a target, or changes the faults of one that is armed. On an error or a refusal what
@@ -99,19 +144,22 @@ impl Armory {
             None
         };
         let can_replace = |armed: &&mut Armed| same_cgroup(armed) && board.is_none();
+        let turn = Turn::of((self.lease / PART_OF_LEASE).min(PATIENCE));
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
-                armed.replace(&plan, began)?;
+                armed.replace(&plan, began, turn)?;
                 armed.renew(self.lease)?;
             }
             None => {
-                let mut armed = Armed::arm(&self.root, target, &plan, board, began)?;
+                let shared = (&self.leases, &self.memory);
+                let mut armed = Armed::arm(&self.root, target, &plan, board, began, shared, turn)?;
                 armed.renew(self.lease)?;
-                if let Some(before) = self.armed.insert(id, armed) {
-                    self.departing.extend(before.disarm());
+                if let Some(before) = self.armed.insert(id.clone(), armed) {
+                    self.retire(before, Turn::of(PATIENCE));
                 }
             }
         }
+        self.look_at(id);
         Ok(Outcome::Armed(plan))
     }
 
@@ -128,19 +176,23 @@ impl Armory {
 
     /// Disarms one target, as somebody asked for.
     pub fn disarm(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
-        let ended = self.take_out(id, why)?;
+        self.disarm_within(id, why, Turn::of(PATIENCE))
+    }
+
+    fn disarm_within(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
+        let ended = self.take_out(id, why, turn)?;
         self.notices.push(Notice::Disarmed(ended.clone()));
         Some(ended)
     }
 
     /// Disarms one target, which nobody asked for.
     pub(super) fn end(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
-        let ended = self.take_out(id, why)?;
+        let ended = self.take_out(id, why, Turn::of(PATIENCE))?;
         self.notices.push(Notice::Ended(ended.clone()));
         Some(ended)
     }
 
-    fn take_out(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
+    fn take_out(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
         let mut armed = self.armed.remove(id)?;
         // Stop first, so that the report is final.
         if let Err(error) = armed.suspend() {
@@ -149,18 +201,35 @@ impl Armory {
         let drained = armed.drain_at_last();
         note(&mut self.notices, id, &armed, drained);
         let report = report(id, &armed).ok();
-        self.departing.extend(armed.disarm());
+        self.retire(armed, turn);
         Some(Ended { id: id.clone(), why: why.to_owned(), report })
     }
 
-    /// Disarms everything.
-    pub fn halt(&mut self, why: &str) -> Vec<Ended> {
-        let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
-        ids.iter().filter_map(|id| self.disarm(id, why)).collect()
+    /// Disarms a target as far as a turn goes, and leaves the rest for the turns to come: nothing of it
+    /// acts any more.
+    fn retire(&mut self, armed: Armed, turn: Turn) {
+        let (mut retired, mut departing) = armed.disarm();
+        while !turn.is_over() && departing.iter_mut().any(|line| line.is_read() && !line.is_over())
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
+        departing.retain_mut(|line| !line.is_over());
+        self.departing.extend(departing);
+        if !retired.detach(turn) {
+            self.retired.push_back(retired);
+        }
     }
 
-    /// Renews the leases, and disarms what has ended or has lost its target. Call it several
-    /// times per lease.
+    /// Disarms everything: first takes all leases away, so that nothing acts any more, then cleans up.
+    pub fn halt(&mut self, why: &str) -> Vec<Ended> {
+        let _withheld = self.leases.withhold();
+        let turn = Turn::of(PATIENCE);
+        let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
+        ids.iter().filter_map(|id| self.disarm_within(id, why, turn)).collect()
+    }
+
+    /// Renews the leases, disarms what has ended or has lost its target, and begins to look at the
+    /// interfaces of the others. Call it several times per lease, and [`Armory::work`] in between.
     pub fn tick(&mut self) -> Vec<Ended> {
         self.filtered.forget_ended();
         self.departing.retain_mut(|line| !line.is_over());
@@ -172,11 +241,48 @@ impl Armory {
                 over.push((id.clone(), "its time is up".to_owned()));
             } else if let Some(reason) = armed.intruder() {
                 over.push((id.clone(), format!("it is protected now: {reason}")));
+            } else if let Some(failure) = armed.line_failure() {
+                over.push((id.clone(), format!("its delay line has ended: {failure}")));
             } else if let Err(error) = armed.renew(self.lease) {
                 over.push((id.clone(), format!("its lease could not be renewed: {error}")));
             }
         }
-        over.iter().filter_map(|(id, why)| self.end(id, why)).collect()
+        let ended = over.iter().filter_map(|(id, why)| self.end(id, why)).collect();
+        let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
+        ids.into_iter().for_each(|id| self.look_at(id));
+        self.work();
+        ended
+    }
+
+    /// Has the interfaces of a target looked at when its turn comes.
+    fn look_at(&mut self, id: ArmedId) {
+        if !self.to_look.contains(&id) {
+            self.to_look.push_back(id);
+        }
+    }
+
+    /// Whether something is left to be done for which nobody waits.
+    pub fn has_work(&self) -> bool {
+        !self.to_look.is_empty() || !self.retired.is_empty()
+    }
+
+    /// Goes on with that for a tenth of a second: attaches to interfaces and detaches from them, for one
+    /// target after the other. The leases must be renewed meanwhile.
+    pub fn work(&mut self) {
+        let turn = Turn::of(TURN);
+        while self.has_work() && !turn.is_over() {
+            if let Some(id) = self.to_look.pop_front()
+                && let Some(armed) = self.armed.get_mut(&id)
+                && armed.look(turn.part(PIECE))
+            {
+                self.to_look.push_back(id);
+            }
+            if let Some(mut retired) = self.retired.pop_front()
+                && !retired.detach(turn.part(PIECE))
+            {
+                self.retired.push_back(retired);
+            }
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -215,9 +321,13 @@ impl Armory {
 impl Drop for Armory {
     /// Waits for the frames that are still on their way, which is a matter of seconds at most.
     fn drop(&mut self) {
+        let _withheld = self.leases.withhold();
         for (_, armed) in std::mem::take(&mut self.armed) {
-            self.departing.extend(armed.disarm());
+            let (retired, departing) = armed.disarm();
+            self.retired.push_back(retired);
+            self.departing.extend(departing);
         }
+        self.retired.clear();
         while !self.departing.is_empty() {
             thread::sleep(Duration::from_millis(1));
             self.departing.retain_mut(|line| !line.is_over());
@@ -253,7 +363,7 @@ fn report(id: &ArmedId, armed: &Armed) -> Result<TargetReport, ArmError> {
         id: id.0.clone(),
         target: target.name.clone(),
         cgroup: target.cgroup.path().display().to_string(),
-        notes: target.notes.clone(),
+        notes: armed.notes(),
         faults: armed.ledger()?,
     })
 }

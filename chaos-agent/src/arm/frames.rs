@@ -1,25 +1,51 @@
 //! Programs at the interfaces of a target, and the delay line behind them.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+mod bounds;
+mod served;
 
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use self::{
+    bounds::{MOST_NAMESPACES, most_interfaces},
+    served::Served,
+};
 use super::{
     ArmError,
     filters::with_naming,
-    interfaces::{Interface, ethernet_interfaces},
-    line::{DelayLine, Departing, Lost},
+    line::{DelayLine, Departing, HeldMemory, Lost},
+    turn::{Turn, drop_within},
 };
 use crate::{
     kernel::{Instance, Link, Naming},
     plan::{Hook, Line},
-    target::{CgroupRoot, NetNs, Owner, Target, TargetKind},
+    target::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
 };
 
+/// How long a namespace is served in which no process of the target is any more: commands may come
+/// and go in one that something else keeps.
+const LINGER: Duration = Duration::from_secs(5);
+
 /// What is attached to the interfaces of one target. It belongs to one instance of the programs.
+///
+/// How many there are is up to the target's processes, and attaching to each takes a grace period of
+/// the kernel (10 ms). So there is a bound of them, and the work is done in turns.
 #[derive(Default)]
 pub(super) struct Frames {
-    /// By hook, inode of the network namespace and index of the interface.
-    links: BTreeMap<(Hook, u64, u32), Link>,
+    served: BTreeMap<NetNsKey, Served>,
     hooks: Vec<Hook>,
+    /// What the present look has found and not visited yet.
+    to_visit: VecDeque<FoundNetNs>,
+    /// The first error of the present look.
+    failed: Option<ArmError>,
+    /// Namespaces beyond the bound, at the last look.
+    left_out: usize,
+    /// The log knows that there are such, or interfaces beyond theirs.
+    told: bool,
+    /// No longer wanted, and still attached.
+    unwanted: Vec<Link>,
     /// Where a rule holds frames.
     line: Option<DelayLine>,
     /// Lines whose last rule has ended.
@@ -41,11 +67,12 @@ impl Frames {
         &mut self,
         line: Line,
         instance: &mut Instance,
+        memory: &HeldMemory,
     ) -> Result<(), ArmError> {
         if self.line.is_none()
             && let Some(maps) = instance.line_maps.take()
         {
-            self.line = Some(DelayLine::start(line, maps)?);
+            self.line = Some(DelayLine::start(line, maps, memory)?);
         }
         Ok(())
     }
@@ -63,36 +90,50 @@ impl Frames {
         self.line.is_some()
     }
 
+    /// Why the line has ended, if it did so by itself.
+    pub(super) fn line_failure(&self) -> Option<&str> {
+        self.line.as_ref().and_then(DelayLine::failure)
+    }
+
     /// Frames that were taken to be held and then could not be sent on.
     pub(super) fn lost(&self) -> Option<&Lost> {
         self.line.as_ref().and_then(DelayLine::lost)
     }
 
-    /// Attaches these hooks, in place of others, to every interface.
+    /// Attaches these hooks, in place of others, to the interfaces that there are, as far as a turn
+    /// goes; [`Frames::look`] goes on with the others.
     pub(super) fn attach(
         &mut self,
         hooks: &BTreeSet<Hook>,
         instance: &mut Instance,
         place: Place<'_>,
+        turn: Turn,
     ) -> Result<(), ArmError> {
         self.hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
-        self.serve(instance, place)
+        // Those visited before have none of the new ones.
+        self.to_visit.clear();
+        self.look(instance, place, turn).map(drop)
     }
 
-    /// Takes the other hooks off.
+    /// Takes the other hooks off, in the turns to come.
     pub(super) fn retain(&mut self, hooks: &BTreeSet<Hook>) {
-        self.links.retain(|(hook, ..), _| hooks.contains(hook));
+        for served in self.served.values_mut() {
+            let unwanted = served.links.extract_if(.., |(hook, _), _| !hooks.contains(hook));
+            self.unwanted.extend(unwanted.map(|(_, link)| link));
+        }
     }
 
-    /// Looks after the lines, and serves what the target has got since.
-    pub(super) fn renew(
-        &mut self,
-        instance: &mut Instance,
-        place: Place<'_>,
-    ) -> Result<(), ArmError> {
-        self.departing.retain_mut(|line| !line.is_over());
-        let renewed = self.line.as_mut().map_or(Ok(()), DelayLine::renew);
-        self.serve(instance, place).and(renewed)
+    /// Ends the line for good: it goes on with what it holds.
+    pub(super) fn retire_line(&mut self) {
+        self.departing.extend(self.line.take().map(DelayLine::retire));
+    }
+
+    /// Takes what is attached, to be detached.
+    pub(super) fn take_links(&mut self) -> Vec<Link> {
+        let mut links = std::mem::take(&mut self.unwanted);
+        let served = std::mem::take(&mut self.served);
+        links.extend(served.into_values().flat_map(|served| served.links.into_values()));
+        links
     }
 
     /// Lines that may still have frames to send on.
@@ -100,40 +141,134 @@ impl Frames {
         std::mem::take(&mut self.departing)
     }
 
-    /// Attaches to every interface of every network namespace of the target that is not served yet.
-    fn serve(&mut self, instance: &mut Instance, place: Place<'_>) -> Result<(), ArmError> {
-        if self.hooks.is_empty() {
-            return Ok(());
+    /// What people should know: where the target is not served.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let counted = |count: fn(&Served) -> usize| self.served.values().map(count).sum();
+        bounds::notes(self.left_out, counted(|it| it.left_out), counted(|it| it.pending))
+    }
+
+    /// Goes on for a turn with a look at what the target has got and lost since the last look: attaches
+    /// to each interface that is not served yet, and forgets what is gone. Whether something is left to
+    /// be done; if not, the next call begins another look.
+    pub(super) fn look(
+        &mut self,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        self.departing.retain_mut(|line| !line.is_over());
+        if !drop_within(turn, &mut self.unwanted)
+            || self.line.as_mut().is_some_and(|line| !line.drop_unwanted(turn))
+        {
+            return Ok(true);
         }
-        let Place { target, root, owner } = place;
-        let mut namespaces = target.network_namespaces(root)?;
+        if self.hooks.is_empty() {
+            return Ok(false);
+        }
+        if self.to_visit.is_empty() {
+            self.failed = self.line.as_mut().map_or(Ok(()), DelayLine::renew).err();
+            self.find(place)?;
+        }
+        while let Some(found) = self.to_visit.pop_front() {
+            match self.visit(&found, instance, place, turn) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.to_visit.push_front(found);
+                    return Ok(true);
+                }
+                // The others come first.
+                Err(error) => drop(self.failed.get_or_insert(error)),
+            }
+            // The outermost, of which there are few, do not wait.
+            if turn.is_over() && self.to_visit.front().is_some_and(|next| next.is_inner) {
+                return Ok(true);
+            }
+        }
+        self.forget_left();
+        self.tell(place.target);
+        self.failed.take().map_or(Ok(!self.unwanted.is_empty()), Err)
+    }
+
+    /// Tells the log once where the target is not served.
+    fn tell(&mut self, target: &Target) {
+        if !self.told {
+            for note in self.notes() {
+                tracing::warn!(target = %target.name, "{note}");
+                self.told = true;
+            }
+        }
+    }
+
+    /// Finds the namespaces to visit.
+    fn find(&mut self, Place { target, root, .. }: Place<'_>) -> Result<(), ArmError> {
+        let is_served = |inode| self.served.values().any(|served| served.inode == inode);
+        let mut found = NetNs::outermost(root, &target.cgroup, MOST_NAMESPACES, &is_served)?;
         if target.kind == TargetKind::Child
             && let own = NetNs::own()?
-            && namespaces.iter().all(|namespace| namespace.inode() != own.inode())
+            && found.namespaces.iter().all(|found| found.namespace.inode() != own.inode())
         {
             // The child does not run yet; it will inherit our namespace.
-            namespaces.push(own);
+            found.namespaces.push(FoundNetNs { namespace: own, is_inner: false });
         }
-        let Self { links, hooks, line, .. } = self;
-        let by_filter = hooks.iter().any(|hook| hook.is_filter());
-        for namespace in namespaces {
-            let instance = &mut *instance;
-            let attach = |naming: &Naming<'_>| -> Result<(), ArmError> {
-                if let Some(line) = line {
-                    line.serve(namespace.inode(), instance, owner, by_filter.then_some(naming))?;
-                }
-                for Interface { index, name } in ethernet_interfaces()? {
-                    for hook in hooks.iter().copied() {
-                        let place = (hook, namespace.inode(), index);
-                        if let Entry::Vacant(vacant) = links.entry(place) {
-                            vacant.insert(instance.attach_interface(hook, index, &name, naming)?);
-                        }
-                    }
-                }
-                Ok(())
-            };
-            namespace.enter_in_thread(|| with_naming(owner, attach))??;
-        }
+        self.to_visit = found.namespaces.into();
+        self.left_out = found.left_out;
         Ok(())
+    }
+
+    /// Serves a namespace for a turn; whether that is done.
+    fn visit(
+        &mut self,
+        found: &FoundNetNs,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        let owner = place.owner;
+        found.namespace.enter_in_thread(|| {
+            with_naming(owner, |naming| self.serve_here(found, instance, owner, naming, turn))
+        })?
+    }
+
+    /// The same for the one that the calling thread is in.
+    fn serve_here(
+        &mut self,
+        found: &FoundNetNs,
+        instance: &mut Instance,
+        owner: &Owner,
+        naming: &Naming<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        let key = found.namespace.key_from_inside()?;
+        let others = self
+            .served
+            .iter()
+            .filter(|(other, served)| **other != key && served.is_inner == found.is_inner);
+        let taken: usize = others.map(|(_, served)| served.interfaces().len()).sum();
+        let room = most_interfaces(found.is_inner).saturating_sub(taken);
+        let served = self.served.entry(key).or_insert_with(|| Served::new(found));
+        served.seen = Instant::now();
+        if let Some(line) = &mut self.line {
+            let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
+            line.serve(key, instance, owner, by_filter.then_some(naming))?;
+        }
+        served.serve(&self.hooks, instance, naming, room, turn)
+    }
+
+    /// Forgets the namespaces that no process of the target is in any more; the oldest first, where
+    /// there are more than are served.
+    fn forget_left(&mut self) {
+        let mut seen: Vec<Instant> = self.served.values().map(|served| served.seen).collect();
+        seen.sort_unstable();
+        let surplus = seen.len().saturating_sub(MOST_NAMESPACES);
+        let oldest = surplus.checked_sub(1).and_then(|last| seen.get(last).copied());
+        let is_left = |served: &Served| {
+            served.seen.elapsed() >= LINGER || oldest.is_some_and(|oldest| served.seen <= oldest)
+        };
+        for (_, left) in self.served.extract_if(.., |_, served| is_left(served)) {
+            self.unwanted.extend(left.links.into_values());
+        }
+        if let Some(line) = &mut self.line {
+            line.retain(&|key| self.served.contains_key(key));
+        }
     }
 }

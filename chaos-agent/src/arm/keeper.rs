@@ -12,7 +12,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use super::{ArmedId, Armory, Ended, Notice};
+use super::{ArmedId, Armory, Ended, Leases, Notice, Withheld};
 
 /// Notices kept for a subscriber that is slow; older ones are lost to it.
 const BACKLOG: usize = 4096;
@@ -44,6 +44,7 @@ enum Order {
 pub struct Handle {
     orders: mpsc::Sender<Order>,
     notices: broadcast::Sender<Notice>,
+    leases: Leases,
 }
 
 /// The keeper's thread. Dropping it disarms everything.
@@ -57,7 +58,7 @@ impl Keeper {
     pub fn start(armory: Armory, lease: Duration) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
         let (notices, _) = broadcast::channel(BACKLOG);
-        let handle = Handle { orders, notices: notices.clone() };
+        let handle = Handle { orders, notices: notices.clone(), leases: armory.leases() };
         let tick = (lease / RENEWALS).min(SLOWEST);
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             let mut keeping = Keeping { armory, notices, tethers: BTreeMap::new() };
@@ -102,6 +103,23 @@ impl Handle {
         answered.await.map_err(|_| KeeperGone)
     }
 
+    /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything.
+    pub async fn halt(&self, why: String) -> Result<Vec<Ended>, KeeperGone> {
+        let withheld = self.withhold();
+        self.with(move |armory| {
+            let ended = armory.halt(&why);
+            drop(withheld);
+            ended
+        })
+        .await
+    }
+
+    /// Takes all leases away at once, without waiting for the keeper: nothing acts any more for as long as
+    /// there is what this gives.
+    pub fn withhold(&self) -> Withheld {
+        self.leases.withhold()
+    }
+
     /// Says that `owner` is alive: everything armed under an id that begins with `owner:` is
     /// disarmed when this is not said again within `for_as_long_as`.
     pub fn tether(&self, owner: &str, for_as_long_as: Duration) -> Result<(), KeeperGone> {
@@ -130,7 +148,12 @@ impl Keeping {
                 self.look();
                 next = Instant::now() + tick;
             }
-            match orders.recv_timeout(next.saturating_duration_since(now)) {
+            // What nobody waits for is done a little at a time, between orders and looks.
+            let wait = match self.armory.has_work() {
+                true => Duration::ZERO,
+                false => next.saturating_duration_since(now),
+            };
+            match orders.recv_timeout(wait) {
                 Ok(Order::Work(work)) => {
                     let answer = work(&mut self.armory);
                     self.tell();
@@ -142,6 +165,7 @@ impl Keeping {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.armory.work();
         }
     }
 

@@ -80,6 +80,10 @@ struct Limits {
     /// How many targets may be armed at once; pods beyond that wait
     #[arg(long, value_name = "N", default_value_t = 64)]
     most_targets: usize,
+    /// How much memory the packets take that are held at a time, of all targets together; what finds
+    /// no room is lost, and counted
+    #[arg(long, value_name = "SIZE", value_parser = terms::memory, default_value = "128MiB")]
+    held_memory: u64,
     /// An address that is left alone unless a fault names just that one; may be given again
     #[arg(long, value_name = "IP")]
     exempt: Vec<IpAddr>,
@@ -89,7 +93,8 @@ impl Limits {
     fn policy(&self) -> Result<Policy, Failure> {
         let policy = Policy::new(self.default_duration, self.longest)
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(policy.most_targets(self.most_targets).exempting(self.exempt.clone()))
+        let policy = policy.most_targets(self.most_targets).holding(self.held_memory);
+        Ok(policy.exempting(self.exempt.clone()))
     }
 }
 
@@ -143,7 +148,8 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         }
     }
     kernel::collect_left_filters(&root, &features);
-    let armory = Armory::new(root.clone(), features, args.lease);
+    let armory =
+        Armory::new(root.clone(), features, args.lease).with_held_memory(policy.held_memory());
     let keeper = Keeper::start(armory, args.lease).context("start the keeper's thread")?;
     let handle = keeper.handle();
     let (stop_watching, watching) = watch::channel(false);
@@ -171,6 +177,8 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         // It ends by itself only when it cannot go on.
         over = &mut pods => failure = over.context("look after the pods")?.err(),
     }
+    // Nothing acts any more, however long cleaning up takes.
+    let withheld = handle.withhold();
     let mut told = handle.subscribe();
     stop_watching.send_replace(true);
     disarm_own(&handle).await?;
@@ -187,6 +195,7 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     server.await.context("serve clients")?;
     // A client may have been faster than the end of serving.
     halt_all(&handle).await?;
+    drop(withheld);
     let mut ended = Vec::new();
     loop {
         match told.try_recv() {

@@ -68,7 +68,12 @@ impl Session {
                     return Ok(Event::Ended);
                 }
             }
-            if let Some(received) = signals.next(self.next.saturating_duration_since(now))? {
+            let wait = match self.armory.has_work() {
+                true => Duration::ZERO,
+                false => self.next.saturating_duration_since(now),
+            };
+            self.armory.work();
+            if let Some(received) = signals.next(wait)? {
                 return Ok(Event::Signal(received));
             }
         }

@@ -11,6 +11,9 @@ use chaos_agent::{
 /// No fault of a command line lasts longer.
 pub const LONGEST: Duration = Duration::from_secs(60 * 60);
 
+/// Of `--held-memory`, in bytes.
+const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=16 << 30;
+
 const LEASES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(60)];
 
 /// Options that run, inject and explain share.
@@ -41,6 +44,23 @@ pub fn lasting(word: &str) -> Result<Duration, String> {
 /// Reads a duration that has no other bounds than the language's.
 pub fn duration(word: &str) -> Result<Duration, String> {
     parse_duration(word).map_err(|mistake| mistake.to_string())
+}
+
+/// Reads `--held-memory`: bytes.
+pub fn memory(word: &str) -> Result<u64, String> {
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = word.split_at(digits);
+    let shift = match unit {
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err("a size, such as 128MiB (units: KiB, MiB, GiB)".to_owned()),
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
+    match bytes {
+        Some(bytes) if MEMORY.contains(&bytes) => Ok(bytes),
+        _ => Err("from 1MiB to 16GiB".to_owned()),
+    }
 }
 
 /// Reads `--lease`.
@@ -75,5 +95,17 @@ mod tests {
     fn a_seed_that_is_given_is_taken() {
         let terms = SeedArg { seed: Some(7) }.terms(LONGEST).unwrap();
         assert_eq!((terms.seed, terms.default_duration), (7, LONGEST));
+    }
+
+    #[test]
+    fn memory_has_a_unit_and_bounds() {
+        assert_eq!(memory("128MiB"), Ok(128 << 20));
+        assert_eq!(memory("1024KiB"), Ok(1 << 20));
+        assert_eq!(memory("16GiB"), Ok(16 << 30));
+        for word in
+            ["", "128", "MiB", "1KiB", "17GiB", "99999999999999999999GiB", "1.5GiB", "-1MiB"]
+        {
+            assert!(memory(word).is_err(), "{word}");
+        }
     }
 }

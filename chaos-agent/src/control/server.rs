@@ -250,9 +250,7 @@ async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Ans
             });
             Ok(Answer::Disarmed(ended.await?.ok_or_else(|| unknown(&id))?))
         }
-        Command::Halt => {
-            Ok(Answer::Halted(agent.handle.with(move |armory| armory.halt(&asked)).await?))
-        }
+        Command::Halt => Ok(Answer::Halted(agent.handle.halt(asked).await?)),
         Command::Follow { .. } => unreachable!("a follower's conversation is another one"),
     }
 }

@@ -248,7 +248,9 @@ fn try_line(instance: &mut Instance, line: Line, by_filter: bool) -> Support {
     let tried = match line {
         Line::Queue => in_empty_namespace(|| try_queue(instance, naming)),
         Line::Reader => in_empty_namespace(|| {
-            let _tap = Tap::make(DEVICES, TRIAL_DEVICE, TRIAL, QUEUE)?;
+            let tap = Tap::make(DEVICES, TRIAL_DEVICE)?;
+            let _guard = instance.guard_line(DEVICES, naming)?;
+            tap.set_up(TRIAL, QUEUE)?;
             instance.attach_line(line, DEVICES, naming).map(drop)
         }),
     };

@@ -4,10 +4,7 @@
 
 use std::io;
 
-use chaos_ebpf_common::{
-    hold::LONGEST_HOLD,
-    line::{FLOWS, QUEUE_BYTES, cost},
-};
+use chaos_ebpf_common::{hold::LONGEST_HOLD, line::FLOWS};
 use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -33,8 +30,8 @@ const TIMER_SLACK: u16 = 13;
 const HORIZON: u16 = 14;
 const HORIZON_DROP: u16 = 15;
 
-/// More frames than there is room for ([`QUEUE_BYTES`]): fq itself drops none.
-const MOST_FRAMES: u32 = (QUEUE_BYTES / cost(0)) as u32 * 2;
+/// More frames than there is ever room for (16 GiB of short ones): fq itself drops none, programs do.
+const MOST_FRAMES: u32 = 1 << 24;
 
 /// A flow may send this much at once, in bytes, before another one has its turn: frames leave in the order
 /// in which they are due (the kernel takes no more).

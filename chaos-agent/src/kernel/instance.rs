@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use aya::{Ebpf, EbpfLoader, maps::MapError};
 use aya_log::EbpfLogger;
-use chaos_ebpf_common::object::{LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
+use chaos_ebpf_common::object::{LINE_ENTER, LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
 
 use super::{
     KernelError, LineMaps, Link, Naming, TargetMaps, Trial,
@@ -156,6 +156,16 @@ impl Instance {
             Line::Reader => LINE_RETURN,
         };
         links::attach_device(&mut self.ebpf, program, device, Side::Ingress, naming)
+    }
+
+    /// Attaches the program that lets nothing but frames of ours into the device of a line that is read;
+    /// likewise.
+    pub fn guard_line(
+        &mut self,
+        device: u32,
+        naming: Option<&Naming<'_>>,
+    ) -> Result<Link, KernelError> {
+        links::attach_device(&mut self.ebpf, LINE_ENTER, device, Side::Egress, naming)
     }
 
     /// Attaches the programs that turn frames round to the far end of a delay line that is a queue, in

@@ -42,7 +42,7 @@ impl LineMaps {
         self.reader.set(0, reader, 0).map_err(failed("update", "READER"))
     }
 
-    /// How many frames the programs have given to the line, or bytes to one that is a queue.
+    /// How many bytes the programs have given to the line.
     pub fn given(&self) -> Result<u64, KernelError> {
         self.given.get(&0, 0).map_err(failed("look up", "GIVEN"))
     }

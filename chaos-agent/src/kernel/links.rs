@@ -1,29 +1,49 @@
 //! Links: dropping one detaches.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+};
 
 use aya::{
     Ebpf,
-    programs::{
-        CgroupAttachMode, CgroupSkbAttachType, LinkOrder, Program, ProgramError, SchedClassifier,
-        TcAttachType, tc::TcAttach,
-    },
+    programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, SchedClassifier},
+    sys::SyscallError,
 };
 
 use super::{
     KernelError,
     clsact::{Filter, Naming, Side},
+    tcx::TcxLink,
 };
 use crate::plan::Hook;
 
 /// One program attached at one place. Dropping it detaches the program.
-pub struct Link {
-    _attached: Box<dyn Send>,
+pub struct Link(Attached);
+
+enum Attached {
+    Tcx(TcxLink),
+    Filter(Filter),
+    /// To a cgroup, which is there for as long as its target, or to a function of the kernel.
+    Lasting(#[expect(dead_code, reason = "it is there to be dropped")] Box<dyn Send>),
 }
 
 impl Link {
     pub(super) fn new(attached: impl Send + 'static) -> Self {
-        Self { _attached: Box::new(attached) }
+        Self(Attached::Lasting(Box::new(attached)))
+    }
+
+    /// Whether the program is still where it was attached: an interface may go away, and its index
+    /// may be given to another one.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub fn is_attached(&mut self) -> io::Result<bool> {
+        match &mut self.0 {
+            Attached::Tcx(link) => link.is_attached(),
+            Attached::Filter(filter) => filter.is_attached(),
+            Attached::Lasting(_) => Ok(true),
+        }
     }
 }
 
@@ -100,18 +120,18 @@ pub(super) fn attach_tcx(
     let Program::SchedClassifier(program) = program else {
         return Err(ProgramError::UnexpectedProgramType);
     };
-    let attach_type =
-        if hook == Hook::TcxEgress { TcAttachType::Egress } else { TcAttachType::Ingress };
-    attach_link(program, interface, attach_type)
+    let side = if hook == Hook::TcxEgress { Side::Egress } else { Side::Ingress };
+    attach_link(program, interface, side)
 }
 
 fn attach_link(
-    program: &mut SchedClassifier,
+    program: &SchedClassifier,
     interface: u32,
-    attach_type: TcAttachType,
+    side: Side,
 ) -> Result<Link, ProgramError> {
-    let id = program.attach(interface, TcAttach::Tcx { attach_type, order: LinkOrder::last() })?;
-    Ok(Link::new(program.take_link(id)?))
+    let link = TcxLink::attach(interface, side, program.fd()?.as_fd())
+        .map_err(|io_error| SyscallError { call: "bpf_link_create", io_error })?;
+    Ok(Link(Attached::Tcx(link)))
 }
 
 /// Attaches a loaded program to an interface of the calling thread's network namespace by a filter.
@@ -136,7 +156,7 @@ fn attach_filter(
     naming: &Naming<'_>,
 ) -> Result<Link, ProgramError> {
     let program = program.fd()?.as_fd().as_raw_fd();
-    Ok(Link::new(Filter::attach(interface, side, program, naming)?))
+    Ok(Link(Attached::Filter(Filter::attach(interface, side, program, naming)?)))
 }
 
 /// Loads a program of a delay line and attaches it to a device of ours, which is in the calling thread's
@@ -148,11 +168,11 @@ pub(super) fn attach_device(
     side: Side,
     naming: Option<&Naming<'_>>,
 ) -> Result<Link, KernelError> {
-    let (hook, attach_type) = match (side, naming) {
-        (Side::Ingress, None) => (Hook::TcxIngress, TcAttachType::Ingress),
-        (Side::Egress, None) => (Hook::TcxEgress, TcAttachType::Egress),
-        (Side::Ingress, Some(_)) => (Hook::ClsactIngress, TcAttachType::Ingress),
-        (Side::Egress, Some(_)) => (Hook::ClsactEgress, TcAttachType::Egress),
+    let hook = match (side, naming) {
+        (Side::Ingress, None) => Hook::TcxIngress,
+        (Side::Egress, None) => Hook::TcxEgress,
+        (Side::Ingress, Some(_)) => Hook::ClsactIngress,
+        (Side::Egress, Some(_)) => Hook::ClsactEgress,
     };
     let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
         return Err(KernelError::Lacks { what: "program", name });
@@ -163,7 +183,7 @@ pub(super) fn attach_device(
     let failed = |source| KernelError::Attach { hook, object: "a delay line".to_owned(), source };
     match naming {
         Some(naming) => attach_filter(program, device, side, naming),
-        None => attach_link(program, device, attach_type),
+        None => attach_link(program, device, side),
     }
     .map_err(failed)
 }

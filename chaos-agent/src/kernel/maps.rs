@@ -1,6 +1,10 @@
 //! The maps of one target.
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use aya::{
     Ebpf, Pod,
@@ -30,6 +34,10 @@ pub type SlotCounts = BTreeMap<Count, u64>;
 /// Records that are read at once.
 const MOST_RECORDS: usize = 4 * RING_BYTES / size_of::<Record>();
 
+/// Until when the rules of a target may act.
+#[derive(Clone)]
+pub struct LeaseMap(Arc<Mutex<Array<MapData, u64>>>);
+
 /// Typed access to the maps of an instance.
 pub struct TargetMaps {
     active: Array<MapData, u32>,
@@ -43,7 +51,7 @@ pub struct TargetMaps {
     files: HashMap<MapData, FileKey, u64>,
     /// The entries of `calls` that each set has written.
     written_calls: [Vec<u16>; SETS],
-    lease: Array<MapData, u64>,
+    lease: LeaseMap,
     holds: Array<MapData, Hold>,
     tables: Array<MapData, Table>,
     states: Array<MapData, RuleState>,
@@ -70,7 +78,7 @@ impl TargetMaps {
             paths: map(ebpf, "PATHS")?,
             files: map(ebpf, "FILES")?,
             written_calls: Default::default(),
-            lease: map(ebpf, "LEASE")?,
+            lease: LeaseMap(Arc::new(Mutex::new(map(ebpf, "LEASE")?))),
             holds: map(ebpf, "HOLDS")?,
             tables: map(ebpf, "TABLES")?,
             states: map(ebpf, "STATES")?,
@@ -179,9 +187,9 @@ impl TargetMaps {
         self.calls.set(index, &rules, 0).map_err(failed("update", "CALLS"))
     }
 
-    /// Lets the rules act until this moment of the boot clock (ns); 0 stops them at once.
-    pub fn lease_until(&mut self, until: u64) -> Result<(), KernelError> {
-        self.lease.set(0, &until, 0).map_err(failed("update", "LEASE"))
+    /// Where the lease is noted, for whoever takes it away.
+    pub fn lease(&self) -> LeaseMap {
+        self.lease.clone()
     }
 
     /// Waits until every program has ended that may have read what was said before.
@@ -232,6 +240,15 @@ impl TargetMaps {
             records.extend(Record::from_bytes(&item));
         }
         records
+    }
+}
+
+impl LeaseMap {
+    /// Lets rules act until this boot-clock moment (ns).
+    pub fn set(&self, until: u64) -> Result<(), KernelError> {
+        // It is written in one call, so whoever panicked has left it whole.
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        map.set(0, &until, 0).map_err(failed("update", "LEASE"))
     }
 }
 

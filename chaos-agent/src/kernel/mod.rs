@@ -3,6 +3,7 @@
 //! Only this module and [`crate::arm`] issue bpf(2). No link is pinned: when this process ends,
 //! however it ends, the kernel takes everything away.
 
+mod bpf;
 mod btf;
 mod clock;
 mod clock_check;
@@ -19,6 +20,7 @@ mod maps;
 mod rtnetlink;
 mod syscall;
 mod tap;
+mod tcx;
 mod tracer;
 mod trial;
 mod veth;
@@ -31,7 +33,7 @@ pub use features::{Trials, find_features};
 pub use instance::Instance;
 pub use line::LineMaps;
 pub use links::Link;
-pub use maps::{SlotCounts, TargetMaps};
+pub use maps::{LeaseMap, SlotCounts, TargetMaps};
 pub use tap::Tap;
 pub use trial::Trial;
 pub use veth::Veth;

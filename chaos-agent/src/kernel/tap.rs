@@ -51,6 +51,7 @@ const UDP_OFFLOADS: c_uint = 0x20 | 0x40;
 #[derive(Debug)]
 pub struct Tap {
     file: File,
+    index: u32,
 }
 
 impl Tap {
@@ -58,12 +59,12 @@ impl Tap {
     pub(super) const OPEN: &str = "open /dev/net/tun";
 
     /// Makes one with this index in the calling thread's network namespace, whose name begins with
-    /// `prefix` (at most 12 bytes); `alias` says more to people. The kernel keeps up to `queue`
-    /// frames for the reader. Needs CAP_NET_ADMIN and `/dev/net/tun`.
+    /// `prefix` (at most 12 bytes). No frame goes through it before [`Tap::set_up`]. Needs CAP_NET_ADMIN
+    /// and `/dev/net/tun`.
     ///
     /// # Errors
     /// The call that failed; `EBUSY` where the index is taken.
-    pub fn make(index: u32, prefix: &str, alias: &str, queue: u32) -> Result<Self, KernelError> {
+    pub fn make(index: u32, prefix: &str) -> Result<Self, KernelError> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -88,13 +89,17 @@ impl Tap {
                 .or_else(|_| tun_set_offload(fd, OFFLOADS.into()))
                 .map_err(failed("ioctl TUNSETOFFLOAD"))?;
         }
-        let tap = Self { file };
+        Ok(Self { file, index })
+    }
+
+    /// Lets frames through, in the network namespace that it was made in; `alias` says more of it to
+    /// people. The kernel keeps up to `queue` frames for the reader.
+    pub fn set_up(&self, alias: &str, queue: u32) -> Result<(), KernelError> {
         let attributes =
             vec![LinkAttribute::IfAlias(alias.to_owned()), LinkAttribute::TxQueueLen(queue)];
         Rtnetlink::new()
-            .and_then(|mut rtnetlink| device::set_up(&mut rtnetlink, index, attributes))
-            .map_err(failed("set up the TAP device"))?;
-        Ok(tap)
+            .and_then(|mut rtnetlink| device::set_up(&mut rtnetlink, self.index, attributes))
+            .map_err(failed("set up the TAP device"))
     }
 
     /// The next frame behind its `virtio_net_hdr`, or `None` where there is none now.

@@ -23,6 +23,7 @@ use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
 
 use super::{
     KernelError,
+    bpf::{bpf, no_attr, own},
     btf::{Functions, Offsets},
     error::last_words,
     syscall::{bpf, no_attr, own},

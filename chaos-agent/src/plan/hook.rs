@@ -157,7 +157,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use chaos_ebpf_common::object::{
-        LINE_RETURN, PROGRAMS, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN,
+        LINE_ENTER, LINE_RETURN, PROGRAMS, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN,
     };
 
     use super::*;
@@ -167,7 +167,7 @@ mod tests {
         let served: BTreeSet<&str> = Hook::ALL.into_iter().map(Hook::program).collect();
         // The others are attached to kernel functions, for calls that have no hook, and to devices of
         // our own.
-        let of_lines = [LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN];
+        let of_lines = [LINE_ENTER, LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN];
         let of_hooks = PROGRAMS
             .into_iter()
             .filter(|(name, section)| *section != "fentry" && !of_lines.contains(name));

@@ -7,8 +7,16 @@ use thiserror::Error;
 
 use crate::plan::{Scope, Terms};
 
-/// The limits of a node. The default has those of [`Terms::default`], 64 targets at once and no
-/// exempt address.
+/// Bytes for the frames that all faults of a node hold at a time, where nobody says how many.
+const HELD_MEMORY: u64 = 128 << 20;
+
+/// Bytes that an agent needs besides the frames that it holds, with as many targets as the default
+/// allows: itself, and the maps and programs of each. What it may use altogether
+/// (`manifests/base/daemonset.yaml`) must not be less than both together.
+pub const OWN_MEMORY: u64 = 384 << 20;
+
+/// The limits of a node. The default has those of [`Terms::default`], 64 targets at once, 128 MiB for
+/// held frames and no exempt address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     /// For faults without `for`; not longer than `longest`.
@@ -17,6 +25,8 @@ pub struct Policy {
     longest: Duration,
     /// Targets armed at the same time.
     most_targets: usize,
+    /// Bytes for the frames that all faults hold at a time.
+    held_memory: u64,
     /// Addresses that are left alone unless a fault names exactly that one: those of the node, so
     /// that the kubelet's probes go through.
     exempt: Vec<IpAddr>,
@@ -43,7 +53,13 @@ pub struct TooManyTargets {
 impl Default for Policy {
     fn default() -> Self {
         let Terms { default_duration, longest, .. } = Terms::default();
-        Self { default_duration, longest, most_targets: 64, exempt: Vec::new() }
+        Self {
+            default_duration,
+            longest,
+            most_targets: 64,
+            held_memory: HELD_MEMORY,
+            exempt: Vec::new(),
+        }
     }
 }
 
@@ -63,6 +79,17 @@ impl Policy {
     #[must_use]
     pub fn most_targets(self, most_targets: usize) -> Self {
         Self { most_targets, ..self }
+    }
+
+    /// The same, with so many bytes for the frames that all faults hold at a time.
+    #[must_use]
+    pub fn holding(self, held_memory: u64) -> Self {
+        Self { held_memory, ..self }
+    }
+
+    /// Bytes for the frames that all faults hold at a time. What finds no room is lost, and counted.
+    pub fn held_memory(&self) -> u64 {
+        self.held_memory
     }
 
     /// The same, leaving these addresses alone.
@@ -118,6 +145,17 @@ mod tests {
             has_filter: false,
         };
         assert_eq!(policy.terms(7, Scope::Pod), expected);
+    }
+
+    #[test]
+    fn the_manifest_grants_what_held_frames_and_the_agent_need() {
+        let manifest = include_str!("../../../manifests/base/daemonset.yaml");
+        let (_, limits) = manifest.split_once("limits:").unwrap();
+        let limit = limits.lines().find_map(|line| line.trim().strip_prefix("memory: ")).unwrap();
+        let mebibytes: u64 = limit.strip_suffix("Mi").unwrap().parse().unwrap();
+        // An option there would say something else.
+        assert!(manifest.contains("args: [agent]\n"));
+        assert!(mebibytes << 20 >= Policy::default().held_memory() + OWN_MEMORY, "{limit}");
     }
 
     #[test]

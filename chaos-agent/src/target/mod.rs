@@ -24,13 +24,14 @@ mod protected;
 mod spec;
 mod tree;
 mod unit;
+mod user_namespace;
 
 pub use cgroup::{Cgroup, CgroupRoot};
 pub use child::{TransientCgroup, collect_leftovers};
 pub use container::{ContainerId, find_container};
 pub use error::TargetError;
 pub use mount::{CgroupMount, cgroup2_mounts};
-pub use netns::{Interface, NetNs};
+pub use netns::{FoundNetNs, FoundNetNss, Interface, NetNs, NetNsKey};
 pub use owner::Owner;
 pub use patrol::Patrol;
 pub use pid::find_cgroup_of;
@@ -97,7 +98,7 @@ impl Target {
         self.cgroup.is_alive()
     }
 
-    /// The network namespaces of the target's processes.
+    /// The network namespaces of the target's processes, the outermost where they are very many.
     pub fn network_namespaces(&self, root: &CgroupRoot) -> Result<Vec<NetNs>, TargetError> {
         NetNs::of_cgroup(root, &self.cgroup)
     }

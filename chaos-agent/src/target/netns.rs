@@ -14,12 +14,15 @@ use std::{
 
 use nix::{
     errno::Errno,
+    getsockopt_impl,
     ifaddrs::getifaddrs,
     net::if_::{InterfaceFlags, if_nameindex},
     sched::{CloneFlags, setns, unshare},
+    sockopt_impl,
+    sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket, sockopt::GetStruct},
 };
 
-use super::{Cgroup, CgroupRoot, TargetError};
+use super::{Cgroup, CgroupRoot, TargetError, user_namespace};
 
 /// A network namespace, held open: it lives as long as this value.
 #[derive(Debug)]
@@ -33,6 +36,51 @@ pub struct NetNs {
 struct NetNsId {
     device: u64,
     inode: u64,
+}
+
+/// Tells a network namespace from every other one that the machine has had since it booted, so that
+/// one that is gone is not taken for the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NetNsKey {
+    /// Never given out again (`SO_NETNS_COOKIE`, kernel 5.14).
+    Cookie(u64),
+    /// Before 5.14. The kernel gives it out again as soon as the namespace is gone: it is a key for
+    /// as long as somebody keeps the namespace, as a filter of ours or a TAP device does.
+    Inode(u64),
+}
+
+/// `SO_NETNS_COOKIE` (`include/uapi/asm-generic/socket.h`).
+const SO_NETNS_COOKIE: libc::c_int = 71;
+
+sockopt_impl!(
+    /// The cookie of the network namespace that a socket is in.
+    NetNsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    SO_NETNS_COOKIE,
+    u64,
+    GetStruct<u64>
+);
+
+/// Namespaces that are looked at, where nobody says how many.
+const MANY: usize = 64;
+
+/// A namespace of a target.
+#[derive(Debug)]
+pub struct FoundNetNs {
+    pub namespace: NetNs,
+    /// It belongs to a user namespace deeper than that of another namespace of the target: a process of
+    /// the target has made it, which needs no rights.
+    pub is_inner: bool,
+}
+
+/// Those that were looked for.
+#[derive(Debug)]
+pub struct FoundNetNss {
+    /// The outermost first.
+    pub namespaces: Vec<FoundNetNs>,
+    /// How many more there are.
+    pub left_out: usize,
 }
 
 /// A network interface, seen from inside its namespace.
@@ -65,22 +113,48 @@ impl NetNs {
     }
 
     /// The distinct namespaces of all threads in a cgroup's subtree: one for a pod, more where a
-    /// process has made one of its own. Needs the right to look at those processes
-    /// (CAP_SYS_PTRACE over them).
+    /// process has made one of its own; no more than the 64 outermost. Needs the right to look at those
+    /// processes (CAP_SYS_PTRACE over them).
     pub fn of_cgroup(root: &CgroupRoot, cgroup: &Cgroup) -> Result<Vec<Self>, TargetError> {
+        let found = Self::outermost(root, cgroup, MANY, &|_| false)?;
+        Ok(found.namespaces.into_iter().map(|found| found.namespace).collect())
+    }
+
+    /// The same, at most `most`: outermost first, then those with an inode that is `known`, in the order
+    /// of the processes.
+    pub fn outermost(
+        root: &CgroupRoot,
+        cgroup: &Cgroup,
+        most: usize,
+        known: &dyn Fn(u64) -> bool,
+    ) -> Result<FoundNetNss, TargetError> {
         let mut seen = BTreeSet::new();
-        let mut found = Vec::new();
+        let mut found = BTreeMap::new();
         for pid in cgroup.processes()? {
             for tid in root.proc.tasks(pid) {
                 let path = root.proc.task_namespace(pid, tid, "net");
                 match Self::open_unseen(&path, &mut seen) {
-                    Ok(namespace) => found.extend(namespace),
+                    Ok(Some(namespace)) => {
+                        let depth = user_namespace::depth(namespace.as_fd());
+                        let is_new = !known(namespace.inode());
+                        found.insert((depth, is_new, seen.len()), namespace);
+                        if found.len() > most {
+                            found.pop_last();
+                        }
+                    }
+                    Ok(None) => {}
                     Err(TargetError::Io { source, .. }) if has_ended(&source) => {}
                     Err(error) => return Err(error),
                 }
             }
         }
-        Ok(found)
+        let outermost = found.keys().next().map_or(0, |(depth, ..)| *depth);
+        let left_out = seen.len() - found.len();
+        let namespaces = found
+            .into_iter()
+            .map(|((depth, ..), namespace)| FoundNetNs { namespace, is_inner: depth > outermost })
+            .collect();
+        Ok(FoundNetNss { namespaces, left_out })
     }
 
     /// The distinct namespaces of all processes that may be looked at. One that only a file stands
@@ -99,6 +173,26 @@ impl NetNs {
     /// The number in `net:[4026531840]`, as `ls -l /proc/PID/ns` and `lsns` print it.
     pub fn inode(&self) -> u64 {
         self.id.inode
+    }
+
+    /// The key of this namespace, which the calling thread has to be in.
+    ///
+    /// # Errors
+    /// When no socket can be opened.
+    pub fn key_from_inside(&self) -> Result<NetNsKey, TargetError> {
+        let failed = |call| {
+            move |errno: Errno| {
+                TargetError::io(call, format!("network namespace {}", self.inode()), errno)
+            }
+        };
+        // Every kernel has this family, and every socket is in a network namespace.
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+            .map_err(failed("open a socket in"))?;
+        match getsockopt(&socket, NetNsCookie) {
+            Ok(cookie) => Ok(NetNsKey::Cookie(cookie)),
+            Err(Errno::ENOPROTOOPT) => Ok(NetNsKey::Inode(self.inode())),
+            Err(errno) => Err(failed("ask for the cookie of")(errno)),
+        }
     }
 
     /// Whether this is the host's network, which other targets and the node itself share: the
@@ -224,5 +318,6 @@ mod tests {
         let loopback = interfaces_here().unwrap().into_iter().find(|one| one.name == "lo");
         assert!(loopback.is_some_and(|lo| lo.is_loopback && lo.index > 0));
         assert_eq!(own, NetNs::own().unwrap());
+        assert_eq!(own.key_from_inside().unwrap(), own.key_from_inside().unwrap());
     }
 }

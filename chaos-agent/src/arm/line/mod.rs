@@ -5,6 +5,7 @@
 //! ends.
 
 mod lost;
+mod memory;
 mod queue;
 mod reader;
 
@@ -12,13 +13,16 @@ use std::io;
 
 use chaos_ebpf_common::line::{DEVICE_MASK, DEVICES};
 
-pub(super) use self::{lost::Lost, queue::Departing};
-use self::{queue::QueueLine, reader::ReaderLine};
-use super::ArmError;
+pub(super) use self::{lost::Lost, memory::HeldMemory};
+use self::{
+    queue::{QueueLeaving, QueueLine},
+    reader::ReaderLine,
+};
+use super::{ArmError, turn::Turn};
 use crate::{
     kernel::{Instance, KernelError, LineMaps, Naming},
     plan::Line,
-    target::Owner,
+    target::{NetNsKey, Owner},
 };
 
 /// How the names of the devices begin.
@@ -34,18 +38,18 @@ pub(super) enum DelayLine {
 
 impl DelayLine {
     /// Starts it, without any device yet.
-    pub(super) fn start(line: Line, maps: LineMaps) -> Result<Self, ArmError> {
+    pub(super) fn start(line: Line, maps: LineMaps, memory: &HeldMemory) -> Result<Self, ArmError> {
         Ok(match line {
-            Line::Queue => Self::Queue(QueueLine::start(maps)?.into()),
-            Line::Reader => Self::Reader(ReaderLine::start(maps)?),
+            Line::Queue => Self::Queue(QueueLine::start(maps, memory)?.into()),
+            Line::Reader => Self::Reader(ReaderLine::start(maps, memory)?),
         })
     }
 
-    /// Makes a device in the calling thread's network namespace, which has this inode, unless there
-    /// is one. Programs are attached by filters where `naming` is for some.
+    /// Makes a device in the calling thread's network namespace, which has this key, unless there is
+    /// one. Programs are attached by filters where `naming` is for some.
     pub(super) fn serve(
         &mut self,
-        namespace: u64,
+        namespace: NetNsKey,
         instance: &mut Instance,
         owner: &Owner,
         naming: Option<&Naming<'_>>,
@@ -56,11 +60,38 @@ impl DelayLine {
         }
     }
 
+    /// Takes away the devices in namespaces that are no longer wanted, and what they hold with them.
+    pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
+        match self {
+            Self::Queue(line) => line.retain(wanted),
+            Self::Reader(line) => line.retain(wanted),
+        }
+    }
+
+    /// Goes on for a turn with what [`DelayLine::retain`] left to be done; whether nothing is left.
+    pub(super) fn drop_unwanted(&mut self, turn: Turn) -> bool {
+        match self {
+            Self::Queue(line) => line.drop_unwanted(turn),
+            Self::Reader(_) => true,
+        }
+    }
+
+    /// Why it has ended, if it did so by itself: then frames are no longer held.
+    pub(super) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Queue(_) => None,
+            Self::Reader(line) => line.failure(),
+        }
+    }
+
     /// Looks after it; call it now and then.
     pub(super) fn renew(&mut self) -> Result<(), ArmError> {
         match self {
             Self::Queue(line) => line.take_stock(),
-            Self::Reader(_) => Ok(()),
+            Self::Reader(line) => {
+                line.forget_gone();
+                Ok(())
+            }
         }
     }
 
@@ -78,18 +109,51 @@ impl DelayLine {
         match self {
             Self::Queue(line) => {
                 let (maps, departing) = line.stop();
-                (Some(maps), Some(departing))
+                (Some(maps), Some(Departing::Queue(departing)))
             }
             Self::Reader(line) => (line.stop(), None),
         }
+    }
+
+    /// Ends it likewise, for good and without waiting for the reader.
+    pub(super) fn retire(self) -> Departing {
+        match self {
+            Self::Queue(line) => Departing::Queue(line.stop().1),
+            Self::Reader(mut line) => {
+                line.tell_to_end();
+                Departing::Reader(line)
+            }
+        }
+    }
+}
+
+/// A line that takes no more frames and sends on those that it has.
+pub(super) enum Departing {
+    Queue(QueueLeaving),
+    Reader(ReaderLine),
+}
+
+impl Departing {
+    /// Whether it can be dropped: the last frame has left, or would leave too late.
+    pub(super) fn is_over(&mut self) -> bool {
+        match self {
+            Self::Queue(line) => line.is_over(),
+            Self::Reader(line) => line.has_ended(),
+        }
+    }
+
+    /// Whether its frames are sent on by a reader, at once.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self, Self::Reader(_))
     }
 }
 
 /// An index for its devices that no other target's line is likely to have.
 fn random_device() -> Result<u32, KernelError> {
-    let number = getrandom::u32().map_err(|error| KernelError::Call {
-        call: "getrandom",
-        source: io::Error::other(error),
-    })?;
-    Ok(DEVICES | number & !DEVICE_MASK)
+    Ok(DEVICES | random()? as u32 & !DEVICE_MASK)
+}
+
+fn random() -> Result<u64, KernelError> {
+    getrandom::u64()
+        .map_err(|error| KernelError::Call { call: "getrandom", source: io::Error::other(error) })
 }

@@ -12,12 +12,19 @@ use std::{
 
 use chaos_ebpf_common::line::{Reader as Said, cost};
 
-use super::{ALIAS, NAME, random_device};
+use super::{
+    ALIAS, NAME,
+    memory::{HeldMemory, Share},
+    random_device,
+};
 use crate::{
-    arm::ArmError,
+    arm::{
+        ArmError,
+        turn::{Turn, drop_within},
+    },
     kernel::{Instance, KernelError, LineMaps, Link, Naming, Veth, boot_ahead},
     plan::Line,
-    target::{NetNs, Owner},
+    target::{NetNs, NetNsKey, Owner},
 };
 
 /// Index of the first far end; 1 is the loopback.
@@ -35,13 +42,17 @@ pub(in crate::arm) struct QueueLine {
     device: u32,
     maps: LineMaps,
     ends: Ends,
+    /// In namespaces that are no longer wanted.
+    unwanted: Vec<End>,
 }
 
-/// By inode of the target's network namespaces.
+/// By network namespace of the target.
 struct Ends {
-    served: BTreeMap<u64, End>,
+    served: BTreeMap<NetNsKey, End>,
     /// Index of the next far end.
     next: u32,
+    /// What may wait in all of them.
+    share: Share,
     /// Where the far ends are.
     yard: NetNs,
 }
@@ -54,21 +65,23 @@ struct End {
 }
 
 impl QueueLine {
-    pub(super) fn start(maps: LineMaps) -> Result<Self, ArmError> {
-        let ends = Ends { served: BTreeMap::new(), next: FIRST_FAR, yard: NetNs::make()? };
-        let mut line = Self { device: random_device()?, maps, ends };
+    pub(super) fn start(maps: LineMaps, memory: &HeldMemory) -> Result<Self, ArmError> {
+        let (share, yard) = (memory.share(), NetNs::make()?);
+        let ends = Ends { served: BTreeMap::new(), next: FIRST_FAR, share, yard };
+        let unwanted = Vec::new();
+        let mut line = Self { device: random_device()?, maps, ends, unwanted };
         line.take_stock()?;
         Ok(line)
     }
 
     pub(super) fn serve(
         &mut self,
-        namespace: u64,
+        namespace: NetNsKey,
         instance: &mut Instance,
         owner: &Owner,
         naming: Option<&Naming<'_>>,
     ) -> Result<(), ArmError> {
-        let Ends { served, next, yard } = &mut self.ends;
+        let Ends { served, next, yard, .. } = &mut self.ends;
         if let Entry::Vacant(vacant) = served.entry(namespace) {
             let far = *next;
             *next += 1;
@@ -85,23 +98,36 @@ impl QueueLine {
         Ok(())
     }
 
+    /// Takes away the pairs in namespaces that are no longer wanted, in the turns to come.
+    pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
+        let unwanted = self.ends.served.extract_if(.., |namespace, _| !wanted(namespace));
+        self.unwanted.extend(unwanted.map(|(_, end)| end));
+    }
+
+    /// Goes on with that for a turn; whether all are gone.
+    pub(super) fn drop_unwanted(&mut self, turn: Turn) -> bool {
+        drop_within(turn, &mut self.unwanted)
+    }
+
     /// Tells the programs how much room there is: what was given and neither came back nor waits has
     /// been lost, and takes none.
     pub(super) fn take_stock(&mut self) -> Result<(), ArmError> {
         let inside = self.maps.given()?.wrapping_sub(self.maps.returned()?);
-        let taken = inside.wrapping_sub(self.ends.waiting()?);
+        let waiting = self.ends.waiting()?;
+        let (taken, room) = (inside.wrapping_sub(waiting), self.ends.share.adjust(waiting));
         // It answers for as long as its programs are attached.
         let (beat, ahead) = (u64::MAX, boot_ahead());
-        self.maps.say(&Said { beat, taken, ahead, device: self.device, queue: 1 })?;
+        let device = self.device;
+        self.maps.say(&Said { beat, taken, room, ahead, key: 0, device, queue: 1 })?;
         Ok(())
     }
 
-    pub(super) fn stop(mut self) -> (LineMaps, Departing) {
+    pub(super) fn stop(mut self) -> (LineMaps, QueueLeaving) {
         if let Err(error) = self.maps.say(&Said::default()) {
             tracing::warn!(%error, "programs were not told of the delay line's end");
         }
         let until = Instant::now() + LONGEST_DEPARTURE;
-        let departing = Departing { ends: self.ends, until, empty_since: None };
+        let departing = QueueLeaving { ends: self.ends, until, empty_since: None };
         (self.maps, departing)
     }
 }
@@ -124,13 +150,13 @@ impl Ends {
 }
 
 /// A queue that takes no more frames, and sends on those that it has when they are due.
-pub(in crate::arm) struct Departing {
+pub(in crate::arm) struct QueueLeaving {
     ends: Ends,
     until: Instant,
     empty_since: Option<Instant>,
 }
 
-impl Departing {
+impl QueueLeaving {
     /// Whether the last frame has left, or would leave too late. Then it can be dropped.
     pub(in crate::arm) fn is_over(&mut self) -> bool {
         let now = Instant::now();

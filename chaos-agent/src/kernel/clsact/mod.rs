@@ -56,11 +56,28 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// Whether it is still at its interface, which may be gone while another one has got its index.
+    pub(super) fn is_attached(&mut self) -> io::Result<bool> {
+        let Self { requests, place, .. } = self;
+        match requests.filters(place.index, place.side) {
+            Ok(filters) => Ok(filters.iter().any(|(found, _)| found == place)),
+            Err(error) if is_without_interface(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What rtnetlink answers when an interface is gone, or its queueing discipline.
+fn is_without_interface(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EINVAL))
+}
+
 impl Drop for Filter {
     fn drop(&mut self) {
         match remove(&mut self.requests, &self.place, self.made_qdisc) {
             // The interface is gone, and the filter with it.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::EINVAL)) => {}
+            Err(error) if is_without_interface(&error) => {}
             Err(error) => {
                 tracing::warn!(place = ?self.place, %error, "a filter was left behind");
             }

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     LOOPBACK,
-    line::{Label, OVERLAY_BYTES, Reader, Ticket, cost},
+    line::{Label, OVERLAY_BYTES, Reader, Ticket, cost, cost_to_reader},
 };
 
 use crate::{
@@ -75,7 +75,7 @@ pub fn send(skb: *mut __sk_buff, ingress: bool, held: Held) -> i32 {
     if line.queue != 0 {
         to_queue(skb, line, ingress, held)
     } else {
-        to_reader(skb, line.device, ingress, held)
+        to_reader(skb, line, ingress, held)
     }
 }
 
@@ -95,13 +95,13 @@ fn to_queue(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i3
 
 /// Without memory for the label (and only then) the frame goes on unheld.
 #[inline(always)]
-fn to_reader(skb: *mut __sk_buff, device: u32, ingress: bool, held: Held) -> i32 {
+fn to_reader(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i32 {
     // SAFETY: reading the program's context.
-    let interface = unsafe { (*skb).ifindex };
+    let (interface, length) = unsafe { ((*skb).ifindex, (*skb).len) };
     let is_loopback = interface == LOOPBACK;
-    let magic = if is_loopback { Label::OVERLAY } else { Label::MAGIC };
+    let key = Label::key(line.key) | if is_loopback { Label::OVERLAY } else { 0 };
     let (due, slot) = (held.from + held.nanoseconds, held.slot);
-    let label = Label { due, magic, slot, ingress: ingress as u8, interface }.to_bytes();
+    let label = Label { due, key, slot, ingress: ingress as u8, interface }.to_bytes();
     // SAFETY: the helpers take the program's context, numbers, and as many bytes as they are told.
     unsafe {
         let bytes = if is_loopback { OVERLAY_BYTES } else { Label::BYTES };
@@ -111,12 +111,13 @@ fn to_reader(skb: *mut __sk_buff, device: u32, ingress: bool, held: Held) -> i32
         if bpf_skb_store_bytes(skb.cast(), 0, label.as_ptr().cast(), bytes as u32, 0) != 0 {
             return if is_loopback { TCX_NEXT } else { TCX_DROP };
         }
-        count_given(1);
-        bpf_redirect(device, 0) as i32
+        ticket::mark(skb, line.key);
+        count_given(cost_to_reader(length));
+        bpf_redirect(line.device, 0) as i32
     }
 }
 
-/// Counts what is given to the line: bytes for the queue, frames for the reader.
+/// Counts the bytes that are given to the line.
 #[inline(always)]
 fn count_given(more: u64) {
     if let Some(given) = GIVEN.get_ptr_mut(0) {

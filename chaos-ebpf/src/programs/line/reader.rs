@@ -2,7 +2,10 @@
 
 use aya_ebpf::{
     EbpfContext,
-    bindings::{__sk_buff, tcx_action_base::TCX_DROP},
+    bindings::{
+        __sk_buff,
+        tcx_action_base::{TCX_DROP, TCX_NEXT},
+    },
     helpers::generated::bpf_skb_vlan_pop,
     macros::classifier,
     programs::TcContext,
@@ -10,7 +13,20 @@ use aya_ebpf::{
 use chaos_ebpf_common::line::Way;
 
 use super::send_on;
-use crate::maps::PLACES;
+use crate::{
+    maps::{PLACES, READER},
+    ticket,
+};
+
+/// `sch_handle_egress` of the TAP device: nothing comes to the reader but what our programs send there.
+/// Their mark is in the control block, where nobody can write from user space.
+#[classifier]
+pub fn line_enter(ctx: TcContext) -> i32 {
+    match READER.get(0) {
+        Some(line) if line.key != 0 && ticket::is_marked(ctx.as_ptr().cast(), line.key) => TCX_NEXT,
+        _ => TCX_DROP,
+    }
+}
 
 /// `sch_handle_ingress` of the TAP device, when its reader has written a frame back. Nothing goes
 /// from here into the stack: what has no way on it is not ours.

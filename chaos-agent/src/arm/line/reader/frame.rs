@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use chaos_ebpf_common::line::{Label, Way};
+use chaos_ebpf_common::line::{Label, Way, cost_to_reader};
 
 /// A `virtio_net_hdr` (legacy, in the machine's byte order), and where it has what changes.
 const HEADER: usize = 10;
@@ -22,11 +22,22 @@ const NUMBER: Range<usize> = HEADER + ADDRESSES + 2..HEADER + ADDRESSES + TAG;
 /// Longest frame with what is in front of it: segments of 64 KiB, and some room for tags.
 pub(super) const LONGEST: usize = HEADER + Label::BYTES + 65_536 + 64;
 
-/// Takes the label off a frame that came out of the device and makes it ready to go back, but for
-/// its [`Way`]. `None` for one without a label: somebody else sent it there.
-pub(super) fn take_label(read: &[u8]) -> Option<(Label, Box<[u8]>)> {
-    let label = Label::from_bytes(read.get(HEADER..)?.first_chunk()?)?;
-    let is_overlay = label.magic == Label::OVERLAY;
+/// What a frame that came out of the device, behind this label, took on its way.
+pub(super) fn cost_of_way(read: &[u8], label: &Label) -> u64 {
+    let before = HEADER + if label.is_overlay() { 0 } else { Label::BYTES };
+    cost_to_reader(read.len().saturating_sub(before) as u32)
+}
+
+/// The label of a frame that came out of the device of the line with this key. `None` for one without:
+/// somebody else sent it there.
+pub(super) fn label(read: &[u8], key: u64) -> Option<Label> {
+    Label::from_bytes(read.get(HEADER..)?.first_chunk()?, key)
+}
+
+/// Takes this label off a frame that came out of the device and makes it ready to go back, but for its
+/// [`Way`]. `None` for one that has nothing behind it.
+pub(super) fn take_label(read: &[u8], label: &Label) -> Option<Box<[u8]>> {
+    let is_overlay = label.is_overlay();
     let addresses = if is_overlay { HEADER } else { HEADER + Label::BYTES };
     let rest = read.get(addresses + ADDRESSES..).filter(|rest| rest.len() >= 2)?;
     let mut frame = Vec::with_capacity(HEADER + ADDRESSES + TAG + rest.len());
@@ -45,7 +56,7 @@ pub(super) fn take_label(read: &[u8]) -> Option<(Label, Box<[u8]>)> {
     if frame[FLAGS] & NEEDS_CHECKSUM != 0 {
         move_by(&mut frame, CHECKSUM_START, longer);
     }
-    Some((label, frame.into()))
+    Some(frame.into())
 }
 
 /// Says where a frame goes.
@@ -63,7 +74,13 @@ fn move_by(frame: &mut [u8], field: Range<usize>, longer: i16) {
 mod tests {
     use super::*;
 
-    const LABEL: Label = Label { due: 123, magic: Label::MAGIC, slot: 5, ingress: 1, interface: 2 };
+    const KEY: u64 = 0xc4a0;
+    const LABEL: Label = Label { due: 123, key: 0xc4a0, slot: 5, ingress: 1, interface: 2 };
+
+    fn taken(read: &[u8]) -> Option<(Label, Box<[u8]>)> {
+        let label = label(read, KEY)?;
+        Some((label, take_label(read, &label)?))
+    }
 
     /// A frame of 60 bytes that count up, behind its label.
     fn read(flags: u8, label: &Label) -> Vec<u8> {
@@ -81,8 +98,8 @@ mod tests {
     #[test]
     fn a_label_goes_and_a_tag_comes() {
         let read = read(NEEDS_CHECKSUM, &LABEL);
-        let (label, mut frame) = take_label(&read).unwrap();
-        assert_eq!(label, LABEL);
+        let (label, mut frame) = taken(&read).unwrap();
+        assert_eq!((label, cost_of_way(&read, &label)), (LABEL, cost_to_reader(60)));
         set_way(&mut frame, Way { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than without either.
@@ -95,9 +112,10 @@ mod tests {
     fn a_label_over_the_addresses_leaves_none() {
         let mut read = read(NEEDS_CHECKSUM, &LABEL);
         read.drain(HEADER..HEADER + Label::BYTES);
-        let overlay = Label { magic: Label::OVERLAY, ..LABEL }.to_bytes();
+        let overlay = Label { key: 0xc4a1, ..LABEL }.to_bytes();
         read[HEADER..HEADER + ADDRESSES].copy_from_slice(&overlay[..ADDRESSES]);
-        let (label, mut frame) = take_label(&read).unwrap();
+        let (label, mut frame) = taken(&read).unwrap();
+        assert_eq!(cost_of_way(&read, &label), cost_to_reader(60));
         assert_eq!((label.due, label.interface, label.ingress), (123, 1, 1));
         set_way(&mut frame, Way { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
@@ -111,16 +129,16 @@ mod tests {
     fn a_checksum_that_is_there_has_no_beginning() {
         let mut read = read(0, &LABEL);
         read[6..8].fill(0);
-        let (_, frame) = take_label(&read).unwrap();
+        let (_, frame) = taken(&read).unwrap();
         assert_eq!(frame[6..8], [0, 0]);
     }
 
     #[test]
     fn what_others_send_has_no_label() {
-        assert!(take_label(&read(0, &Label { magic: 0, ..LABEL })).is_none());
+        assert!(taken(&read(0, &Label { key: 0, ..LABEL })).is_none());
         for length in 0..10 + 16 + 14 {
-            assert!(take_label(&read(0, &LABEL)[..length]).is_none(), "{length}");
+            assert!(taken(&read(0, &LABEL)[..length]).is_none(), "{length}");
         }
-        assert!(take_label(&read(0, &LABEL)[..40]).is_some());
+        assert!(taken(&read(0, &LABEL)[..40]).is_some());
     }
 }

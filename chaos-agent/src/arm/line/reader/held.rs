@@ -7,8 +7,8 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 pub(super) struct Held {
     /// The boot-clock moment (ns) until which.
     pub due: u64,
-    /// Of the device that it came from, in the reader's list.
-    pub tap: usize,
+    /// Number of the device that it came from.
+    pub tap: u64,
     /// The interface that it was at.
     pub interface: u32,
     pub ingress: bool,
@@ -22,7 +22,7 @@ pub(super) struct Held {
 pub(super) struct Queue {
     heap: BinaryHeap<Reverse<Entry>>,
     came: u64,
-    bytes: usize,
+    bytes: u64,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Ord for Entry {
 
 impl Queue {
     pub(super) fn push(&mut self, held: Held) {
-        self.bytes += cost(&held);
+        self.bytes += cost(&held.frame);
         self.heap.push(Reverse(Entry { came: self.came, held }));
         self.came += 1;
     }
@@ -70,7 +70,7 @@ impl Queue {
             return None;
         }
         let Reverse(Entry { held, .. }) = self.heap.pop()?;
-        self.bytes -= cost(&held);
+        self.bytes -= cost(&held.frame);
         Some(held)
     }
 
@@ -80,13 +80,15 @@ impl Queue {
     }
 
     /// What the frames take in memory, in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 }
 
-fn cost(held: &Held) -> usize {
-    held.frame.len() + size_of::<Entry>()
+/// What a held frame takes in memory, in bytes: its entry in a heap that may be half empty, and what the
+/// allocator keeps about it.
+pub(super) fn cost(frame: &[u8]) -> u64 {
+    (frame.len() + 2 * size_of::<Entry>() + 64) as u64
 }
 
 #[cfg(test)]

@@ -10,41 +10,54 @@ mod thread;
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     sync::{
-        Arc,
-        mpsc::{self, Sender},
+        Arc, OnceLock,
+        mpsc::{self, Receiver, Sender},
     },
     thread::JoinHandle,
 };
 
-use chaos_ebpf_common::line::{QUEUE, Reader as Said};
+use chaos_ebpf_common::line::QUEUE;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::{
     held::Queue,
     thread::{Order, Reader},
 };
-use super::{ALIAS, Lost, NAME, random_device};
+use super::{ALIAS, Lost, NAME, memory::HeldMemory, random, random_device};
 use crate::{
     arm::ArmError,
     kernel::{Instance, KernelError, LineMaps, Link, Naming, Tap, boot_now},
     plan::Line,
-    target::Owner,
+    target::{NetNsKey, Owner},
 };
 
 /// A running reader. Dropping it sends on at once what it holds.
 pub(in crate::arm) struct ReaderLine {
     device: u32,
-    /// By inode of the network namespace: what sends frames on that come back.
-    served: BTreeMap<u64, Link>,
+    served: BTreeMap<NetNsKey, Served>,
+    /// Number of the next device.
+    next: u64,
     orders: Option<Sender<Order>>,
+    /// Numbers of devices that somebody else took away.
+    gone: Receiver<u64>,
+    /// Why the thread has ended by itself.
+    failure: Arc<OnceLock<String>>,
     wake: Arc<EventFd>,
     thread: Option<JoinHandle<LineMaps>>,
     lost: Arc<Lost>,
 }
 
+/// A device.
+struct Served {
+    /// By which the thread knows it.
+    number: u64,
+    /// Lets nothing into it but what our programs send, and sends frames on that come back.
+    _links: [Link; 2],
+}
+
 impl ReaderLine {
     /// Starts the thread, without any device yet.
-    pub(super) fn start(mut maps: LineMaps) -> Result<Self, ArmError> {
+    pub(super) fn start(maps: LineMaps, memory: &HeldMemory) -> Result<Self, ArmError> {
         let call = |call| move |source| KernelError::Call { call, source };
         let device = random_device()?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
@@ -53,20 +66,27 @@ impl ReaderLine {
         let wake = Arc::new(wake);
         let lost = Arc::new(Lost::default());
         let (orders, received) = mpsc::channel();
+        let (tell_gone, gone) = mpsc::channel();
+        let failure = Arc::new(OnceLock::new());
         let (taken, now) = (maps.given()?, boot_now());
-        // So that the first frames find it at work.
-        maps.say(&Said { beat: now, taken, device, ..Said::default() })?;
-        let reader = Reader {
+        let mut reader = Reader {
             maps,
             device,
             orders: received,
             wake: wake.clone(),
             lost: lost.clone(),
-            taps: Vec::new(),
+            taps: BTreeMap::new(),
+            gone: tell_gone,
+            failure: failure.clone(),
             queue: Queue::default(),
+            share: memory.share(),
+            // Not 0, which is nobody's.
+            key: random()? | 1 << 63,
             taken,
             said_at: now,
         };
+        // So that the first frames find it at work.
+        reader.say(now, 0)?;
         let thread = std::thread::Builder::new()
             .name("delay-line".to_owned())
             .spawn(|| reader.run())
@@ -74,32 +94,66 @@ impl ReaderLine {
         Ok(Self {
             device,
             served: BTreeMap::new(),
+            next: 0,
             orders: Some(orders),
+            gone,
+            failure,
             wake,
             thread: Some(thread),
             lost,
         })
     }
 
-    /// Makes a device in the calling thread's network namespace, which has this inode, unless there
-    /// is one.
+    /// Makes a device in the calling thread's network namespace, which has this key, unless there is
+    /// one.
     pub(super) fn serve(
         &mut self,
-        namespace: u64,
+        namespace: NetNsKey,
         instance: &mut Instance,
         owner: &Owner,
         naming: Option<&Naming<'_>>,
     ) -> Result<(), ArmError> {
+        let number = self.next;
         let tap = match self.served.entry(namespace) {
             Entry::Occupied(_) => return Ok(()),
             Entry::Vacant(vacant) => {
-                let tap = Tap::make(self.device, NAME, &owner.name(ALIAS, 0), QUEUE)?;
-                vacant.insert(instance.attach_line(Line::Reader, self.device, naming)?);
+                let tap = Tap::make(self.device, NAME)?;
+                // Before it is up: nobody finds it without.
+                let guard = instance.guard_line(self.device, naming)?;
+                let sends_on = instance.attach_line(Line::Reader, self.device, naming)?;
+                tap.set_up(&owner.name(ALIAS, 0), QUEUE)?;
+                vacant.insert(Served { number, _links: [guard, sends_on] });
                 tap
             }
         };
-        self.order(Order::Serve(tap));
+        self.next += 1;
+        self.order(Order::Serve(number, tap));
         Ok(())
+    }
+
+    /// Takes away the devices in namespaces that are no longer wanted.
+    pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
+        let unwanted: Vec<Served> = self
+            .served
+            .extract_if(.., |namespace, _| !wanted(namespace))
+            .map(|(_, it)| it)
+            .collect();
+        for Served { number, .. } in unwanted {
+            self.order(Order::Forget(number));
+        }
+    }
+
+    /// Forgets the devices that somebody else took away, so that they are made again where the target
+    /// still is.
+    pub(super) fn forget_gone(&mut self) {
+        for gone in self.gone.try_iter() {
+            self.served.retain(|_, served| served.number != gone);
+        }
+    }
+
+    /// Why the thread has ended by itself.
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.has_ended().then(|| self.failure.get().map_or("its thread panicked", String::as_str))
     }
 
     /// Frames that could not be sent on.
@@ -113,9 +167,19 @@ impl ReaderLine {
         self.end()
     }
 
-    fn end(&mut self) -> Option<LineMaps> {
+    /// Has the thread send on what it holds, and end.
+    pub(super) fn tell_to_end(&mut self) {
         self.orders = None;
         self.wake();
+    }
+
+    /// Whether the thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn end(&mut self) -> Option<LineMaps> {
+        self.tell_to_end();
         self.thread.take()?.join().ok()
     }
 

@@ -1,15 +1,20 @@
 //! The thread that holds the frames.
 
 use std::{
+    collections::BTreeMap,
+    io,
     os::fd::AsFd,
     sync::{
-        Arc,
-        mpsc::{Receiver, TryRecvError},
+        Arc, OnceLock,
+        mpsc::{Receiver, Sender, TryRecvError},
     },
     time::Duration,
 };
 
-use chaos_ebpf_common::line::{Reader as Said, Way};
+use chaos_ebpf_common::{
+    hold::LONGEST_HOLD,
+    line::{DEVICE_BYTES, Reader as Said, Way},
+};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
@@ -18,19 +23,21 @@ use nix::{
 
 use super::{
     Lost,
-    frame::{self, set_way, take_label},
-    held::{Held, Queue},
+    frame::{self, cost_of_way, label, set_way, take_label},
+    held::{Held, Queue, cost},
 };
-use crate::kernel::{KernelError, LineMaps, Tap, boot_now};
+use crate::{
+    arm::line::memory::Share,
+    kernel::{KernelError, LineMaps, Tap, boot_now},
+};
 
 /// What the reader is told.
 pub(super) enum Order {
-    /// Serve this device, too.
-    Serve(Tap),
+    /// Serve this device, too, by this number.
+    Serve(u64, Tap),
+    /// Close the device with this number.
+    Forget(u64),
 }
-
-/// Most memory that held frames take; what comes then waits in the device.
-const MOST_BYTES: usize = 256 << 20;
 
 /// Frames that are read before others are sent.
 const BATCH: usize = 256;
@@ -51,8 +58,16 @@ pub(super) struct Reader {
     /// Wakes the reader for an order.
     pub wake: Arc<EventFd>,
     pub lost: Arc<Lost>,
-    pub taps: Vec<Tap>,
+    pub taps: BTreeMap<u64, Tap>,
+    /// Takes the numbers of devices that somebody else took away.
+    pub gone: Sender<u64>,
+    /// Why it ended by itself.
+    pub failure: Arc<OnceLock<String>>,
     pub queue: Queue,
+    /// What it may hold.
+    pub share: Share,
+    /// Of its frames.
+    pub key: u64,
     pub taken: u64,
     pub said_at: u64,
 }
@@ -72,6 +87,8 @@ impl Reader {
         be_punctual();
         if let Err(error) = self.work() {
             tracing::warn!(%error, "the delay line ended: frames are no longer held");
+            // It is set here alone.
+            let _ = self.failure.set(error.to_string());
         }
         // Frames pass from here on.
         if let Err(error) = self.maps.say(&Said::default()) {
@@ -90,7 +107,7 @@ impl Reader {
             if is_empty && !goes_on {
                 return Ok(());
             }
-            if is_empty || !self.has_room() {
+            if is_empty {
                 self.wait()?;
             }
         }
@@ -100,7 +117,8 @@ impl Reader {
     fn obey(&mut self) -> bool {
         loop {
             match self.orders.try_recv() {
-                Ok(Order::Serve(tap)) => self.taps.push(tap),
+                Ok(Order::Serve(number, tap)) => drop(self.taps.insert(number, tap)),
+                Ok(Order::Forget(number)) => drop(self.taps.remove(&number)),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -114,53 +132,77 @@ impl Reader {
         // Before reading: what was given until here is read below, or the device has lost it.
         let given = if says { Some(self.maps.given()?) } else { None };
         let mut is_empty = true;
-        for index in 0..self.taps.len() {
-            is_empty &= self.take_from(index, buffer)?;
+        // It goes from device to device by their numbers, as one may go away on the way.
+        let mut next = self.taps.keys().next().copied();
+        while let Some(number) = next {
+            match self.take_from(number, buffer) {
+                Ok(was_empty) => is_empty &= was_empty,
+                Err(error) => self.lose(number, &error),
+            }
+            next = self.taps.range(number + 1..).next().map(|(number, _)| *number);
         }
         if let Some(given) = given {
             // Signed, as both only ever grow.
             if is_empty && given.wrapping_sub(self.taken) as i64 > 0 {
                 self.taken = given;
             }
-            self.maps.say(&Said {
-                beat: now,
-                taken: self.taken,
-                device: self.device,
-                ..Said::default()
-            })?;
-            self.said_at = now;
+            let on_way = given.wrapping_sub(self.taken) as i64;
+            self.say(now, on_way.max(0) as u64)?;
         }
         Ok(is_empty)
     }
 
-    /// The same for one device.
-    fn take_from(&mut self, index: usize, buffer: &mut [u8]) -> Result<bool, KernelError> {
-        for _ in 0..BATCH {
-            if !self.has_room() {
-                return Ok(false);
-            }
-            let read = self.taps[index].read(buffer);
-            let failed = |source| KernelError::Call { call: "read from the TAP device", source };
-            let Some(length) = read.map_err(failed)? else {
-                return Ok(true);
-            };
-            if let Some((label, frame)) = take_label(&buffer[..length]) {
-                self.taken = self.taken.wrapping_add(1);
-                self.queue.push(Held {
-                    due: label.due,
-                    tap: index,
-                    interface: label.interface,
-                    ingress: label.ingress != 0,
-                    slot: label.slot,
-                    frame,
-                });
-            }
-        }
-        Ok(false)
+    /// Says that it is at work and how much room there is, when so many bytes are on their way to it.
+    pub(super) fn say(&mut self, now: u64, on_way: u64) -> Result<(), KernelError> {
+        let held = self.queue.bytes();
+        let room = self.share.adjust(held + on_way).saturating_sub(held).min(DEVICE_BYTES);
+        let &mut Self { taken, key, device, .. } = self;
+        self.said_at = now;
+        self.maps.say(&Said { beat: now, taken, room, key, device, ..Said::default() })
     }
 
-    fn has_room(&self) -> bool {
-        self.queue.bytes() < MOST_BYTES
+    /// Gives up a device that cannot be read: somebody took it away, which may be the target itself in
+    /// a network namespace of its own. The others go on. What it held is counted as lost.
+    fn lose(&mut self, number: u64, error: &io::Error) {
+        tracing::debug!(%error, "a device of the delay line is gone: what it held is lost");
+        self.taps.remove(&number);
+        // Nobody listens when the line ends.
+        let _ = self.gone.send(number);
+    }
+
+    /// Reads what is there of one device, up to a limit; whether that was all.
+    fn take_from(&mut self, number: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        let Some(tap) = self.taps.get(&number) else {
+            return Ok(true);
+        };
+        let now = boot_now();
+        for _ in 0..BATCH {
+            let Some(length) = tap.read(buffer)? else {
+                return Ok(true);
+            };
+            let read = &buffer[..length];
+            let Some(label) = label(read, self.key) else {
+                continue;
+            };
+            self.taken = self.taken.wrapping_add(cost_of_way(read, &label));
+            let Some(frame) = take_label(read, &label) else {
+                continue;
+            };
+            // It was on its way in the share of the line, which may have become smaller.
+            if self.queue.bytes() + cost(&frame) > self.share.granted() {
+                self.lost.add(label.slot);
+                continue;
+            }
+            self.queue.push(Held {
+                due: label.due.min(now + LONGEST_HOLD),
+                tap: number,
+                interface: label.interface,
+                ingress: label.ingress != 0,
+                slot: label.slot,
+                frame,
+            });
+        }
+        Ok(false)
     }
 
     /// Sends on what is due by then.
@@ -179,7 +221,8 @@ impl Reader {
         let place = self.maps.place(interface)?;
         set_way(&mut frame, Way { place, ingress });
         let failed = |source| KernelError::Call { call: "write to the TAP device", source };
-        self.taps[tap].write(&frame).map_err(failed)
+        let gone = || failed(io::Error::from_raw_os_error(libc::ENODEV));
+        self.taps.get(&tap).ok_or_else(gone)?.write(&frame).map_err(failed)
     }
 
     /// Waits for frames, for orders, and for the next frame to be due.
@@ -188,10 +231,8 @@ impl Reader {
         let due = self.queue.next_due().unwrap_or(u64::MAX);
         let timeout = Duration::from_nanos(due.saturating_sub(now).min(LONGEST_WAIT));
         let mut files = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-        if self.has_room() {
-            let devices = self.taps.iter();
-            files.extend(devices.map(|tap| PollFd::new(tap.as_fd(), PollFlags::POLLIN)));
-        }
+        let devices = self.taps.values();
+        files.extend(devices.map(|tap| PollFd::new(tap.as_fd(), PollFlags::POLLIN)));
         match ppoll(&mut files, Some(TimeSpec::from_duration(timeout)), None) {
             Ok(_) => {}
             Err(Errno::EINTR) => return Ok(()),

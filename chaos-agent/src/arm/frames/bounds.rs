@@ -1,0 +1,73 @@
+//! How many network namespaces and interfaces of a target are served, and which.
+
+/// Network namespaces of a target. A process without any rights can make thousands.
+pub(super) const MOST_NAMESPACES: usize = 64;
+
+/// Interfaces in the outermost namespaces of a target together: those of a node, which has some for
+/// each of its pods.
+const MOST_INTERFACES: usize = 256;
+
+/// Interfaces in the namespaces that the target has made for itself, together.
+const MOST_INNER_INTERFACES: usize = 64;
+
+/// How many interfaces are served in all namespaces of this kind together.
+pub(super) fn most_interfaces(is_inner: bool) -> usize {
+    if is_inner { MOST_INNER_INTERFACES } else { MOST_INTERFACES }
+}
+
+/// Which of these interfaces are served where there is room for so many: those that are already, and then
+/// those that were there first. `indices` is in ascending order.
+pub(super) fn choose(indices: &[u32], is_served: impl Fn(u32) -> bool, room: usize) -> Vec<u32> {
+    let (mut chosen, new): (Vec<u32>, Vec<u32>) =
+        indices.iter().partition(|index| is_served(**index));
+    chosen.truncate(room);
+    let room = room - chosen.len();
+    chosen.extend(new.into_iter().take(room));
+    chosen
+}
+
+/// What people should know of namespaces and interfaces beyond the bounds, and of interfaces whose turn
+/// has not come yet.
+pub(super) fn notes(namespaces: usize, interfaces: usize, pending: usize) -> Vec<String> {
+    let mut notes = Vec::new();
+    if namespaces > 0 {
+        notes.push(format!(
+            "faults at interfaces do not act in {namespaces} of the target's network namespaces: \
+             {MOST_NAMESPACES} are served, the outermost first"
+        ));
+    }
+    if interfaces > 0 {
+        notes.push(format!(
+            "faults at interfaces do not act at {interfaces} of the target's interfaces: \
+             {MOST_INTERFACES} are served, and {MOST_INNER_INTERFACES} in network namespaces that it \
+             has made for itself"
+        ));
+    }
+    if pending > 0 {
+        notes.push(format!(
+            "faults at interfaces do not act yet at {pending} of the target's interfaces: programs \
+             are attached to one after the other"
+        ));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_served_stays_so_and_the_first_come_next() {
+        let served = |index| index == 30 || index == 20;
+        assert_eq!(choose(&[1, 10, 20, 30], served, 4), [20, 30, 1, 10]);
+        assert_eq!(choose(&[1, 10, 20, 30], served, 3), [20, 30, 1]);
+        assert_eq!(choose(&[1, 10, 20, 30], served, 1), [20]);
+        assert!(choose(&[1, 10], served, 0).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_noted_where_all_is_served() {
+        assert!(notes(0, 0, 0).is_empty());
+        assert_eq!(notes(1, 2, 3).len(), 3);
+    }
+}

@@ -1,0 +1,93 @@
+//! Serves the interfaces of one network namespace.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    time::Instant,
+};
+
+use super::bounds::choose;
+use crate::{
+    arm::{
+        ArmError,
+        interfaces::{Interface, ethernet_interfaces},
+        turn::Turn,
+    },
+    kernel::{Instance, Link, Naming},
+    plan::Hook,
+    target::FoundNetNs,
+};
+
+/// Programs that are attached in an outermost namespace whatever the turn, so that an ordinary target is
+/// served when it is armed, however slow the machine is.
+const FIRST: usize = 16;
+
+/// What is attached in one network namespace.
+pub(super) struct Served {
+    /// By hook and index of the interface.
+    pub links: BTreeMap<(Hook, u32), Link>,
+    pub inode: u64,
+    /// The target has made it for itself.
+    pub is_inner: bool,
+    /// When a process of the target was there last.
+    pub seen: Instant,
+    /// Interfaces for which there is no room.
+    pub left_out: usize,
+    /// Interfaces whose turn has not come yet.
+    pub pending: usize,
+}
+
+impl Served {
+    pub(super) fn new(found: &FoundNetNs) -> Self {
+        Self {
+            links: BTreeMap::new(),
+            inode: found.namespace.inode(),
+            is_inner: found.is_inner,
+            seen: Instant::now(),
+            left_out: 0,
+            pending: 0,
+        }
+    }
+
+    /// The interfaces with something attached.
+    pub(super) fn interfaces(&self) -> BTreeSet<u32> {
+        self.links.keys().map(|(_, index)| *index).collect()
+    }
+
+    /// Attaches the hooks to as many interfaces of the calling thread's network namespace, which is this
+    /// one, as there is room for, and forgets those that are gone. At least one program is attached in
+    /// each turn, and the first ones of an outermost namespace at once; whether that was all.
+    pub(super) fn serve(
+        &mut self,
+        hooks: &[Hook],
+        instance: &mut Instance,
+        naming: &Naming<'_>,
+        room: usize,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        let interfaces = ethernet_interfaces()?;
+        let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
+        self.links.retain(|(_, index), link| {
+            // What cannot be looked at is left as it is.
+            indices.contains(index) && link.is_attached().unwrap_or(true)
+        });
+        let served = self.interfaces();
+        let chosen = choose(&indices, |index| served.contains(&index), room);
+        self.left_out = indices.len() - chosen.len();
+        let first = if self.is_inner { 1 } else { FIRST };
+        for (done, index) in chosen.iter().enumerate() {
+            self.pending = chosen.len() - done;
+            let name = interfaces.iter().find(|interface| interface.index == *index);
+            let Some(Interface { name, .. }) = name else { continue };
+            for hook in hooks.iter().copied() {
+                if let Entry::Vacant(vacant) = self.links.entry((hook, *index)) {
+                    vacant.insert(instance.attach_interface(hook, *index, name, naming)?);
+                    if turn.is_over() && self.links.len() >= first {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        self.pending = 0;
+        Ok(true)
+    }
+}
