@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::{
     boot_now,
-    syscall::{bpf, no_attr, own},
+    bpf::{bpf, no_attr, own},
 };
 
 /// More than lies between two readings on a machine that has much else to do; far less than any lease.

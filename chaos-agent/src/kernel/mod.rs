@@ -18,7 +18,6 @@ mod line;
 mod links;
 mod maps;
 mod rtnetlink;
-mod syscall;
 mod tap;
 mod tcx;
 mod tracer;

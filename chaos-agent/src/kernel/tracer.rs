@@ -26,7 +26,6 @@ use super::{
     bpf::{bpf, no_attr, own},
     btf::{Functions, Offsets},
     error::last_words,
-    syscall::{bpf, no_attr, own},
 };
 use crate::plan::{Attachment, compat_numbers};
 
