@@ -194,7 +194,7 @@ mod tests {
     fn text(seed: u64, alphabet: &[u8]) -> String {
         let length = hash::mix(seed) % 10;
         let byte = |at| alphabet[(hash::nth(seed, at) % alphabet.len() as u64) as usize];
-        let bytes = [b'/'].into_iter().chain((0..length).map(byte)).collect();
+        let bytes = std::iter::once(b'/').chain((0..length).map(byte)).collect();
         String::from_utf8(bytes).unwrap()
     }
 
