@@ -1,5 +1,6 @@
 //! How far a frame has come that was at an interface before: a copy of ours, say, has the stages
-//! up to the copying behind it and goes on with the next.
+//! up to the copying behind it and goes on with the next. What the words say, and to whom, is
+//! decided in [`chaos_ebpf_common::stamp`].
 //!
 //! The stamp is in the frame's control block, the part of it that `__sk_buff::cb` shows, which
 //! programs at the same interface leave each other notes in. It stays with the frame through
@@ -7,17 +8,16 @@
 //! seen by routing rules and by filters of others.
 //! <https://github.com/torvalds/linux/blob/v6.12/include/net/sch_generic.h> `struct qdisc_skb_cb`
 
-use aya_ebpf::bindings::__sk_buff;
-use chaos_ebpf_common::{event::EventKind, rule::STAGES};
+use aya_ebpf::{Global, bindings::__sk_buff};
+use chaos_ebpf_common::{event::EventKind, stamp};
 
-use crate::scope::target;
-
-/// What a stamp begins with: `chaos-ag`.
-const MAGIC: [u32; 2] = [u32::from_be_bytes(*b"chao"), u32::from_be_bytes(*b"s-ag")];
+/// A random number that tells this instance of the programs from all others.
+#[unsafe(no_mangle)]
+static INSTANCE: Global<u32> = Global::new(0);
 
 /// What is in the control block at the place of the stamp.
 #[derive(Clone, Copy)]
-pub struct Notes([u32; 4]);
+pub struct Notes([u32; stamp::WORDS]);
 
 impl Notes {
     #[inline(always)]
@@ -51,22 +51,17 @@ impl Notes {
 #[inline(always)]
 pub fn put(skb: *mut __sk_buff, kind: EventKind, stages: u32) -> Notes {
     let before = Notes::read(skb);
-    Notes([MAGIC[0], MAGIC[1], target() as u32, (kind as u32) << 8 | stages]).write(skb);
+    Notes(stamp::next(before.0, INSTANCE.load(), kind, stages)).write(skb);
     before
 }
 
-/// How many stages the frame has behind it, 0 for one that is new here. The stamp of this target
-/// comes off, so that nobody on the frame's further way takes it for theirs. A frame with another
-/// stamp has nothing before it: it was asked about when it was new, or will be.
+/// How many stages the frame has behind it, 0 for one that is new here. The stamp of this instance
+/// comes off.
 #[inline(always)]
 pub fn lift(skb: *mut __sk_buff, kind: EventKind) -> u32 {
-    let Notes([first, second, owner, stages]) = Notes::read(skb);
-    if first != MAGIC[0] || second != MAGIC[1] {
-        return 0;
+    let stamp::Met { behind, lifted } = stamp::meet(Notes::read(skb).0, INSTANCE.load(), kind);
+    if let Some(words) = lifted {
+        Notes(words).write(skb);
     }
-    if owner != target() as u32 || stages >> 8 != kind as u32 {
-        return STAGES as u32;
-    }
-    Notes([0; 4]).write(skb);
-    stages & 0xff
+    behind
 }

@@ -65,6 +65,7 @@ impl Agent {
         match self.armory.arm(request).with_context(|| format!("arm {faults:?}"))? {
             Outcome::Armed(plan) => Ok(plan),
             Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
+            Outcome::Occupied(occupied) => bail!("{}", occupied.refusals[0]),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use chaos_agent::arm::collect_filters;
 use chaos_agent::kernel::{Instance, Link, Naming};
-use chaos_agent::plan::{Hook, KernelFeatures, Support};
+use chaos_agent::plan::{Hook, KernelFeatures, Position, Support};
 use chaos_agent::target::{CgroupRoot, Owner};
 use chaos_tests::job::{UdpSend, UdpSink};
 use chaos_tests::machine::{Claim, Quiet};
@@ -86,7 +86,8 @@ fn attach(pair: &Pair<Quiet>, instance: &mut Instance, name: &str) -> Result<Lin
     pair.client_netns.run(|| {
         let index = nix::net::if_::if_nametoindex("eth0").context("find eth0")?;
         let naming = Naming { write: &|_| name.to_owned(), read: &|_| None };
-        Ok(instance.attach_interface(Hook::ClsactEgress, index, "eth0", &naming)?)
+        let (hook, position) = (Hook::ClsactEgress, Position::First);
+        Ok(instance.attach_interface(hook, position, index, "eth0", &naming)?)
     })?
 }
 

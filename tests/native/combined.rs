@@ -1,6 +1,7 @@
 //! Two verbs in one target: by count, each does what it does alone.
 
 mod answers;
+mod apart;
 mod pairs;
 
 use std::time::Duration;

@@ -47,6 +47,7 @@ impl Injector {
         match self.armory.arm(request).context("arm")? {
             Outcome::Armed(_) => Ok(()),
             Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
+            Outcome::Occupied(occupied) => bail!("{}", occupied.refusals[0]),
         }
     }
 

@@ -28,9 +28,10 @@ use crate::{
     fault::Fault,
     kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
     plan::{
-        CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, compile,
-        latency_table, nanoseconds,
+        CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Position, Slot, assign, attachments,
+        compile, latency_table, nanoseconds,
     },
+    policy::Policy,
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
     target::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
 };
@@ -140,6 +141,14 @@ impl Armed {
         Ok(armed)
     }
 
+    /// Arms a target apart from every armory, without asking whether it goes together with what is armed.
+    /// For tests of what instances make of each other's frames.
+    pub fn apart(root: &CgroupRoot, target: Target, plan: &Plan) -> Result<Self, ArmError> {
+        let memory = HeldMemory::new(Policy::default().held_memory());
+        let turn = Turn::of(Duration::from_secs(1));
+        Self::arm(root, target, plan, None, &|_| None, (&Leases::default(), &memory), turn)
+    }
+
     /// Puts another plan in force, whole. Faults that stay keep their clock and their counts.
     pub(super) fn replace(
         &mut self,
@@ -195,7 +204,7 @@ impl Armed {
         if let Some(line) = plan.line() {
             self.frames.start_line(line, &mut self.instance, &self.memory)?;
         }
-        self.attach(&hooks, turn)?;
+        self.attach(&hooks, Position::of(plan.rules.iter().map(|rule| &rule.fault)), turn)?;
         for (function, attachment) in &attachments {
             if let Entry::Vacant(vacant) = self.call_links.entry(function.clone()) {
                 vacant.insert(self.instance.attach_function(function, attachment)?);
@@ -237,12 +246,17 @@ impl Armed {
         Ok(())
     }
 
-    fn attach(&mut self, hooks: &BTreeSet<Hook>, turn: Turn) -> Result<(), ArmError> {
+    fn attach(
+        &mut self,
+        hooks: &BTreeSet<Hook>,
+        position: Position,
+        turn: Turn,
+    ) -> Result<(), ArmError> {
         // First, as a process that is killed gives up its newest files first, and the kernel waits
         // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
         // cgroup's links do must not outlast those.
         let Self { frames, instance, target, root, owner, .. } = self;
-        frames.attach(hooks, instance, Place { target, root, owner }, turn)?;
+        frames.attach(hooks, position, instance, Place { target, root, owner }, turn)?;
         for hook in hooks.iter().copied().filter(|hook| !hook.is_of_interfaces()) {
             if self.links.contains_key(&hook) {
                 continue;
@@ -452,13 +466,23 @@ fn compile_part(
     (compile(&planned, &slots, set, &starts), planned)
 }
 
+/// When a rule begins to act whose fault's clock began at this moment (boot clock, ns).
+fn starts(rule: &PlannedRule, began: u64) -> u64 {
+    began.saturating_add(nanoseconds(rule.fault.after.unwrap_or_default()))
+}
+
+/// When it has acted for the last time.
+pub(super) fn ends(rule: &PlannedRule, began: u64) -> u64 {
+    starts(rule, began).saturating_add(nanoseconds(rule.duration))
+}
+
 impl ArmedRule {
     fn starts(&self) -> u64 {
-        self.began.saturating_add(nanoseconds(self.planned.fault.after.unwrap_or_default()))
+        starts(&self.planned, self.began)
     }
 
     fn ends(&self) -> u64 {
-        self.starts().saturating_add(nanoseconds(self.planned.duration))
+        ends(&self.planned, self.began)
     }
 
     fn phase(&self, now: u64) -> Phase {

@@ -1,7 +1,7 @@
 //! Every armed target of this process, and the one loop that keeps them armed.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::Arc,
     thread,
@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ArmError, Armed, Ended, Injection, Notice, TargetReport,
-    armed::Drained,
+    armed::{Drained, ends},
+    claim::{Claim, Occupied},
+    claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
     lease::Leases,
     line::{Departing, HeldMemory},
@@ -21,7 +23,8 @@ use super::{
 };
 use crate::{
     fault::Fault,
-    plan::{KernelFeatures, Plan, Terms, plan},
+    kernel::boot_now,
+    plan::{KernelFeatures, Plan, PlannedRule, Terms, nanoseconds, plan},
     policy::Policy,
     seccomp::Board,
     target::{CgroupRoot, Target},
@@ -65,6 +68,9 @@ pub enum Outcome {
     Armed(Plan),
     /// At least one fault was refused: none is armed. A text is armed whole or not at all.
     Refused(Plan),
+    /// At least one fault does not go together with what is armed on the target already, or above or
+    /// below it: none is armed. It works when that has ended.
+    Occupied(Occupied),
 }
 
 /// The armed targets. Everything happens in the calls: whoever does not call [`Armory::tick`]
@@ -74,6 +80,7 @@ pub struct Armory {
     features: KernelFeatures,
     lease: Duration,
     armed: BTreeMap<ArmedId, Armed>,
+    claims: Claims,
     leases: Leases,
     /// For the frames that all targets hold.
     memory: HeldMemory,
@@ -95,6 +102,7 @@ impl Armory {
             features,
             lease,
             armed: BTreeMap::new(),
+            claims: Claims::default(),
             leases: Leases::default(),
             memory: HeldMemory::new(Policy::default().held_memory()),
             to_look: VecDeque::new(),
@@ -136,6 +144,10 @@ impl Armory {
         if !plan.refused.is_empty() {
             return Ok(Outcome::Refused(plan));
         }
+        let claim = match self.claim(&id, &target, &plan, faults, began)? {
+            Ok(claim) => claim,
+            Err(occupied) => return Ok(Outcome::Occupied(occupied)),
+        };
         let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
         let has_board = |armed: &Armed| same_cgroup(armed) && armed.board().is_some();
         let board = if plan.needs_wardens() && !self.armed.get(&id).is_some_and(has_board) {
@@ -159,8 +171,52 @@ impl Armory {
                 }
             }
         }
+        self.claims.settle(id.clone(), claim);
         self.look_at(id);
         Ok(Outcome::Armed(plan))
+    }
+
+    /// Who has armed what does not go together with this plan, if it were armed at this moment, and `gone`
+    /// were not.
+    pub fn occupied(
+        &self,
+        id: &ArmedId,
+        target: &Target,
+        plan: &Plan,
+        faults: &[Fault],
+        gone: &BTreeSet<ArmedId>,
+    ) -> Result<Option<Occupied>, ArmError> {
+        let claim = self.new_claim(id, target, plan, &|_| None)?;
+        Ok(self.claims.occupied(gone, &claim, faults))
+    }
+
+    /// Tells other processes what is about to be armed, and compares it with what is.
+    fn claim(
+        &mut self,
+        id: &ArmedId,
+        target: &Target,
+        plan: &Plan,
+        faults: &[Fault],
+        began: &dyn Fn(&Fault) -> Option<u64>,
+    ) -> Result<Result<Held, Occupied>, ArmError> {
+        let claim = self.new_claim(id, target, plan, began)?;
+        let until = boot_now().saturating_add(nanoseconds(self.lease));
+        Ok(self.claims.ask(id, claim, faults, until))
+    }
+
+    fn new_claim(
+        &self,
+        id: &ArmedId,
+        target: &Target,
+        plan: &Plan,
+        began: &dyn Fn(&Fault) -> Option<u64>,
+    ) -> Result<Claim, ArmError> {
+        let now = boot_now();
+        let ends = |rule: &PlannedRule| ends(rule, began(&rule.fault).unwrap_or(now));
+        Claim::new(id, target, &self.root, plan, ends).map_err(|error| {
+            let path = target.cgroup.path().display().to_string();
+            if target.is_alive() { error.into() } else { ArmError::TargetGone { path } }
+        })
     }
 
     /// Says that the child of `run`, alone in the cgroup of this target, is going to be started with
@@ -194,6 +250,7 @@ impl Armory {
 
     fn take_out(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
         let mut armed = self.armed.remove(id)?;
+        let claim = self.claims.take(id);
         // Stop first, so that the report is final.
         if let Err(error) = armed.suspend() {
             tracing::warn!(%id, %error, "the lease could not be withdrawn; detaching");
@@ -202,6 +259,8 @@ impl Armory {
         note(&mut self.notices, id, &armed, drained);
         let report = report(id, &armed).ok();
         self.retire(armed, turn);
+        // Until then nobody else arms what does not go together with it.
+        drop(claim);
         Some(Ended { id: id.clone(), why: why.to_owned(), report })
     }
 
@@ -247,6 +306,7 @@ impl Armory {
                 over.push((id.clone(), format!("its lease could not be renewed: {error}")));
             }
         }
+        self.claims.renew(boot_now().saturating_add(nanoseconds(self.lease)));
         let ended = over.iter().filter_map(|(id, why)| self.end(id, why)).collect();
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
         ids.into_iter().for_each(|id| self.look_at(id));

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     kernel::{Instance, Link, Naming},
-    plan::{Hook, Line},
+    plan::{Hook, Line, Position},
     target::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
 };
 
@@ -36,6 +36,7 @@ const LINGER: Duration = Duration::from_secs(5);
 pub(super) struct Frames {
     served: BTreeMap<NetNsKey, Served>,
     hooks: Vec<Hook>,
+    position: Position,
     /// What the present look has found and not visited yet.
     to_visit: VecDeque<FoundNetNs>,
     /// The first error of the present look.
@@ -101,10 +102,12 @@ impl Frames {
     }
 
     /// Attaches these hooks, in place of others, to the interfaces that there are, as far as a turn
-    /// goes; [`Frames::look`] goes on with the others.
+    /// goes; [`Frames::look`] goes on with the others. Those that are to be asked at another position
+    /// than before are off for a moment.
     pub(super) fn attach(
         &mut self,
         hooks: &BTreeSet<Hook>,
+        position: Position,
         instance: &mut Instance,
         place: Place<'_>,
         turn: Turn,
@@ -112,13 +115,20 @@ impl Frames {
         self.hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
         // Those visited before have none of the new ones.
         self.to_visit.clear();
+        if std::mem::replace(&mut self.position, position) != position {
+            self.take_off(|_| true);
+        }
         self.look(instance, place, turn).map(drop)
     }
 
     /// Takes the other hooks off, in the turns to come.
     pub(super) fn retain(&mut self, hooks: &BTreeSet<Hook>) {
+        self.take_off(|hook| !hooks.contains(&hook));
+    }
+
+    fn take_off(&mut self, is_unwanted: impl Fn(Hook) -> bool) {
         for served in self.served.values_mut() {
-            let unwanted = served.links.extract_if(.., |(hook, _), _| !hooks.contains(hook));
+            let unwanted = served.links.extract_if(.., |(hook, _), _| is_unwanted(*hook));
             self.unwanted.extend(unwanted.map(|(_, link)| link));
         }
     }
@@ -251,7 +261,7 @@ impl Frames {
             let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
             line.serve(key, instance, owner, by_filter.then_some(naming))?;
         }
-        served.serve(&self.hooks, instance, naming, room, turn)
+        served.serve(&self.hooks, self.position, instance, naming, room, turn)
     }
 
     /// Forgets the namespaces that no process of the target is in any more; the oldest first, where

@@ -2,6 +2,8 @@
 
 mod armed;
 mod armory;
+mod claim;
+mod claims;
 mod filtered;
 mod filters;
 mod frames;
@@ -18,6 +20,7 @@ mod turn;
 
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};
+pub use claim::{Occupied, TAKEN_OVER};
 pub use filtered::FilteredContainer;
 pub use filters::collect_filters;
 pub use keeper::{Handle, Keeper, KeeperGone};

@@ -50,6 +50,7 @@ impl Session {
         let request = Request { id: id.clone(), target, faults, terms, began: &|_| None };
         match armory.arm(request)? {
             Outcome::Refused(plan) => Err(Failure::Refused(plan.refused)),
+            Outcome::Occupied(occupied) => Err(Failure::Refused(occupied.refusals)),
             Outcome::Armed(_) => {
                 let tick = (lease / RENEWALS).min(SLOWEST);
                 Ok(Self { armory, id, ended: None, tick, next: Instant::now() + tick })

@@ -59,8 +59,13 @@ fn arm_in(
     let terms = agent.policy.terms(any_seed()?, Scope::Whole);
     let outcome =
         armory.arm(Request { id: id.clone(), target, faults, terms, began: &|_| None })?;
-    if let Outcome::Refused(plan) = outcome {
-        let refusals: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();
+    let refusals = match outcome {
+        Outcome::Armed(_) => Vec::new(),
+        Outcome::Refused(plan) => plan.refused,
+        Outcome::Occupied(occupied) => occupied.refusals,
+    };
+    if !refusals.is_empty() {
+        let refusals: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         return Err(Refusal::new(RefusalKind::Plan, refusals.join("\n")));
     }
     agent.armed_so_far.store(number, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use super::{
     Instance, KernelError, Naming, Tap, Veth, error::reason, injectable::injectable, tracer,
 };
 use crate::{
-    plan::{Backend, Hook, KernelFeatures, Line, Support, attachment},
+    plan::{Backend, Hook, KernelFeatures, Line, Position, Support, attachment},
     seccomp,
 };
 
@@ -223,7 +223,8 @@ fn try_hook(
             let naming = Naming { write: &|_| TRIAL.to_owned(), read: &|_| None };
             return in_empty_namespace(|| {
                 let name = "lo of an empty namespace";
-                instance.attach_interface(hook, LOOPBACK, name, &naming).map(|_| None)
+                let position = Position::First;
+                instance.attach_interface(hook, position, LOOPBACK, name, &naming).map(|_| None)
             });
         }
         match probe {

@@ -14,7 +14,7 @@ use super::{
     tracer::{self, Tracer},
     trial,
 };
-use crate::plan::{Attachment, Hook, Line};
+use crate::plan::{Attachment, Hook, Line, Position};
 
 /// Built by `build.rs`.
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));
@@ -42,6 +42,13 @@ impl Instance {
     /// Creates the maps for the target whose cgroup has this id and depth; nothing is attached
     /// and nothing matches yet.
     pub fn load(cgroup_id: u64, level: u32) -> Result<Self, KernelError> {
+        // Not 0, which stands for no instance.
+        let number = getrandom::u32()
+            .map_err(|error| KernelError::Call {
+                call: "getrandom",
+                source: std::io::Error::other(error),
+            })?
+            .max(1);
         let sockets = tracer::functions().ok().and_then(Functions::sockets);
         let SocketOffsets {
             socket_state,
@@ -54,6 +61,7 @@ impl Instance {
             node_id,
         } = sockets.unwrap_or_default();
         let mut ebpf = EbpfLoader::new()
+            .override_global("INSTANCE", &number, true)
             .override_global("TARGET_CGROUP", &cgroup_id, true)
             .override_global("TARGET_LEVEL", &level, true)
             .override_global("SOCKET_STATE", &socket_state, true)
@@ -125,6 +133,7 @@ impl Instance {
     pub fn attach_interface(
         &mut self,
         hook: Hook,
+        position: Position,
         index: u32,
         name: &str,
         naming: &Naming<'_>,
@@ -132,9 +141,9 @@ impl Instance {
         self.load_program(hook)?;
         let attached = match hook {
             Hook::ClsactEgress | Hook::ClsactIngress => {
-                links::attach_clsact(&mut self.ebpf, hook, index, naming)
+                links::attach_clsact(&mut self.ebpf, hook, position, index, naming)
             }
-            _ => links::attach_tcx(&mut self.ebpf, hook, index),
+            _ => links::attach_tcx(&mut self.ebpf, hook, position, index),
         };
         attached.map_err(|source| KernelError::Attach {
             hook,

@@ -16,7 +16,7 @@ use super::{
     clsact::{Filter, Naming, Side},
     tcx::TcxLink,
 };
-use crate::plan::Hook;
+use crate::plan::{Hook, Position};
 
 /// One program attached at one place. Dropping it detaches the program.
 pub struct Link(Attached);
@@ -109,11 +109,12 @@ pub(super) fn attach_cgroup(
     })
 }
 
-/// Attaches a loaded program to an interface of the calling thread's network namespace, behind
-/// what is already there (kernel 6.6).
+/// Attaches a loaded program to an interface of the calling thread's network namespace, before or
+/// behind all that is already there (kernel 6.6).
 pub(super) fn attach_tcx(
     ebpf: &mut Ebpf,
     hook: Hook,
+    position: Position,
     interface: u32,
 ) -> Result<Link, ProgramError> {
     let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
@@ -121,15 +122,16 @@ pub(super) fn attach_tcx(
         return Err(ProgramError::UnexpectedProgramType);
     };
     let side = if hook == Hook::TcxEgress { Side::Egress } else { Side::Ingress };
-    attach_link(program, interface, side)
+    attach_link(program, interface, side, position)
 }
 
 fn attach_link(
     program: &SchedClassifier,
     interface: u32,
     side: Side,
+    position: Position,
 ) -> Result<Link, ProgramError> {
-    let link = TcxLink::attach(interface, side, program.fd()?.as_fd())
+    let link = TcxLink::attach(interface, side, position, program.fd()?.as_fd())
         .map_err(|io_error| SyscallError { call: "bpf_link_create", io_error })?;
     Ok(Link(Attached::Tcx(link)))
 }
@@ -138,6 +140,7 @@ fn attach_link(
 pub(super) fn attach_clsact(
     ebpf: &mut Ebpf,
     hook: Hook,
+    position: Position,
     interface: u32,
     naming: &Naming<'_>,
 ) -> Result<Link, ProgramError> {
@@ -146,17 +149,18 @@ pub(super) fn attach_clsact(
         return Err(ProgramError::UnexpectedProgramType);
     };
     let side = if hook == Hook::ClsactEgress { Side::Egress } else { Side::Ingress };
-    attach_filter(program, interface, side, naming)
+    attach_filter(program, interface, side, position, naming)
 }
 
 fn attach_filter(
     program: &SchedClassifier,
     interface: u32,
     side: Side,
+    position: Position,
     naming: &Naming<'_>,
 ) -> Result<Link, ProgramError> {
     let program = program.fd()?.as_fd().as_raw_fd();
-    Ok(Link(Attached::Filter(Filter::attach(interface, side, program, naming)?)))
+    Ok(Link(Attached::Filter(Filter::attach(interface, side, position, program, naming)?)))
 }
 
 /// Loads a program of a delay line and attaches it to a device of ours, which is in the calling thread's
@@ -182,8 +186,9 @@ pub(super) fn attach_device(
     }
     let failed = |source| KernelError::Attach { hook, object: "a delay line".to_owned(), source };
     match naming {
-        Some(naming) => attach_filter(program, device, side, naming),
-        None => attach_link(program, device, side),
+        // There is no other program at a device of ours.
+        Some(naming) => attach_filter(program, device, side, Position::Last, naming),
+        None => attach_link(program, device, side, Position::Last),
     }
     .map_err(failed)
 }

@@ -5,6 +5,7 @@
 
 mod bpf;
 mod btf;
+mod claim;
 mod clock;
 mod clock_check;
 mod clsact;
@@ -24,6 +25,7 @@ mod tracer;
 mod trial;
 mod veth;
 
+pub use claim::{CLAIM_BYTES, FoundClaim, PublishedClaim, published_claims};
 pub use clock::{boot_ahead, boot_id, boot_now, boot_offset};
 pub use clock_check::{ClockError, check_clock};
 pub use clsact::{Naming, collect_filters};

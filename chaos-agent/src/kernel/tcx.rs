@@ -7,21 +7,27 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use aya_obj::generated::{BPF_F_AFTER, bpf_attach_type, bpf_cmd, bpf_link_info};
+use aya_obj::generated::{BPF_F_AFTER, BPF_F_BEFORE, bpf_attach_type, bpf_cmd, bpf_link_info};
 
 use super::{
     bpf::{bpf, no_attr, own},
     clsact::Side,
 };
+use crate::plan::Position;
 
 /// A program at one side of an interface. Dropping it detaches the program, for which the kernel waits
 /// for a grace period (10 ms).
 pub(super) struct TcxLink(OwnedFd);
 
 impl TcxLink {
-    /// Attaches a program to an interface of the calling thread's network namespace, behind what is
-    /// there.
-    pub(super) fn attach(interface: u32, side: Side, program: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Attaches a program to an interface of the calling thread's network namespace, before or behind
+    /// all that are there.
+    pub(super) fn attach(
+        interface: u32,
+        side: Side,
+        position: Position,
+        program: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
         let attach_type = match side {
             Side::Egress => bpf_attach_type::BPF_TCX_EGRESS,
             Side::Ingress => bpf_attach_type::BPF_TCX_INGRESS,
@@ -30,8 +36,11 @@ impl TcxLink {
         attr.link_create.__bindgen_anon_1.prog_fd = program.as_raw_fd() as u32;
         attr.link_create.__bindgen_anon_2.target_ifindex = interface;
         attr.link_create.attach_type = attach_type as u32;
-        // After nothing in particular: behind all.
-        attr.link_create.flags = BPF_F_AFTER;
+        // Before or after nothing in particular: all.
+        attr.link_create.flags = match position {
+            Position::First => BPF_F_BEFORE,
+            Position::Last => BPF_F_AFTER,
+        };
         bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr).map(own).map(Self)
     }
 

@@ -7,10 +7,10 @@ use super::{
     wanted::{Ask, Place},
 };
 use crate::{
-    arm::{ArmError, ArmedId, Armory, Outcome, Request, TargetReport},
+    arm::{ArmError, ArmedId, Armory, Occupied, Outcome, Request, TargetReport},
     fault::Fault,
     kernel::boot_now,
-    plan::{Plan, nanoseconds, plan},
+    plan::{Plan, Refusal, Scope, clash, nanoseconds, plan},
     policy::Policy,
     target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
 };
@@ -30,6 +30,8 @@ pub(super) struct Arming {
 pub(super) enum Verdict {
     /// Nothing is armed.
     Refused(Vec<String>),
+    /// Nothing is armed, as somebody else has armed what does not go together with it.
+    Occupied(Vec<String>),
     /// What became of each ask.
     Done(Vec<Fate>),
 }
@@ -45,6 +47,10 @@ pub(super) enum Fate {
     },
     /// It may work later.
     Waiting(String),
+    /// Another agent of the node has it armed, and is about to end.
+    HandedOver(String),
+    /// Somebody else has armed what does not go together with it.
+    Occupied(String),
     /// The time of all of its faults is up.
     Over,
 }
@@ -66,9 +72,15 @@ impl Arming {
                 Ok(target) => Ok(target),
             });
         }
+        refusals.extend(self.clashes());
         if !refusals.is_empty() {
             disarm(armory, &self.armed, "its faults were refused");
             return Verdict::Refused(refusals);
+        }
+        let occupied = self.occupied(armory, &plans, &targets);
+        if !occupied.is_empty() {
+            disarm(armory, &self.armed, "its faults were refused");
+            return Verdict::Occupied(occupied);
         }
         let mut stale = self.armed;
         for ask in &self.asks {
@@ -91,7 +103,68 @@ impl Arming {
             }
             fates.push(fate);
         }
+        let occupied = |fate: &Fate| match fate {
+            Fate::Occupied(reason) => Some(reason.clone()),
+            Fate::Armed { .. } | Fate::Waiting(_) | Fate::HandedOver(_) | Fate::Over => None,
+        };
+        let occupied: Vec<String> = fates.iter().filter_map(occupied).collect();
+        if !occupied.is_empty() {
+            disarm(armory, self.asks.iter().map(|ask| &ask.id), "its faults were refused");
+            return Verdict::Occupied(occupied);
+        }
         Verdict::Done(fates)
+    }
+}
+
+impl Arming {
+    /// What the whole pod and one of its containers cannot both do: they are targets of their own.
+    fn clashes(&self) -> Vec<String> {
+        let is_whole = |ask: &&Ask| ask.terms.scope == Scope::Pod;
+        let (whole, containers): (Vec<&Ask>, Vec<&Ask>) = self.asks.iter().partition(is_whole);
+        let pairs = whole.iter().flat_map(|whole| containers.iter().map(move |one| (whole, one)));
+        let clashes = pairs.filter_map(|(whole, one)| {
+            let (there, here) = clash(&whole.faults, &one.faults)?;
+            let refusal = Refusal {
+                index: one.indices[here],
+                fault: one.faults[here].clone(),
+                reason: format!(
+                    "what leaves can be held back or copied for a container or for its whole pod, and \
+                     `{}` does that already",
+                    whole.faults[there]
+                ),
+                remedy: Some("write `in container` for both, or for none".to_owned()),
+            };
+            Some(refusal.to_string())
+        });
+        clashes.collect()
+    }
+
+    /// What others have armed that does not go together with these faults. All are compared before the first
+    /// is armed.
+    fn occupied<T>(
+        &self,
+        armory: &Armory,
+        plans: &[Plan],
+        targets: &[Result<Target, T>],
+    ) -> Vec<String> {
+        if self.asks.len() < 2 {
+            // Arming it tells.
+            return Vec::new();
+        }
+        let gone: BTreeSet<ArmedId> =
+            self.armed.iter().cloned().chain(self.asks.iter().map(|ask| ask.id.clone())).collect();
+        let mut reasons = Vec::new();
+        for ((ask, plan), target) in self.asks.iter().zip(plans).zip(targets) {
+            // What cannot be compared cannot be armed either, and says why.
+            if let Ok(target) = target
+                && let Ok(Some(occupied)) =
+                    armory.occupied(&ask.id, target, plan, &ask.faults, &gone)
+                && !occupied.is_handed_over
+            {
+                reasons.extend(occupied.refusals.iter().map(ToString::to_string));
+            }
+        }
+        reasons
     }
 }
 
@@ -198,9 +271,19 @@ fn arm(
             Clock::Over(_) => None,
         },
     };
-    if let Outcome::Refused(plan) = armory.arm(request)? {
-        let reasons: Vec<String> = plan.refused.iter().map(ToString::to_string).collect();
-        return Ok(Fate::Waiting(reasons.join("; ")));
+    let reasons = |refusals: &[Refusal]| {
+        let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        reasons.join("; ")
+    };
+    match armory.arm(request)? {
+        Outcome::Armed(_) => {}
+        Outcome::Refused(plan) => return Ok(Fate::Waiting(reasons(&plan.refused))),
+        Outcome::Occupied(Occupied { refusals, is_handed_over: true }) => {
+            return Ok(Fate::HandedOver(reasons(&refusals)));
+        }
+        Outcome::Occupied(Occupied { refusals, is_handed_over: false }) => {
+            return Ok(Fate::Occupied(reasons(&refusals)));
+        }
     }
     match armory.report(&ask.id).transpose()? {
         Some(report) => Ok(Fate::Armed { report, indices, is_fresh }),

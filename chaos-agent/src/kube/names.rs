@@ -16,7 +16,7 @@ pub const FIELD_MANAGER: &str = "chaos-agent";
 
 /// The owner under which pods are tethered ([`crate::arm::Handle::tether`]): the part of their
 /// ids before the colon.
-pub(super) const OWNER: &str = "pod";
+pub(super) const OWNER: &str = crate::arm::TAKEN_OVER;
 
 /// Namespaces whose pods are never targets, whatever their labels.
 pub(super) const PROTECTED_NAMESPACES: [&str; 1] = ["kube-system"];

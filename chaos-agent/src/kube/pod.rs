@@ -20,6 +20,9 @@ use crate::{
 /// The pause before something that failed is tried again doubles between these.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
+/// The same where it fails only as long as somebody else has armed something: nobody tells us when that
+/// ends.
+const LAST_RETRY_OF_OCCUPIED: Duration = Duration::from_secs(1);
 
 /// A pod that has, or had, faults.
 pub(super) struct Known {
@@ -273,6 +276,16 @@ impl Known {
         }
     }
 
+    /// Nothing is armed as long as somebody else has armed what does not go together with it. The clocks
+    /// go on.
+    pub fn refuse_for_now(&mut self, messages: Vec<String>) {
+        self.armed.clear();
+        self.phase = PodPhase::Refused;
+        self.messages = messages;
+        self.mark_unarmed(Phase::Waiting);
+        self.retry_shortly();
+    }
+
     fn is_answered(&self) -> bool {
         let observed = self.answered.as_ref().and_then(|status| status.observed.as_deref());
         observed == self.facts.text.as_ref().map(|text| text.digest.as_str())
@@ -308,7 +321,16 @@ impl Known {
 
     /// Tries again, at first soon, then less often.
     pub fn retry_later(&mut self) {
-        let pause = self.retry.map_or(FIRST_RETRY, |retry| (retry.pause * 2).min(LAST_RETRY));
+        self.retry_within(LAST_RETRY);
+    }
+
+    /// The same, never long after it would work.
+    pub fn retry_shortly(&mut self) {
+        self.retry_within(LAST_RETRY_OF_OCCUPIED);
+    }
+
+    fn retry_within(&mut self, longest: Duration) {
+        let pause = self.retry.map_or(FIRST_RETRY, |retry| (retry.pause * 2).min(longest));
         self.retry = Some(Retry { at: Instant::now() + pause, pause });
     }
 

@@ -192,10 +192,14 @@ impl Reconciler<'_> {
                 known.close(PodPhase::Refused, messages);
                 return Ok(());
             }
+            Verdict::Occupied(messages) => {
+                known.refuse_for_now(messages);
+                return Ok(());
+            }
         };
         let now = Now::read();
         let mut messages: Vec<String> = known.over().collect();
-        let mut is_waiting = false;
+        let (mut is_waiting, mut is_handed_over) = (false, false);
         for (ask, fate) in asked.asks.into_iter().zip(fates) {
             match fate {
                 Fate::Armed { report, indices, is_fresh } => {
@@ -207,10 +211,16 @@ impl Reconciler<'_> {
                     is_waiting = true;
                     messages.push(message);
                 }
+                Fate::HandedOver(message) | Fate::Occupied(message) => {
+                    is_handed_over = true;
+                    messages.push(message);
+                }
                 Fate::Over => known.end(&ask.indices),
             }
         }
-        if is_waiting {
+        if is_handed_over {
+            known.retry_shortly();
+        } else if is_waiting {
             known.retry_later();
         } else {
             known.retry = None;

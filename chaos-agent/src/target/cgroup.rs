@@ -219,6 +219,19 @@ impl CgroupRoot {
         &self.top
     }
 
+    /// The ids of the cgroups from the top of what is mounted down to this one.
+    pub fn lineage(&self, cgroup: &Cgroup) -> Result<Vec<u64>, TargetError> {
+        let path = cgroup.path().strip_prefix("/").unwrap_or(cgroup.path());
+        let above: Vec<&Path> =
+            path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()).collect();
+        let mut ids = vec![self.top.id()];
+        for path in above.into_iter().rev() {
+            ids.push(self.top.below(path)?.id());
+        }
+        ids.push(cgroup.id());
+        Ok(ids)
+    }
+
     /// Opens a cgroup by its path: in the file system (`/sys/fs/cgroup/a/b`) or below the root,
     /// as `/proc/PID/cgroup` has it (`/a/b`). Symbolic links and `..` are refused.
     pub fn open(&self, path: &Path) -> Result<Cgroup, TargetError> {
@@ -329,6 +342,9 @@ mod tests {
         }
         let cgroup = root.open(Path::new("a/./b/")).unwrap();
         assert_eq!((cgroup.path(), cgroup.level()), (Path::new("/a/b"), 2));
+        let above = root.open(Path::new("/a")).unwrap();
+        let lineage = [root.top().id(), above.id(), cgroup.id()];
+        assert_eq!(root.lineage(&cgroup).unwrap(), lineage);
         assert_eq!(root.open(&tree.path().join("a/b")).unwrap(), cgroup);
     }
 

@@ -14,16 +14,18 @@ use chaos_tests::victim::Victim;
 use crate::agent::{Agent, has_frames, has_line};
 use crate::pair::Pair;
 
-const DATAGRAMS: u64 = 420;
+pub(super) const DATAGRAMS: u64 = 420;
 
 /// Longer than anything is held.
-const LONGEST: Duration = Duration::from_millis(450);
+pub(super) const LONGEST: Duration = Duration::from_millis(450);
 
 /// What a verb does to a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Lost,
     Damaged,
+    /// So that the receiver loses it.
+    Broken,
     Copied,
     /// By so many milliseconds.
     Held(u64),
@@ -31,19 +33,19 @@ enum Effect {
 
 /// A verb that hits every so many of the datagrams that reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Verb {
-    name: &'static str,
-    every: u64,
-    effect: Effect,
+pub(super) struct Verb {
+    pub name: &'static str,
+    pub every: u64,
+    pub effect: Effect,
 }
 
-const fn verb(name: &'static str, every: u64, effect: Effect) -> Verb {
+pub(super) const fn verb(name: &'static str, every: u64, effect: Effect) -> Verb {
     Verb { name, every, effect }
 }
 
 /// In the order in which a packet meets them on its way out. All datagrams are limited, as those
 /// that are not would overtake, and to a rate at which nobody waits for long.
-const VERBS: [Verb; 6] = [
+pub(super) const VERBS: [Verb; 6] = [
     verb("drop", 3, Effect::Lost),
     verb("corrupt silent", 5, Effect::Damaged),
     verb("duplicate", 4, Effect::Copied),
@@ -53,14 +55,14 @@ const VERBS: [Verb; 6] = [
 ];
 
 impl Verb {
-    fn sentence(&self, direction: &str) -> String {
+    pub fn sentence(&self, direction: &str) -> String {
         match self.every {
             1 => format!("{} {direction} udp", self.name),
             every => format!("{} every {every} {direction} udp", self.name),
         }
     }
 
-    fn holds(&self) -> bool {
+    pub fn holds(&self) -> bool {
         matches!(self.effect, Effect::Held(_))
     }
 
@@ -72,6 +74,7 @@ impl Verb {
                 _ if ordinal % self.every != 0 => vec![datagram],
                 Effect::Lost => vec![],
                 Effect::Damaged => vec![Datagram { is_damaged: true, ..datagram }],
+                Effect::Broken => vec![Datagram { is_broken: true, ..datagram }],
                 Effect::Copied => vec![datagram, datagram],
                 Effect::Held(by) => vec![Datagram { held: datagram.held + by, ..datagram }],
             });
@@ -83,43 +86,57 @@ impl Verb {
 struct Datagram {
     sequence: u64,
     is_damaged: bool,
+    is_broken: bool,
     held: u64,
 }
 
 /// What is to be expected, or what was found.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
+pub(super) struct Outcome {
     /// How many datagrams each verb met and hit.
-    counts: [(u64, u64); 2],
-    received: u64,
-    damaged: u64,
+    pub counts: [(u64, u64); 2],
+    pub received: u64,
+    pub damaged: u64,
     /// Beyond the first with the same number.
-    repeated: u64,
+    pub repeated: u64,
     /// Behind one with a greater number.
-    late: u64,
+    pub late: u64,
 }
 
 /// By the order of stages.
 fn expected(verbs: [Verb; 2], direction: &str) -> Outcome {
-    let all = (0..DATAGRAMS).map(|sequence| Datagram { sequence, is_damaged: false, held: 0 });
-    let mut datagrams: Vec<_> = all.collect();
     let mut order = VERBS.to_vec();
     if direction == "ingress" {
         order.rotate_left(1);
     }
+    let places = order.iter().filter_map(|verb| verbs.iter().position(|one| one == verb));
+    in_order(verbs, places, |verb| verb.effect == Effect::Lost)
+}
+
+/// Of verbs that meet datagrams in the order of `places`, each those that the one before has let go:
+/// where it `arrives` in the order of their arrival.
+pub(super) fn in_order(
+    verbs: [Verb; 2],
+    places: impl IntoIterator<Item = usize>,
+    arrives: impl Fn(&Verb) -> bool,
+) -> Outcome {
+    let new = |sequence| Datagram { sequence, is_damaged: false, is_broken: false, held: 0 };
+    let mut datagrams: Vec<_> = (0..DATAGRAMS).map(new).collect();
     let mut outcome = Outcome::default();
-    for verb in order {
-        let Some(index) = verbs.iter().position(|one| *one == verb) else {
-            continue;
-        };
-        if verb.effect == Effect::Lost {
-            // In the order of arrival.
+    for place in places {
+        let verb = &verbs[place];
+        if arrives(verb) {
             datagrams.sort_by_key(|datagram| datagram.held);
+        }
+        if verb.effect == Effect::Lost {
+            // On its way in it is the last, behind the stack's own look.
+            datagrams.retain(|datagram| !datagram.is_broken);
         }
         let (left, met, hit) = verb.apply(datagrams);
         datagrams = left;
-        outcome.counts[index] = (met, hit);
+        outcome.counts[place] = (met, hit);
     }
+    datagrams.retain(|datagram| !datagram.is_broken);
     datagrams.sort_by_key(|datagram| datagram.held);
     let (mut seen, mut greatest) = (BTreeSet::new(), 0);
     for Datagram { sequence, is_damaged, .. } in datagrams {

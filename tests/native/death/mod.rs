@@ -36,8 +36,8 @@ fn ping_timeout() -> Duration {
 }
 
 /// `chaos-agent inject`, its faults in force.
-struct Inject {
-    process: Process,
+pub struct Inject {
+    pub process: Process,
     /// Open as long as it may have something to say.
     _said: BufReader<PipeReader>,
 }
@@ -59,7 +59,7 @@ impl Inject {
         Ok(Starting { process, said: BufReader::new(reader) })
     }
 
-    fn armed(target: &TestCgroup, faults: &str, options: &[&str]) -> Result<Self> {
+    pub fn armed(target: &TestCgroup, faults: &str, options: &[&str]) -> Result<Self> {
         Self::start(target, faults, options)?.wait_until_armed()
     }
 

@@ -236,6 +236,11 @@ impl Pod {
         Place::here().cgroup(&self.containers[container].cgroup).netns(&self.netns)
     }
 
+    /// The pod's, in which those of its containers are.
+    pub fn cgroup(&self) -> &TestCgroup {
+        &self.cgroup
+    }
+
     /// In the pod's network, but in none of its containers: where a test's servers run.
     pub fn network(&self) -> Place<'_> {
         Place::here().netns(&self.netns)

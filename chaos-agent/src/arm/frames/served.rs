@@ -13,7 +13,7 @@ use crate::{
         turn::Turn,
     },
     kernel::{Instance, Link, Naming},
-    plan::Hook,
+    plan::{Hook, Position},
     target::FoundNetNs,
 };
 
@@ -59,6 +59,7 @@ impl Served {
     pub(super) fn serve(
         &mut self,
         hooks: &[Hook],
+        position: Position,
         instance: &mut Instance,
         naming: &Naming<'_>,
         room: usize,
@@ -80,7 +81,7 @@ impl Served {
             let Some(Interface { name, .. }) = name else { continue };
             for hook in hooks.iter().copied() {
                 if let Entry::Vacant(vacant) = self.links.entry((hook, *index)) {
-                    vacant.insert(instance.attach_interface(hook, *index, name, naming)?);
+                    vacant.insert(instance.attach_interface(hook, position, *index, name, naming)?);
                     if turn.is_over() && self.links.len() >= first {
                         return Ok(false);
                     }

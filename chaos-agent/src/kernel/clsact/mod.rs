@@ -12,6 +12,8 @@ use std::io;
 pub use requests::Side;
 use requests::{Place, Requests};
 
+use crate::plan::Position;
+
 /// A filter that goes away when this is dropped; so does the queueing discipline, where it was made for
 /// such a filter and none is left in it.
 pub(super) struct Filter {
@@ -30,21 +32,22 @@ pub struct Naming<'a> {
 }
 
 impl Filter {
-    /// Puts a program on an interface of the calling thread's network namespace, behind what is
-    /// there (kernel 4.5 for `clsact`).
+    /// Puts a program on an interface of the calling thread's network namespace, where this position
+    /// is among ours (kernel 4.5 for `clsact`).
     ///
     /// # Errors
     /// What rtnetlink answers; `ENOENT` where the interface has an `ingress` instead.
     pub(super) fn attach(
         index: u32,
         side: Side,
+        position: Position,
         program: i32,
         naming: &Naming<'_>,
     ) -> io::Result<Self> {
         let mut requests = Requests::new()?;
         let made_qdisc = requests.add_qdisc(index)? || was_made(&mut requests, index, naming.read)?;
         let name = (naming.write)(made_qdisc);
-        match requests.add_filter(index, side, program, &name) {
+        match requests.add_filter(index, side, position, program, &name) {
             Ok(place) => Ok(Self { requests, place, made_qdisc }),
             Err(error) => {
                 if made_qdisc {

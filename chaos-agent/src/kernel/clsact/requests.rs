@@ -12,7 +12,7 @@ use netlink_packet_route::{
     },
 };
 
-use crate::kernel::rtnetlink::Rtnetlink;
+use crate::{kernel::rtnetlink::Rtnetlink, plan::Position};
 
 /// Where an interface has its `clsact` queueing discipline: `ffff:`.
 const QDISC: TcHandle = TcHandle { major: 0xffff, minor: 0 };
@@ -20,6 +20,12 @@ const KIND: &str = "clsact";
 
 /// `htons(ETH_P_ALL)`: frames of every protocol.
 const EVERY_PROTOCOL: u32 = (libc::ETH_P_ALL as u16).to_be() as u32;
+
+/// Priorities of our filters; the lowest is asked first. They are behind those that somebody chose, and
+/// before the ones that the kernel picks where nobody did (`tcf_auto_prio`: 0xc000 and below, each before
+/// the others). Several filters may have the same.
+const FIRST: u16 = 0xb0c0;
+const LAST: u16 = FIRST + 1;
 
 /// Way of the frames that a filter sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +95,12 @@ impl Requests {
         Ok(found.iter().filter(|message| has_kind(message)).map(index_of).collect())
     }
 
-    /// Puts a program behind the filters that are there, under a name for people.
+    /// Puts a program among the filters that are there, under a name for people.
     pub(super) fn add_filter(
         &mut self,
         index: u32,
         side: Side,
+        position: Position,
         program: i32,
         name: &str,
     ) -> io::Result<Place> {
@@ -103,8 +110,11 @@ impl Requests {
             // The program's answer is what becomes of the frame, not a class.
             TcOption::Bpf(TcFilterBpfOption::Flags(TcBpfFlags::DirectAction)),
         ];
-        // Priority 0: the kernel picks one.
-        let place = Place { index, side, priority: 0, handle: TcHandle::UNSPEC };
+        let priority = match position {
+            Position::First => FIRST,
+            Position::Last => LAST,
+        };
+        let place = Place { index, side, priority, handle: TcHandle::UNSPEC };
         let message = filter(&place, Some(options));
         // The echo says where it is.
         let flags = NLM_F_CREATE | NLM_F_EXCL | NLM_F_ECHO;

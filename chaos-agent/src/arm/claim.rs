@@ -1,0 +1,299 @@
+//! What is armed where, as far as others have to know it: whoever arms a target compares what it is
+//! about to arm with what is armed already, by this process or by another one.
+
+use std::{fs, process};
+
+use serde::{Deserialize, Serialize};
+
+use super::ArmedId;
+use crate::{
+    fault::{self, Fault},
+    kernel::CLAIM_BYTES,
+    plan::{Plan, PlannedRule, Refusal, clash, is_asked},
+    target::{CgroupRoot, Target, TargetError},
+};
+
+/// The owner ([`Handle::tether`](super::Handle::tether)) whose targets one process takes over from
+/// another: agents of one node arm the same for a pod, under the same id, so not both at a time.
+pub const TAKEN_OVER: &str = "pod";
+
+/// Sentences of another arming that a message shows, in bytes.
+const MOST_SHOWN: usize = 300;
+
+/// What one process has armed, or is about to, for one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Claim {
+    /// A random number that tells it from all others.
+    number: u64,
+    /// Ids of the cgroups from the top of the hierarchy, as far as the process sees it, to the target.
+    lineage: Vec<u64>,
+    id: String,
+    /// The process, for people.
+    by: String,
+    faults: Vec<ClaimedFault>,
+    /// There are faults for which there was no room.
+    #[serde(default)]
+    is_cut: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct ClaimedFault {
+    /// The canonical sentence.
+    fault: String,
+    /// The boot-clock moment (ns) from which on it does nothing any more.
+    ends: u64,
+}
+
+/// Who has armed what does not go together with what was asked for.
+#[derive(Debug)]
+pub struct Occupied {
+    /// The faults that are not armed because of it.
+    pub refusals: Vec<Refusal>,
+    /// Another agent of this node has the same id armed: it is about to end, and then it works.
+    pub is_handed_over: bool,
+}
+
+impl Claim {
+    /// `ends` tells of a rule when it does nothing any more.
+    pub fn new(
+        id: &ArmedId,
+        target: &Target,
+        root: &CgroupRoot,
+        plan: &Plan,
+        ends: impl Fn(&PlannedRule) -> u64,
+    ) -> Result<Self, TargetError> {
+        let number = getrandom::u64().map_err(|error| TargetError::Io {
+            doing: "take a random number for",
+            object: target.cgroup.path().to_owned(),
+            source: std::io::Error::other(error),
+        })?;
+        // What is asked about frames that leave comes first: the others are for messages.
+        let (first, rest): (Vec<&PlannedRule>, Vec<_>) =
+            plan.rules.iter().partition(|rule| is_asked(&rule.fault));
+        let faults = first.into_iter().chain(rest);
+        let faults = faults
+            .map(|rule| ClaimedFault { fault: rule.fault.to_string(), ends: ends(rule) })
+            .collect();
+        let lineage = root.lineage(&target.cgroup)?;
+        let by = this_process();
+        Ok(Self { number, lineage, id: id.0.clone(), by, faults, is_cut: false })
+    }
+
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// As text of at most [`CLAIM_BYTES`], with as many faults as there is room for.
+    pub fn to_text(&self) -> Option<String> {
+        let mut claim = self.clone();
+        loop {
+            let text = serde_json::to_string(&claim).ok()?;
+            if text.len() <= CLAIM_BYTES {
+                return Some(text);
+            }
+            claim.faults.pop()?;
+            claim.is_cut = true;
+        }
+    }
+
+    /// `None` for what is no claim.
+    pub fn of_text(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// Whether one target is the other, or above it.
+    fn overlaps(&self, other: &Self) -> bool {
+        let is_in = |one: &Self, other: &Self| {
+            one.lineage.last().is_some_and(|cgroup| other.lineage.contains(cgroup))
+        };
+        is_in(self, other) || is_in(other, self)
+    }
+
+    /// The refusal of what is `asked` for by this claim, where another one, of this process or of another
+    /// one (`is_foreign`), stands against it at this moment (boot clock, ns).
+    pub fn against(
+        &self,
+        armed: &Self,
+        asked: &[Fault],
+        now: u64,
+        is_foreign: bool,
+    ) -> Option<Occupied> {
+        if !self.overlaps(armed) {
+            return None;
+        }
+        if is_foreign && self.is_same_as(armed) {
+            let reason = format!(
+                "{} has it armed for `{}` still; it follows when that has ended",
+                armed.by, armed.id
+            );
+            let refused = |(index, fault): (usize, &Fault)| Refusal {
+                index,
+                fault: fault.clone(),
+                reason: reason.clone(),
+                remedy: None,
+            };
+            let refusals = asked.iter().enumerate().map(refused).collect();
+            return Some(Occupied { refusals, is_handed_over: true });
+        }
+        let mut there = Vec::new();
+        for claimed in armed.faults.iter().filter(|claimed| claimed.ends > now) {
+            match fault::parse(&claimed.fault) {
+                Ok(sentences) => there.extend(sentences.into_iter().map(|one| one.fault)),
+                // Of an agent that knows more than this one. It may hold everything.
+                Err(_) => there.push(Fault::new(fault::Verb::Duplicate)),
+            }
+        }
+        if armed.is_cut {
+            there.push(Fault::new(fault::Verb::Duplicate));
+        }
+        let (first, index) = clash(&there, asked)?;
+        let sentences: Vec<&str> = armed.faults.iter().map(|one| one.fault.as_str()).collect();
+        let reason = format!(
+            "{} has armed `{}` on this cgroup, or one above or below it, as `{}`: what one arming \
+             holds back or copies on its way out, another one does not see",
+            armed.by,
+            sentences.get(first).copied().unwrap_or("more faults than can be told"),
+            armed.id,
+        );
+        let together =
+            sentences.into_iter().map(str::to_owned).chain(asked.iter().map(Fault::to_string));
+        let together = together.collect::<Vec<_>>().join("; ");
+        let text = if together.len() > MOST_SHOWN || armed.is_cut {
+            "all of its faults and these, with `; ` between them".to_owned()
+        } else {
+            format!("`{together}`")
+        };
+        let remedy = format!("disarm that, and arm both in one text: {text}");
+        let refusal =
+            Refusal { index, fault: asked.get(index)?.clone(), reason, remedy: Some(remedy) };
+        Some(Occupied { refusals: vec![refusal], is_handed_over: false })
+    }
+
+    /// Whether it is the same that two agents of a node arm one after the other.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let owner = self.id.split_once(':').map(|(owner, _)| owner);
+        owner == Some(TAKEN_OVER)
+            && self.id == other.id
+            && self.lineage.last() == other.lineage.last()
+    }
+}
+
+fn this_process() -> String {
+    let arguments = fs::read("/proc/self/cmdline").unwrap_or_default();
+    let verb = arguments.split(|byte| *byte == 0).nth(1).unwrap_or_default();
+    let verb = String::from_utf8_lossy(verb);
+    let is_verb = !verb.is_empty() && verb.chars().all(|letter| letter.is_ascii_lowercase());
+    let verb = if is_verb { format!(" (chaos-agent {verb})") } else { String::new() };
+    format!("process {}{verb}", process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000;
+
+    fn claim(id: &str, lineage: &[u64], text: &str) -> Claim {
+        let faults = faults(text);
+        let claimed = |fault: &Fault| ClaimedFault { fault: fault.to_string(), ends: 2 * NOW };
+        Claim {
+            number: 7,
+            lineage: lineage.to_vec(),
+            id: id.to_owned(),
+            by: "process 42 (chaos-agent inject)".to_owned(),
+            faults: faults.iter().map(claimed).collect(),
+            is_cut: false,
+        }
+    }
+
+    fn faults(text: &str) -> Vec<Fault> {
+        fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect()
+    }
+
+    fn refusals(armed: &Claim, asked: &Claim, text: &str, is_foreign: bool) -> Vec<String> {
+        let occupied = asked.against(armed, &faults(text), NOW, is_foreign);
+        occupied.iter().flat_map(|one| &one.refusals).map(ToString::to_string).collect()
+    }
+
+    const HELD: &str = "delay 5ms egress";
+
+    #[test]
+    fn the_same_cgroup_or_one_above_the_other() {
+        for (armed, asked, overlap) in [
+            (&[1, 2, 3][..], &[1, 2, 3][..], true),
+            (&[1, 2], &[1, 2, 3], true),
+            (&[1, 2, 3], &[1, 2], true),
+            (&[1, 2, 3], &[1, 2, 4], false),
+            (&[1, 5], &[1, 2], false),
+            // One that sees only a part of the hierarchy.
+            (&[1, 2, 3], &[2, 3, 4], true),
+        ] {
+            let refused = refusals(&claim("a", armed, HELD), &claim("b", asked, HELD), HELD, false);
+            assert_eq!(!refused.is_empty(), overlap, "{armed:?} {asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_armed_and_how_to_have_both() {
+        let armed = claim("cli:1", &[1, 2], "drop 1% tcp; delay 5ms egress udp");
+        let text = "corrupt 1%; duplicate udp";
+        let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, false);
+        assert_eq!(
+            refused,
+            [
+                "`duplicate udp`: process 42 (chaos-agent inject) has armed `delay 5ms egress udp` on \
+              this cgroup, or one above or below it, as `cli:1`: what one arming holds back or copies \
+              on its way out, another one does not see; disarm that, and arm both in one text: \
+              `drop 1% tcp; delay 5ms egress udp; corrupt 1%; duplicate udp`"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_has_ended_stands_against_nothing() {
+        let mut armed = claim("a", &[1, 2], HELD);
+        armed.faults[0].ends = NOW;
+        assert!(refusals(&armed, &claim("b", &[1, 2], HELD), HELD, false).is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_read_may_hold_everything() {
+        let asked = claim("b", &[1, 2], HELD);
+        let mut newer = claim("a", &[1, 2], "drop");
+        newer.faults[0].fault = "freeze the packets".to_owned();
+        let mut cut = claim("a", &[1, 2], "drop");
+        cut.is_cut = true;
+        for armed in [newer, cut] {
+            assert_eq!(refusals(&armed, &asked, HELD, true).len(), 1);
+            assert!(refusals(&armed, &asked, "drop; corrupt egress", true).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_pod_is_armed_by_one_agent_at_a_time() {
+        let (old, new) =
+            (claim("pod:shop/web-0", &[1, 2], "drop"), claim("pod:shop/web-0", &[1, 2], "drop"));
+        let occupied = new.against(&old, &faults("drop; reset"), NOW, true).unwrap();
+        assert!(occupied.is_handed_over);
+        assert_eq!(occupied.refusals.len(), 2);
+        // In one process the later text replaces the earlier one.
+        assert!(new.against(&old, &faults("drop"), NOW, false).is_none());
+        let by_hand = claim("cli:1", &[1, 2], "drop");
+        assert!(by_hand.against(&by_hand, &faults("drop"), NOW, true).is_none());
+    }
+
+    #[test]
+    fn a_claim_has_room_for_what_matters() {
+        let whole = claim("cli:1", &[1, 2, 3], "delay 5ms egress; drop 1% to 10.0.0.0/8");
+        let read = Claim::of_text(&whole.to_text().unwrap()).unwrap();
+        assert_eq!(read, whole);
+        let networks: Vec<String> =
+            (0..2_000).map(|number| format!("10.{}.{}.1", number / 250, number % 250)).collect();
+        let long = format!("delay 5ms egress; drop to {}", networks.join(", "));
+        let text = claim("cli:1", &[1, 2, 3], &long).to_text().unwrap();
+        let read = Claim::of_text(&text).unwrap();
+        assert!(text.len() <= CLAIM_BYTES && read.is_cut, "{}", text.len());
+        assert_eq!(read.faults.len(), 1);
+        assert_eq!(Claim::of_text("anything"), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! Processes that arm the same target: each is told what the other has armed, for as long as that lives
+//! and renews its lease.
+
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use chaos_agent::arm::{ArmedId, Armory, Outcome, Request};
+use chaos_agent::plan::Terms;
+use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::injector::parse;
+use chaos_tests::process::{Place, Process};
+use chaos_tests::program;
+use chaos_tests::require;
+use nix::sys::signal::Signal;
+
+use super::Scene;
+use crate::agent::{Agent, has_frames, target};
+use crate::death::Inject;
+
+/// For whatever a process does, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const HELD: &str = "duplicate egress udp";
+const MINE: &str = "duplicate every 2nd egress udp";
+
+fn inject(cgroup: &TestCgroup, options: &[&str]) -> Result<Command> {
+    let mut command = Command::new(program::agent()?);
+    command.args(["inject", "--fault", HELD, "--cgroup"]).arg(cgroup.path()).args(options);
+    Ok(command)
+}
+
+/// Arms and disarms again; the refusal, if there is one.
+fn refusal(armory: &mut Armory, cgroup: &TestCgroup) -> Result<Option<String>> {
+    let id = ArmedId("test:mine".to_owned());
+    let target = target(cgroup)?;
+    let (faults, terms) = (&parse(MINE)?, Terms::default());
+    match armory.arm(Request { id: id.clone(), target, faults, terms, began: &|_| None })? {
+        Outcome::Armed(_) => {
+            armory.disarm(&id, "it was a trial");
+            Ok(None)
+        }
+        Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
+        Outcome::Occupied(occupied) => Ok(Some(occupied.refusals[0].to_string())),
+    }
+}
+
+/// Waits until nothing stands against it.
+fn await_freedom(armory: &mut Armory, cgroup: &TestCgroup) -> Result<()> {
+    let give_up = Instant::now() + PATIENCE;
+    while let Some(refusal) = refusal(armory, cgroup)? {
+        ensure!(Instant::now() < give_up, "it stays so: {refusal}");
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+#[test]
+fn another_process_is_named_until_it_ends_or_its_lease_does() -> Result<()> {
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    let [inner, outer] = scene.targets("egress");
+    let mut armory = Agent::new(&scene.pair.claim)?.armory;
+    for ending in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGSTOP] {
+        let options = ["--lease", "1s", "--for", "10m"];
+        let mut other = Inject::armed(inner, HELD, &options)?.process;
+        let refusal = refusal(&mut armory, outer)?.context("nothing stands against it")?;
+        let process = format!("process {} (chaos-agent inject) has armed `{HELD}`", other.pid());
+        ensure!(refusal.contains(&process), "{refusal}");
+        other.signal(ending)?;
+        await_freedom(&mut armory, outer)?;
+        other.signal(Signal::SIGKILL)?;
+        other.wait(PATIENCE)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn whoever_comes_later_is_told_and_arms_nothing() -> Result<()> {
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    let [inner, _] = scene.targets("egress");
+    let agent = Agent::armed(&scene.pair.claim, inner, MINE)?;
+    let output = inject(inner, &[])?.output()?;
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(1), "{complaint}");
+    ensure!(complaint.contains(&format!("has armed `{MINE}`")), "{complaint}");
+    ensure!(complaint.contains(&format!("`{MINE}; {HELD}`")), "{complaint}");
+    drop(agent);
+    let mut armed = Process::spawn(inject(inner, &["--for", "1s"])?, Place::here())?;
+    ensure!(armed.wait(PATIENCE)?.success(), "it is free again");
+    Ok(())
+}
