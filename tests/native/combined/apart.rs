@@ -159,9 +159,8 @@ fn sent_through(scene: &Scene, apart: &Apart, verbs: &[Verb; 2]) -> Result<Optio
     let sink = Victim::start(sink, scene.server())?;
     let sent = Victim::run(UdpSend::new(sink.address(), DATAGRAMS), scene.client())?.total();
     assert_eq!((sent.ok, sent.failed()), (DATAGRAMS, 0), "{:?}", sent.errors);
-    if verbs.iter().any(Verb::holds) {
-        sleep(LONGEST);
-    }
+    // One holds for as long behind the other.
+    sleep(LONGEST * verbs.iter().filter(|verb| verb.holds()).count() as u32);
     let received = sink.stop()?;
     let counts = [apart.counts(0)?, apart.counts(1)?];
     if is_emulated() && counts.iter().any(|counts| counts.spared.contains_key("unfit")) {
