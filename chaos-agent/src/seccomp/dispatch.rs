@@ -96,13 +96,15 @@ impl Dispatch {
         waiting.iter().for_each(|request| self.conclude(answers, request, None, now));
     }
 
-    /// A call was received at this moment of the boot clock (ns).
-    pub fn received(&self, answers: &impl Answers, call: &Notification, now: u64) {
+    /// A call was received at this moment of the boot clock (ns). Whether it was overdue before this
+    /// returned, so that the calling thread was counted by [`Self::overdue`].
+    pub fn received(&self, answers: &impl Answers, call: &Notification, now: u64) -> bool {
         self.in_flight().begin(call.id, now);
         // Whatever goes wrong in here: the caller waits.
         if catch_unwind(AssertUnwindSafe(|| self.begin(answers, call, now))).is_err() {
             self.let_go_on(answers, call.id);
         }
+        self.in_flight().is_replaced(call.id)
     }
 
     fn begin(&self, answers: &impl Answers, notification: &Notification, now: u64) {

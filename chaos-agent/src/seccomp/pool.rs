@@ -6,6 +6,8 @@
 
 use std::{collections::VecDeque, time::Duration};
 
+use crate::plan::nanoseconds;
+
 /// Threads that look up for one warden, those that are stuck included.
 pub const MOST_WORKERS: usize = 32;
 
@@ -205,10 +207,6 @@ impl<R: Clone> Pool<R> {
     fn can_grow(&self, now: u64) -> bool {
         self.workers + self.to_start < MOST_WORKERS && now >= self.no_more_until
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -16,7 +16,10 @@
 use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicIsize, Ordering},
+    },
     thread,
 };
 
@@ -45,9 +48,9 @@ const MOST: usize = 8;
 /// How often it is looked whether calls have waited for too long, in milliseconds.
 const OFTEN: u16 = 1000;
 
-/// So many receivers may be lost. When there are more, the warden has a bug, and decides nothing
-/// from then on.
-const MOST_LOST: usize = 8;
+/// So many receivers may be lost at a time. When there are more, the warden has a bug, and decides
+/// nothing from then on.
+const MOST_LOST: isize = 8;
 
 /// Answers until nobody can ask any more. `socket` leads to the agent.
 pub fn serve(socket: OwnedFd) -> io::Result<()> {
@@ -56,14 +59,16 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
     let listener = Arc::new(listener);
     let dispatch = Arc::new(Dispatch::new(child.map(|child| child.pid), boards));
     let threads = thread::available_parallelism().map_or(FEWEST, usize::from).clamp(FEWEST, MOST);
+    // One that comes back may say so before it was counted.
+    let lost = Arc::new(AtomicIsize::new(0));
     for _ in 0..threads {
-        start_receiver(&dispatch, &listener)?;
+        start_receiver(&dispatch, &listener, &lost)?;
     }
     workers::start(&dispatch, &listener, AtCaller { child })?;
     for desk in dispatch.desks().iter() {
         desk.board.handover().accept();
     }
-    watch(&dispatch, &listener, &socket)
+    watch(&dispatch, &listener, &socket, &lost)
 }
 
 /// Whom the warden answers, and by which boards.
@@ -116,11 +121,20 @@ fn settle_in() -> io::Result<()> {
     Ok(())
 }
 
-fn start_receiver(dispatch: &Arc<Dispatch>, listener: &Arc<Listener>) -> io::Result<()> {
-    let (dispatch, listener) = (dispatch.clone(), listener.clone());
+/// Starts a thread that receives calls. One that has been away for too long, and was counted among the
+/// `lost`, ends when it comes back: another one is in its place.
+fn start_receiver(
+    dispatch: &Arc<Dispatch>,
+    listener: &Arc<Listener>,
+    lost: &Arc<AtomicIsize>,
+) -> io::Result<()> {
+    let (dispatch, listener, lost) = (dispatch.clone(), listener.clone(), lost.clone());
     let receive_all = move || {
         while let Ok(notification) = listener.receive() {
-            dispatch.received(&*listener, &notification, boot_now());
+            if dispatch.received(&*listener, &notification, boot_now()) {
+                lost.fetch_sub(1, Ordering::Relaxed);
+                break;
+            }
         }
     };
     thread::Builder::new().name("receiver".to_owned()).spawn(receive_all).map(drop)
@@ -128,9 +142,13 @@ fn start_receiver(dispatch: &Arc<Dispatch>, listener: &Arc<Listener>) -> io::Res
 
 /// Obeys the agent, and sees to it that no call waits for too long, until the last process with the
 /// filter has ended.
-fn watch(dispatch: &Arc<Dispatch>, listener: &Arc<Listener>, socket: &OwnedFd) -> io::Result<()> {
+fn watch(
+    dispatch: &Arc<Dispatch>,
+    listener: &Arc<Listener>,
+    socket: &OwnedFd,
+    lost: &Arc<AtomicIsize>,
+) -> io::Result<()> {
     let mut agent = Some(socket);
-    let mut lost = 0;
     loop {
         let mut descriptors = vec![PollFd::new(listener.as_fd(), PollFlags::empty())];
         descriptors.extend(agent.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
@@ -162,12 +180,11 @@ fn watch(dispatch: &Arc<Dispatch>, listener: &Arc<Listener>, socket: &OwnedFd) -
             }
         }
         for _ in 0..dispatch.overdue(&**listener, boot_now()) {
-            lost += 1;
-            if lost > MOST_LOST {
+            if lost.fetch_add(1, Ordering::Relaxed) >= MOST_LOST {
                 dispatch.abandon(&**listener, boot_now());
             }
             // Where there can be none, those that are left go on.
-            drop(start_receiver(dispatch, listener));
+            drop(start_receiver(dispatch, listener, lost));
         }
     }
 }
