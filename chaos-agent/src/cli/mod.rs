@@ -69,8 +69,8 @@ Exit codes:
   `run` exits as its command does, 128 + N when that is ended by signal N.
 
 Environment:
-  CHAOS_LOG  what is logged to standard error: warn (default), info, debug,
-             or by module, such as chaos_agent::arm=debug
+  CHAOS_LOG  what is logged to standard error: warn (default; info for `agent`),
+             debug, or by module, such as chaos_agent::arm=debug
   NO_COLOR   no colour, also on a terminal";
 
 #[derive(Debug, Subcommand)]

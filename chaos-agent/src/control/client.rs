@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Error)]
 pub enum ClientError {
     #[error(
-        "no agent listens at {path}; start one with `chaos-agent agent`, or say with --socket \
+        "no agent listens at {path}; start one with `chaos-agent agent --standalone`, or say with --socket \
          where yours listens"
     )]
     NoAgent { path: PathBuf },

@@ -5,7 +5,8 @@
 //! more, and neither has a copy: programs that come later take it for nobody's. So of two armings that
 //! hold or copy what leaves, one would not do what it says. Those that do neither are asked before
 //! those that do, whichever was armed first ([`Position`]), and miss nothing. What arrives is
-//! known by its addresses, so there each arming sees what the others hold and copy.
+//! known by its addresses, so there each arming sees what the others hold and copy. But copies of copies
+//! double with each arming, so what arrives is copied by one arming only.
 
 use crate::fault::{Direction, Fault, PortRange, Protocol, Side, Verb};
 
@@ -29,21 +30,30 @@ impl Position {
 /// The first two faults, by their indices, of which one would not do what it says if these texts were
 /// armed apart on one target. It does not matter which is armed first.
 pub fn clash(armed: &[Fault], asked: &[Fault]) -> Option<(usize, usize)> {
-    let positions = [Position::of(armed), Position::of(asked)];
-    if positions != [Position::Last; 2] {
-        return None;
-    }
     let first = |clashes: &dyn Fn(&Fault, &Fault) -> bool| {
         armed.iter().enumerate().find_map(|(first, one)| {
-            let second = asked.iter().position(|other| {
-                is_asked(one) && is_asked(other) && may_meet(one, other) && clashes(one, other)
-            })?;
+            let second =
+                asked.iter().position(|other| may_meet(one, other) && clashes(one, other))?;
             Some((first, second))
         })
     };
+    let copy_both = first(&|one, other| {
+        let arrives = |fault: &Fault| fault.directions().contains(&Direction::Ingress);
+        copies(one) && copies(other) && arrives(one) && arrives(other)
+    });
+    let positions = [Position::of(armed), Position::of(asked)];
+    if copy_both.is_some() || positions != [Position::Last; 2] {
+        return copy_both;
+    }
+    let are_asked = |one: &Fault, other: &Fault| is_asked(one) && is_asked(other);
     // Two that both hold or copy say best what is wrong.
-    first(&|one, other| takes(one) && takes(other))
-        .or_else(|| first(&|one, other| takes(one) || takes(other)))
+    first(&|one, other| are_asked(one, other) && takes(one) && takes(other))
+        .or_else(|| first(&|one, other| are_asked(one, other) && (takes(one) || takes(other))))
+}
+
+/// Whether it makes copies.
+fn copies(fault: &Fault) -> bool {
+    matches!(fault.verb, Verb::Duplicate) && !fault.shadow
 }
 
 /// Whether it is asked about frames that leave.
@@ -172,13 +182,17 @@ mod tests {
     }
 
     #[test]
-    fn what_arrives_goes_with_everything() {
+    fn what_arrives_goes_with_everything_but_is_copied_once() {
         for one in ["delay 5ms ingress", "duplicate ingress", "limit 1mbit from 10.0.0.0/8"] {
             for other in TAKERS.into_iter().chain(["delay 5ms ingress", "duplicate ingress"]) {
-                assert!(!clashes(one, other), "{one} and {other}");
+                let are_copies = [one, other] == ["duplicate ingress"; 2];
+                assert_eq!(clashes(one, other), are_copies, "{one} and {other}");
             }
         }
         assert!(clashes("delay 5ms", "duplicate"), "both ways");
+        assert!(clashes("duplicate", "duplicate ingress udp"));
+        assert!(!clashes("duplicate ingress tcp", "duplicate ingress udp"));
+        assert!(!clashes("duplicate ingress", "shadow duplicate ingress"));
     }
 
     #[test]

@@ -232,7 +232,9 @@ fn each_does_what_it_does_alone_or_the_second_is_refused() -> Result<()> {
                 // Not the same dice, or the second would undo the damage of the first.
                 let texts = [format!("{} seed 1", texts[0]), format!("{} seed 2", texts[1])];
                 let texts = [canonical(&texts[0])?, canonical(&texts[1])?];
-                let is_refused = takes(&first, direction) && takes(&second, direction);
+                let are_copies = [first, second].iter().all(|verb| verb.effect == Effect::Copied);
+                let is_refused =
+                    are_copies || takes(&first, direction) && takes(&second, direction);
                 for (number, way) in WAYS.into_iter().enumerate() {
                     cells += 1;
                     // Traffic is sent through each pair in one of the ways, and through few of them where
