@@ -5,6 +5,8 @@
 //! Making one takes the rights that arming takes. Finding those of others takes CAP_SYS_ADMIN
 //! (`BPF_MAP_GET_NEXT_ID`, `BPF_MAP_GET_FD_BY_ID`).
 
+use std::sync::Once;
+
 use aya::{
     Pod,
     maps::{Array, Map, MapData, MapError, loaded_maps},
@@ -15,6 +17,9 @@ use super::KernelError;
 
 /// The map's name; the kernel keeps 15 bytes.
 const NAME: &str = "chaos_claim";
+
+/// What aya calls the call that finds the maps.
+const FIND: &str = "bpf_map_get_next_id";
 
 /// Longest text of a claim, in bytes.
 pub const CLAIM_BYTES: usize = 8 * 1024;
@@ -90,14 +95,20 @@ impl PublishedClaim {
 /// The claims of all processes of the machine, this one's too. One that is being made just now has no
 /// text yet, and is there all the same.
 ///
+/// Maps that this process may not open, as a security module says so, are passed over.
+///
 /// # Errors
-/// Where this process may not look (CAP_SYS_ADMIN).
+/// Where this process may not look at all (CAP_SYS_ADMIN).
 pub fn published_claims() -> Result<Vec<FoundClaim>, KernelError> {
     let mut found = Vec::new();
     for info in loaded_maps() {
         let info = match info {
             Ok(info) => info,
             Err(error) if is_gone(&error) => continue,
+            Err(error) if is_kept_from_us(&error) => {
+                warn_of(&error);
+                continue;
+            }
             Err(error) => return Err(failed("find")(error)),
         };
         if info.name() != NAME.as_bytes() || info.value_size() as usize != size_of::<Record>() {
@@ -106,6 +117,7 @@ pub fn published_claims() -> Result<Vec<FoundClaim>, KernelError> {
         match read(info.id()) {
             Ok(claim) => found.push(claim),
             Err(error) if is_gone(&error) => {}
+            Err(error) if is_kept_from_us(&error) => warn_of(&error),
             Err(error) => return Err(failed("read")(error)),
         }
     }
@@ -128,6 +140,53 @@ fn is_gone(error: &MapError) -> bool {
     }
 }
 
+/// Whether one map may not be opened, where others may be looked for.
+fn is_kept_from_us(error: &MapError) -> bool {
+    match error {
+        MapError::SyscallError(error) => {
+            let errno = error.io_error.raw_os_error();
+            error.call != FIND && matches!(errno, Some(libc::EPERM | libc::EACCES))
+        }
+        _ => false,
+    }
+}
+
+fn warn_of(error: &MapError) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        tracing::warn!(
+            %error,
+            "a map of bpf(2) may not be opened; if it is another process's claim, that is not heeded"
+        );
+    });
+}
+
 fn failed(call: &'static str) -> impl Fn(MapError) -> KernelError {
     move |source| KernelError::Map { call, map: NAME, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use aya::sys::SyscallError;
+
+    use super::*;
+
+    fn error(call: &'static str, errno: i32) -> MapError {
+        SyscallError { call, io_error: io::Error::from_raw_os_error(errno) }.into()
+    }
+
+    #[test]
+    fn one_map_that_may_not_be_opened_hides_no_other() {
+        assert!(is_kept_from_us(&error("bpf_map_get_fd_by_id", libc::EPERM)));
+        assert!(is_kept_from_us(&error("bpf_map_get_fd_by_id", libc::EACCES)));
+        assert!(!is_kept_from_us(&error("bpf_map_get_fd_by_id", libc::ENOMEM)));
+        assert!(is_gone(&error("bpf_map_get_fd_by_id", libc::ENOENT)));
+        // Whoever may not look for them sees none.
+        assert!(!is_kept_from_us(&error(FIND, libc::EPERM)));
+        if let Some(Err(error)) = loaded_maps().next() {
+            assert!(!is_kept_from_us(&error), "{error}");
+        }
+    }
 }
