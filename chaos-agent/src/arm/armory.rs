@@ -171,7 +171,10 @@ impl Armory {
                 }
             }
         }
-        self.claims.settle(id.clone(), claim);
+        if let Err(occupied) = self.claims.settle(id.clone(), claim, self.leased_until()) {
+            self.end(&id, &occupied.since_it_lapsed());
+            return Ok(Outcome::Occupied(occupied));
+        }
         self.look_at(id);
         Ok(Outcome::Armed(plan))
     }
@@ -184,9 +187,10 @@ impl Armory {
         target: &Target,
         plan: &Plan,
         faults: &[Fault],
+        began: &dyn Fn(&Fault) -> Option<u64>,
         gone: &BTreeSet<ArmedId>,
     ) -> Result<Option<Occupied>, ArmError> {
-        let claim = self.new_claim(id, target, plan, &|_| None)?;
+        let claim = self.new_claim(id, target, plan, began)?;
         Ok(self.claims.occupied(gone, &claim, faults))
     }
 
@@ -200,8 +204,13 @@ impl Armory {
         began: &dyn Fn(&Fault) -> Option<u64>,
     ) -> Result<Result<Held, Occupied>, ArmError> {
         let claim = self.new_claim(id, target, plan, began)?;
-        let until = boot_now().saturating_add(nanoseconds(self.lease));
-        Ok(self.claims.ask(id, claim, faults, until))
+        let turn = Turn::of(self.lease / PART_OF_LEASE);
+        Ok(self.claims.ask(id, claim, faults, self.leased_until(), turn))
+    }
+
+    /// The boot-clock moment (ns) at which a lease ends that is renewed now.
+    fn leased_until(&self) -> u64 {
+        boot_now().saturating_add(nanoseconds(self.lease))
     }
 
     fn new_claim(
@@ -212,8 +221,11 @@ impl Armory {
         began: &dyn Fn(&Fault) -> Option<u64>,
     ) -> Result<Claim, ArmError> {
         let now = boot_now();
-        let ends = |rule: &PlannedRule| ends(rule, began(&rule.fault).unwrap_or(now));
-        Claim::new(id, target, &self.root, plan, ends).map_err(|error| {
+        let times = |rule: &PlannedRule| {
+            let began = began(&rule.fault).unwrap_or(now);
+            (began, ends(rule, began))
+        };
+        Claim::new(id, target, &self.root, plan, times).map_err(|error| {
             let path = target.cgroup.path().display().to_string();
             if target.is_alive() { error.into() } else { ArmError::TargetGone { path } }
         })
@@ -292,9 +304,13 @@ impl Armory {
     pub fn tick(&mut self) -> Vec<Ended> {
         self.filtered.forget_ended();
         self.departing.retain_mut(|line| !line.is_over());
+        // Before a lease is renewed that lapsed.
+        let occupied = self.claims.revive(self.leased_until());
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
-            if !armed.target().is_alive() {
+            if let Some(occupied) = occupied.get(id) {
+                over.push((id.clone(), occupied.since_it_lapsed()));
+            } else if !armed.target().is_alive() {
                 over.push((id.clone(), "its cgroup is gone".to_owned()));
             } else if armed.has_ended() {
                 over.push((id.clone(), "its time is up".to_owned()));
@@ -306,7 +322,7 @@ impl Armory {
                 over.push((id.clone(), format!("its lease could not be renewed: {error}")));
             }
         }
-        self.claims.renew(boot_now().saturating_add(nanoseconds(self.lease)));
+        self.claims.renew(self.leased_until());
         let ended = over.iter().filter_map(|(id, why)| self.end(id, why)).collect();
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
         ids.into_iter().for_each(|id| self.look_at(id));

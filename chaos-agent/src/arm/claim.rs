@@ -1,7 +1,7 @@
 //! What is armed where, as far as others have to know it: whoever arms a target compares what it is
 //! about to arm with what is armed already, by this process or by another one.
 
-use std::{fs, process};
+use std::{collections::BTreeMap, fs, process};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,17 +31,45 @@ pub(super) struct Claim {
     /// The process, for people.
     by: String,
     faults: Vec<ClaimedFault>,
-    /// There are faults for which there was no room.
-    #[serde(default)]
-    is_cut: bool,
+    /// Of the faults for which there was no room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<Cut>,
+}
+
+/// What is said of faults that are not named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Cut {
+    /// At least one of them is asked about frames that leave.
+    is_asked: bool,
+    /// The boot-clock moment (ns) at which the first of them began.
+    began: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct ClaimedFault {
     /// The canonical sentence.
     fault: String,
+    /// The boot-clock moment (ns) at which its clock began, or a little before.
+    began: u64,
     /// The boot-clock moment (ns) from which on it does nothing any more.
     ends: u64,
+}
+
+/// When the faults began that another agent has armed, by the boot clock (ns).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForeignClocks {
+    /// By their canonical sentences.
+    named: BTreeMap<String, u64>,
+    /// The first of those that it has not named.
+    others: Option<u64>,
+}
+
+impl ForeignClocks {
+    /// The moment for the fault with this canonical sentence, or one before it; `None` where the other
+    /// agent has not armed it.
+    pub fn began(&self, sentence: &str) -> Option<u64> {
+        self.named.get(sentence).copied().or(self.others)
+    }
 }
 
 /// Who has armed what does not go together with what was asked for.
@@ -49,18 +77,34 @@ struct ClaimedFault {
 pub struct Occupied {
     /// The faults that are not armed because of it.
     pub refusals: Vec<Refusal>,
-    /// Another agent of this node has the same id armed: it is about to end, and then it works.
-    pub is_handed_over: bool,
+    /// Another agent of this node has the same id armed: it is about to end, and then it works, with
+    /// these clocks.
+    pub handed_over: Option<ForeignClocks>,
+}
+
+#[cfg(test)]
+impl FromIterator<(String, u64)> for ForeignClocks {
+    fn from_iter<T: IntoIterator<Item = (String, u64)>>(named: T) -> Self {
+        Self { named: named.into_iter().collect(), others: None }
+    }
+}
+
+impl Occupied {
+    /// Why what lapsed ends, as others did not heed it any more.
+    pub(super) fn since_it_lapsed(&self) -> String {
+        let reason = self.refusals.first().map_or("it is armed elsewhere", |one| &one.reason);
+        format!("its lease lapsed, and meanwhile {reason}")
+    }
 }
 
 impl Claim {
-    /// `ends` tells of a rule when it does nothing any more.
+    /// `times` tells of a rule when its clock began, and when it does nothing any more.
     pub fn new(
         id: &ArmedId,
         target: &Target,
         root: &CgroupRoot,
         plan: &Plan,
-        ends: impl Fn(&PlannedRule) -> u64,
+        times: impl Fn(&PlannedRule) -> (u64, u64),
     ) -> Result<Self, TargetError> {
         let number = getrandom::u64().map_err(|error| TargetError::Io {
             doing: "take a random number for",
@@ -72,11 +116,14 @@ impl Claim {
             plan.rules.iter().partition(|rule| is_asked(&rule.fault));
         let faults = first.into_iter().chain(rest);
         let faults = faults
-            .map(|rule| ClaimedFault { fault: rule.fault.to_string(), ends: ends(rule) })
+            .map(|rule| {
+                let (began, ends) = times(rule);
+                ClaimedFault { fault: rule.fault.to_string(), began, ends }
+            })
             .collect();
         let lineage = root.lineage(&target.cgroup)?;
         let by = this_process();
-        Ok(Self { number, lineage, id: id.0.clone(), by, faults, is_cut: false })
+        Ok(Self { number, lineage, id: id.0.clone(), by, faults, cut: None })
     }
 
     pub fn number(&self) -> u64 {
@@ -92,7 +139,7 @@ impl Claim {
                 return Some(text);
             }
             claim.faults.pop()?;
-            claim.is_cut = true;
+            claim.cut = Some(Cut::of(self.faults.get(claim.faults.len()..)?));
         }
     }
 
@@ -133,21 +180,22 @@ impl Claim {
                 remedy: None,
             };
             let refusals = asked.iter().enumerate().map(refused).collect();
-            return Some(Occupied { refusals, is_handed_over: true });
+            return Some(Occupied { refusals, handed_over: Some(armed.clocks()) });
         }
-        let mut there = Vec::new();
-        for claimed in armed.faults.iter().filter(|claimed| claimed.ends > now) {
-            match fault::parse(&claimed.fault) {
-                Ok(sentences) => there.extend(sentences.into_iter().map(|one| one.fault)),
-                // Of an agent that knows more than this one. It may hold everything.
-                Err(_) => there.push(Fault::new(fault::Verb::Duplicate)),
-            }
+        // What has ended holds nothing, there or here.
+        let live = armed.faults.iter().filter(|claimed| claimed.ends > now);
+        let sentences: Vec<&str> = live.map(|one| one.fault.as_str()).collect();
+        let mut there: Vec<Fault> =
+            sentences.iter().map(|sentence| claimed_fault(sentence)).collect();
+        if armed.cut.is_some_and(|cut| cut.is_asked) {
+            there.push(anything());
         }
-        if armed.is_cut {
-            there.push(Fault::new(fault::Verb::Duplicate));
-        }
-        let (first, index) = clash(&there, asked)?;
-        let sentences: Vec<&str> = armed.faults.iter().map(|one| one.fault.as_str()).collect();
+        let (indices, asked): (Vec<usize>, Vec<Fault>) = (0..)
+            .zip(asked)
+            .filter(|(_, fault)| !self.is_over(fault, now))
+            .map(|(index, fault)| (index, fault.clone()))
+            .unzip();
+        let (first, here) = clash(&there, &asked)?;
         let reason = format!(
             "{} has armed `{}` on this cgroup, or one above or below it, as `{}`: what one arming \
              holds back or copies on its way out, another one does not see",
@@ -158,24 +206,61 @@ impl Claim {
         let together =
             sentences.into_iter().map(str::to_owned).chain(asked.iter().map(Fault::to_string));
         let together = together.collect::<Vec<_>>().join("; ");
-        let text = if together.len() > MOST_SHOWN || armed.is_cut {
+        let text = if together.len() > MOST_SHOWN || armed.cut.is_some() {
             "all of its faults and these, with `; ` between them".to_owned()
         } else {
             format!("`{together}`")
         };
         let remedy = format!("disarm that, and arm both in one text: {text}");
-        let refusal =
-            Refusal { index, fault: asked.get(index)?.clone(), reason, remedy: Some(remedy) };
-        Some(Occupied { refusals: vec![refusal], is_handed_over: false })
+        let (index, fault) = (*indices.get(here)?, asked.get(here)?.clone());
+        let refusal = Refusal { index, fault, reason, remedy: Some(remedy) };
+        Some(Occupied { refusals: vec![refusal], handed_over: None })
+    }
+
+    /// Whether this claim says that the time of a fault is up.
+    fn is_over(&self, fault: &Fault, now: u64) -> bool {
+        let sentence = fault.to_string();
+        self.faults.iter().any(|own| own.ends <= now && own.fault == sentence)
+    }
+
+    /// When its faults began.
+    fn clocks(&self) -> ForeignClocks {
+        ForeignClocks {
+            named: self.faults.iter().map(|one| (one.fault.clone(), one.began)).collect(),
+            others: self.cut.map(|cut| cut.began),
+        }
+    }
+
+    /// Whether agents of a node arm it one after the other.
+    pub fn is_taken_over(&self) -> bool {
+        self.id.split_once(':').is_some_and(|(owner, _)| owner == TAKEN_OVER)
     }
 
     /// Whether it is the same that two agents of a node arm one after the other.
     fn is_same_as(&self, other: &Self) -> bool {
-        let owner = self.id.split_once(':').map(|(owner, _)| owner);
-        owner == Some(TAKEN_OVER)
-            && self.id == other.id
-            && self.lineage.last() == other.lineage.last()
+        self.is_taken_over() && self.id == other.id && self.lineage.last() == other.lineage.last()
     }
+}
+
+impl Cut {
+    fn of(faults: &[ClaimedFault]) -> Self {
+        Self {
+            is_asked: faults.iter().any(|one| is_asked(&claimed_fault(&one.fault))),
+            began: faults.iter().map(|one| one.began).min().unwrap_or_default(),
+        }
+    }
+}
+
+/// The fault of a claim's sentence.
+fn claimed_fault(sentence: &str) -> Fault {
+    let first = |sentences: Vec<fault::Sentence>| sentences.into_iter().next();
+    // Of an agent that knows more than this one: it may hold everything.
+    fault::parse(sentence).ok().and_then(first).map_or_else(anything, |sentence| sentence.fault)
+}
+
+/// A fault that holds or copies everything.
+fn anything() -> Fault {
+    Fault::new(fault::Verb::Duplicate)
 }
 
 fn this_process() -> String {
@@ -195,14 +280,18 @@ mod tests {
 
     fn claim(id: &str, lineage: &[u64], text: &str) -> Claim {
         let faults = faults(text);
-        let claimed = |fault: &Fault| ClaimedFault { fault: fault.to_string(), ends: 2 * NOW };
+        let claimed = |fault: &Fault| ClaimedFault {
+            fault: fault.to_string(),
+            began: NOW / 2,
+            ends: 2 * NOW,
+        };
         Claim {
             number: 7,
             lineage: lineage.to_vec(),
             id: id.to_owned(),
             by: "process 42 (chaos-agent inject)".to_owned(),
             faults: faults.iter().map(claimed).collect(),
-            is_cut: false,
+            cut: None,
         }
     }
 
@@ -254,6 +343,24 @@ mod tests {
         let mut armed = claim("a", &[1, 2], HELD);
         armed.faults[0].ends = NOW;
         assert!(refusals(&armed, &claim("b", &[1, 2], HELD), HELD, false).is_empty());
+        // Neither does it meet what is armed.
+        let mut asked = claim("b", &[1, 2], "duplicate; corrupt; delay 5ms egress tcp");
+        asked.faults[0].ends = NOW;
+        let (armed, text) = (claim("a", &[1, 2], HELD), "duplicate; corrupt; delay 5ms egress tcp");
+        let occupied = asked.against(&armed, &faults(text), NOW, false).unwrap();
+        assert_eq!(occupied.refusals[0].index, 2, "{occupied:?}");
+        asked.faults[2].ends = NOW;
+        assert!(refusals(&armed, &asked, text, false).is_empty());
+    }
+
+    #[test]
+    fn a_refusal_names_only_what_is_in_force() {
+        let mut armed = claim("cli:1", &[1, 2], "delay 5ms egress; duplicate egress udp");
+        armed.faults[0].ends = NOW;
+        let refused = refusals(&armed, &claim("cli:2", &[1, 2], HELD), HELD, true).remove(0);
+        assert!(refused.contains("has armed `duplicate egress udp` on"), "{refused}");
+        let both = "arm both in one text: `duplicate egress udp; delay 5ms egress`";
+        assert!(refused.ends_with(both), "{refused}");
     }
 
     #[test]
@@ -262,11 +369,15 @@ mod tests {
         let mut newer = claim("a", &[1, 2], "drop");
         newer.faults[0].fault = "freeze the packets".to_owned();
         let mut cut = claim("a", &[1, 2], "drop");
-        cut.is_cut = true;
+        cut.cut = Some(Cut { is_asked: true, began: NOW });
         for armed in [newer, cut] {
             assert_eq!(refusals(&armed, &asked, HELD, true).len(), 1);
             assert!(refusals(&armed, &asked, "drop; corrupt egress", true).is_empty());
         }
+        // What was cut and is never asked about frames holds none.
+        let mut cut = claim("a", &[1, 2], "drop");
+        cut.cut = Some(Cut { is_asked: false, began: NOW });
+        assert!(refusals(&cut, &asked, HELD, true).is_empty());
     }
 
     #[test]
@@ -274,7 +385,9 @@ mod tests {
         let (old, new) =
             (claim("pod:shop/web-0", &[1, 2], "drop"), claim("pod:shop/web-0", &[1, 2], "drop"));
         let occupied = new.against(&old, &faults("drop; reset"), NOW, true).unwrap();
-        assert!(occupied.is_handed_over);
+        let clocks = occupied.handed_over.unwrap();
+        assert_eq!(clocks.began("drop"), Some(NOW / 2), "its clock goes on");
+        assert_eq!(clocks.began("reset"), None);
         assert_eq!(occupied.refusals.len(), 2);
         // In one process the later text replaces the earlier one.
         assert!(new.against(&old, &faults("drop"), NOW, false).is_none());
@@ -290,10 +403,16 @@ mod tests {
         let networks: Vec<String> =
             (0..2_000).map(|number| format!("10.{}.{}.1", number / 250, number % 250)).collect();
         let long = format!("delay 5ms egress; drop to {}", networks.join(", "));
-        let text = claim("cli:1", &[1, 2, 3], &long).to_text().unwrap();
+        let long = claim("pod:shop/web-0", &[1, 2, 3], &long);
+        let text = long.to_text().unwrap();
         let read = Claim::of_text(&text).unwrap();
-        assert!(text.len() <= CLAIM_BYTES && read.is_cut, "{}", text.len());
-        assert_eq!(read.faults.len(), 1);
+        assert!(text.len() <= CLAIM_BYTES, "{}", text.len());
+        assert_eq!(read.faults, long.faults[..1]);
+        assert_eq!(read.cut, Some(Cut { is_asked: false, began: NOW / 2 }));
+        // What was cut has its clock all the same.
+        assert_eq!(read.clocks().began(&long.faults[1].fault), Some(NOW / 2));
+        let held = claim("a", &[1, 2], &format!("delay 5ms egress to {}", networks.join(", ")));
+        assert_eq!(Cut::of(&held.faults), Cut { is_asked: true, began: NOW / 2 });
         assert_eq!(Claim::of_text("anything"), None);
     }
 }

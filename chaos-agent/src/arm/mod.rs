@@ -20,7 +20,7 @@ mod turn;
 
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};
-pub use claim::{Occupied, TAKEN_OVER};
+pub use claim::{ForeignClocks, Occupied, TAKEN_OVER};
 pub use filtered::FilteredContainer;
 pub use filters::collect_filters;
 pub use keeper::{Handle, Keeper, KeeperGone};

@@ -7,7 +7,7 @@ use super::{
     wanted::{Ask, Place},
 };
 use crate::{
-    arm::{ArmError, ArmedId, Armory, Occupied, Outcome, Request, TargetReport},
+    arm::{ArmError, ArmedId, Armory, ForeignClocks, Occupied, Outcome, Request, TargetReport},
     fault::Fault,
     kernel::boot_now,
     plan::{Plan, Refusal, Scope, clash, nanoseconds, plan},
@@ -47,8 +47,8 @@ pub(super) enum Fate {
     },
     /// It may work later.
     Waiting(String),
-    /// Another agent of the node has it armed, and is about to end.
-    HandedOver(String),
+    /// Another agent of the node has it armed, with these clocks, and is about to end.
+    HandedOver(String, ForeignClocks),
     /// Somebody else has armed what does not go together with it.
     Occupied(String),
     /// The time of all of its faults is up.
@@ -105,7 +105,7 @@ impl Arming {
         }
         let occupied = |fate: &Fate| match fate {
             Fate::Occupied(reason) => Some(reason.clone()),
-            Fate::Armed { .. } | Fate::Waiting(_) | Fate::HandedOver(_) | Fate::Over => None,
+            Fate::Armed { .. } | Fate::Waiting(_) | Fate::HandedOver(..) | Fate::Over => None,
         };
         let occupied: Vec<String> = fates.iter().filter_map(occupied).collect();
         if !occupied.is_empty() {
@@ -157,9 +157,18 @@ impl Arming {
         for ((ask, plan), target) in self.asks.iter().zip(plans).zip(targets) {
             // What cannot be compared cannot be armed either, and says why.
             if let Ok(target) = target
-                && let Ok(Some(occupied)) =
-                    armory.occupied(&ask.id, target, plan, &ask.faults, &gone)
-                && !occupied.is_handed_over
+                && let Ok(before) = armory.report(&ask.id).transpose()
+                && let Some((_, faults)) =
+                    left(ask, plan, &self.clocks, before.as_ref(), boot_now())
+                && let Ok(Some(occupied)) = armory.occupied(
+                    &ask.id,
+                    target,
+                    plan,
+                    &faults,
+                    &|fault| began(&self.clocks, fault),
+                    &gone,
+                )
+                && occupied.handed_over.is_none()
             {
                 reasons.extend(occupied.refusals.iter().map(ToString::to_string));
             }
@@ -227,6 +236,48 @@ fn is_confirmed(
     }
 }
 
+/// When a fault began that was armed before.
+fn began(clocks: &Clocks, fault: &Fault) -> Option<u64> {
+    match clocks.get(&fault.to_string())? {
+        Clock::Since(began) => Some(*began),
+        Clock::Over(_) => None,
+    }
+}
+
+/// What of an ask is to be in the kernel at this moment (boot clock, ns), where `before` is what is there:
+/// the faults, and their indices in the full text. `None` where the time of all is up.
+fn left(
+    ask: &Ask,
+    plan: &Plan,
+    clocks: &Clocks,
+    before: Option<&TargetReport>,
+    now: u64,
+) -> Option<(Vec<usize>, Vec<Fault>)> {
+    let is_over = |index: usize, fault: &Fault| match clocks.get(&fault.to_string()) {
+        None => false,
+        Some(Clock::Over(_)) => true,
+        Some(Clock::Since(began)) => {
+            let rule = plan.rules.iter().find(|rule| rule.index == index);
+            let span = fault.after.unwrap_or_default()
+                + rule.map(|rule| rule.duration).unwrap_or_default();
+            began.saturating_add(nanoseconds(span)) <= now
+        }
+    };
+    let all_over = ask.faults.iter().enumerate().all(|(index, fault)| is_over(index, fault));
+    if all_over && before.is_none() {
+        return None;
+    }
+    // What is in the kernel already keeps its ledger there after its end.
+    let is_there = |sentence: &str| {
+        before.iter().flat_map(|report| &report.faults).any(|report| report.fault == sentence)
+    };
+    let left = (0..)
+        .zip(&ask.faults)
+        .filter(|(index, fault)| !is_over(*index, fault) || is_there(&fault.to_string()))
+        .map(|(index, fault)| (ask.indices[index], fault.clone()));
+    Some(left.unzip())
+}
+
 fn arm(
     armory: &mut Armory,
     ask: &Ask,
@@ -234,31 +285,10 @@ fn arm(
     clocks: &Clocks,
     target: Target,
 ) -> Result<Fate, ArmError> {
-    let now = boot_now();
-    let is_over = |index: usize, fault: &Fault| match clocks.get(&fault.to_string()) {
-        None => false,
-        Some(Clock::Over(_)) => true,
-        Some(Clock::Since(began)) => {
-            let duration = plan.rules.iter().find(|rule| rule.index == index);
-            let span = fault.after.unwrap_or_default()
-                + duration.map(|rule| rule.duration).unwrap_or_default();
-            began.saturating_add(nanoseconds(span)) <= now
-        }
-    };
     let before = armory.report(&ask.id).transpose()?;
-    let all_over = ask.faults.iter().enumerate().all(|(index, fault)| is_over(index, fault));
-    if all_over && before.is_none() {
+    let Some((indices, faults)) = left(ask, plan, clocks, before.as_ref(), boot_now()) else {
         return Ok(Fate::Over);
-    }
-    // What is in the kernel already keeps its ledger there after its end.
-    let is_there = |sentence: &str| {
-        before.iter().flat_map(|report| &report.faults).any(|report| report.fault == sentence)
     };
-    let (indices, faults): (Vec<usize>, Vec<Fault>) = (0..)
-        .zip(&ask.faults)
-        .filter(|(index, fault)| !is_over(*index, fault) || is_there(&fault.to_string()))
-        .map(|(index, fault)| (ask.indices[index], fault.clone()))
-        .unzip();
     let is_fresh =
         before.is_none_or(|before| before.cgroup != target.cgroup.path().display().to_string());
     let request = Request {
@@ -266,10 +296,7 @@ fn arm(
         target,
         faults: &faults,
         terms: ask.terms.clone(),
-        began: &|fault| match clocks.get(&fault.to_string())? {
-            Clock::Since(began) => Some(*began),
-            Clock::Over(_) => None,
-        },
+        began: &|fault| began(clocks, fault),
     };
     let reasons = |refusals: &[Refusal]| {
         let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
@@ -278,15 +305,57 @@ fn arm(
     match armory.arm(request)? {
         Outcome::Armed(_) => {}
         Outcome::Refused(plan) => return Ok(Fate::Waiting(reasons(&plan.refused))),
-        Outcome::Occupied(Occupied { refusals, is_handed_over: true }) => {
-            return Ok(Fate::HandedOver(reasons(&refusals)));
+        Outcome::Occupied(Occupied { refusals, handed_over: Some(clocks) }) => {
+            return Ok(Fate::HandedOver(reasons(&refusals), clocks));
         }
-        Outcome::Occupied(Occupied { refusals, is_handed_over: false }) => {
+        Outcome::Occupied(Occupied { refusals, handed_over: None }) => {
             return Ok(Fate::Occupied(reasons(&refusals)));
         }
     }
     match armory.report(&ask.id).transpose()? {
         Some(report) => Ok(Fate::Armed { report, indices, is_fresh }),
         None => Ok(Fate::Over),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fault,
+        kube::clock::Why,
+        plan::{KernelFeatures, Terms},
+    };
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_fault_whose_time_is_up_is_not_left() {
+        let text = "delay 5ms egress for 40s; drop for 40s after 20s; corrupt";
+        let faults: Vec<Fault> =
+            fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
+        let sentences: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        let ask = Ask {
+            id: ArmedId("pod:shop/web-0".to_owned()),
+            target: Place::Awaited(String::new()),
+            faults,
+            // One of another target comes first.
+            indices: vec![1, 2, 3],
+            terms: Terms::default(),
+        };
+        let plan = plan(&ask.faults, &KernelFeatures::everything("6.12.0"), &ask.terms);
+        let since = |index: usize| (sentences[index].clone(), Clock::Since(10 * SECOND));
+        let mut clocks: Clocks = [since(0), since(1)].into();
+        let left_at = |clocks: &Clocks, second: u64| {
+            left(&ask, &plan, clocks, None, second * SECOND).map(|(indices, faults)| {
+                assert_eq!(indices.len(), faults.len());
+                indices
+            })
+        };
+        assert_eq!(left_at(&clocks, 49), Some(vec![1, 2, 3]));
+        assert_eq!(left_at(&clocks, 50), Some(vec![2, 3]));
+        assert_eq!(left_at(&clocks, 70), Some(vec![3]));
+        clocks.insert(sentences[2].clone(), Clock::Over(Why::Ended));
+        assert_eq!(left_at(&clocks, 70), None);
     }
 }

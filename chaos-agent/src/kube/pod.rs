@@ -12,7 +12,7 @@ use super::{
     status::{FaultStatus, PodPhase, Status},
 };
 use crate::{
-    arm::{ArmedId, Phase, TargetReport},
+    arm::{ArmedId, ForeignClocks, Phase, TargetReport},
     fault::Fault,
     plan::nanoseconds,
 };
@@ -194,6 +194,21 @@ impl Known {
 
     pub fn armed_ids(&self) -> BTreeSet<ArmedId> {
         self.armed.keys().cloned().collect()
+    }
+
+    /// Takes over when these faults began from the agent that has them armed.
+    pub fn learn(&mut self, indices: &[usize], clocks: &ForeignClocks, now: &Now) {
+        for index in indices {
+            let Some(tracked) = self.faults.get_mut(*index) else { continue };
+            let Tracked { status, clock, .. } = tracked;
+            if clock.is_none()
+                && let Some(began) = clocks.began(&status.fault)
+            {
+                *clock = Some(Clock::Since(began));
+                status.began = Some(began);
+                status.since = Some(MicroTime(now.wall_moment(began)));
+            }
+        }
     }
 
     /// Takes the last ledgers of what was armed.

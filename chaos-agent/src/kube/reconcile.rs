@@ -211,7 +211,12 @@ impl Reconciler<'_> {
                     is_waiting = true;
                     messages.push(message);
                 }
-                Fate::HandedOver(message) | Fate::Occupied(message) => {
+                Fate::HandedOver(message, clocks) => {
+                    known.learn(&ask.indices, &clocks, &now);
+                    is_handed_over = true;
+                    messages.push(message);
+                }
+                Fate::Occupied(message) => {
                     is_handed_over = true;
                     messages.push(message);
                 }

@@ -208,3 +208,22 @@ fn a_phase_changes_when_the_fault_begins_to_act_and_when_it_ends() {
     known.faults[0].status.phase = Phase::Ended;
     assert_eq!(next(&known), Some(20));
 }
+
+#[test]
+fn what_another_agent_armed_after_the_pod_was_met_goes_on() {
+    let now = now("2026-01-01T12:05:00Z");
+    let mut known = resumed("drop for 40s; corrupt for 40s; delay 5ms egress", None, &now);
+    let sentence = |known: &Known, index: usize| known.faults[index].status.fault.clone();
+    let began = |index: usize, second: u64| (sentence(&known, index), second * SECOND);
+    let clocks: ForeignClocks = [began(0, 270), began(2, 280)].into_iter().collect();
+    known.faults[2].clock = Some(Clock::Since(100 * SECOND));
+    known.learn(&[0, 1, 2], &clocks, &now);
+    let since = |second: u64| Some(Clock::Since(second * SECOND));
+    assert_eq!(self::clocks(&known), [since(270), None, since(100)]);
+    let status = known.status();
+    assert_eq!(status.faults[0].began, Some(270 * SECOND));
+    assert_eq!(status.since.map(|since| since.0), Some(at("2026-01-01T12:04:30Z")));
+    // And with the one that follows on this one, whatever was written over.
+    let next = resumed("drop for 40s", Some(Status { since: None, ..known.status() }), &now);
+    assert_eq!(self::clocks(&next), [since(270)]);
+}
