@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use chaos_agent::kube::PodPhase;
+use chaos_agent::kube::{PodPhase, Status};
 use chaos_tests::job::{Repeat, UdpSend, UdpSink};
 use chaos_tests::kubelet::{Pod, PodSpec};
 use chaos_tests::process::{Place, Process};
@@ -75,7 +75,7 @@ fn a_successor_takes_over_when_its_predecessor_ends() -> Result<()> {
             status.phase == PodPhase::Armed && status.faults[0].counted_since.is_some()
         })?;
         assert_eq!(status.since, before.since, "the clock goes on");
-        let until = |status: &chaos_agent::kube::Status| {
+        let until = |status: &Status| {
             status.until.as_ref().map(|until| until.0.as_microsecond()).unwrap_or_default()
         };
         assert!((until(&status) - until(before)).abs() < 1_000, "{status:?} {before:?}");
@@ -87,6 +87,37 @@ fn a_successor_takes_over_when_its_predecessor_ends() -> Result<()> {
     assert_eq!(sent.failed(), 0);
     assert!((sent.ok + 1..=2 * sent.ok).contains(&received), "{received} of {}", sent.ok);
     drop(new);
+    Ok(())
+}
+
+#[test]
+fn what_is_asked_for_while_both_agents_run_has_its_time_once() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let pod = kubelet.run(&PodSpec::new(SHOP, "web-0"))?;
+    let old = cluster.agent(GRACE)?;
+    cluster.arm(&pod, "drop every 5th egress udp to 127.0.0.0/8 for 10m")?;
+    let _new = cluster.agent(GRACE)?;
+    cluster.await_status(&pod, |status| status.phase == PodPhase::Waiting)?;
+
+    // Both know the pod already: neither reads any more what the other one answers.
+    cluster.annotate(&pod, Some("drop every 2nd egress udp to 127.0.0.0/8 for 10m"))?;
+    let mut looks = 0..100;
+    while received(&pod)? != DATAGRAMS / 2 {
+        assert!(looks.next().is_some(), "the other text is not armed");
+    }
+    let is_second = |status: &Status| status.faults.iter().any(|one| one.fault.contains("2nd"));
+    // Whichever wrote last.
+    let before =
+        cluster.await_status(&pod, |status| is_second(status) && status.began.is_some())?;
+    old.stop()?;
+    let after = cluster.await_status(&pod, |status| {
+        is_second(status)
+            && status.phase == PodPhase::Armed
+            && status.faults[0].counted_since.is_some()
+    })?;
+    assert!(after.began <= before.began, "its time began anew: {after:?} {before:?}");
+    assert_eq!(received(&pod)?, DATAGRAMS / 2, "under the successor");
     Ok(())
 }
 

@@ -92,3 +92,36 @@ fn whoever_comes_later_is_told_and_arms_nothing() -> Result<()> {
     ensure!(armed.wait(PATIENCE)?.success(), "it is free again");
     Ok(())
 }
+
+#[test]
+fn whoever_was_stopped_gives_way_to_what_was_armed_meanwhile() -> Result<()> {
+    let scene = Scene::new()?;
+    require!("frames", since 4, 5; has_frames(&scene.pair.claim));
+    let [inner, outer] = scene.targets("egress");
+    let options = ["--lease", "1s", "--for", "10m"];
+    let mut stopped = Inject::armed(inner, HELD, &options)?.process;
+    stopped.signal(Signal::SIGSTOP)?;
+    let mut armory = Agent::new(&scene.pair.claim)?.armory;
+    await_freedom(&mut armory, outer)?;
+    let mut later = Inject::armed(outer, MINE, &["--for", "10m"])?.process;
+    stopped.signal(Signal::SIGCONT)?;
+    stopped.wait(PATIENCE)?;
+    let refusal = refusal(&mut armory, inner)?.context("the later one has given way, too")?;
+    ensure!(refusal.contains(&format!("process {} ", later.pid())), "{refusal}");
+    later.signal(Signal::SIGKILL)?;
+    later.wait(PATIENCE)?;
+
+    // Where nobody came meanwhile it goes on.
+    let mut stopped = Inject::armed(inner, HELD, &options)?.process;
+    stopped.signal(Signal::SIGSTOP)?;
+    await_freedom(&mut armory, outer)?;
+    stopped.signal(Signal::SIGCONT)?;
+    let give_up = Instant::now() + PATIENCE;
+    while self::refusal(&mut armory, outer)?.is_none() {
+        ensure!(Instant::now() < give_up, "it does not go on");
+        sleep(Duration::from_millis(20));
+    }
+    stopped.signal(Signal::SIGKILL)?;
+    stopped.wait(PATIENCE)?;
+    Ok(())
+}
