@@ -5,11 +5,11 @@ mod served;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use self::{
-    bounds::{MOST_NAMESPACES, most_interfaces},
+    bounds::{MOST_NAMESPACES, is_left, most_interfaces},
     served::Served,
 };
 use super::{
@@ -24,21 +24,17 @@ use crate::{
     target::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
 };
 
-/// How long a namespace is served in which no process of the target is any more: commands may come
-/// and go in one that something else keeps.
-const LINGER: Duration = Duration::from_secs(5);
-
 /// What is attached to the interfaces of one target. It belongs to one instance of the programs.
 ///
 /// How many there are is up to the target's processes, and attaching to each takes a grace period of
 /// the kernel (10 ms). So there is a bound of them, and the work is done in turns.
-#[derive(Default)]
 pub(super) struct Frames {
     served: BTreeMap<NetNsKey, Served>,
     hooks: Vec<Hook>,
     position: Position,
     /// What the present look has found and not visited yet.
     to_visit: VecDeque<FoundNetNs>,
+    look_began: Instant,
     /// The first error of the present look.
     failed: Option<ArmError>,
     /// Namespaces beyond the bound, at the last look.
@@ -60,6 +56,24 @@ pub(super) struct Place<'a> {
     pub root: &'a CgroupRoot,
     /// This process, for whoever finds what it leaves.
     pub owner: &'a Owner,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            served: BTreeMap::new(),
+            hooks: Vec::new(),
+            position: Position::default(),
+            to_visit: VecDeque::new(),
+            look_began: Instant::now(),
+            failed: None,
+            left_out: 0,
+            told: false,
+            unwanted: Vec::new(),
+            line: None,
+            departing: Vec::new(),
+        }
+    }
 }
 
 impl Frames {
@@ -177,6 +191,7 @@ impl Frames {
         }
         if self.to_visit.is_empty() {
             self.failed = self.line.as_mut().map_or(Ok(()), DelayLine::renew).err();
+            self.look_began = Instant::now();
             self.find(place)?;
         }
         while let Some(found) = self.to_visit.pop_front() {
@@ -271,9 +286,7 @@ impl Frames {
         seen.sort_unstable();
         let surplus = seen.len().saturating_sub(MOST_NAMESPACES);
         let oldest = surplus.checked_sub(1).and_then(|last| seen.get(last).copied());
-        let is_left = |served: &Served| {
-            served.seen.elapsed() >= LINGER || oldest.is_some_and(|oldest| served.seen <= oldest)
-        };
+        let is_left = |served: &Served| is_left(served.seen, self.look_began, oldest);
         for (_, left) in self.served.extract_if(.., |_, served| is_left(served)) {
             self.unwanted.extend(left.links.into_values());
         }

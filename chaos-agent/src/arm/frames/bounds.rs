@@ -1,5 +1,7 @@
 //! How many network namespaces and interfaces of a target are served, and which.
 
+use std::time::{Duration, Instant};
+
 /// Network namespaces of a target. A process without any rights can make thousands.
 pub(super) const MOST_NAMESPACES: usize = 64;
 
@@ -9,6 +11,18 @@ const MOST_INTERFACES: usize = 256;
 
 /// Interfaces in the namespaces that the target has made for itself, together.
 const MOST_INNER_INTERFACES: usize = 64;
+
+/// How long a namespace is served in which no process of the target is any more: commands may come
+/// and go in one that something else keeps.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Whether a namespace is given up in which a process of the target was seen at this moment for the last
+/// time. It counts when the look began, as a look may take longer than [`LINGER`]. `oldest` is of those
+/// beyond the bound.
+pub(super) fn is_left(seen: Instant, look_began: Instant, oldest: Option<Instant>) -> bool {
+    look_began.saturating_duration_since(seen) >= LINGER
+        || oldest.is_some_and(|oldest| seen <= oldest)
+}
 
 /// How many interfaces are served in all namespaces of this kind together.
 pub(super) fn most_interfaces(is_inner: bool) -> usize {
@@ -63,6 +77,16 @@ mod tests {
         assert_eq!(choose(&[1, 10, 20, 30], served, 3), [20, 30, 1]);
         assert_eq!(choose(&[1, 10, 20, 30], served, 1), [20]);
         assert!(choose(&[1, 10], served, 0).is_empty());
+    }
+
+    #[test]
+    fn what_a_long_look_has_seen_is_not_given_up() {
+        let began = Instant::now() + Duration::from_secs(100);
+        assert!(!is_left(began, began, None));
+        assert!(!is_left(began + 3 * LINGER, began, None));
+        assert!(!is_left(began - LINGER / 2, began, None));
+        assert!(is_left(began - LINGER, began, None));
+        assert!(is_left(began, began, Some(began)));
     }
 
     #[test]
