@@ -9,7 +9,7 @@ use std::{
 };
 
 use self::{
-    bounds::{MOST_NAMESPACES, is_left, most_interfaces},
+    bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
     served::Served,
 };
 use super::{
@@ -23,6 +23,9 @@ use crate::{
     plan::{Hook, Line, Position},
     target::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
 };
+
+/// Programs at a device of the delay line. Each takes as long to attach as another does.
+const LINE_PROGRAMS: usize = 2;
 
 /// What is attached to the interfaces of one target. It belongs to one instance of the programs.
 ///
@@ -168,7 +171,10 @@ impl Frames {
     /// What people should know: where the target is not served.
     pub(super) fn notes(&self) -> Vec<String> {
         let counted = |count: fn(&Served) -> usize| self.served.values().map(count).sum();
-        bounds::notes(self.left_out, counted(|it| it.left_out), counted(|it| it.pending))
+        let is_new = |found: &&FoundNetNs| !self.is_served(found.namespace.inode());
+        let unvisited = self.to_visit.iter().filter(is_new).count();
+        let pending = (unvisited, counted(|it| it.pending));
+        bounds::notes((self.left_out, counted(|it| it.left_out)), pending)
     }
 
     /// Goes on for a turn with a look at what the target has got and lost since the last look: attaches
@@ -204,8 +210,8 @@ impl Frames {
                 // The others come first.
                 Err(error) => drop(self.failed.get_or_insert(error)),
             }
-            // The outermost, of which there are few, do not wait.
-            if turn.is_over() && self.to_visit.front().is_some_and(|next| next.is_inner) {
+            let waits = |next: &FoundNetNs| next.is_inner || self.attached_except(None) >= FIRST;
+            if turn.is_over() && self.to_visit.front().is_some_and(waits) {
                 return Ok(true);
             }
         }
@@ -226,7 +232,7 @@ impl Frames {
 
     /// Finds the namespaces to visit.
     fn find(&mut self, Place { target, root, .. }: Place<'_>) -> Result<(), ArmError> {
-        let is_served = |inode| self.served.values().any(|served| served.inode == inode);
+        let is_served = |inode| self.is_served(inode);
         let mut found = NetNs::outermost(root, &target.cgroup, MOST_NAMESPACES, &is_served)?;
         if target.kind == TargetKind::Child
             && let own = NetNs::own()?
@@ -238,6 +244,18 @@ impl Frames {
         self.to_visit = found.namespaces.into();
         self.left_out = found.left_out;
         Ok(())
+    }
+
+    fn is_served(&self, inode: u64) -> bool {
+        self.served.values().any(|served| served.inode == inode)
+    }
+
+    /// Programs that are attached in the outermost namespaces, except this one.
+    fn attached_except(&self, namespace: Option<NetNsKey>) -> usize {
+        let of_line = if self.line.is_some() { LINE_PROGRAMS } else { 0 };
+        let others =
+            self.served.iter().filter(|(key, served)| Some(**key) != namespace && !served.is_inner);
+        others.map(|(_, served)| served.links.len() + of_line).sum()
     }
 
     /// Serves a namespace for a turn; whether that is done.
@@ -270,13 +288,14 @@ impl Frames {
             .filter(|(other, served)| **other != key && served.is_inner == found.is_inner);
         let taken: usize = others.map(|(_, served)| served.interfaces().len()).sum();
         let room = most_interfaces(found.is_inner).saturating_sub(taken);
+        let at_once = at_once(found.is_inner, self.attached_except(Some(key)));
         let served = self.served.entry(key).or_insert_with(|| Served::new(found));
         served.seen = Instant::now();
         if let Some(line) = &mut self.line {
             let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
             line.serve(key, instance, owner, by_filter.then_some(naming))?;
         }
-        served.serve(&self.hooks, self.position, instance, naming, room, turn)
+        served.serve(&self.hooks, self.position, instance, naming, room, (at_once, turn))
     }
 
     /// Forgets the namespaces that no process of the target is in any more; the oldest first, where

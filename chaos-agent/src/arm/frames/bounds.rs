@@ -12,6 +12,16 @@ const MOST_INTERFACES: usize = 256;
 /// Interfaces in the namespaces that the target has made for itself, together.
 const MOST_INNER_INTERFACES: usize = 64;
 
+/// Programs that are attached in the outermost namespaces of a target together, whatever the turn, so that
+/// an ordinary target is served when it is armed, however slow the machine is.
+pub(super) const FIRST: usize = 16;
+
+/// How many programs a namespace gets whatever the turn, where so many are attached in the other outermost
+/// ones: at least one, so that each turn brings it on.
+pub(super) fn at_once(is_inner: bool, attached: usize) -> usize {
+    if is_inner { 1 } else { FIRST.saturating_sub(attached).max(1) }
+}
+
 /// How long a namespace is served in which no process of the target is any more: commands may come
 /// and go in one that something else keeps.
 const LINGER: Duration = Duration::from_secs(5);
@@ -40,9 +50,10 @@ pub(super) fn choose(indices: &[u32], is_served: impl Fn(u32) -> bool, room: usi
     chosen
 }
 
-/// What people should know of namespaces and interfaces beyond the bounds, and of interfaces whose turn
-/// has not come yet.
-pub(super) fn notes(namespaces: usize, interfaces: usize, pending: usize) -> Vec<String> {
+/// What people should know of namespaces and interfaces, each in this order: of those beyond the bounds,
+/// and of those whose turn has not come yet.
+pub(super) fn notes(left_out: (usize, usize), pending: (usize, usize)) -> Vec<String> {
+    let ((namespaces, interfaces), (unvisited, pending)) = (left_out, pending);
     let mut notes = Vec::new();
     if namespaces > 0 {
         notes.push(format!(
@@ -55,6 +66,12 @@ pub(super) fn notes(namespaces: usize, interfaces: usize, pending: usize) -> Vec
             "faults at interfaces do not act at {interfaces} of the target's interfaces: \
              {MOST_INTERFACES} are served, and {MOST_INNER_INTERFACES} in network namespaces that it \
              has made for itself"
+        ));
+    }
+    if unvisited > 0 {
+        notes.push(format!(
+            "faults at interfaces do not act yet in {unvisited} of the target's network namespaces: \
+             programs are attached in one after the other"
         ));
     }
     if pending > 0 {
@@ -90,8 +107,14 @@ mod tests {
     }
 
     #[test]
+    fn the_first_programs_are_those_of_all_outermost_namespaces_together() {
+        assert_eq!([0, 1, 15, 16, 100].map(|attached| at_once(false, attached)), [16, 15, 1, 1, 1]);
+        assert_eq!(at_once(true, 0), 1);
+    }
+
+    #[test]
     fn nothing_is_noted_where_all_is_served() {
-        assert!(notes(0, 0, 0).is_empty());
-        assert_eq!(notes(1, 2, 3).len(), 3);
+        assert!(notes((0, 0), (0, 0)).is_empty());
+        assert_eq!(notes((1, 2), (3, 4)).len(), 4);
     }
 }

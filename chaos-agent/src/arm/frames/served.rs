@@ -17,10 +17,6 @@ use crate::{
     target::FoundNetNs,
 };
 
-/// Programs that are attached in an outermost namespace whatever the turn, so that an ordinary target is
-/// served when it is armed, however slow the machine is.
-const FIRST: usize = 16;
-
 /// What is attached in one network namespace.
 pub(super) struct Served {
     /// By hook and index of the interface.
@@ -54,8 +50,8 @@ impl Served {
     }
 
     /// Attaches the hooks to as many interfaces of the calling thread's network namespace, which is this
-    /// one, as there is room for, and forgets those that are gone. At least one program is attached in
-    /// each turn, and the first ones of an outermost namespace at once; whether that was all.
+    /// one, as there is room for, and forgets those that are gone. So many programs are attached at once,
+    /// whatever the turn; whether that was all.
     pub(super) fn serve(
         &mut self,
         hooks: &[Hook],
@@ -63,7 +59,7 @@ impl Served {
         instance: &mut Instance,
         naming: &Naming<'_>,
         room: usize,
-        turn: Turn,
+        (at_once, turn): (usize, Turn),
     ) -> Result<bool, ArmError> {
         let interfaces = ethernet_interfaces()?;
         let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
@@ -74,7 +70,6 @@ impl Served {
         let served = self.interfaces();
         let chosen = choose(&indices, |index| served.contains(&index), room);
         self.left_out = indices.len() - chosen.len();
-        let first = if self.is_inner { 1 } else { FIRST };
         for (done, index) in chosen.iter().enumerate() {
             self.pending = chosen.len() - done;
             let name = interfaces.iter().find(|interface| interface.index == *index);
@@ -82,7 +77,7 @@ impl Served {
             for hook in hooks.iter().copied() {
                 if let Entry::Vacant(vacant) = self.links.entry((hook, *index)) {
                     vacant.insert(instance.attach_interface(hook, position, *index, name, naming)?);
-                    if turn.is_over() && self.links.len() >= first {
+                    if turn.is_over() && self.links.len() >= at_once {
                         return Ok(false);
                     }
                 }
