@@ -197,15 +197,38 @@ impl Armed {
                 began: began.unwrap_or(now),
             });
         }
+        let wanted = self.frames.wanted();
         let set = self.instance.maps.next_set();
-        let (compiled, in_kernel) = compile_part(&rules, set, |rule| !rule.is_by_seccomp());
-        let hooks = plan.hooks();
-        let attachments = attachments(&plan.calls());
+        let done = self.put_in_force(plan, &rules, set, turn);
+        match done {
+            Ok(()) => self.rules = rules,
+            Err(_) => {
+                // Looks attach again what has been taken off meanwhile.
+                self.frames.want(&wanted.0, wanted.1);
+                if self.instance.maps.next_set() != set {
+                    self.go_back();
+                }
+            }
+        }
+        self.take_off_unneeded();
+        done
+    }
+
+    /// Attaches what the rules need, and has the programs and the wardens judge by them.
+    fn put_in_force(
+        &mut self,
+        plan: &Plan,
+        rules: &[ArmedRule],
+        set: u32,
+        turn: Turn,
+    ) -> Result<(), ArmError> {
+        let (compiled, in_kernel) = compile_part(rules, set, |rule| !rule.is_by_seccomp());
         if let Some(line) = plan.line() {
             self.frames.start_line(line, &mut self.instance, &self.memory)?;
         }
-        self.attach(&hooks, Position::of(plan.rules.iter().map(|rule| &rule.fault)), turn)?;
-        for (function, attachment) in &attachments {
+        let position = Position::of(plan.rules.iter().map(|rule| &rule.fault));
+        self.attach(&plan.hooks(), position, turn)?;
+        for (function, attachment) in &attachments(&plan.calls()) {
             if let Entry::Vacant(vacant) = self.call_links.entry(function.clone()) {
                 vacant.insert(self.instance.attach_function(function, attachment)?);
             }
@@ -216,17 +239,36 @@ impl Armed {
             self.remember_open_files(&in_kernel)?;
         }
         if let Some(board) = &self.board {
-            let (compiled, planned) = compile_part(&rules, set, PlannedRule::is_by_seccomp);
+            let (compiled, planned) = compile_part(rules, set, PlannedRule::is_by_seccomp);
             board.publish(&WardenRules::new(&compiled, &planned))?;
         }
+        Ok(())
+    }
+
+    /// Puts the rules in force again that were so before others.
+    fn go_back(&mut self) {
+        let set = self.instance.maps.next_set();
+        let (compiled, in_kernel) = compile_part(&self.rules, set, |rule| !rule.is_by_seccomp());
+        let mut gone_back = self.instance.maps.replace(&compiled).map_err(ArmError::from);
+        if compiled.set.by_path != 0 {
+            gone_back = gone_back.and_then(|()| self.remember_open_files(&in_kernel));
+        }
+        if let Err(error) = gone_back {
+            tracing::warn!(target = %self.target.name, %error, "the faults before do not go on");
+        }
+    }
+
+    /// Takes off what the rules in force do not need.
+    fn take_off_unneeded(&mut self) {
+        let rules = self.rules.iter().map(|rule| rule.planned.clone()).collect();
+        let plan = Plan { rules, ..Plan::default() };
+        let (hooks, attachments) = (plan.hooks(), attachments(&plan.calls()));
         if plan.line().is_none() {
             self.frames.stop_line(&mut self.instance);
         }
         self.links.retain(|hook, _| hooks.contains(hook));
         self.frames.retain(&hooks);
         self.call_links.retain(|function, _| attachments.contains_key(function));
-        self.rules = rules;
-        Ok(())
     }
 
     /// Tells the programs which rules the files meet that the target has open.

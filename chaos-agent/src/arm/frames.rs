@@ -129,13 +129,27 @@ impl Frames {
         place: Place<'_>,
         turn: Turn,
     ) -> Result<(), ArmError> {
+        self.want(hooks, position);
+        self.look(instance, place, turn).map(drop)
+    }
+
+    /// Which hooks are attached to interfaces, and where they are asked.
+    pub(super) fn wanted(&self) -> (BTreeSet<Hook>, Position) {
+        (self.hooks.iter().copied().collect(), self.position)
+    }
+
+    /// Leaves it to the looks to come to attach these.
+    pub(super) fn want(&mut self, hooks: &BTreeSet<Hook>, position: Position) {
         self.hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
         // Those visited before have none of the new ones.
         self.to_visit.clear();
-        if std::mem::replace(&mut self.position, position) != position {
+        let is_moved = std::mem::replace(&mut self.position, position) != position;
+        for served in self.served.values_mut() {
+            served.expect(&self.hooks, is_moved);
+        }
+        if is_moved {
             self.take_off(|_| true);
         }
-        self.look(instance, place, turn).map(drop)
     }
 
     /// Takes the other hooks off, in the turns to come.

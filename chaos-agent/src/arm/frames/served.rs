@@ -44,6 +44,14 @@ impl Served {
         }
     }
 
+    /// Notes the interfaces that lack one of these hooks, or have them where they are not wanted any more.
+    pub(super) fn expect(&mut self, hooks: &[Hook], is_moved: bool) {
+        let lacks = |index: &u32| {
+            hooks.iter().any(|hook| is_moved || !self.links.contains_key(&(*hook, *index)))
+        };
+        self.pending = self.interfaces().iter().filter(|index| lacks(index)).count();
+    }
+
     /// The interfaces with something attached.
     pub(super) fn interfaces(&self) -> BTreeSet<u32> {
         self.links.keys().map(|(_, index)| *index).collect()
