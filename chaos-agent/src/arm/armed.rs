@@ -16,7 +16,7 @@ use thiserror::Error;
 use super::{
     frames::{Frames, Place},
     lease::{InForce, Lease, Leases},
-    line::{Departing, HeldMemory},
+    line::{HeldMemory, Leaving},
     open_files::{OpenFile, open_files},
     report::{Counts, FaultReport, Phase},
     retired::Retired,
@@ -367,14 +367,14 @@ impl Armed {
 
     /// Disarms. What is given back has programs to be detached, and frames to send on; dropped, it
     /// loses them.
-    pub(super) fn disarm(mut self) -> (Retired, Vec<Departing>) {
+    pub(super) fn disarm(mut self) -> (Retired, Leaving) {
         self.end();
-        let departing = self.frames.take_departing();
+        let leaving = self.frames.take_leaving();
         // The last is detached first, and those of the cgroup need no grace period.
         let mut links = self.frames.take_links();
         links.extend(std::mem::take(&mut self.call_links).into_values());
         links.extend(std::mem::take(&mut self.links).into_values());
-        (Retired::new(links, self), departing)
+        (Retired::new(links, self), leaving)
     }
 
     fn end(&mut self) {

@@ -17,7 +17,7 @@ use super::{
     claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
     lease::Leases,
-    line::{Departing, HeldMemory},
+    line::{HeldMemory, Leaving},
     retired::Retired,
     turn::Turn,
 };
@@ -89,8 +89,8 @@ pub struct Armory {
     /// Programs of targets that are disarmed.
     retired: VecDeque<Retired>,
     filtered: Filtered,
-    /// Delay lines of targets that are disarmed, with frames to send on.
-    departing: Vec<Departing>,
+    /// Delay lines of targets that are disarmed.
+    leaving: Leaving,
     notices: Vec<Notice>,
 }
 
@@ -108,7 +108,7 @@ impl Armory {
             to_look: VecDeque::new(),
             retired: VecDeque::new(),
             filtered: Filtered::default(),
-            departing: Vec::new(),
+            leaving: Leaving::default(),
             notices: Vec::new(),
         }
     }
@@ -279,16 +279,17 @@ impl Armory {
     /// Disarms a target as far as a turn goes, and leaves the rest for the turns to come: nothing of it
     /// acts any more.
     fn retire(&mut self, armed: Armed, turn: Turn) {
-        let (mut retired, mut departing) = armed.disarm();
-        while !turn.is_over() && departing.iter_mut().any(|line| line.is_read() && !line.is_over())
-        {
+        let (mut retired, mut leaving) = armed.disarm();
+        while !turn.is_over() && leaving.is_read() {
             thread::sleep(Duration::from_millis(1));
         }
-        departing.retain_mut(|line| !line.is_over());
-        self.departing.extend(departing);
-        if !retired.detach(turn) {
+        leaving.see_off();
+        if retired.detach(turn) {
+            leaving.drop_ends(turn);
+        } else {
             self.retired.push_back(retired);
         }
+        self.leaving.join(leaving);
     }
 
     /// Disarms everything: first takes all leases away, so that nothing acts any more, then cleans up.
@@ -303,7 +304,7 @@ impl Armory {
     /// interfaces of the others. Call it several times per lease, and [`Armory::work`] in between.
     pub fn tick(&mut self) -> Vec<Ended> {
         self.filtered.forget_ended();
-        self.departing.retain_mut(|line| !line.is_over());
+        self.leaving.see_off();
         // Before a lease is renewed that lapsed.
         let occupied = self.claims.revive(self.leased_until());
         let mut over: Vec<(ArmedId, String)> = Vec::new();
@@ -339,7 +340,7 @@ impl Armory {
 
     /// Whether something is left to be done for which nobody waits.
     pub fn has_work(&self) -> bool {
-        !self.to_look.is_empty() || !self.retired.is_empty()
+        !self.to_look.is_empty() || !self.retired.is_empty() || self.leaving.has_ends()
     }
 
     /// Goes on with that for a tenth of a second: attaches to interfaces and detaches from them, for one
@@ -358,6 +359,7 @@ impl Armory {
             {
                 self.retired.push_back(retired);
             }
+            self.leaving.drop_ends(turn.part(PIECE));
         }
     }
 
@@ -399,14 +401,14 @@ impl Drop for Armory {
     fn drop(&mut self) {
         let _withheld = self.leases.withhold();
         for (_, armed) in std::mem::take(&mut self.armed) {
-            let (retired, departing) = armed.disarm();
+            let (retired, leaving) = armed.disarm();
             self.retired.push_back(retired);
-            self.departing.extend(departing);
+            self.leaving.join(leaving);
         }
         self.retired.clear();
-        while !self.departing.is_empty() {
+        while self.leaving.has_lines() {
             thread::sleep(Duration::from_millis(1));
-            self.departing.retain_mut(|line| !line.is_over());
+            self.leaving.see_off();
         }
     }
 }

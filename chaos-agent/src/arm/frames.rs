@@ -15,7 +15,7 @@ use self::{
 use super::{
     ArmError,
     filters::with_naming,
-    line::{DelayLine, Departing, HeldMemory, Lost},
+    line::{DelayLine, HeldMemory, Leaving, Lost},
     turn::{Turn, drop_within},
 };
 use crate::{
@@ -49,7 +49,7 @@ pub(super) struct Frames {
     /// Where a rule holds frames.
     line: Option<DelayLine>,
     /// Lines whose last rule has ended.
-    departing: Vec<Departing>,
+    leaving: Leaving,
 }
 
 /// Whose interfaces they are.
@@ -74,7 +74,7 @@ impl Default for Frames {
             told: false,
             unwanted: Vec::new(),
             line: None,
-            departing: Vec::new(),
+            leaving: Leaving::default(),
         }
     }
 }
@@ -98,9 +98,7 @@ impl Frames {
     /// Call it when no program holds frames any more.
     pub(super) fn stop_line(&mut self, instance: &mut Instance) {
         if let Some(line) = self.line.take() {
-            let (maps, departing) = line.stop();
-            instance.line_maps = maps;
-            self.departing.extend(departing);
+            instance.line_maps = line.stop(&mut self.leaving);
         }
     }
 
@@ -166,7 +164,9 @@ impl Frames {
 
     /// Ends the line for good: it goes on with what it holds.
     pub(super) fn retire_line(&mut self) {
-        self.departing.extend(self.line.take().map(DelayLine::retire));
+        if let Some(line) = self.line.take() {
+            line.retire(&mut self.leaving);
+        }
     }
 
     /// Takes what is attached, to be detached.
@@ -178,8 +178,8 @@ impl Frames {
     }
 
     /// Lines that may still have frames to send on.
-    pub(super) fn take_departing(&mut self) -> Vec<Departing> {
-        std::mem::take(&mut self.departing)
+    pub(super) fn take_leaving(&mut self) -> Leaving {
+        std::mem::take(&mut self.leaving)
     }
 
     /// What people should know: where the target is not served.
@@ -200,8 +200,9 @@ impl Frames {
         place: Place<'_>,
         turn: Turn,
     ) -> Result<bool, ArmError> {
-        self.departing.retain_mut(|line| !line.is_over());
+        self.leaving.see_off();
         if !drop_within(turn, &mut self.unwanted)
+            || !self.leaving.drop_ends(turn)
             || self.line.as_mut().is_some_and(|line| !line.drop_unwanted(turn))
         {
             return Ok(true);

@@ -4,6 +4,7 @@
 //! instance of the programs serves them all. The devices are gone when this process ends, however it
 //! ends.
 
+mod leaving;
 mod lost;
 mod memory;
 mod queue;
@@ -13,11 +14,8 @@ use std::io;
 
 use chaos_ebpf_common::line::{DEVICE_MASK, DEVICES};
 
-pub(super) use self::{lost::Lost, memory::HeldMemory};
-use self::{
-    queue::{QueueLeaving, QueueLine},
-    reader::ReaderLine,
-};
+pub(super) use self::{leaving::Leaving, lost::Lost, memory::HeldMemory};
+use self::{queue::QueueLine, reader::ReaderLine};
 use super::{ArmError, turn::Turn};
 use crate::{
     kernel::{Instance, KernelError, LineMaps, Naming},
@@ -72,7 +70,7 @@ impl DelayLine {
     pub(super) fn drop_unwanted(&mut self, turn: Turn) -> bool {
         match self {
             Self::Queue(line) => line.drop_unwanted(turn),
-            Self::Reader(_) => true,
+            Self::Reader(line) => line.drop_unwanted(turn),
         }
     }
 
@@ -105,46 +103,22 @@ impl DelayLine {
 
     /// Ends it when no program gives it frames any more, and gives the maps back; `None` where the
     /// reader has panicked. The reader sends on what it holds; what a queue holds is on its way.
-    pub(super) fn stop(self) -> (Option<LineMaps>, Option<Departing>) {
+    pub(super) fn stop(self, leaving: &mut Leaving) -> Option<LineMaps> {
         match self {
-            Self::Queue(line) => {
-                let (maps, departing) = line.stop();
-                (Some(maps), Some(Departing::Queue(departing)))
-            }
-            Self::Reader(line) => (line.stop(), None),
+            Self::Queue(line) => Some(leaving.add_queue(*line)),
+            Self::Reader(line) => leaving.add_reader(line),
         }
     }
 
     /// Ends it likewise, for good and without waiting for the reader.
-    pub(super) fn retire(self) -> Departing {
+    pub(super) fn retire(self, leaving: &mut Leaving) {
         match self {
-            Self::Queue(line) => Departing::Queue(line.stop().1),
+            Self::Queue(line) => drop(leaving.add_queue(*line)),
             Self::Reader(mut line) => {
                 line.tell_to_end();
-                Departing::Reader(line)
+                leaving.await_reader(line);
             }
         }
-    }
-}
-
-/// A line that takes no more frames and sends on those that it has.
-pub(super) enum Departing {
-    Queue(QueueLeaving),
-    Reader(ReaderLine),
-}
-
-impl Departing {
-    /// Whether it can be dropped: the last frame has left, or would leave too late.
-    pub(super) fn is_over(&mut self) -> bool {
-        match self {
-            Self::Queue(line) => line.is_over(),
-            Self::Reader(line) => line.has_ended(),
-        }
-    }
-
-    /// Whether its frames are sent on by a reader, at once.
-    pub(super) fn is_read(&self) -> bool {
-        matches!(self, Self::Reader(_))
     }
 }
 

@@ -58,7 +58,7 @@ struct Ends {
 }
 
 /// A veth and the programs at it. They go after it, so that no frame meets an end without them.
-struct End {
+pub(in crate::arm) struct End {
     veth: Veth,
     _near: Link,
     _far: [Link; 2],
@@ -122,13 +122,14 @@ impl QueueLine {
         Ok(())
     }
 
-    pub(super) fn stop(mut self) -> (LineMaps, QueueLeaving) {
+    /// Also gives what [`QueueLine::retain`] left to be done.
+    pub(super) fn stop(mut self) -> (LineMaps, QueueLeaving, Vec<End>) {
         if let Err(error) = self.maps.say(&Said::default()) {
             tracing::warn!(%error, "programs were not told of the delay line's end");
         }
         let until = Instant::now() + LONGEST_DEPARTURE;
         let departing = QueueLeaving { ends: self.ends, until, empty_since: None };
-        (self.maps, departing)
+        (self.maps, departing, self.unwanted)
     }
 }
 
@@ -157,12 +158,15 @@ pub(in crate::arm) struct QueueLeaving {
 }
 
 impl QueueLeaving {
-    /// Whether the last frame has left, or would leave too late. Then it can be dropped.
+    /// Whether the last frame has left, or would leave too late. Then the ends can be dropped.
     pub(in crate::arm) fn is_over(&mut self) -> bool {
         let now = Instant::now();
         // One that cannot be looked at is gone.
         let is_empty = self.ends.waiting().unwrap_or(0) == 0;
         self.empty_since = is_empty.then(|| self.empty_since.unwrap_or(now));
         now >= self.until || self.empty_since.is_some_and(|since| now - since >= LAST_STEPS)
+    }
+    pub(in crate::arm) fn into_ends(self) -> Vec<End> {
+        self.ends.served.into_values().collect()
     }
 }

@@ -25,7 +25,10 @@ use self::{
 };
 use super::{ALIAS, Lost, NAME, memory::HeldMemory, random, random_device};
 use crate::{
-    arm::ArmError,
+    arm::{
+        ArmError,
+        turn::{Turn, drop_within},
+    },
     kernel::{Instance, KernelError, LineMaps, Link, Naming, Tap, boot_now},
     plan::Line,
     target::{NetNsKey, Owner},
@@ -43,8 +46,17 @@ pub(in crate::arm) struct ReaderLine {
     /// Why the thread has ended by itself.
     failure: Arc<OnceLock<String>>,
     wake: Arc<EventFd>,
-    thread: Option<JoinHandle<LineMaps>>,
+    thread: Option<JoinHandle<(LineMaps, BTreeMap<u64, Tap>)>>,
     lost: Arc<Lost>,
+    /// In namespaces that are no longer wanted, or gone.
+    unwanted: Vec<End>,
+}
+
+/// A device that is no longer needed, unless the thread has closed it, and the programs at it. They go
+/// after it, so that no frame meets a device without them.
+pub(in crate::arm) struct End {
+    _tap: Option<Tap>,
+    _served: Served,
 }
 
 /// A device.
@@ -101,6 +113,7 @@ impl ReaderLine {
             wake,
             thread: Some(thread),
             lost,
+            unwanted: Vec::new(),
         })
     }
 
@@ -131,23 +144,27 @@ impl ReaderLine {
         Ok(())
     }
 
-    /// Takes away the devices in namespaces that are no longer wanted.
+    /// Takes away the devices in namespaces that are no longer wanted, and their programs in the turns to
+    /// come.
     pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
-        let unwanted: Vec<Served> = self
-            .served
-            .extract_if(.., |namespace, _| !wanted(namespace))
-            .map(|(_, it)| it)
-            .collect();
-        for Served { number, .. } in unwanted {
-            self.order(Order::Forget(number));
+        let unwanted = self.served.extract_if(.., |namespace, _| !wanted(namespace));
+        for (_, served) in unwanted.collect::<Vec<_>>() {
+            self.order(Order::Forget(served.number));
+            self.unwanted.push(End { _tap: None, _served: served });
         }
+    }
+
+    /// Goes on with that for a turn; whether all are gone.
+    pub(super) fn drop_unwanted(&mut self, turn: Turn) -> bool {
+        drop_within(turn, &mut self.unwanted)
     }
 
     /// Forgets the devices that somebody else took away, so that they are made again where the target
     /// still is.
     pub(super) fn forget_gone(&mut self) {
         for gone in self.gone.try_iter() {
-            self.served.retain(|_, served| served.number != gone);
+            let gone = self.served.extract_if(.., |_, served| served.number == gone);
+            self.unwanted.extend(gone.map(|(_, served)| End { _tap: None, _served: served }));
         }
     }
 
@@ -161,10 +178,16 @@ impl ReaderLine {
         &self.lost
     }
 
-    /// Sends on what it holds, takes the devices away and gives the maps back; `None` where the
-    /// thread has panicked.
-    pub(super) fn stop(mut self) -> Option<LineMaps> {
-        self.end()
+    /// Sends on what it holds, and gives back the maps and the devices; no maps where the thread has
+    /// panicked.
+    pub(super) fn stop(mut self) -> (Option<LineMaps>, Vec<End>) {
+        let (maps, mut taps) = self.end().unzip();
+        let mut ends = std::mem::take(&mut self.unwanted);
+        ends.extend(std::mem::take(&mut self.served).into_values().map(|served| {
+            let tap = taps.as_mut().and_then(|taps| taps.remove(&served.number));
+            End { _tap: tap, _served: served }
+        }));
+        (maps, ends)
     }
 
     /// Has the thread send on what it holds, and end.
@@ -178,7 +201,7 @@ impl ReaderLine {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    fn end(&mut self) -> Option<LineMaps> {
+    fn end(&mut self) -> Option<(LineMaps, BTreeMap<u64, Tap>)> {
         self.tell_to_end();
         self.thread.take()?.join().ok()
     }

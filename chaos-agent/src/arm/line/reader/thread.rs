@@ -82,8 +82,9 @@ fn be_punctual() {
 }
 
 impl Reader {
-    /// Works until there are no more orders to come, and then sends on at once what it holds.
-    pub(super) fn run(mut self) -> LineMaps {
+    /// Works until there are no more orders to come, and then sends on at once what it holds. Gives back
+    /// the devices, as each takes a while to close.
+    pub(super) fn run(mut self) -> (LineMaps, BTreeMap<u64, Tap>) {
         be_punctual();
         if let Err(error) = self.work() {
             tracing::warn!(%error, "the delay line ended: frames are no longer held");
@@ -95,7 +96,7 @@ impl Reader {
             tracing::warn!(%error, "programs were not told of the delay line's end");
         }
         self.send_due(u64::MAX);
-        self.maps
+        (self.maps, self.taps)
     }
 
     fn work(&mut self) -> Result<(), KernelError> {
