@@ -37,7 +37,7 @@ const TURN: Duration = Duration::from_millis(100);
 const PIECE: Duration = Duration::from_millis(25);
 
 /// How long arming attaches to interfaces, and disarming detaches and sends on, before the rest has to
-/// wait; arming no longer than a part of the lease, so that the leases of others do not lapse.
+/// wait; see [`Armory::patience`].
 const PATIENCE: Duration = Duration::from_secs(1);
 const PART_OF_LEASE: u32 = 4;
 
@@ -156,7 +156,7 @@ impl Armory {
             None
         };
         let can_replace = |armed: &&mut Armed| same_cgroup(armed) && board.is_none();
-        let turn = Turn::of((self.lease / PART_OF_LEASE).min(PATIENCE));
+        let turn = self.patience();
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
                 armed.replace(&plan, began, turn)?;
@@ -167,7 +167,7 @@ impl Armory {
                 let mut armed = Armed::arm(&self.root, target, &plan, board, began, shared, turn)?;
                 armed.renew(self.lease)?;
                 if let Some(before) = self.armed.insert(id.clone(), armed) {
-                    self.retire(before, Turn::of(PATIENCE));
+                    self.retire(before, turn);
                 }
             }
         }
@@ -244,7 +244,17 @@ impl Armory {
 
     /// Disarms one target, as somebody asked for.
     pub fn disarm(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
-        self.disarm_within(id, why, Turn::of(PATIENCE))
+        self.disarm_within(id, why, self.patience())
+    }
+
+    /// Disarms several targets, in no more time than one.
+    pub fn disarm_all<'a>(
+        &mut self,
+        ids: impl IntoIterator<Item = &'a ArmedId>,
+        why: &str,
+    ) -> Vec<Ended> {
+        let turn = self.patience();
+        ids.into_iter().filter_map(|id| self.disarm_within(id, why, turn)).collect()
     }
 
     fn disarm_within(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
@@ -253,11 +263,18 @@ impl Armory {
         Some(ended)
     }
 
-    /// Disarms one target, which nobody asked for.
-    pub(super) fn end(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
-        let ended = self.take_out(id, why, Turn::of(PATIENCE))?;
-        self.notices.push(Notice::Ended(ended.clone()));
-        Some(ended)
+    /// Disarms targets, each for its reason, which nobody asked for.
+    pub(super) fn end_all(&mut self, over: &[(ArmedId, String)]) -> Vec<Ended> {
+        let turn = self.patience();
+        let ended: Vec<Ended> =
+            over.iter().filter_map(|(id, why)| self.take_out(id, why, turn)).collect();
+        self.notices.extend(ended.iter().cloned().map(Notice::Ended));
+        ended
+    }
+
+    /// What one call may take: no more than a part of the lease, so that those of others do not lapse.
+    fn patience(&self) -> Turn {
+        Turn::of((self.lease / PART_OF_LEASE).min(PATIENCE))
     }
 
     fn take_out(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
@@ -295,9 +312,8 @@ impl Armory {
     /// Disarms everything: first takes all leases away, so that nothing acts any more, then cleans up.
     pub fn halt(&mut self, why: &str) -> Vec<Ended> {
         let _withheld = self.leases.withhold();
-        let turn = Turn::of(PATIENCE);
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
-        ids.iter().filter_map(|id| self.disarm_within(id, why, turn)).collect()
+        self.disarm_all(&ids, why)
     }
 
     /// Renews the leases, disarms what has ended or has lost its target, and begins to look at the
@@ -324,7 +340,7 @@ impl Armory {
             }
         }
         self.claims.renew(self.leased_until());
-        let ended = over.iter().filter_map(|(id, why)| self.end(id, why)).collect();
+        let ended = self.end_all(&over);
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
         ids.into_iter().for_each(|id| self.look_at(id));
         self.work();

@@ -173,15 +173,14 @@ impl Keeping {
         let now = Instant::now();
         let lost: Vec<String> =
             self.tethers.extract_if(.., |_, until| *until <= now).map(|(owner, _)| owner).collect();
+        let mut over: Vec<(ArmedId, String)> = Vec::new();
         for owner in lost {
             let prefix = format!("{owner}:");
-            let ids: Vec<ArmedId> =
-                self.armory.ids().filter(|id| id.0.starts_with(&prefix)).cloned().collect();
-            for id in ids {
-                let why = format!("{owner} has not been heard of for too long");
-                self.armory.end(&id, &why);
-            }
+            let why = format!("{owner} has not been heard of for too long");
+            let ids = self.armory.ids().filter(|id| id.0.starts_with(&prefix));
+            over.extend(ids.map(|id| (id.clone(), why.clone())));
         }
+        self.armory.end_all(&over);
         self.armory.tick();
         self.armory.sample();
         self.tell();

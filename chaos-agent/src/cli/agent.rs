@@ -214,9 +214,7 @@ async fn disarm_own(handle: &Handle) -> anyhow::Result<()> {
     let work = handle.with(|armory| {
         let own = |id: &&ArmedId| id.0.split_once(':').is_some_and(|(owner, _)| owner == OWNER);
         let ids: Vec<_> = armory.ids().filter(own).cloned().collect();
-        for id in ids {
-            armory.disarm(&id, SHUTDOWN);
-        }
+        armory.disarm_all(&ids, SHUTDOWN);
     });
     Ok(work.await?)
 }

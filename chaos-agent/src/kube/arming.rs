@@ -188,7 +188,7 @@ pub(super) fn disarm<'a>(
     ids: impl IntoIterator<Item = &'a ArmedId>,
     why: &str,
 ) -> Vec<TargetReport> {
-    ids.into_iter().filter_map(|id| armory.disarm(id, why)?.report).collect()
+    armory.disarm_all(ids, why).into_iter().filter_map(|ended| ended.report).collect()
 }
 
 enum Obstacle {

@@ -352,15 +352,17 @@ impl Reconciler<'_> {
 
     /// Takes everything back as the agent stops; the next one goes on with the clocks.
     async fn withdraw(mut self) -> Result<(), KeeperGone> {
-        let names: Vec<PodName> = self
-            .known
-            .iter()
-            .filter(|(_, known)| known.is_open())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let message = format!("the agent of node {} has stopped", self.options.node_name);
+        let open = || self.known.iter().filter(|(_, known)| known.is_open());
+        let ids = open().flat_map(|(_, known)| known.armed_ids()).collect();
+        let names: Vec<PodName> = open().map(|(name, _)| name.clone()).collect();
+        // In no more time than one of them.
+        let reports = self.disarm(ids, &message).await?;
         for name in names {
-            let message = format!("the agent of node {} has stopped", self.options.node_name);
-            self.close(&name, PodPhase::Waiting, vec![message]).await?;
+            if let Some(known) = self.known.get_mut(&name) {
+                known.count_all(&reports);
+                known.close(PodPhase::Waiting, vec![message.clone()]);
+            }
             self.answer(&name);
         }
         Ok(())
