@@ -164,7 +164,10 @@ impl Armory {
             }
             None => {
                 let shared = (&self.leases, &self.memory);
-                let mut armed = Armed::arm(&self.root, target, &plan, board, began, shared, turn)?;
+                let armed =
+                    Armed::arm(&self.root, target, &plan, board.clone(), began, shared, turn);
+                let mut armed = armed
+                    .inspect_err(|_| board.iter().for_each(|board| self.filtered.give_up(board)))?;
                 armed.renew(self.lease)?;
                 if let Some(before) = self.armed.insert(id.clone(), armed) {
                     self.retire(before, turn);

@@ -127,9 +127,17 @@ impl Filtered {
         }
         let board = Arc::new(Board::create()?);
         for container in self.containers_of(target) {
-            container.warden.judge_by(&board)?;
+            // Those that have it already forget it.
+            container.warden.judge_by(&board).inspect_err(|_| board.close())?;
         }
         Ok(Some(board))
+    }
+
+    /// Has wardens forget a board that nothing was armed on; the child's is still awaited.
+    pub fn give_up(&self, board: &Arc<Board>) {
+        if self.child.as_ref().is_none_or(|(_, childs)| !Arc::ptr_eq(childs, board)) {
+            board.close();
+        }
     }
 
     fn containers_of(&self, target: &Target) -> impl Iterator<Item = &FilteredContainer> {
