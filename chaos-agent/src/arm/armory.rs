@@ -175,7 +175,7 @@ impl Armory {
             }
         }
         if let Err(occupied) = self.claims.settle(id.clone(), claim, self.leased_until()) {
-            self.end(&id, &occupied.since_it_lapsed());
+            self.end_all(&[(id, occupied.since_it_lapsed())]);
             return Ok(Outcome::Occupied(occupied));
         }
         self.look_at(id);
