@@ -7,6 +7,7 @@ use std::{
     env,
     error::Error,
     fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -36,9 +37,33 @@ fn build() -> Result<(), Box<dyn Error>> {
     // Cargo's progress would come out of aya-build as warnings.
     // SAFETY: this program has one thread.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
+    share_compiled()?;
     let root_dir = root.to_str().ok_or("the path of the checkout is not UTF-8")?;
     let package = Package { name: "chaos-ebpf", root_dir, ..Package::default() };
     Ok(aya_build::build_ebpf([package], Toolchain::Custom(toolchain))?)
+}
+
+/// Makes all builds of the agent compile the object in one place: aya-build has a directory below `OUT_DIR` for
+/// it, and each profile and target of the agent has an `OUT_DIR` of its own, while the object is the same.
+fn share_compiled() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    // Cargo marks its target directory, `TARGET[/TRIPLE]/PROFILE/build/PACKAGE/out`, and those of triples in there.
+    let near = out.ancestors().take(6);
+    let marked = near.filter(|directory| directory.join("CACHEDIR.TAG").is_file());
+    let Some(target_directory) = marked.last() else { return Ok(()) };
+    let shared = target_directory.join("ebpf");
+    let link = out.join("aya-build/target/chaos-ebpf");
+    if fs::read_link(&link).is_ok_and(|found| found == shared) {
+        return Ok(());
+    }
+    if fs::symlink_metadata(&link).is_ok_and(|found| found.is_dir()) {
+        fs::remove_dir_all(&link)?;
+    } else if link.is_symlink() {
+        fs::remove_file(&link)?;
+    }
+    fs::create_dir_all(&shared)?;
+    fs::create_dir_all(link.parent().ok_or("a path without a parent")?)?;
+    Ok(symlink(&shared, &link)?)
 }
 
 fn copy_object(object: &Path) -> Result<(), Box<dyn Error>> {

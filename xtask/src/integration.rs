@@ -20,6 +20,11 @@ pub fn build_agent() -> Result<()> {
     run(cargo().args(["test", "--workspace", "--no-run", "--test", AGENT_TEST]))
 }
 
+/// Builds every test and program that runs on this machine's kernel.
+pub fn build_all() -> Result<()> {
+    run(cargo().args(["test", "--workspace", "--no-run"]))
+}
+
 /// Fails, with the reason, when this process is not root's.
 pub fn needs_root(why: &str) -> Result<()> {
     if !geteuid().is_root() {

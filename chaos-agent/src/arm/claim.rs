@@ -143,9 +143,14 @@ impl Claim {
         }
     }
 
-    /// `None` for what is no claim.
+    /// `None` for what is no claim. Its texts are shown to people, so what a terminal would obey is left out.
     pub fn of_text(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let mut claim: Self = serde_json::from_str(text).ok()?;
+        let faults = claim.faults.iter_mut().map(|one| &mut one.fault);
+        for text in faults.chain([&mut claim.id, &mut claim.by]) {
+            text.retain(|letter| !letter.is_control());
+        }
+        Some(claim)
     }
 
     /// Whether one target is the other, or above it.
@@ -203,15 +208,7 @@ impl Claim {
             sentences.get(first).copied().unwrap_or("more faults than can be told"),
             armed.id,
         );
-        let together =
-            sentences.into_iter().map(str::to_owned).chain(asked.iter().map(Fault::to_string));
-        let together = together.collect::<Vec<_>>().join("; ");
-        let text = if together.len() > MOST_SHOWN || armed.cut.is_some() {
-            "all of its faults and these, with `; ` between them".to_owned()
-        } else {
-            format!("`{together}`")
-        };
-        let remedy = format!("disarm that, and arm both in one text: {text}");
+        let remedy = remedy(armed, &sentences, there.get(first)?, &asked, here)?;
         let (index, fault) = (*indices.get(here)?, asked.get(here)?.clone());
         let refusal = Refusal { index, fault, reason, remedy: Some(remedy) };
         Some(Occupied { refusals: vec![refusal], handed_over: None })
@@ -249,6 +246,43 @@ impl Cut {
             began: faults.iter().map(|one| one.began).min().unwrap_or_default(),
         }
     }
+}
+
+/// How the fault `here` of what is asked for can be had beside what is armed, whose `met` it does not go
+/// together with.
+fn remedy(
+    armed: &Claim,
+    sentences: &[&str],
+    met: &Fault,
+    asked: &[Fault],
+    here: usize,
+) -> Option<String> {
+    let fault = asked.get(here)?;
+    let wanted = fault.to_string();
+    if sentences.contains(&wanted.as_str()) {
+        return Some(format!(
+            "it is in force already: leave it out, or disarm `{}` first",
+            armed.id
+        ));
+    }
+    let mut together: Vec<String> = sentences.iter().map(|&sentence| sentence.to_owned()).collect();
+    together.extend(asked.iter().map(Fault::to_string));
+    let together = together.join("; ");
+    let text = if together.len() > MOST_SHOWN || armed.cut.is_some() {
+        "all of its faults and these, with `; ` between them".to_owned()
+    } else {
+        format!("`{together}`")
+    };
+    // Those that do different things are independent of each other in one text.
+    let caution = if met.verb.word() != fault.verb.word() {
+        ""
+    } else if fault.verb.latency().is_some() {
+        " (of two delays in one text the first that hits a packet decides; to have both add up, write one \
+         longer delay)"
+    } else {
+        " (of two in one text that do the same, the first that hits a packet decides)"
+    };
+    Some(format!("disarm that, and arm both in one text: {text}{caution}"))
 }
 
 /// The fault of a claim's sentence.
@@ -339,6 +373,29 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_says_what_one_text_makes_of_two_that_do_the_same() {
+        let armed = claim("cli:1", &[1, 2], "delay 5ms egress; duplicate egress");
+        let ends = |text: &str| {
+            let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, false).remove(0);
+            refused.split_once("does not see; ").unwrap().1.to_owned()
+        };
+        assert_eq!(
+            ends("delay 7ms egress"),
+            "disarm that, and arm both in one text: `delay 5ms egress; duplicate egress; delay 7ms egress` \
+             (of two delays in one text the first that hits a packet decides; to have both add up, write one \
+             longer delay)"
+        );
+        assert_eq!(
+            ends("limit 1mbit egress"),
+            "disarm that, and arm both in one text: `delay 5ms egress; duplicate egress; limit 1mbit egress`"
+        );
+        assert_eq!(
+            ends("delay 5ms egress"),
+            "it is in force already: leave it out, or disarm `cli:1` first"
+        );
+    }
+
+    #[test]
     fn what_has_ended_stands_against_nothing() {
         let mut armed = claim("a", &[1, 2], HELD);
         armed.faults[0].ends = NOW;
@@ -414,5 +471,9 @@ mod tests {
         let held = claim("a", &[1, 2], &format!("delay 5ms egress to {}", networks.join(", ")));
         assert_eq!(Cut::of(&held.faults), Cut { is_asked: true, began: NOW / 2 });
         assert_eq!(Claim::of_text("anything"), None);
+        let mut hostile = claim("a\u{1b}[2J", &[1], "drop");
+        hostile.by = "process 1\n\u{9b}31m".to_owned();
+        let read = Claim::of_text(&serde_json::to_string(&hostile).unwrap()).unwrap();
+        assert_eq!((read.id.as_str(), read.by.as_str()), ("a[2J", "process 131m"));
     }
 }

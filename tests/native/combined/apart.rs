@@ -263,6 +263,9 @@ fn each_does_what_it_does_alone_or_the_second_is_refused() -> Result<()> {
                                 refusal.contains(&format!("in one text: `{both}`")),
                                 "{refusal}"
                             );
+                            let is_cautioned =
+                                refusal.contains("the first that hits a packet decides");
+                            assert_eq!(is_cautioned, first.name == second.name, "{refusal}");
                             refused += 1;
                         }
                         Ok(apart) => {

@@ -14,7 +14,7 @@ use inspect::{Expected, Object};
 use xtask::paths;
 
 use crate::{
-    command::run as run_command,
+    command::{run as run_command, target_directory},
     setup::{self, Part, build::nightly_command},
 };
 
@@ -34,7 +34,8 @@ pub fn run() -> Result<()> {
 fn compile() -> Result<PathBuf> {
     let endian = if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" };
     let target = format!("{endian}-unknown-none");
-    let target_dir = paths::workspace().join("target/ebpf");
+    // Where the agent's build script has it compiled, too.
+    let target_dir = target_directory()?.join("ebpf");
     // The flags of aya-build, so that both make the same object.
     let arch = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
     let flags = [arch.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f");

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 use archive::{Image, Program};
-use xtask::{node::NodeKit, paths};
+use xtask::node::NodeKit;
 
 use crate::{
     command::{cargo, run as run_command, target_directory},
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let (bytes, digests) = archive::write(&[image])?;
     let output = match &args.output {
         Some(output) => output.clone(),
-        None => paths::workspace().join("target/image/chaos-agent.tar"),
+        None => target_directory()?.join("image/chaos-agent.tar"),
     };
     if let Some(dir) = output.parent().filter(|dir| !dir.as_os_str().is_empty()) {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
@@ -74,6 +74,8 @@ pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> R
 
 #[cfg(test)]
 mod tests {
+    use xtask::paths;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,19 @@
 //! `test [--unit] [--native] [--kubernetes] [--lab] [--node] [--all] [FILTER]`: runs the tests and adds
 //! up their results.
 
+mod beside;
 mod report;
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{ExitCode, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use beside::Beside;
 use cargo_metadata::{MetadataCommand, TargetKind};
 use clap::ValueEnum;
 pub use report::Report;
@@ -50,6 +54,9 @@ pub struct Args {
     all: bool,
     /// Only tests whose name contains this
     filter: Option<String>,
+    /// Where to write the results, as JSON, for the process that has started this one
+    #[arg(long, hide = true)]
+    results: Option<PathBuf>,
 }
 
 /// Where tests run, and against what.
@@ -95,23 +102,91 @@ impl Extent {
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut report = Report::default();
-    for kind in args.kinds() {
-        let extent = Extent::of_flag(args.all);
-        run_kind(kind, extent, args.filter.as_deref(), &mut report)?;
-    }
+    let filter = args.filter.as_deref();
+    run_kinds(&args.kinds(), Extent::of_flag(args.all), filter, &mut report)?;
     print!("{report}");
+    if let Some(path) = &args.results {
+        let text = serde_json::to_vec(&report).context("write the results")?;
+        fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
     Ok(report.exit_code())
 }
 
-/// Runs the tests of one kind and adds their results. A failed test is in the report; an error means
-/// that tests could not be run.
-pub fn run_kind(
-    kind: Kind,
+/// How the tests of one kind went.
+pub struct Ran {
+    pub kind: Kind,
+    pub took: Duration,
+    /// Whether all its tests could be run and none failed; what did is in the report.
+    pub passed: bool,
+}
+
+/// Runs the tests of these kinds and adds their results. Those of the lab keep the processors busy, which those
+/// on this machine's kernel and those of Kubernetes leave idle, waiting for what they have sent: the lab's
+/// run beside them, and give way to them.
+///
+/// # Errors
+/// When what they need cannot be set up.
+pub fn run_kinds(
+    kinds: &[Kind],
     extent: Extent,
     filter: Option<&str>,
     report: &mut Report,
-) -> Result<()> {
-    setup::ensure(&[Part::Build])?;
+) -> Result<Vec<Ran>> {
+    let mut parts: Vec<Part> = Vec::new();
+    for part in kinds.iter().flat_map(|kind| kind.parts()).chain([&Part::Build]) {
+        if !parts.contains(part) {
+            parts.push(*part);
+        }
+    }
+    // Two processes do not install packages at once.
+    setup::ensure(&parts)?;
+    let leaves_idle = |kind: &Kind| matches!(kind, Kind::Native | Kind::Kubernetes);
+    let mut beside = None;
+    let mut all_ran = Vec::new();
+    for &kind in kinds {
+        if beside.is_none() && leaves_idle(&kind) && kinds.contains(&Kind::Lab) {
+            // What both run is built once, before.
+            integration::build_all()?;
+            let node = kinds.contains(&Kind::Node).then(|| vm::node::build_command(extent));
+            beside = Some(Beside::start(Kind::Lab, extent, filter, node)?);
+        }
+        eprintln!("== {}", kind.name());
+        let failed_before = report.failed();
+        let start = Instant::now();
+        let took = match beside.take_if(|_| kind == Kind::Lab) {
+            Some(beside) => beside.finish(report)?,
+            None => {
+                if let Err(error) = run_kind(kind, extent, filter, report) {
+                    report.broke(format!("{}: {error:#}", kind.name()));
+                }
+                start.elapsed()
+            }
+        };
+        all_ran.push(Ran { kind, took, passed: report.failed() == failed_before });
+    }
+    Ok(all_ran)
+}
+
+impl Kind {
+    /// As it is written on the command line.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value().expect("no kind is hidden");
+        value.get_name().to_owned()
+    }
+
+    /// What has to be set up for it, beside the compilers.
+    fn parts(self) -> &'static [Part] {
+        match self {
+            Self::Unit => &[],
+            Self::Native => &[Part::System],
+            Self::Kubernetes => &[Part::System, Part::Kube],
+            Self::Lab => &[Part::Lab],
+            Self::Node => &[Part::System, Part::Kube, Part::Image, Part::Lab, Part::Node],
+        }
+    }
+}
+
+fn run_kind(kind: Kind, extent: Extent, filter: Option<&str>, report: &mut Report) -> Result<()> {
     match kind {
         Kind::Unit => {
             let workspace = ["--workspace", "--exclude", INTEGRATION];
@@ -135,10 +210,6 @@ fn integration_tests(
     report: &mut Report,
 ) -> Result<()> {
     integration::needs_root("these tests make cgroups and network namespaces")?;
-    setup::ensure(&[Part::System])?;
-    if kind == Kind::Kubernetes {
-        setup::ensure(&[Part::Kube])?;
-    }
     // The tests start the agent's program, which cargo does not build for another crate's tests.
     integration::build_agent()?;
     // One at a time: they count packets and watch the clock on a machine with few cores.

@@ -1,12 +1,23 @@
 //! Reading what the test harness prints.
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
 
 /// How a test begins the line that says why it did not run.
 const SKIPPED: &str = "skipped: ";
 
+/// From which time on a test is named as a slow one.
+const SLOW: Duration = Duration::from_secs(10);
+/// Slow tests that are named.
+const MOST_SLOW: usize = 25;
+
 /// The results of several test programs.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     passed: usize,
     failed: usize,
@@ -23,10 +34,16 @@ pub struct Report {
     skipped: Vec<String>,
     /// Test programs that did not compile or ended before they counted their tests.
     broken: Vec<String>,
+    /// When the test before, or the harness, was last heard of.
+    #[serde(skip)]
+    heard: Option<Instant>,
+    /// The tests that took [`SLOW`] or longer. Of programs that run several tests at once this is the time
+    /// between the ends of two of them.
+    slow: Vec<(Duration, String)>,
 }
 
 /// A test that failed.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Failure {
     name: String,
     /// What it printed.
@@ -42,6 +59,8 @@ impl Report {
             self.ignored += count(result, "ignored");
             self.current = None;
             self.in_failures = false;
+        } else if line.starts_with("running ") {
+            self.heard = Some(Instant::now());
         } else if let "successes:" | "failures:" = line {
             self.current = None;
             self.in_failures = line == "failures:";
@@ -58,6 +77,7 @@ impl Report {
         } else if self.in_failures {
             self.take_output(line);
         } else if let Some((name, outcome)) = outcome(line) {
+            self.take_time(name);
             if outcome == "FAILED" {
                 self.failures.push(Failure { name: name.to_owned(), output: Vec::new() });
             } else if let Some(reason) = outcome.strip_prefix("ignored (") {
@@ -75,23 +95,35 @@ impl Report {
         }
     }
 
+    /// Notes how long the test took that has just ended.
+    fn take_time(&mut self, name: &str) {
+        let now = Instant::now();
+        let took = self.heard.replace(now).map_or(Duration::ZERO, |heard| now - heard);
+        if took >= SLOW {
+            self.slow.push((took, name.to_owned()));
+        }
+    }
+
     /// Adds what ran elsewhere, with the names of its tests under `place`.
-    pub fn add(&mut self, place: &str, other: Self) {
-        let Self { passed, failed, ignored, passed_idly, failures, skipped, broken, .. } = other;
-        self.passed += passed;
-        self.failed += failed;
-        self.ignored += ignored;
-        self.passed_idly += passed_idly;
-        let named =
-            |names: Vec<String>| names.into_iter().map(move |name| format!("{place}: {name}"));
-        self.failures.extend(
-            failures.into_iter().map(|Failure { name, output }| Failure {
-                name: format!("{place}: {name}"),
-                output,
-            }),
-        );
-        self.skipped.extend(named(skipped));
-        self.broken.extend(named(broken));
+    pub fn add(&mut self, place: &str, mut other: Self) {
+        let named = |name: &mut String| *name = format!("{place}: {name}");
+        other.failures.iter_mut().for_each(|failure| named(&mut failure.name));
+        other.skipped.iter_mut().for_each(named);
+        other.broken.iter_mut().for_each(named);
+        other.slow.iter_mut().for_each(|(_, name)| named(name));
+        self.add_all(other);
+    }
+
+    /// Adds the results of another process.
+    pub fn add_all(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.ignored += other.ignored;
+        self.passed_idly += other.passed_idly;
+        self.failures.extend(other.failures);
+        self.skipped.extend(other.skipped);
+        self.broken.extend(other.broken);
+        self.slow.extend(other.slow);
     }
 
     /// Takes note of a test program that failed without a failed test; it counts as one.
@@ -111,8 +143,7 @@ impl Report {
     }
 }
 
-/// The name in a line such as `test tcx::corrupts ... FAILED`.
-/// A test and what came of it. A harness may align outcomes.
+/// The name and the outcome in a line such as `test tcx::corrupts ... FAILED`. A harness may align outcomes.
 fn outcome(line: &str) -> Option<(&str, &str)> {
     let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
     Some((name.trim_end(), outcome))
@@ -125,11 +156,18 @@ fn count(result: &str, word: &str) -> usize {
     pair.and_then(|pair| pair[0].parse().ok()).unwrap_or(0)
 }
 
-/// Why tests were skipped, which failed and what broke; last, alone on its line, the sum.
+/// Which tests were slow, why some were skipped, which failed and what broke; last, alone on its line, the
+/// sum.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { passed, failed, ignored, passed_idly, failures, skipped, broken, .. } = self;
+        let Self { passed, failed, ignored, passed_idly, failures, skipped, broken, slow, .. } =
+            self;
         writeln!(f)?;
+        let mut slow: Vec<_> = slow.iter().collect();
+        slow.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
+        for (took, name) in slow.into_iter().take(MOST_SLOW) {
+            writeln!(f, "{:>4} s {name}", took.as_secs())?;
+        }
         for reason in skipped {
             writeln!(f, "skipped {reason}")?;
         }
@@ -246,6 +284,18 @@ mod tests {
         ]);
         let printed = "\nfailed a\n    left: 1\n    right: 2\n1 passed, 1 failed\n";
         assert_eq!(report.to_string(), printed);
+    }
+
+    #[test]
+    fn slow_tests_are_named_the_slowest_first() {
+        let slow = |seconds, name: &str| Report {
+            slow: vec![(Duration::from_secs(seconds), name.to_owned())],
+            ..Report::default()
+        };
+        let mut here = slow(12, "a");
+        here.add("debian-6.1", slow(130, "b"));
+        let printed = "\n 130 s debian-6.1: b\n  12 s a\n0 passed, 0 failed\n";
+        assert_eq!(here.to_string(), printed);
     }
 
     #[test]

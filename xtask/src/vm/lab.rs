@@ -1,10 +1,9 @@
 //! A kernel of the lab, booted for one job.
 
-use std::{env, fs, io::Write as _, path::PathBuf, time::Duration};
+use std::{env, fs, io::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use chaos_guest::{JOB_FILE, Job, MODULES_DIR, MODULES_ORDER};
-use xtask::paths;
 
 use super::{
     initramfs::Initramfs,
@@ -13,6 +12,7 @@ use super::{
     machine::{Machine, Outcome},
     modules,
 };
+use crate::command::target_directory;
 
 /// How machines are made, whichever kernel they boot.
 #[derive(Clone, Copy, clap::Args)]
@@ -54,7 +54,7 @@ impl Lab {
         // It has the environment in it, so nobody else may read it.
         let mut initramfs = tempfile::NamedTempFile::new().context("make a temporary file")?;
         initramfs.write_all(&self.initramfs(&installed, job)?).context("write the initramfs")?;
-        let logs = paths::workspace().join("target/vm");
+        let logs = target_directory()?.join("vm");
         fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
         let Settings { cpus, memory, timeout } = self.settings;
         let machine = Machine {
@@ -104,15 +104,13 @@ pub fn host_job(command: Vec<String>) -> Result<Job> {
         .filter(|(name, _)| name != "PATH")
         .collect();
     let path = env::var_os("PATH").unwrap_or_default();
-    let path = env::join_paths([built_programs()].into_iter().chain(env::split_paths(&path)));
+    let path = env::join_paths(
+        [target_directory()?.join("debug")].into_iter().chain(env::split_paths(&path)),
+    );
     let path = path.context("extend PATH")?.into_string();
     let Ok(path) = path else { bail!("PATH is not UTF-8") };
     environment.push(("PATH".to_owned(), path));
     let directory = env::current_dir().context("find the working directory")?;
     let Some(directory) = directory.to_str() else { bail!("the working directory is not UTF-8") };
     Ok(Job { command, environment, directory: directory.to_owned(), terminal: None })
-}
-
-fn built_programs() -> PathBuf {
-    paths::workspace().join("target/debug")
 }

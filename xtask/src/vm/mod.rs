@@ -29,10 +29,9 @@ use kernels::{KERNELS, Kernel, PREEMPTIBLE, TESTED};
 pub use lab::Settings;
 use lab::{Lab, host_job};
 use suite::Selection;
-use xtask::paths;
 
 use crate::{
-    command::{cargo, run as run_command},
+    command::{cargo, run as run_command, target_directory},
     integration,
     setup::{self, Part, build::MUSL_TARGET},
     test::{Extent, Report},
@@ -73,6 +72,9 @@ enum Verb {
         /// Have kubelet and runtime lay out the cgroups, instead of systemd
         #[arg(long)]
         cgroupfs: bool,
+        /// Only build what it is made of
+        #[arg(long, conflicts_with = "command")]
+        build_only: bool,
         /// What to run instead of a shell
         #[arg(last = true)]
         command: Vec<String>,
@@ -97,10 +99,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             let lab = prepare()?;
             each(&kernels, |kernel| record::record(&lab, kernel).map(|()| 0))
         }
-        Verb::Node { cgroupfs, command } => {
+        Verb::Node { cgroupfs, build_only, command } => {
             let parts = node::Parts::build(args.settings)?;
             let cgroups = if *cgroupfs { CgroupDriver::Cgroupfs } else { CgroupDriver::Systemd };
-            each(&kernels, |kernel| node::visit(&parts, kernel, cgroups, command))
+            each(&kernels, |kernel| match build_only {
+                true => parts.prepare(kernel, cgroups).map(|_| 0),
+                false => node::visit(&parts, kernel, cgroups, command),
+            })
         }
         Verb::Test { filter } => {
             let lab = prepare()?;
@@ -193,6 +198,6 @@ fn print(piece: &[u8]) {
 fn build_guest() -> Result<Vec<u8>> {
     let profile = ["--package", "chaos-guest", "--bins", "--release", "--target", MUSL_TARGET];
     run_command(cargo().arg("build").args(profile))?;
-    let path = paths::workspace().join("target").join(MUSL_TARGET).join("release/chaos-guest");
+    let path = target_directory()?.join(MUSL_TARGET).join("release/chaos-guest");
     fs::read(&path).with_context(|| format!("read {}", path.display()))
 }

@@ -16,7 +16,6 @@ use tempfile::TempDir;
 use xtask::{
     node::{KIT_VARIABLE, NodeKit},
     node_binaries::NodeBinaries,
-    paths,
 };
 
 use super::{
@@ -26,7 +25,7 @@ use super::{
     machine::Machine,
 };
 use crate::{
-    command::run,
+    command::{run, target_directory},
     image::{
         self, Profile,
         archive::{self, Image, Program},
@@ -72,6 +71,13 @@ pub fn tested(extent: Extent) -> impl Iterator<Item = (Kernel, CgroupDriver)> {
     })
 }
 
+/// The arguments of `cargo xtask` that build what those tests need.
+pub fn build_command(extent: Extent) -> Vec<String> {
+    let kernels: Vec<&str> = tested(extent).map(|(kernel, _)| kernel.name).collect();
+    let words = ["vm", "--kernel", &kernels.join(","), "node", "--build-only"];
+    words.map(str::to_owned).to_vec()
+}
+
 /// Programs, archives and binaries that are the same for every kernel.
 pub struct Parts {
     lab: Lab,
@@ -89,7 +95,7 @@ impl Parts {
         let programs = build_static(&[AGENT, INTEGRATION], &[AGENT, VICTIM], Profile::Dev)?;
         let agent = stripped(&programs.join(AGENT))?;
         let victim = stripped(&programs.join(VICTIM))?;
-        let pause = stripped(&guest_program("pause"))?;
+        let pause = stripped(&guest_program("pause")?)?;
         let (images, _) = archive::write(&[
             image::agent(NodeKit::AGENT_IMAGE, &agent),
             image(NodeKit::VICTIM_IMAGE, VICTIM, &["/victim"], &victim),
@@ -114,7 +120,7 @@ impl Parts {
         let search = [kubernetes, containerd, runc].into_iter().cloned();
         let search = env::join_paths(search.chain(env::split_paths(&system)));
         let job = Job {
-            command: [guest_program("node"), path(NodeKit::SETUP)]
+            command: [guest_program("node")?, path(NodeKit::SETUP)]
                 .map(utf8)
                 .into_iter()
                 .collect::<Result<_>>()?,
@@ -124,7 +130,7 @@ impl Parts {
         };
         write("initramfs", &self.lab.initramfs(&installed, &job)?)?;
         write("images.tar", &self.images)?;
-        let logs = paths::workspace().join("target/vm");
+        let logs = target_directory()?.join("vm");
         fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
         let log = logs.join(format!("{}-node.log", kernel.name));
         let machine = Machine {
@@ -188,8 +194,8 @@ fn stripped(program: &Path) -> Result<Vec<u8>> {
 }
 
 /// A program of the guest's crate, which `build_guest` builds.
-fn guest_program(name: &str) -> PathBuf {
-    paths::workspace().join("target").join(MUSL_TARGET).join("release").join(name)
+fn guest_program(name: &str) -> Result<PathBuf> {
+    Ok(target_directory()?.join(MUSL_TARGET).join("release").join(name))
 }
 
 fn utf8(path: PathBuf) -> Result<String> {
