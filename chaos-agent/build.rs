@@ -31,8 +31,9 @@ fn build() -> Result<(), Box<dyn Error>> {
     let root = Path::new("../chaos-ebpf").canonicalize()?;
     let toolchain = fs::read_to_string(root.join("toolchain.txt"))?;
     let toolchain = toolchain.trim();
+    put_own_linker_first(toolchain)?;
     if !(runs(toolchain, "rustc") && runs(toolchain, "bpf-linker")) {
-        return Err("the BPF toolchain is missing: run `cargo xtask setup build`".into());
+        return Err("the BPF toolchain is missing: run `./x setup bpf`".into());
     }
     // Cargo's progress would come out of aya-build as warnings.
     // SAFETY: this program has one thread.
@@ -41,6 +42,19 @@ fn build() -> Result<(), Box<dyn Error>> {
     let root_dir = root.to_str().ok_or("the path of the checkout is not UTF-8")?;
     let package = Package { name: "chaos-ebpf", root_dir, ..Package::default() };
     Ok(aya_build::build_ebpf([package], Toolchain::Custom(toolchain))?)
+}
+
+/// Puts the bpf-linker that `./x setup bpf` has installed before others: `xtask::paths` has the place.
+fn put_own_linker_first(toolchain: &str) -> Result<(), Box<dyn Error>> {
+    let cache = env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty());
+    let cache = cache.map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));
+    let Some(cache) = cache else { return Ok(()) };
+    let own = cache.join("chaos-agent/bpf-linker").join(toolchain).join("bin");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let path = env::join_paths([own].into_iter().chain(env::split_paths(&path)))?;
+    // SAFETY: this program has one thread.
+    unsafe { env::set_var("PATH", path) };
+    Ok(())
 }
 
 /// Makes all builds of the agent compile the object in one place: aya-build has a directory below `OUT_DIR` for

@@ -5,6 +5,7 @@
 
 pub mod arm;
 pub mod control;
+pub mod demo;
 pub mod descriptors;
 pub mod fault;
 pub mod kernel;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use chaos_guest::CgroupDriver;
 
 use crate::{
-    command::run as run_command,
+    command::{cargo, run as run_command, target_directory},
     integration,
     setup::{self, Part},
     vm::{KernelArg, Settings, node::Parts},
@@ -25,19 +25,31 @@ pub struct Args {
     kernel: KernelArg,
 }
 
+/// The profile that compiles fast (`Cargo.toml`).
+const PROFILE: &str = "quick";
+
 pub fn run(Args { kubernetes, cluster, kernel }: &Args) -> Result<()> {
     integration::needs_root("the demo makes cgroups and network namespaces")?;
-    setup::ensure(&[Part::Build, Part::System])?;
     if *cluster {
         return on_node(kernel);
     }
     if *kubernetes {
-        setup::ensure(&[Part::Kube])?;
+        return with_api_server();
     }
+    setup::ensure(&[Part::Bpf])?;
+    eprintln!("compiling the agent: a few minutes the first time ...");
+    run_command(cargo().args(["build", "--profile", PROFILE, "--bin", integration::AGENT]))?;
+    let agent = target_directory()?.join(PROFILE).join(integration::AGENT);
+    run_command(Command::new(&agent).arg("demo"))?;
+    println!("\nOn your own things: {} run --fault 'drop 10%' -- COMMAND", agent.display());
+    Ok(())
+}
+
+fn with_api_server() -> Result<()> {
+    setup::ensure(&[Part::Build, Part::System, Part::Kube])?;
     let programs = integration::build_programs(&["demo", "victim"])?;
     let mut demo = Command::new(programs.join("demo"));
-    demo.arg(if *kubernetes { "kubernetes" } else { "machine" });
-    run_command(demo.arg(programs.join(integration::AGENT)))
+    run_command(demo.arg("kubernetes").arg(programs.join(integration::AGENT)))
 }
 
 fn on_node(KernelArg(kernel): &KernelArg) -> Result<()> {

@@ -26,6 +26,14 @@ pub fn cache() -> Result<PathBuf> {
     Ok(base.join("chaos-agent"))
 }
 
+/// Where bpf-linker for this nightly is installed, below `bin`; the agent's build script looks there, too.
+///
+/// # Errors
+/// When neither `XDG_CACHE_HOME` nor `HOME` is known.
+pub fn bpf_linker_root(toolchain: &str) -> Result<PathBuf> {
+    Ok(cache()?.join("bpf-linker").join(toolchain))
+}
+
 /// The name of the nightly toolchain that compiles the BPF object.
 ///
 /// # Errors

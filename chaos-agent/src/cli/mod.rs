@@ -3,6 +3,7 @@
 mod agent;
 mod arm;
 mod completions;
+mod demo;
 mod disarm;
 mod doctor;
 mod explain;
@@ -79,6 +80,7 @@ enum Command {
     Inject(inject::Args),
     Explain(explain::Args),
     Doctor(doctor::Args),
+    Demo(demo::Args),
     Agent(agent::Args),
     Arm(arm::Args),
     List(list::Args),
@@ -89,6 +91,7 @@ enum Command {
     Completions(completions::Args),
     Man(man::Args),
     Warden(warden::Args),
+    Victim(demo::VictimArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -117,6 +120,7 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Inject(args) => inject::execute(&args, format),
         Command::Explain(args) => explain::execute(&args, format),
         Command::Doctor(doctor::Args {}) => doctor::execute(format),
+        Command::Demo(args) => demo::execute(&args, format),
         Command::Agent(args) => agent::execute(&args, format),
         Command::Arm(args) => arm::execute(&args, format),
         Command::List(args) => list::execute(&args, format),
@@ -127,5 +131,6 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Completions(args) => completions::execute(&args),
         Command::Man(args) => man::execute(&args),
         Command::Warden(warden::Args {}) => warden::execute(),
+        Command::Victim(args) => demo::execute_victim(&args),
     }
 }

@@ -5,6 +5,7 @@
 
 mod bpf;
 mod btf;
+mod cable;
 mod claim;
 mod clock;
 mod clock_check;
@@ -17,6 +18,7 @@ mod injectable;
 mod instance;
 mod line;
 mod links;
+mod loaded;
 mod maps;
 mod rtnetlink;
 mod tap;
@@ -25,6 +27,7 @@ mod tracer;
 mod trial;
 mod veth;
 
+pub use cable::{added_disciplines, lay_cable, plug_in};
 pub use claim::{CLAIM_BYTES, FoundClaim, PublishedClaim, published_claims};
 pub use clock::{boot_ahead, boot_id, boot_now, boot_offset};
 pub use clock_check::{ClockError, check_clock};
@@ -34,6 +37,7 @@ pub use features::{Trials, find_features};
 pub use instance::Instance;
 pub use line::LineMaps;
 pub use links::Link;
+pub use loaded::loaded;
 pub use maps::{LeaseMap, SlotCounts, TargetMaps};
 pub use tap::Tap;
 pub use trial::Trial;

@@ -1,14 +1,9 @@
-//! A client and a server, broken and healed, fault by fault: what the victim saw beside what the
-//! kernel counted.
+//! A pod, broken by its annotation and healed: what it saw beside what the kernel counted. `chaos-agent demo`
+//! shows the same without Kubernetes.
 
-mod agent;
 mod cluster;
-mod hosts;
 mod kubernetes;
-mod machine;
 mod print;
-mod recovery;
-mod residue;
 mod traffic;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -18,13 +13,8 @@ use clap::Parser;
 
 /// Where the fault is shown.
 #[derive(Parser)]
-#[command(name = "demo", about = "A client and a server, broken and healed, fault by fault")]
+#[command(name = "demo", about = "A pod, broken by its annotation and healed")]
 enum Cli {
-    /// On this machine, by hand
-    Machine {
-        /// The program `chaos-agent`
-        agent: PathBuf,
-    },
     /// By annotating a pod, against a real API server
     Kubernetes {
         /// The program `chaos-agent`
@@ -36,7 +26,6 @@ enum Cli {
 
 fn main() -> Result<ExitCode> {
     let held = match Cli::parse() {
-        Cli::Machine { agent } => machine::run(&agent)?,
         Cli::Kubernetes { agent } => kubernetes::run(&agent)?,
         Cli::Cluster => cluster::run()?,
     };

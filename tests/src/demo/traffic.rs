@@ -14,8 +14,7 @@ use chaos_tests::{
 const PAUSE: Duration = Duration::from_millis(1);
 const DATAGRAMS: u64 = 1500;
 const CONNECTS: u64 = 1000;
-const FEW_CONNECTS: u64 = 8;
-/// Of a connect that gets no answer; shorter than TCP's second try.
+/// Of a connect that gets no answer.
 const TIMEOUT: Duration = Duration::from_millis(250);
 
 /// A client's work of about two seconds.
@@ -25,8 +24,6 @@ pub enum Traffic {
     Datagrams,
     /// TCP connections, one after the other.
     Connects,
-    /// The same with fewer, for when each has to time out.
-    FewConnects,
 }
 
 /// What one process saw.
@@ -82,19 +79,19 @@ impl Traffic {
     /// Starts the work.
     pub fn start(self, route: Route<'_>) -> Result<Running> {
         let Route { client, server, address, tcp } = route;
-        let count = match self {
+        match self {
             Self::Datagrams => {
                 let sink = Victim::start(UdpSink { bind: address }, server)?;
                 let send = UdpSend { interval: PAUSE, ..UdpSend::new(sink.address(), DATAGRAMS) };
                 let sender = Victim::start(send, client)?;
-                return Ok(Running::Datagrams { sink, sender });
+                Ok(Running::Datagrams { sink, sender })
             }
-            Self::Connects => CONNECTS,
-            Self::FewConnects => FEW_CONNECTS,
-        };
-        let what = Repeated::Connect { to: tcp, nonblocking: false, timeout: TIMEOUT };
-        let call = Call { interval: PAUSE, ..Call::new(what, count) };
-        Ok(Running::Connects(Victim::start(call, client)?))
+            Self::Connects => {
+                let what = Repeated::Connect { to: tcp, nonblocking: false, timeout: TIMEOUT };
+                let call = Call { interval: PAUSE, ..Call::new(what, CONNECTS) };
+                Ok(Running::Connects(Victim::start(call, client)?))
+            }
+        }
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) fn inventory() -> Result<Inventory> {
     Ok(found)
 }
 
-/// An object can be freed between finding its number and opening it; then it is not there.
+/// An object can be freed between finding its number and opening it, and a link can be in the making; then it is
+/// not there.
 fn still_there<T, E: Into<Error>>(object: Result<T, E>) -> Result<Option<T>> {
     let error = match object {
         Ok(object) => return Ok(Some(object)),
@@ -43,6 +44,6 @@ fn still_there<T, E: Into<Error>>(object: Result<T, E>) -> Result<Option<T>> {
     let gone = error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| cause.kind() == io::ErrorKind::NotFound);
+        .any(|cause| matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::WouldBlock));
     if gone { Ok(None) } else { Err(error) }
 }

@@ -40,7 +40,7 @@ fn compile() -> Result<PathBuf> {
     let arch = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
     let flags = [arch.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f");
     run_command(
-        nightly_command(&paths::bpf_toolchain()?, "cargo")
+        nightly_command(&paths::bpf_toolchain()?, "cargo")?
             .current_dir(paths::workspace())
             .args(["build", "--package", "chaos-ebpf", "--bins", "--release"])
             .args(["-Z", "build-std=core", "--target", &target, "--target-dir"])

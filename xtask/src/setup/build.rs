@@ -4,7 +4,7 @@
 //! The stable toolchain itself is installed by rustup, which reads `rust-toolchain.toml`.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -25,22 +25,31 @@ const BPF_LINKER_LLVM: &str = "llvm-23";
 pub const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
 
 pub fn ensure() -> Result<()> {
+    ensure_bpf()?;
+    musl()
+}
+
+/// What the BPF object needs alone.
+pub fn ensure_bpf() -> Result<()> {
     let toolchain = paths::bpf_toolchain()?;
     nightly(&toolchain)?;
-    musl()?;
     bpf_linker(&toolchain)
 }
 
-/// A command of the nightly. rustup puts the nightly's libraries on the loader's path, where
-/// bpf-linker finds its LLVM.
-pub fn nightly_command(toolchain: &str, program: &str) -> Command {
+/// A command of the nightly, with our own bpf-linker first on `PATH`. rustup puts the nightly's libraries on the
+/// loader's path, where bpf-linker finds its LLVM.
+pub fn nightly_command(toolchain: &str, program: &str) -> Result<Command> {
     let mut command = Command::new("rustup");
     command.args(["run", toolchain, program]);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let own = paths::bpf_linker_root(toolchain)?.join("bin");
+    let path = env::join_paths([own].into_iter().chain(env::split_paths(&path)));
+    command.env("PATH", path.context("extend PATH")?);
     // Set by the cargo that runs this; they would win over the nightly's own.
     for variable in ["CARGO", "RUSTC", "RUSTC_WORKSPACE_WRAPPER", "RUSTUP_TOOLCHAIN"] {
         command.env_remove(variable);
     }
-    command
+    Ok(command)
 }
 
 fn nightly(toolchain: &str) -> Result<()> {
@@ -76,23 +85,27 @@ fn bpf_linker(toolchain: &str) -> Result<()> {
     progress(&format!("building bpf-linker {BPF_LINKER} against the LLVM of {toolchain}"));
     run(&mut install_bpf_linker(toolchain)?)?;
     if installed_bpf_linker(toolchain).as_deref() != Some(BPF_LINKER) {
-        bail!("bpf-linker {BPF_LINKER} was installed, but another one is first on PATH");
+        bail!(
+            "bpf-linker {BPF_LINKER} was built, and does not run with the libraries of {toolchain}"
+        );
     }
     Ok(())
 }
 
-/// The version of the bpf-linker on `PATH`, if it runs with the libraries of this nightly: one
-/// that was built for another LLVM does not.
+/// The version of our own bpf-linker, or of the one on `PATH`, if it runs with the libraries of this nightly:
+/// one that was built for another LLVM does not.
 fn installed_bpf_linker(toolchain: &str) -> Option<String> {
-    let mut command = nightly_command(toolchain, "bpf-linker");
+    let mut command = nightly_command(toolchain, "bpf-linker").ok()?;
     let version = capture(command.arg("--version").stderr(Stdio::null())).ok()?;
     Some(version.trim().strip_prefix("bpf-linker ")?.to_owned())
 }
 
 fn install_bpf_linker(toolchain: &str) -> Result<Command> {
-    let mut install = nightly_command(toolchain, "cargo");
+    let mut install = nightly_command(toolchain, "cargo")?;
+    // In the cache: the person's own one, if there is any, stays as it is.
     install
-        .args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked", "--force"])
+        .args(["install", "bpf-linker", "--version", BPF_LINKER, "--locked", "--force", "--root"])
+        .arg(paths::bpf_linker_root(toolchain)?)
         .args(["--no-default-features", "--features", BPF_LINKER_LLVM])
         .env("LLVM_PREFIX", llvm_prefix(toolchain)?);
     Ok(install)
@@ -126,6 +139,6 @@ fn find_libllvm(dir: &Path) -> Result<PathBuf> {
 }
 
 fn sysroot(toolchain: &str) -> Result<PathBuf> {
-    let path = capture(nightly_command(toolchain, "rustc").args(["--print", "sysroot"]))?;
+    let path = capture(nightly_command(toolchain, "rustc")?.args(["--print", "sysroot"]))?;
     Ok(PathBuf::from(path.trim()))
 }

@@ -22,7 +22,9 @@ pub struct Args {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Part {
-    /// What the BPF object and the static agent are compiled with: nightly, bpf-linker, musl
+    /// What the BPF object is compiled with: nightly, bpf-linker
+    Bpf,
+    /// The same, and what the static agent is compiled with: the musl target
     Build,
     /// Debian packages that the tests, the demo and the benchmark use
     System,
@@ -47,6 +49,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
         let name = name.get_name();
         let start = Instant::now();
         match part {
+            Part::Bpf => build::ensure_bpf(),
             Part::Build => build::ensure(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),

@@ -1,0 +1,22 @@
+//! What went wrong with the demonstration itself.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::{kernel::KernelError, target::TargetError};
+
+/// Why the demonstration can't go on.
+#[derive(Debug, Error)]
+pub enum DemoError {
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    #[error("{doing} a process of the demonstration: {source}")]
+    Process { doing: &'static str, source: io::Error },
+    #[error("the agent wrote {said:?} instead of its ledger")]
+    NoLedger { said: String },
+    #[error("the client was not healthy again within {millis} ms after the agent was killed")]
+    NotHealthy { millis: u128 },
+}
