@@ -37,21 +37,22 @@ const SPLIT_IMAGE: Origin = Origin::Packages {
     package: "linux-image-amd64",
     parts: &["linux-base-", "linux-binary-", "linux-modules-"],
 };
-const OVERRIDE: Origin =
+const WITH_OVERRIDE: Origin =
     Origin::Source { package: "linux-source-6.12", config: include_str!("override-6.12.config") };
 
 pub const KERNELS: [Kernel; 5] = [
     Kernel { name: "debian-5.10", suite: "bullseye", origin: IMAGE },
-    Kernel { name: "debian-6.1", suite: "bookworm", origin: IMAGE },
+    Kernel { name: STOCK, suite: "bookworm", origin: IMAGE },
     Kernel { name: "debian-6.12", suite: "trixie", origin: IMAGE },
-    Kernel { name: "debian-7", suite: "sid", origin: SPLIT_IMAGE },
+    Kernel { name: PREEMPTIBLE, suite: "sid", origin: SPLIT_IMAGE },
     // The only one with error injection.
-    Kernel { name: "override-6.12", suite: "trixie", origin: OVERRIDE },
+    Kernel { name: OVERRIDE, suite: "trixie", origin: WITH_OVERRIDE },
 ];
 
-/// The kernels that `cargo xtask test --lab` runs the native tests on: a stock one that is not new,
-/// and the one that has what that lacks.
-pub const TESTED: [&str; 2] = ["debian-6.1", "override-6.12"];
+/// Kernels that `cargo xtask test --lab` runs the native tests on: a stock one that is not new, and the one that
+/// has what that lacks.
+pub const STOCK: &str = "debian-6.1";
+pub const OVERRIDE: &str = "override-6.12";
 
 /// The kernel on which a task may be preempted inside of the kernel, at nearly any place: what depends on
 /// that is tested there.

@@ -20,12 +20,13 @@ use std::{
     fs,
     io::{self, Write as _},
     process::ExitCode,
+    thread,
 };
 
 use anyhow::{Context as _, Result, bail};
 use chaos_guest::CgroupDriver;
 pub use kernels::KernelArg;
-use kernels::{KERNELS, Kernel, PREEMPTIBLE, TESTED};
+use kernels::{KERNELS, Kernel, OVERRIDE, PREEMPTIBLE, STOCK};
 pub use lab::Settings;
 use lab::{Lab, host_job};
 use suite::Selection;
@@ -110,7 +111,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         Verb::Test { filter } => {
             let lab = prepare()?;
             let mut report = Report::default();
-            test_on(&lab, &kernels, Selection::Whole, filter.as_deref(), &mut report)?;
+            let lane = kernels.into_iter().map(|kernel| (kernel, Selection::Whole)).collect();
+            test_on(&lab, &[lane], filter.as_deref(), &mut report)?;
             print!("{report}");
             Ok(report.exit_code())
         }
@@ -123,25 +125,37 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// # Errors
 /// When there is no lab or the tests do not compile; a machine that fails is in the report.
 pub fn test(extent: Extent, filter: Option<&str>, report: &mut Report) -> Result<()> {
-    let lab = prepare(Settings::DEFAULT)?;
-    match extent {
-        Extent::All => test_on(&lab, &KERNELS, Selection::Whole, filter, report),
-        Extent::EveryChange => {
-            let named = |names: &[&str]| -> Vec<Kernel> {
-                KERNELS.into_iter().filter(|kernel| names.contains(&kernel.name)).collect()
-            };
-            test_on(&lab, &named(&TESTED), Selection::Counting, filter, report)?;
-            test_on(&lab, &named(&[PREEMPTIBLE]), Selection::Preempted, filter, report)
-        }
-    }
+    // Whatever runs beside it may have the processors first.
+    let lab = prepare(Settings::PATIENT)?;
+    let lanes: Vec<Vec<Task>> = match extent {
+        Extent::All => vec![KERNELS.map(|kernel| (kernel, Selection::Whole)).to_vec()],
+        // A machine of the lab keeps one processor of this one busy.
+        Extent::EveryChange => EVERY_CHANGE
+            .iter()
+            .map(|lane| {
+                lane.iter().filter_map(|(name, tests)| Some((named(name)?, *tests))).collect()
+            })
+            .collect(),
+    };
+    test_on(&lab, &lanes, filter, report)
+}
+
+/// What is run for every change: lanes beside each other, in each of them one kernel after the other.
+const EVERY_CHANGE: [&[(&str, Selection)]; 2] = [
+    &[(STOCK, Selection::Counting)],
+    &[(OVERRIDE, Selection::Counting), (PREEMPTIBLE, Selection::Preempted)],
+];
+
+fn named(name: &str) -> Option<Kernel> {
+    KERNELS.into_iter().find(|kernel| kernel.name == name)
 }
 
 /// Runs a command on the kernel of this name; what it prints.
 pub fn capture(kernel: &str, command: Vec<String>) -> Result<String> {
-    let kernel = KERNELS.iter().find(|known| known.name == kernel).context("no such kernel")?;
+    let kernel = named(kernel).context("no such kernel")?;
     let lab = prepare(Settings::PATIENT)?;
     let mut printed = Vec::new();
-    let outcome = lab.boot(kernel, &host_job(command)?, |piece| printed.extend(piece))?;
+    let outcome = lab.boot(&kernel, &host_job(command)?, |piece| printed.extend(piece))?;
     let printed = String::from_utf8(printed).context("read what the command printed")?;
     if outcome.code != 0 {
         bail!("the command ended with exit code {}:\n{printed}", outcome.code);
@@ -149,24 +163,38 @@ pub fn capture(kernel: &str, command: Vec<String>) -> Result<String> {
     Ok(printed)
 }
 
+/// A kernel, and which tests are run on it.
+type Task = (Kernel, Selection);
+
+/// Runs the tests on the kernels of each lane, the lanes beside each other, and adds their results.
 fn test_on(
     lab: &Lab,
-    kernels: &[Kernel],
-    selection: Selection,
+    lanes: &[Vec<Task>],
     filter: Option<&str>,
     report: &mut Report,
 ) -> Result<()> {
     let binary = suite::build()?;
-    for kernel in kernels {
-        let mut found = suite::run(lab, kernel, &binary, selection, filter);
-        // A filter is for one who works on something.
-        if filter.is_none()
-            && let Err(error) = record::compare(lab, kernel)
-        {
-            found.broke(format!("{error:#}"));
-        }
-        println!("\n{}:{found}", kernel.name);
-        report.add(kernel.name, found);
+    let run_lane = |lane: &[Task]| -> Vec<(&'static str, Report)> {
+        lane.iter()
+            .map(|(kernel, selection)| {
+                let mut found = suite::run(lab, kernel, &binary, *selection, filter);
+                // A filter is for one who works on something.
+                if filter.is_none()
+                    && let Err(error) = record::compare(lab, kernel)
+                {
+                    found.broke(format!("{error:#}"));
+                }
+                (kernel.name, found)
+            })
+            .collect()
+    };
+    let found: Vec<(&str, Report)> = thread::scope(|scope| {
+        let lanes: Vec<_> = lanes.iter().map(|lane| scope.spawn(|| run_lane(lane))).collect();
+        lanes.into_iter().flat_map(|lane| lane.join().expect("no lane panics")).collect()
+    });
+    for (kernel, found) in found {
+        println!("\n{kernel}:{found}");
+        report.add(kernel, found);
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use cargo_metadata::Message;
 use super::{
     kernels::Kernel,
     lab::{Lab, host_job},
-    print,
 };
 use crate::{command::cargo, test::Report};
 
@@ -119,11 +118,14 @@ fn try_run(
     let failed_before = report.failed();
     let mut pending = Vec::new();
     let outcome = lab.boot(kernel, &job, |piece| {
-        print(piece);
         pending.extend(piece);
         while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
-            report.read(String::from_utf8_lossy(&line).trim_end_matches('\n'));
+            let line = String::from_utf8_lossy(&line);
+            let line = line.trim_end_matches('\n');
+            // Another kernel may print at the same time.
+            println!("{}: {line}", kernel.name);
+            report.read(line);
         }
     })?;
     if outcome.code != 0 && report.failed() == failed_before {
