@@ -19,10 +19,10 @@ use crate::agent::{Agent, has_line, line};
 use crate::checksums::Counters;
 use crate::pair::Pair;
 
-/// What a frame takes without us, and how late a busy machine wakes a thread: half of all frames are
-/// earlier than this.
+/// What a frame takes without us, and how late a busy machine wakes a thread: half of all frames are earlier
+/// than this. An emulated processor may be away for tens of milliseconds.
 fn margin() -> f64 {
-    if is_emulated() { 50.0 } else { 3.0 }
+    if is_emulated() { 250.0 } else { 3.0 }
 }
 
 /// The same for a quarter of them.
@@ -107,7 +107,7 @@ fn a_connection_takes_a_round_trip_that_is_held_both_ways() -> Result<()> {
         assert!(held.median() < 20.0 + 2.0 * margin(), "{bind}: {held:?}");
         drop(agent);
         let free = Victim::run(connects, pair.client())?;
-        assert!(free.median() < 10.0, "{bind}: {free:?}");
+        assert!(free.median() < 10.0_f64.max(margin()), "{bind}: {free:?}");
     }
     Ok(())
 }
