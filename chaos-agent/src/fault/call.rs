@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fmt, sync::LazyLock};
 
 use syscalls::{aarch64, x86_64};
 
-use super::{mistake::Mistake, model::Call};
+use super::{
+    mistake::Mistake,
+    model::{Call, Errno},
+};
 
 /// Functions of section 2 of the manual that the kernel knows under another name.
 const ALIASES: [(&str, &str); 15] = [
@@ -47,6 +50,31 @@ const SOCKET_CALLS: [&str; 18] = [
     "socketpair",
 ];
 
+/// What calls fail with in the field, for examples: of several calls with one errno the first stands for
+/// all.
+const USUAL_ERRNOS: [(&[&str], &str); 11] = [
+    (&["connect"], "ECONNREFUSED"),
+    (&["bind", "listen"], "EADDRINUSE"),
+    (&["sendto", "sendmsg", "sendmmsg"], "ENETUNREACH"),
+    (&["recvfrom", "recvmsg", "recvmmsg"], "ECONNRESET"),
+    (
+        &["socket", "socketpair", "accept", "accept4", "pipe", "pipe2", "dup", "epoll_create1"],
+        "EMFILE",
+    ),
+    (&["setsockopt", "getsockopt", "kill", "mount", "ptrace"], "EPERM"),
+    (
+        &["write", "pwrite64", "writev", "fallocate", "ftruncate", "copy_file_range", "sendfile"],
+        "ENOSPC",
+    ),
+    (&["mmap", "brk", "mremap", "mprotect"], "ENOMEM"),
+    (&["clone", "clone3", "fork", "vfork"], "EAGAIN"),
+    (&["execve", "execveat"], "ENOENT"),
+    (
+        &["open", "mkdir", "rename", "unlink", "stat", "newfstatat", "statx", "access", "chmod"],
+        "EACCES",
+    ),
+];
+
 static NAMES: LazyLock<BTreeSet<&'static str>> = LazyLock::new(|| {
     x86_64::Sysno::iter()
         .map(|call| call.name())
@@ -70,6 +98,18 @@ impl Call {
                 .help("names are those of syscalls(2), such as openat or fsync")
                 .meant(&lower, || Self::names().collect())),
         }
+    }
+
+    /// An errno that it fails with in the field; EIO for calls of which none is known.
+    pub(super) fn usual_errno(&self) -> &'static str {
+        let known = USUAL_ERRNOS.iter().find(|(calls, _)| calls.contains(&self.name()));
+        known.map_or("EIO", |(_, errno)| errno)
+    }
+
+    /// A call that fails with this errno in the field.
+    pub(super) fn usually_failing(errno: Errno) -> Option<&'static str> {
+        let (calls, _) = USUAL_ERRNOS.iter().find(|(_, usual)| *usual == errno.name())?;
+        calls.first().copied()
     }
 
     /// Whether the call is about a socket, so that a protocol can be asked for.
@@ -97,6 +137,18 @@ impl fmt::Display for Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn examples_are_of_calls_and_errnos_that_there_are() {
+        let mut seen = BTreeSet::new();
+        for (calls, errno) in USUAL_ERRNOS {
+            assert!(Errno::from_name(errno).is_ok(), "{errno}");
+            for call in calls {
+                assert_eq!(Call::from_name(call).unwrap().usual_errno(), errno);
+                assert!(seen.insert(call), "{call} is there twice");
+            }
+        }
+    }
 
     #[test]
     fn calls_of_both_architectures_are_known() {

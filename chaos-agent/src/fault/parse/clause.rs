@@ -146,6 +146,9 @@ fn keyword<T>(
 
 /// A word that is no keyword: a chance, an amount, or calls.
 fn bare(reader: &mut Reader<'_>, draft: &mut Draft, word: &str) -> Result<(), Fail> {
+    if let Some(fail) = torn_percentage(reader) {
+        return Err(fail);
+    }
     let numeric = word.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-'));
     if word.ends_with('%') {
         return percentage(reader, draft);
@@ -162,6 +165,29 @@ fn bare(reader: &mut Reader<'_>, draft: &mut Draft, word: &str) -> Result<(), Fa
         return Ok(());
     }
     reader.value("a clause", |word| not_a_clause(draft, word)).map(|read| read.value)
+}
+
+/// `0.1 %` and `0,1%`, which are several words.
+fn torn_percentage(reader: &Reader<'_>) -> Option<Fail> {
+    let is_number = |word: &str| word.parse::<f64>().is_ok();
+    let is_digits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some([number, "%"]) = reader.peek_words()
+        && is_number(number)
+    {
+        let mistake = Mistake::new(format!("a blank stands between `{number}` and its `%`"));
+        let mistake = mistake.help(format!("write `{number}%`"));
+        return Some(Fail { span: reader.span_of_next(2), mistake });
+    }
+    let [whole, ",", decimals] = reader.peek_words()? else { return None };
+    let span = reader.span_of_next(3);
+    let adjacent = span.len() == whole.len() + 1 + decimals.len();
+    let decimals = decimals.strip_suffix('%')?;
+    if !(adjacent && is_digits(whole) && is_digits(decimals)) {
+        return None;
+    }
+    let mistake = Mistake::new(format!("`{whole},{decimals}%` has a comma where a point belongs"))
+        .help(format!("write `{whole}.{decimals}%`"));
+    Some(Fail { span, mistake })
 }
 
 fn keywords() -> Vec<&'static str> {
@@ -189,13 +215,9 @@ fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
     } else if word.starts_with(|c: char| c.is_ascii_digit())
         && let Ok(number) = word.parse::<f64>()
     {
-        mistake.help(if number > 0.0 && number < 1.0 {
-            format!("write `{}%` for a chance", number * 100.0)
-        } else if number <= 100.0 {
-            format!("write `{word}%` for a chance, `port {word}` for a port")
-        } else {
-            format!("write `port {word}` for a port")
-        })
+        mistake.help(meant_number(draft, word, number))
+    } else if let Some(help) = foreign_clause(draft, word) {
+        mistake.help(help)
     } else if is_call && draft.verb.takes_calls() {
         mistake.help("separate calls by commas: `openat, read`")
     } else if is_call {
@@ -203,6 +225,36 @@ fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
     } else {
         mistake.help(draft.verb.example()).meant(word, keywords)
     })
+}
+
+/// What a bare number may stand for.
+fn meant_number(draft: &Draft, word: &str, number: f64) -> String {
+    let is_port = word.parse::<u16>().is_ok_and(|port| port > 0);
+    match (chance::of_fraction(number), number <= 100.0, is_port) {
+        _ if number == 0.0 => draft.verb.example(),
+        (Some(percentage), ..) => format!("write `{percentage}` for a chance, or `{word}%`"),
+        (None, true, true) => format!("write `{word}%` for a chance, `port {word}` for a port"),
+        (None, true, false) => format!("write `{word}%` for a chance"),
+        (None, false, true) => format!("write `port {word}` for a port"),
+        (None, false, false) => draft.verb.example(),
+    }
+}
+
+/// What others have words for and this language says in another way.
+fn foreign_clause(draft: &Draft, word: &str) -> Option<String> {
+    let is_about_packets = !draft.verb.takes_calls() && draft.verb != VerbWord::SkewClock;
+    match word.to_ascii_lowercase().as_str() {
+        "on" | "dev" | "device" | "via" | "interface" if is_about_packets => Some(
+            "a fault is tied to no interface: name the networks behind it, such as `to 10.1.0.0/16`"
+                .to_owned(),
+        ),
+        "except" | "not" | "but" if is_about_packets => Some(
+            "nothing can be left out of a clause: name all the others, and for all ports but 22 both \
+             ways apart, as in `drop ingress to port 1-21, 23-65535; drop egress from port 1-21, 23-65535`"
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 /// `10% [of flows|packets|calls]`

@@ -9,7 +9,7 @@ use crate::fault::{
         Call, Chance, Distribution, DnsAnswer, Fault, HowOften, Latency, Probability, Spread, Unit,
         Verb, WeightedErrno,
     },
-    value::{chance, spread::spread},
+    value::{chance, spread::spread, word},
 };
 
 /// The parts of a verb are optional here, and need not go with it; [`Draft::into_fault`] asks
@@ -87,10 +87,7 @@ impl Draft {
             return Err(problem);
         }
         let word = self.verb;
-        let missing = |what: &str| Problem {
-            clause: Clause::Verb,
-            mistake: Mistake::new(format!("`{}` needs {what}", word.text())).help(word.example()),
-        };
+        let missing = |what: &str| lacking(word, what, word.example());
         let latency = || {
             let spread = spread(self.by, self.several, self.jitter, self.distribution)?
                 .ok_or_else(|| missing("to know how long"))?;
@@ -113,17 +110,24 @@ impl Draft {
                 per_flow: self.per_flow,
             },
             VerbWord::Reset => Verb::Reset,
-            VerbWord::Fail => Verb::Fail {
-                calls: self.calls.ok_or_else(|| missing("a system call"))?,
-                errnos: self.errnos.ok_or_else(|| missing("an errno"))?,
+            VerbWord::Fail => match (self.calls, self.errnos) {
+                (Some(calls), Some(errnos)) => Verb::Fail { calls, errnos },
+                (Some(calls), None) => {
+                    return Err(missing_errno(&calls));
+                }
+                (None, Some(errnos)) => return Err(missing_call(&errnos)),
+                (None, None) => return Err(missing("a system call")),
             },
             VerbWord::FailDns => Verb::FailDns {
                 answer: self.answer.ok_or_else(|| missing("an answer"))?,
                 name: self.name.ok_or_else(|| missing("a name"))?,
             },
             VerbWord::Slow => Verb::Slow {
+                by: match (&self.calls, self.by) {
+                    (Some(calls), None) => return Err(missing_slowness(calls)),
+                    (_, by) => by.unwrap_or_default(),
+                },
                 calls: self.calls.ok_or_else(|| missing("a system call"))?,
-                by: self.by.ok_or_else(|| missing("to know by how much"))?,
                 jitter: self.jitter,
             },
             VerbWord::Kill => {
@@ -164,4 +168,35 @@ impl Draft {
             .help(format!("{what} goes with {}", verbs.join(", ")));
         Some(Problem { clause, mistake })
     }
+}
+
+/// A verb without one of its parts.
+fn lacking(verb: VerbWord, what: &str, help: String) -> Problem {
+    let mistake = Mistake::new(format!("`{}` needs {what}", verb.text())).help(help);
+    Problem { clause: Clause::Verb, mistake }
+}
+
+/// Shows the calls as they were written with an errno that the first of them fails with in the field.
+fn missing_errno(calls: &[Call]) -> Problem {
+    let errno = calls.first().map_or("EIO", Call::usual_errno);
+    let help = format!("for example `fail {} with {errno}`", names(calls));
+    lacking(VerbWord::Fail, "an errno", help)
+}
+
+/// Shows the errnos as they were written with a call that fails with the first of them in the field.
+fn missing_call(errnos: &[WeightedErrno]) -> Problem {
+    let call = errnos.first().and_then(|choice| Call::usually_failing(choice.errno));
+    let written: Vec<String> = errnos.iter().copied().map(word::print_weighted_errno).collect();
+    let help =
+        format!("for example `fail {} with {}`", call.unwrap_or("openat"), written.join(", "));
+    lacking(VerbWord::Fail, "a system call", help)
+}
+
+fn missing_slowness(calls: &[Call]) -> Problem {
+    let help = format!("for example `slow {} by 50ms`", names(calls));
+    lacking(VerbWord::Slow, "to know by how much", help)
+}
+
+fn names(calls: &[Call]) -> String {
+    calls.iter().map(Call::name).collect::<Vec<_>>().join(", ")
 }

@@ -48,6 +48,28 @@ impl<'t> Reader<'t> {
         }
     }
 
+    /// The words of the next `N` tokens, as far as these are unquoted words or commas and there are so many.
+    pub fn peek_words<const N: usize>(&self) -> Option<[&'t str; N]> {
+        let tokens = self.tokens.get(self.at..self.at + N)?;
+        let mut words = [""; N];
+        for (word, token) in words.iter_mut().zip(tokens) {
+            *word = match token.lexeme {
+                Lexeme::Word(word) => word,
+                Lexeme::Comma => ",",
+                _ => return None,
+            };
+        }
+        Some(words)
+    }
+
+    /// The bytes of the next `count` tokens.
+    pub fn span_of_next(&self, count: usize) -> Range<usize> {
+        let next = &self.tokens[self.at.min(self.tokens.len())..];
+        let start = next.first().map_or(self.last_span().end, |token| token.span.start);
+        let end = next.get(count.saturating_sub(1)).or(next.last());
+        start..end.map_or(start, |token| token.span.end)
+    }
+
     /// Steps over the next word if it is this keyword.
     pub fn eat(&mut self, keyword: &str) -> bool {
         let found = self.peek_word().is_some_and(|word| word.eq_ignore_ascii_case(keyword));

@@ -31,7 +31,7 @@ const VERBS: [(VerbWord, &str, &str); 13] = [
     (VerbWord::Reorder, "reorder", "reorder 5% by 10ms"),
     (VerbWord::Limit, "limit", "limit 1mbit egress"),
     (VerbWord::Reset, "reset", "reset 10% of flows tcp to port 6379"),
-    (VerbWord::Fail, "fail", "fail openat, read with EIO 5%"),
+    (VerbWord::Fail, "fail", "fail connect with ECONNREFUSED 5%"),
     (VerbWord::FailDns, "fail dns", "fail dns with NXDOMAIN for *.example.com"),
     (VerbWord::Slow, "slow", "slow fsync by 50ms"),
     (VerbWord::Kill, "kill", "kill 1% of calls accept"),

@@ -14,10 +14,10 @@ const PERCENT: u32 = Probability::ONE / 100;
 /// A percentage above 0 % up to 100 %, with up to six decimals.
 pub(in crate::fault) fn percentage(word: &str) -> Result<HowOften, Mistake> {
     let parts = quantity.parse(word).ok().filter(|parts| parts.unit == "%").ok_or_else(|| {
-        let help = match word.parse::<f64>() {
-            Ok(number) if number > 0.0 && number < 1.0 => format!("write `{}%`", number * 100.0),
-            Ok(_) => format!("write `{word}%`"),
-            Err(_) => "for example `10%` or `0.5%`".to_owned(),
+        let help = match word.parse::<f64>().map(|number| (of_fraction(number), number)) {
+            Ok((Some(percentage), _)) => format!("write `{percentage}`, or `{word}%`"),
+            Ok((None, number)) if number > 0.0 => format!("write `{word}%`"),
+            _ => "for example `10%` or `0.5%`".to_owned(),
         };
         Mistake::new(format!("`{word}` is not a percentage")).help(help)
     })?;
@@ -35,6 +35,15 @@ pub(in crate::fault) fn percentage(word: &str) -> Result<HowOften, Mistake> {
             })
         }
     }
+}
+
+/// The percentage that a fraction of one is; `None` for what is none.
+pub(in crate::fault) fn of_fraction(number: f64) -> Option<String> {
+    let parts = (number * f64::from(Probability::ONE)).round();
+    if !(parts > 0.0 && parts < f64::from(Probability::ONE)) {
+        return None;
+    }
+    Probability::from_parts(parts as u32).map(print_percentage)
 }
 
 /// How often something stays as it was: a percentage below 100 %.
@@ -144,7 +153,13 @@ mod tests {
             let mistake = percentage(word).unwrap_err();
             assert!(mistake.message.contains(message), "{word}: {}", mistake.message);
         }
-        assert_eq!(percentage("0.25").unwrap_err().remedy().unwrap(), "write `25%`");
+        let help = |word| percentage(word).unwrap_err().remedy().unwrap();
+        assert_eq!(help("0.25"), "write `25%`, or `0.25%`");
+        assert_eq!(help("0.07"), "write `7%`, or `0.07%`");
+        assert_eq!(
+            (help("5"), help("0")),
+            ("write `5%`".into(), "for example `10%` or `0.5%`".into())
+        );
         assert!(ordinal("1st").unwrap_err().message.contains("always"));
         assert!(ordinal("0").unwrap_err().message.contains("never"));
         assert_eq!(ordinal("5st").unwrap_err().remedy().unwrap(), "write `5th`");
