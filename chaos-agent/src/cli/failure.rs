@@ -46,6 +46,7 @@ impl Failure {
             | TargetError::NotFound { .. }
             | TargetError::Ambiguous { .. } => Self::Usage(error.to_string()),
             TargetError::NoCgroup2
+            | TargetError::HiddenHierarchy { .. }
             | TargetError::PartialHierarchy { .. }
             | TargetError::OwnCgroupHidden { .. }
             | TargetError::OutsideMount { .. }
@@ -104,7 +105,7 @@ fn chain(error: &anyhow::Error) -> String {
 
 /// In the form of the language's own errors.
 fn refused(Refusal { fault, reason, remedy, .. }: &Refusal) -> String {
-    let title = heading(&format!("cannot `{fault}`: {reason}"));
+    let title = heading(&format!("cannot `{fault:#}`: {reason}"));
     match remedy {
         Some(remedy) => {
             let cyan = AnsiColor::Cyan.on_default().bold();

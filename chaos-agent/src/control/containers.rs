@@ -86,7 +86,7 @@ fn hire(stream: &UnixStream, root: &CgroupRoot) -> Result<FilteredContainer, Ref
     stream.set_read_timeout(Some(PATIENCE))?;
     let ContainerProcess { id, pid, calls, listener } = receive(stream)?;
     let warden = Warden::of_container(listener)?;
-    if let Err(error) = warden.move_to(root.mount_point()) {
+    if let Err(error) = warden.move_to(root.top()) {
         tracing::warn!(%id, %error, "the warden stays in the agent's cgroup and ends with it");
     }
     let cgroup = root.of_process(pid)?;

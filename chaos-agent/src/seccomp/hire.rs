@@ -1,18 +1,27 @@
 //! The agent's end of a warden.
 
 use std::{
-    fs, io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
-    path::Path,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     process::{Child, Command, Stdio},
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use nix::sys::{
-    socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::ReceiveTimeout},
-    time::{TimeVal, TimeValLike},
+use nix::{
+    fcntl::{OFlag, openat},
+    sys::{
+        socket::{
+            AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::ReceiveTimeout,
+        },
+        stat::Mode,
+        time::{TimeVal, TimeValLike},
+    },
+    unistd::write,
 };
 use thiserror::Error;
 
@@ -101,11 +110,12 @@ impl Warden {
 
     /// Moves it into a cgroup, so that it does not end with ours: a runtime that stops the agent's
     /// container kills everything in that.
-    pub fn move_to(&self, cgroup: &Path) -> io::Result<()> {
-        match &self.process {
-            Some(process) => fs::write(cgroup.join("cgroup.procs"), process.id().to_string()),
-            None => Ok(()),
-        }
+    pub fn move_to(&self, cgroup: &impl AsFd) -> io::Result<()> {
+        let Some(process) = &self.process else { return Ok(()) };
+        let procs =
+            openat(cgroup, "cgroup.procs", OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        write(procs, process.id().to_string().as_bytes())?;
+        Ok(())
     }
 
     /// Has it judge by the rules on this board, too: it does when this returns. One that has ended,

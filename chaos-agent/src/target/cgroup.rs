@@ -209,7 +209,8 @@ pub struct CgroupRoot {
 }
 
 impl CgroupRoot {
-    /// Where the hierarchy is mounted.
+    /// Where the hierarchy is mounted, in the agent's own mount namespace or in that of a process that it comes from: a name
+    /// for people, and what paths may begin with. What is in it is opened below [`CgroupRoot::top`].
     pub fn mount_point(&self) -> &Path {
         &self.mount_point
     }

@@ -34,14 +34,44 @@ const INITIAL_CGROUP_NAMESPACE: u64 = 0xEFFF_FFFB;
 impl CgroupRoot {
     /// Finds the cgroup v2 hierarchy of this machine: at `/sys/fs/cgroup`, on hybrid machines at
     /// `/sys/fs/cgroup/unified`, in a container where the host's is mounted. The mount that
-    /// shows most of the hierarchy wins.
+    /// shows most of the hierarchy wins. Where the agent's own mount namespace has none, as that which
+    /// ip-netns(8) makes for a command, it is looked for where the agent comes from.
     pub fn discover() -> Result<Self, TargetError> {
-        let mountinfo = fs::read_to_string("/proc/self/mountinfo")
-            .map_err(|error| TargetError::io("read", "/proc/self/mountinfo", error))?;
+        let own = Path::new("/proc/self/mountinfo");
+        let mountinfo =
+            fs::read_to_string(own).map_err(|error| TargetError::io("read", own, error))?;
+        match Self::discover_in(&mountinfo, Path::new("/")) {
+            Err(TargetError::NoCgroup2) => Self::discover_by_ancestors(),
+            found => found,
+        }
+    }
+
+    /// In the mount namespaces of the processes that the agent comes from, the nearest first. To mount the
+    /// hierarchy once more would set its options for the whole machine (`apply_cgroup_root_flags` in
+    /// kernel/cgroup/cgroup.c).
+    fn discover_by_ancestors() -> Result<Self, TargetError> {
+        let proc = Path::new("/proc");
+        let mut failure = TargetError::NoCgroup2;
+        for pid in Proc::at(proc).ancestors() {
+            let process = proc.join(pid.to_string());
+            let found = fs::read_to_string(process.join("mountinfo"))
+                .map_err(|error| TargetError::io("read", process.join("mountinfo"), error))
+                .and_then(|mountinfo| Self::discover_in(&mountinfo, &process.join("root")));
+            match found {
+                Ok(root) => return Ok(root),
+                Err(TargetError::NoCgroup2) => {}
+                Err(error) => failure = TargetError::HiddenHierarchy { reason: error.to_string() },
+            }
+        }
+        Err(failure)
+    }
+
+    /// `root` is where the mount points of `mountinfo` can be opened below.
+    fn discover_in(mountinfo: &str, root: &Path) -> Result<Self, TargetError> {
         let mut failure = TargetError::NoCgroup2;
         let mut best: Option<Self> = None;
-        for mount in cgroup2_mounts(&mountinfo) {
-            match Self::from_mount(&mount) {
+        for mount in cgroup2_mounts(mountinfo) {
+            match Self::from_mount(&mount, root) {
                 Ok(root)
                     if best.as_ref().is_none_or(|best| root.top.level() < best.top.level()) =>
                 {
@@ -66,9 +96,10 @@ impl CgroupRoot {
         })
     }
 
-    fn from_mount(mount: &CgroupMount) -> Result<Self, TargetError> {
+    fn from_mount(mount: &CgroupMount, root: &Path) -> Result<Self, TargetError> {
         let mount_point = &mount.mount_point;
-        let directory = open_directory(mount_point)?;
+        let below_root = mount_point.strip_prefix("/").unwrap_or(mount_point);
+        let directory = open_directory(&root.join(below_root))?;
         let filesystem =
             fstatfs(&directory).map_err(|errno| TargetError::io("statfs", mount_point, errno))?;
         if filesystem.filesystem_type() != CGROUP2_SUPER_MAGIC {

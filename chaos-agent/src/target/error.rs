@@ -14,6 +14,12 @@ pub enum TargetError {
     )]
     NoCgroup2,
     #[error(
+        "no cgroup v2 hierarchy is mounted in this mount namespace, and that of another one is not to be \
+         seen: {reason}; run as root, or enter a network namespace by `nsenter --net=/run/netns/NAME` in \
+         place of `ip netns exec`, which hides the mount"
+    )]
+    HiddenHierarchy { reason: String },
+    #[error(
         "{mount} shows only a part of the cgroup hierarchy, and how deep it lies cannot be told; \
          mount the host's /sys/fs/cgroup instead, or grant CAP_DAC_READ_SEARCH"
     )]

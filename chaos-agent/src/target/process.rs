@@ -2,12 +2,15 @@
 
 use std::{
     ffi::OsStr,
-    fs, io,
+    fs, io, iter,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use super::TargetError;
+
+/// Processes one above the other that are looked at: they may change while they are.
+const MOST_ANCESTORS: usize = 64;
 
 /// The directory of a mounted procfs.
 #[derive(Debug, Clone)]
@@ -93,6 +96,17 @@ impl Proc {
         self.stat(pid)?.split(' ').nth(19)?.parse().ok()
     }
 
+    /// The parent of the agent, its parent and so on, and process 1 last.
+    pub(super) fn ancestors(&self) -> Vec<i32> {
+        let parent = |pid: &i32| {
+            let parent = self.stat(*pid)?.split(' ').nth(1)?.parse().ok();
+            parent.filter(|parent| *parent > 1)
+        };
+        let own = nix::unistd::getpid().as_raw();
+        let above = iter::successors(Some(own), parent).skip(1).take(MOST_ANCESTORS);
+        above.chain([1]).collect()
+    }
+
     /// Every process there is at the moment.
     pub(super) fn processes(&self) -> Result<Vec<i32>, TargetError> {
         let entries =
@@ -112,5 +126,17 @@ impl Proc {
             return Vec::new();
         };
         entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ancestors_begin_with_the_parent_and_end_with_the_first_process() {
+        let ancestors = Proc::at(Path::new("/proc")).ancestors();
+        assert_eq!(ancestors.first(), Some(&nix::unistd::getppid().as_raw().max(1)));
+        assert_eq!(ancestors.iter().position(|pid| *pid == 1), Some(ancestors.len() - 1));
     }
 }
