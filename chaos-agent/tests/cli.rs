@@ -4,10 +4,12 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{self, Write},
+    os::unix::process::CommandExt,
     process::{Command, Output, Stdio},
 };
 
+use caps::CapSet;
 use chaos_agent::target::CgroupRoot;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_chaos-agent");
@@ -40,9 +42,28 @@ const USAGE: &[Row] = &[
     (&["run", "--faults", AGENT, "--", "true"], 2, "valid UTF-8"),
     (&["run", "--fault", "delay from file /nonexistent", "--", "true"], 2, "cannot read /nonexist"),
     (&["run", "--fault", "delay from file /dev/null", "--", "true"], 2, "no latency here"),
+    // What no kernel can do.
+    (
+        &["run", "--fault", "delay 100ms in container app", "--", "true"],
+        1,
+        "cannot `delay 100ms in container app`: `in container app`: the target is not a pod\n  help: leave",
+    ),
+    (
+        &["inject", "--pid", "1", "--fault", "fail connect with EIO in container app"],
+        1,
+        "the target is not a pod",
+    ),
+    (
+        &["run", "--fault", "drop to port 80 for 2h", "--", "true"],
+        1,
+        "`for 2h` is longer than the longest allowed, 1h\n  help: write `for 1h` or less, or allow more by",
+    ),
+    (&["agent"], 2, "`--standalone` to do without Kubernetes"),
     // Terms.
     (&["run", "--fault", "drop", "--for", "soon", "--", "true"], 2, "`soon` is not a duration"),
     (&["run", "--fault", "drop", "--for", "2h", "--", "true"], 2, "at most 1h"),
+    (&["run", "--fault", "drop", "--for", "2h", "--", "true"], 2, "`--longest 2h` allows it"),
+    (&["inject", "--pid=1", "--fault=drop", "--for=90s", "--longest=1m"], 2, "at most 1m"),
     (&["run", "--fault", "drop", "--lease", "1ms", "--", "true"], 2, "at least 500ms"),
     (&["run", "--fault", "drop", "--seed", "-1", "--", "true"], 2, "'-1'"),
     (&["run", "--fault", "drop", "--report", "/none/x", "--", "true"], 2, "create /none/x"),
@@ -107,6 +128,75 @@ fn assert_all_refused(rows: &[Row]) {
         assert!(output.stdout.is_empty(), "{arguments:?}");
     }
     assert_eq!(fs::read_dir(directory).unwrap().count(), 0, "something was written");
+}
+
+/// More networks than a rule set has room for.
+#[test]
+fn too_many_networks_are_the_reason_and_not_the_kernel() {
+    let networks: Vec<String> =
+        (0..8_193).map(|n| format!("172.{}.{}.0/28", 16 + n / 256, n % 256)).collect();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(&file, format!("drop to {}", networks.join(", "))).unwrap();
+    let faults = file.path().to_str().unwrap();
+    for verb in [["run", "--", "true"].as_slice(), &["inject", "--pid", "1"]] {
+        let output = agent(&[&verb[..1], &["--faults", faults], &verb[1..]].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{errors}");
+        assert_eq!(
+            errors,
+            "error: cannot `drop to 172.16.0.0/28, 172.16.1.0/28 and 8191 more`: the fault needs 8193 IPv4 \
+             prefixes, and a target has room for 8192\n  help: use fewer and larger networks or port ranges\n"
+        );
+    }
+    let explained = agent(&["explain", "--features", FEATURES, "--faults", faults]);
+    let explained = String::from_utf8(explained.stdout).unwrap();
+    assert!(
+        explained.contains("drop to 172.16.0.0/28, 172.16.1.0/28 and 8191 more\n"),
+        "{explained}"
+    );
+}
+
+/// Without a right one sentence says so, and what does not need it is said all the same.
+#[test]
+fn without_rights_there_is_one_sentence() {
+    let powerless = |arguments: &[&str]| {
+        let mut command = Command::new(AGENT);
+        command.args(arguments);
+        // SAFETY: between fork and exec only prctl(2) and capset(2) are called.
+        unsafe {
+            command.pre_exec(|| {
+                // Who may not drop them has none to begin with.
+                drop(caps::clear(None, CapSet::Bounding));
+                caps::clear(None, CapSet::Effective).map_err(io::Error::other)
+            });
+        }
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    const ONE_SENTENCE: &str = "error: no right to inject faults; run as root, such as by sudo\n";
+    for verb in [&["run", "--fault", "drop", "--", "true"][..], &["agent", "--standalone"]] {
+        let (code, printed, errors) = powerless(verb);
+        assert_eq!(
+            (code, printed.as_str(), errors.as_str()),
+            (Some(1), "", ONE_SENTENCE),
+            "{verb:?}"
+        );
+    }
+    let (code, printed, errors) = powerless(&["doctor"]);
+    assert_eq!((code, errors.as_str()), (Some(1), ""));
+    assert_eq!(printed.matches("run as root").count(), 1, "{printed}");
+    assert!(printed.contains("delay 100ms") && printed.contains("tcx/egress"), "{printed}");
+    assert!(!printed.contains("Operation not permitted"), "{printed}");
+    let (code, printed, _) = powerless(&["explain", "--fault", "drop to port 80"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(printed.matches("run as root").count(), 1, "{printed}");
+    assert!(printed.contains("means  packets that leave for port 80\n"), "{printed}");
+    let (code, printed, _) =
+        powerless(&["explain", "--output=json", "--fault=drop in container x"]);
+    let plan: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!((code, &plan["tried"]), (Some(1), &serde_json::Value::Bool(false)));
+    assert!(plan["refused"][0]["reason"].as_str().unwrap().contains("not a pod"));
 }
 
 #[test]

@@ -390,6 +390,26 @@ impl Armory {
         self.armed.keys()
     }
 
+    /// What is armed under this name: under it as an id, or as the name of a target. The latter may be
+    /// several.
+    pub fn named(&self, name: &str) -> Vec<ArmedId> {
+        let id = ArmedId(name.to_owned());
+        if self.armed.contains_key(&id) {
+            return vec![id];
+        }
+        let named = self.armed.iter().filter(|(_, armed)| armed.target().name == name);
+        named.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// What else is armed on the cgroup of this one.
+    pub fn beside(&self, id: &ArmedId) -> Vec<ArmedId> {
+        let cgroup = |armed: &Armed| armed.target().cgroup.id();
+        let own = self.armed.get(id).map(cgroup);
+        let others =
+            self.armed.iter().filter(|(other, armed)| *other != id && Some(cgroup(armed)) == own);
+        others.map(|(other, _)| other.clone()).collect()
+    }
+
     /// The ledger of one target.
     pub fn report(&self, id: &ArmedId) -> Option<Result<TargetReport, ArmError>> {
         self.armed.get(id).map(|armed| report(id, armed))

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ArmedId;
 use crate::{
-    fault::{self, Fault},
+    fault::{self, Fault, shortened},
     kernel::CLAIM_BYTES,
     plan::{Plan, PlannedRule, Refusal, clash, is_asked},
     target::{CgroupRoot, Target, TargetError},
@@ -202,10 +202,11 @@ impl Claim {
             .unzip();
         let (first, here) = clash(&there, &asked)?;
         let reason = format!(
-            "{} has armed `{}` on this cgroup, or one above or below it, as `{}`: what one arming \
-             holds back or copies on its way out, another one does not see",
+            "{} has armed `{}` on this cgroup, or one above or below it, as `{}`",
             armed.by,
-            sentences.get(first).copied().unwrap_or("more faults than can be told"),
+            sentences
+                .get(first)
+                .map_or("more faults than can be told".into(), |one| shortened(one)),
             armed.id,
         );
         let remedy = remedy(armed, &sentences, there.get(first)?, &asked, here)?;
@@ -282,7 +283,10 @@ fn remedy(
     } else {
         " (of two in one text that do the same, the first that hits a packet decides)"
     };
-    Some(format!("disarm that, and arm both in one text: {text}{caution}"))
+    Some(format!(
+        "what one arming holds back or copies on its way out, another one does not see: disarm that, and \
+         arm both in one text: {text}{caution}"
+    ))
 }
 
 /// The fault of a claim's sentence.
@@ -365,8 +369,8 @@ mod tests {
             refused,
             [
                 "`duplicate udp`: process 42 (chaos-agent inject) has armed `delay 5ms egress udp` on \
-              this cgroup, or one above or below it, as `cli:1`: what one arming holds back or copies \
-              on its way out, another one does not see; disarm that, and arm both in one text: \
+              this cgroup, or one above or below it, as `cli:1`; what one arming holds back or copies \
+              on its way out, another one does not see: disarm that, and arm both in one text: \
               `drop 1% tcp; delay 5ms egress udp; corrupt 1%; duplicate udp`"
             ]
         );
@@ -377,7 +381,8 @@ mod tests {
         let armed = claim("cli:1", &[1, 2], "delay 5ms egress; duplicate egress");
         let ends = |text: &str| {
             let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, false).remove(0);
-            refused.split_once("does not see; ").unwrap().1.to_owned()
+            let remedy = refused.split_once("`cli:1`; ").unwrap().1;
+            remedy.rsplit_once("does not see: ").map_or(remedy, |(_, remedy)| remedy).to_owned()
         };
         assert_eq!(
             ends("delay 7ms egress"),

@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{failure::Failure, halt, kernel, output::Format, terms};
+use super::{failure::Failure, halt, kernel, output::Format, rights, terms};
 
 /// What the loop of the cluster may take to say good-bye to its pods, which are disarmed by then.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub struct Args {
 #[command(next_help_heading = "Kubernetes")]
 struct Node {
     /// The node whose pods are looked after
-    #[arg(long, value_name = "NAME", env = "NODE_NAME", required_unless_present = "standalone")]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
     /// The node's addresses: left alone in the traffic of pods, for the kubelet's probes
     #[arg(long, value_name = "IP", env = "NODE_IPS", value_delimiter = ',')]
@@ -112,6 +112,13 @@ impl Args {
 }
 
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
+    if args.node.node_name.is_none() && !args.standalone {
+        return Err(Failure::Usage(
+            "whose pods are to be looked after? name the node with `--node-name NAME`, or say \
+             `--standalone` to do without Kubernetes"
+                .to_owned(),
+        ));
+    }
     let policy = args.limits.policy()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -124,6 +131,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
 }
 
 async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
+    rights::require()?;
     let mut signals = Signals::new()?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

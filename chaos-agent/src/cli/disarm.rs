@@ -17,7 +17,7 @@ use super::{
 /// End the faults of one target of a running agent, and print their ledger
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// As `list` shows it, such as cli:1
+    /// The id, or the target, as `list` shows it: cli:1, unit:nginx.service
     id: String,
     #[command(flatten)]
     socket: SocketArg,

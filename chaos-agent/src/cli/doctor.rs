@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use caps::{CapSet, Capability};
+use caps::CapSet;
 use chaos_agent::{
     descriptors::Descriptors,
     fault,
-    kernel::{boot_offset, check_clock, find_features},
-    plan::{KernelFeatures, Plan, Support, Terms, plan},
+    kernel::{boot_offset, check_clock, find_features, release},
+    plan::{KernelFeatures, Plan, PlannedRule, Support, Terms, plan},
     target::{CgroupRoot, TargetError},
 };
 
@@ -15,13 +15,17 @@ use super::{
     failure::Failure,
     hooks, kernel,
     output::{self, Format, GREEN, RED},
+    rights,
 };
 
 /// Find out what this kernel can do, by trying each hook on a cgroup and a network namespace of
 /// our own
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exits with 0 when at least one hook works.
+Exits with 0 when at least one hook works; with 1 also where the right to try them is missing.
+
+What works \"for `run`\" is done by seccomp, which needs a filter from the start: it reaches the command of
+`run` and containers under our seccomp profile, and nothing that runs already.
 
 Examples:
   chaos-agent doctor
@@ -54,24 +58,29 @@ const FAMILIES: [&str; 22] = [
     "skew clock by +1d",
 ];
 
-/// What loading and attaching our programs takes, and finding and entering the network namespaces
-/// of targets (capabilities(7)). CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON, too.
-const NEEDED: [Capability; 3] =
-    [Capability::CAP_NET_ADMIN, Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
-
 pub fn execute(format: Format) -> Result<ExitCode, Failure> {
     let root = CgroupRoot::discover();
+    let may_try = rights::may_load_programs();
     let features = match &root {
+        _ if !may_try => KernelFeatures::nothing(release()),
         Ok(root) => kernel::try_features(root),
         Err(error) => find_features(Err(error.to_string())),
     };
     match format {
         Format::Json => output::json(&features)?,
+        Format::Table if !may_try => {
+            let mut machine = machine(&features, root.as_ref());
+            let untried = format!("were not tried, as that takes rights; {}", rights::REMEDY);
+            machine.push(("hooks", format!("{RED}{untried}{RED:#}")));
+            output::line(&[output::fields("", machine), by_fault_at_best()?].join("\n\n"))?;
+        }
         Format::Table => {
-            let machine = output::fields("", machine(&features, root.as_ref()));
+            let mut machine = machine(&features, root.as_ref());
+            machine.extend(["delay line", ""].into_iter().zip(lines(&features)));
+            let machine = output::fields("", machine);
+            let by_fault = by_fault(&features)?;
             output::line(
-                &[machine, by_hook(&features), by_backend(&features), by_fault(&features)?]
-                    .join("\n\n"),
+                &[machine, by_hook(&features), by_backend(&features), by_fault].join("\n\n"),
             )?;
         }
     }
@@ -87,15 +96,13 @@ fn machine(
         Ok(root) => root.mount_point().display().to_string(),
         Err(error) => format!("{RED}{error}{RED:#}"),
     };
-    let mut fields = vec![
+    vec![
         ("kernel", format!("{} {}", features.release, std::env::consts::ARCH)),
         ("cgroup v2", cgroups),
         ("rights", rights()),
         ("descriptors", room_for_files()),
         ("boot clock", boot_clock()),
-    ];
-    fields.extend(["delay line", ""].into_iter().zip(lines(features)));
-    fields
+    ]
 }
 
 /// Whether packets can be held back: by the first that works.
@@ -115,7 +122,8 @@ fn rights() -> String {
         Err(error) => return format!("{RED}unknown: {error}{RED:#}"),
     };
     let names = |have: bool| {
-        let of = NEEDED.into_iter().filter(|capability| effective.contains(capability) == have);
+        let of =
+            rights::NEEDED.into_iter().filter(|capability| effective.contains(capability) == have);
         of.map(|capability| capability.to_string()).collect::<Vec<_>>().join(", ")
     };
     match (names(true), names(false)) {
@@ -170,22 +178,43 @@ fn by_backend(features: &KernelFeatures) -> String {
 /// What the planner makes of one fault of each family here.
 fn by_fault(features: &KernelFeatures) -> anyhow::Result<String> {
     let mut rows = Vec::new();
-    for text in FAMILIES {
-        let faults = fault::parse(text)?.into_iter().map(|sentence| sentence.fault);
-        let Plan { rules, refused, .. } =
-            plan(&faults.collect::<Vec<_>>(), features, &Terms::default());
-        for rule in rules {
-            let hooks = rule.hooks.iter().map(ToString::to_string);
-            let calls = rule.calls.iter().map(ToString::to_string);
-            let line = rule.line.map(|line| line.to_string());
-            let means: Vec<String> = hooks.chain(calls).chain(line).collect();
-            rows.push([text.to_owned(), yes(), means.join(", ")]);
+    for (text, plan) in plans(features)? {
+        for rule in plan.rules {
+            // It takes a filter that nothing has that is running already.
+            let works = if rule.is_by_seccomp() { "for `run`".to_owned() } else { yes() };
+            rows.push([text.to_owned(), works, means(&rule)]);
         }
-        for refusal in refused {
+        for refusal in plan.refused {
             rows.push([text.to_owned(), no(), refusal.reason]);
         }
     }
     Ok(output::table(["FAULT", "WORKS", "BY WHICH HOOK, OR WHAT IS MISSING"], rows))
+}
+
+/// The same of a kernel of which nothing is known.
+fn by_fault_at_best() -> anyhow::Result<String> {
+    let mut rows = Vec::new();
+    for (text, plan) in plans(&KernelFeatures::everything(release()))? {
+        let means = plan.rules.iter().map(means);
+        let reasons = plan.refused.into_iter().map(|refusal| refusal.reason);
+        rows.extend(means.chain(reasons).map(|by| [text.to_owned(), by]));
+    }
+    Ok(output::table(["FAULT", "BY WHICH HOOK, AT BEST"], rows))
+}
+
+fn plans(features: &KernelFeatures) -> anyhow::Result<Vec<(&'static str, Plan)>> {
+    let plan_of = |text| {
+        let faults = fault::parse(text)?.into_iter().map(|sentence| sentence.fault);
+        Ok((text, plan(&faults.collect::<Vec<_>>(), features, &Terms::default())))
+    };
+    FAMILIES.into_iter().map(plan_of).collect()
+}
+
+fn means(rule: &PlannedRule) -> String {
+    let hooks = rule.hooks.iter().map(ToString::to_string);
+    let calls = rule.calls.iter().map(ToString::to_string);
+    let line = rule.line.map(|line| line.to_string());
+    hooks.chain(calls).chain(line).collect::<Vec<_>>().join(", ")
 }
 
 fn yes() -> String {

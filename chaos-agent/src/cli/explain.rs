@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use chaos_agent::{
     fault::{Fault, HowOften, Spread, Unit, Verb, print_duration},
+    kernel::release,
     plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan},
     target::{CgroupRoot, Target},
 };
@@ -15,8 +16,9 @@ use super::{
     faults::FaultArgs,
     hooks, kernel,
     output::{self, BOLD, Format, RED},
+    rights,
     target::TargetArgs,
-    terms::{self, SeedArg},
+    terms::{self, TermsArgs},
 };
 
 /// Show what a fault would do here, by which hook and why, or why it cannot be done; arm nothing
@@ -31,14 +33,15 @@ pub struct Args {
     #[command(flatten)]
     faults: FaultArgs,
     /// What the kernel can do, as `doctor --output json` wrote it on the machine that is meant;
-    /// without it this kernel is tried, which needs root
+    /// without it this kernel is tried; who has no right to that sees what a kernel that has every hook
+    /// would do, and it exits with 1
     #[arg(long, value_name = "FILE")]
     features: Option<PathBuf>,
-    /// How long faults last that have no `for` of their own, at most 1h
-    #[arg(long = "for", value_name = "DURATION", value_parser = terms::lasting, default_value = "5m")]
-    lasting: Duration,
+    /// How long faults last that have no `for` of their own: 5m, unless this is given
+    #[arg(long = "for", value_name = "DURATION", value_parser = terms::duration)]
+    lasting: Option<Duration>,
     #[command(flatten)]
-    seed: SeedArg,
+    terms: TermsArgs,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -46,6 +49,8 @@ pub struct Args {
 #[derive(Serialize)]
 struct Explanation<'a> {
     kernel: &'a str,
+    /// Whether it is known what the kernel can do: from trying it, or from `--features`.
+    tried: bool,
     target: Option<TargetView>,
     #[serde(flatten)]
     plan: &'a Plan,
@@ -61,7 +66,7 @@ struct TargetView {
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let faults = args.faults.read()?;
     let features = args.features.as_ref().map(read_features).transpose()?;
-    let terms = args.seed.terms(args.lasting)?;
+    let terms = args.terms.terms(args.lasting, Some(terms::UNLESS_SAID))?;
     let spec = args.target.spec();
     let target = match spec {
         None => None,
@@ -70,19 +75,21 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
             Some(spec.resolve_with_pods(&root).map_err(Failure::of_target)?)
         }
     };
+    let tried = features.is_some() || rights::may_load_programs();
     let features = match features {
         Some(features) => features,
+        None if !tried => KernelFeatures::everything(release()),
         None => kernel::try_features(&CgroupRoot::discover()?),
     };
     let plan = plan(&faults, &features, &terms);
     let target = target.map(TargetView::from);
     match format {
         Format::Json => {
-            output::json(&Explanation { kernel: &features.release, target, plan: &plan })?
+            output::json(&Explanation { kernel: &features.release, tried, target, plan: &plan })?
         }
-        Format::Table => output::line(&text(&features, target.as_ref(), &plan))?,
+        Format::Table => output::line(&text(&features, tried, target.as_ref(), &plan))?,
     }
-    Ok(if plan.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if tried && plan.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 impl From<Target> for TargetView {
@@ -104,7 +111,12 @@ fn read_features(path: &PathBuf) -> Result<KernelFeatures, Failure> {
 }
 
 /// The plan as people read it.
-fn text(features: &KernelFeatures, target: Option<&TargetView>, plan: &Plan) -> String {
+fn text(
+    features: &KernelFeatures,
+    tried: bool,
+    target: Option<&TargetView>,
+    plan: &Plan,
+) -> String {
     let mut head = vec![("kernel", features.release.clone())];
     if let Some(TargetView { name, cgroup, notes }) = target {
         head.push(("target", format!("{name} (cgroup {cgroup})")));
@@ -113,6 +125,10 @@ fn text(features: &KernelFeatures, target: Option<&TargetView>, plan: &Plan) -> 
     if features.iter().all(|(_, support)| support != Support::Works) {
         let hint = "no hook works here; --features plans for another kernel, --help tells how";
         head.push(("note", hint.to_owned()));
+    }
+    if !tried {
+        let hint = "hooks were not tried, as that takes rights; this is what a kernel that has all of them would do";
+        head.push(("note", format!("{hint}; {}", rights::REMEDY)));
     }
     head.extend(plan.notes.iter().map(|note| ("note", note.clone())));
     let positions: Vec<u32> = (0..).take(plan.rules.len()).collect();
@@ -130,11 +146,12 @@ fn text(features: &KernelFeatures, target: Option<&TargetView>, plan: &Plan) -> 
 }
 
 fn block(fault: &Fault, fields: Vec<(&'static str, String)>) -> String {
-    format!("{BOLD}{fault}{BOLD:#}\n{}", output::fields("  ", fields))
+    format!("{BOLD}{fault:#}{BOLD:#}\n{}", output::fields("  ", fields))
 }
 
 fn planned(rule: &PlannedRule, in_kernel: &Rule) -> Vec<(&'static str, String)> {
-    let mut fields = Vec::new();
+    let mut fields: Vec<(&str, String)> = Vec::new();
+    let packets = rule.fault.packets().map(|packets| ("means", packets));
     for hook in &rule.hooks {
         let label = if fields.is_empty() { "hook" } else { "" };
         fields.push((label, format!("{hook}: {}", hooks::sees(*hook))));
@@ -143,6 +160,7 @@ fn planned(rule: &PlannedRule, in_kernel: &Rule) -> Vec<(&'static str, String)> 
         let label = if fields.is_empty() { "call" } else { "" };
         fields.push((label, call.to_string()));
     }
+    fields.extend(packets);
     fields.push(("rule", rule_text(rule, in_kernel)));
     let begins = match rule.fault.after {
         Some(after) => format!(", from {} after arming", print_duration(after)),

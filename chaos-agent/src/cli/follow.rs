@@ -6,6 +6,7 @@ use anyhow::anyhow;
 use chaos_agent::{
     arm::{ArmedId, Ended},
     control::{Event, Injection},
+    fault::shortened,
 };
 use jiff::Timestamp;
 
@@ -21,7 +22,7 @@ use super::{
 /// ledger (`show`) has them all. Times are UTC.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Only this target, as `list` shows it, until it is disarmed
+    /// Only this target, by its id or its name as `list` shows them, until it is disarmed
     id: Option<String>,
     #[command(flatten)]
     socket: SocketArg,
@@ -52,7 +53,8 @@ fn text(event: &Event, now: Timestamp) -> String {
                 .flat_map(|report| &report.faults)
                 .map(|fault| {
                     let acts = fault.counts.injected + fault.counts.shadowed;
-                    format!("; {} of {} in `{}`", acts, fault.counts.matched, fault.fault)
+                    let fault_text = shortened(&fault.fault);
+                    format!("; {} of {} in `{fault_text}`", acts, fault.counts.matched)
                 })
                 .collect();
             format!("{} {id} ended: {why}{}", clock(now), counts.concat())
@@ -82,7 +84,7 @@ fn injected(injection: &Injection) -> String {
     if *shadow {
         line += " (shadow)";
     }
-    line + &format!("  `{fault}`")
+    line + &format!("  `{}`", shortened(fault))
 }
 
 fn clock(at: Timestamp) -> String {

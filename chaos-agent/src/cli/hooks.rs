@@ -31,6 +31,8 @@ pub fn answers(backend: Backend) -> &'static str {
         Backend::Entry => "any system call, at its entry",
         Backend::Security => "system calls that pass a security function, there",
         Backend::Override => "any system call, by a kprobe at its entry",
-        Backend::Seccomp => "any system call of a process that was started with the filter",
+        Backend::Seccomp => {
+            "any system call of the command of `run`, and of containers under our seccomp profile"
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::{
     session::{Event, Session, lived_its_time},
     signals::Signals,
     target::{PodsArg, TargetArgs},
-    terms::{self, SeedArg},
+    terms::{self, TermsArgs},
 };
 
 /// Break a cgroup, process, unit or container that is there already
@@ -43,14 +43,14 @@ pub struct Args {
     pods: PodsArg,
     #[command(flatten)]
     faults: FaultArgs,
-    /// How long faults last that have no `for` of their own, at most 1h
-    #[arg(long = "for", value_name = "DURATION", value_parser = terms::lasting, default_value = "5m")]
-    lasting: Duration,
+    /// How long faults last that have no `for` of their own: 5m, unless this is given
+    #[arg(long = "for", value_name = "DURATION", value_parser = terms::duration)]
+    lasting: Option<Duration>,
     /// How long faults go on when this process hangs or is stopped
     #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
     lease: Duration,
     #[command(flatten)]
-    seed: SeedArg,
+    terms: TermsArgs,
 }
 
 #[derive(Serialize)]
@@ -65,7 +65,8 @@ struct InjectReport<'a> {
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let faults = args.faults.read()?;
     let spec = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
-    let terms = args.seed.terms(args.lasting)?;
+    let terms = args.terms.terms(args.lasting, Some(terms::UNLESS_SAID))?;
+    kernel::refuse_impossible(&faults, &terms)?;
     let seed = terms.seed;
     let signals =
         Signals::block([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT])?;

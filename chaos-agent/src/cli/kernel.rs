@@ -2,14 +2,15 @@
 
 use std::{collections::BTreeSet, os::fd::AsFd};
 
-use anyhow::Context;
 use chaos_agent::{
     arm::collect_filters,
     fault::Fault,
-    kernel::{Trials, boot_offset, check_clock, find_features},
-    plan::{Hook, KernelFeatures, Terms, plan},
+    kernel::{Trials, boot_offset, check_clock, find_features, release},
+    plan::{Hook, KernelFeatures, Plan, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
+
+use super::{failure::Failure, rights};
 
 /// Finds the cgroup hierarchy, and removes what killed agents left in it. Refuses to go on where programs
 /// read another clock.
@@ -49,11 +50,15 @@ pub fn collect_left_filters(root: &CgroupRoot, features: &KernelFeatures) {
 
 /// A cgroup of our own below the agent's.
 pub fn own_cgroup(root: &CgroupRoot) -> anyhow::Result<TransientCgroup> {
-    let made = TransientCgroup::create(root);
-    if nix::unistd::geteuid().is_root() {
-        return Ok(made?);
-    }
-    made.context("no right to inject faults; run as root")
+    rights::require()?;
+    Ok(TransientCgroup::create(root)?)
+}
+
+/// Refuses faults that no kernel can do for such a target, before anything is made or tried: what
+/// stands against them is the reason, whatever else this kernel lacks.
+pub fn refuse_impossible(faults: &[Fault], terms: &Terms) -> Result<(), Failure> {
+    let Plan { refused, .. } = plan(faults, &KernelFeatures::everything(release()), terms);
+    if refused.is_empty() { Ok(()) } else { Err(Failure::Refused(refused)) }
 }
 
 /// Tries every hook, on a cgroup that exists only meanwhile.

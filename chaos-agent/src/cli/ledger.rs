@@ -1,6 +1,9 @@
 //! The ledger as people read it.
 
-use chaos_agent::arm::{Counts, FaultReport};
+use chaos_agent::{
+    arm::{Counts, FaultReport},
+    fault::shortened,
+};
 
 use super::output;
 
@@ -11,13 +14,13 @@ pub fn table(faults: &[FaultReport]) -> String {
             let Counts { matched, injected, shadowed, .. } = counts;
             let numbers = [matched, injected, shadowed].map(u64::to_string);
             let [matched, injected, shadowed] = numbers;
-            [fault.clone(), matched, injected, shadowed, spared(counts)]
+            [shortened(fault), matched, injected, shadowed, spared(counts)]
         });
         return output::table(["FAULT", "MATCHED", "INJECTED", "SHADOWED", "SPARED"], rows);
     }
     let rows = faults.iter().map(|FaultReport { fault, counts, .. }| {
         let Counts { matched, injected, .. } = counts;
-        [fault.clone(), matched.to_string(), injected.to_string(), spared(counts)]
+        [shortened(fault), matched.to_string(), injected.to_string(), spared(counts)]
     });
     output::table(["FAULT", "MATCHED", "INJECTED", "SPARED"], rows)
 }

@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use chaos_agent::{
     arm::{Counts, FaultReport, Phase, TargetReport},
     control::{Answer, Command},
-    fault::print_duration,
+    fault::{print_duration, shortened},
     kernel::boot_now,
 };
 
@@ -43,7 +43,7 @@ fn table(targets: &[TargetReport], now: u64) -> String {
             [
                 target.id.clone(),
                 target.target.clone(),
-                fault.fault.clone(),
+                shortened(&fault.fault),
                 phase(fault.phase).to_owned(),
                 counts.matched.to_string(),
                 acts(counts),

@@ -19,6 +19,7 @@ mod list;
 mod logs;
 mod man;
 mod output;
+mod rights;
 mod run;
 mod session;
 mod show;

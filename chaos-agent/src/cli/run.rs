@@ -29,7 +29,7 @@ use super::{
     output::{self, Format, note},
     session::{Event, Session},
     signals::{Received, Signals},
-    terms::{self, SeedArg},
+    terms::{self, TermsArgs},
 };
 
 /// Passed on to the command.
@@ -70,14 +70,15 @@ Examples:
 pub struct Args {
     #[command(flatten)]
     faults: FaultArgs,
-    /// How long faults last that have no `for` of their own, at most 1h; the command may run longer
-    #[arg(long = "for", value_name = "DURATION", value_parser = terms::lasting, default_value = "1h")]
-    lasting: Duration,
+    /// How long faults last that have no `for` of their own: as long as `--longest` allows, unless this
+    /// is given; the command may run longer
+    #[arg(long = "for", value_name = "DURATION", value_parser = terms::duration)]
+    lasting: Option<Duration>,
     /// How long faults go on when this process hangs or is stopped
     #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
     lease: Duration,
     #[command(flatten)]
-    seed: SeedArg,
+    terms: TermsArgs,
     /// Write the ledger into this file, too, as JSON
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -102,7 +103,8 @@ struct RunReport<'a> {
 
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let faults = args.faults.read()?;
-    let terms = Terms { has_filter: true, ..args.seed.terms(args.lasting)? };
+    let terms = Terms { has_filter: true, ..args.terms.terms(args.lasting, None)? };
+    kernel::refuse_impossible(&faults, &terms)?;
     let seed = terms.seed;
     let report = args.report.as_ref().map(create).transpose()?;
     // Whoever reads JSON wants nothing beside it.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use chaos_agent::{
     arm::{ArmedId, FaultReport, TargetReport},
     control::{Answer, Command},
+    fault::shortened,
     kernel::boot_now,
 };
 
@@ -19,7 +20,7 @@ use super::{
 /// Show everything about one armed target: its faults, their ledgers, hooks and seeds
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// As `list` shows it, such as cli:1
+    /// The id, or the target, as `list` shows it: cli:1, unit:nginx.service
     id: String,
     #[command(flatten)]
     socket: SocketArg,
@@ -66,5 +67,5 @@ fn fault_text(report: &FaultReport, now: u64) -> String {
         ("spared", ledger::spared(counts)),
     ];
     fields.extend(notes.iter().map(|note| ("note", note.clone())));
-    format!("{fault}\n{}", output::fields("  ", fields))
+    format!("{}\n{}", shortened(fault), output::fields("  ", fields))
 }

@@ -8,8 +8,10 @@ use chaos_agent::{
     plan::Terms,
 };
 
-/// No fault of a command line lasts longer.
-pub const LONGEST: Duration = Duration::from_secs(60 * 60);
+use super::failure::Failure;
+
+/// How long faults without `for` last where neither they nor `--for` say.
+pub const UNLESS_SAID: Duration = Duration::from_secs(5 * 60);
 
 /// Of `--held-memory`, in bytes.
 const MEMORY: std::ops::RangeInclusive<u64> = 1 << 20..=16 << 30;
@@ -18,27 +20,41 @@ const LEASES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(6
 
 /// Options that run, inject and explain share.
 #[derive(Debug, clap::Args)]
-pub struct SeedArg {
+pub struct TermsArgs {
+    /// The longest time that a fault may last, by `--for` or by its own `for`
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "1h")]
+    longest: Duration,
     /// Makes the same decisions again; without it a random one is picked and printed
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 }
 
-impl SeedArg {
-    /// The terms for a target without containers; `duration` is for faults without `for`.
-    pub fn terms(&self, duration: Duration) -> anyhow::Result<Terms> {
+impl TermsArgs {
+    /// The terms for a target without containers. `lasting` is what `--for` says for faults without
+    /// `for`, `otherwise` what holds where it is not given: as long as is allowed, if that is shorter or
+    /// nothing is said.
+    pub fn terms(
+        &self,
+        lasting: Option<Duration>,
+        otherwise: Option<Duration>,
+    ) -> Result<Terms, Failure> {
+        let longest = self.longest;
+        if let Some(lasting) = lasting
+            && lasting > longest
+        {
+            let (lasting, longest) = (print_duration(lasting), print_duration(longest));
+            return Err(Failure::Usage(format!(
+                "`--for {lasting}` is too long: at most {longest}, unless `--longest {lasting}` allows it"
+            )));
+        }
         let seed = match self.seed {
             Some(seed) => seed,
             // 32 bits: short to type, and exact in every reader of JSON.
             None => getrandom::u32().context("pick a random seed")?.into(),
         };
-        Ok(Terms { default_duration: duration, longest: LONGEST, seed, ..Terms::default() })
+        let default_duration = lasting.or(otherwise).unwrap_or(longest).min(longest);
+        Ok(Terms { default_duration, longest, seed, ..Terms::default() })
     }
-}
-
-/// Reads `--for`.
-pub fn lasting(word: &str) -> Result<Duration, String> {
-    within(word, [Duration::from_nanos(1), LONGEST])
 }
 
 /// Reads a duration that has no other bounds than the language's.
@@ -84,17 +100,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_have_bounds() {
-        assert_eq!(lasting("1h"), Ok(LONGEST));
-        assert_eq!(lasting("61m"), Err("at most 1h".to_owned()));
+    fn leases_have_bounds() {
+        assert_eq!(lease("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(lease("499ms"), Err("at least 500ms".to_owned()));
-        assert!(lasting("soon").unwrap_err().contains("not a duration"));
+        assert!(lease("soon").unwrap_err().contains("not a duration"));
     }
 
     #[test]
-    fn a_seed_that_is_given_is_taken() {
-        let terms = SeedArg { seed: Some(7) }.terms(LONGEST).unwrap();
-        assert_eq!((terms.seed, terms.default_duration), (7, LONGEST));
+    fn faults_last_as_long_as_is_said_and_never_longer_than_allowed() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        const HOUR: Duration = Duration::from_secs(60 * 60);
+        for (longest, lasting, otherwise, expected) in [
+            (HOUR, None, Some(5 * MINUTE), Some(5 * MINUTE)),
+            (HOUR, None, None, Some(HOUR)),
+            (HOUR, Some(HOUR), None, Some(HOUR)),
+            (HOUR, Some(HOUR + MINUTE), None, None),
+            (2 * HOUR, Some(HOUR + MINUTE), None, Some(HOUR + MINUTE)),
+            (2 * HOUR, None, None, Some(2 * HOUR)),
+            (MINUTE, None, Some(5 * MINUTE), Some(MINUTE)),
+        ] {
+            let args = TermsArgs { longest, seed: Some(7) };
+            let terms = args.terms(lasting, otherwise).ok();
+            assert_eq!(terms.as_ref().map(|terms| terms.default_duration), expected);
+            assert!(terms.is_none_or(|terms| (terms.longest, terms.seed) == (longest, 7)));
+        }
     }
 
     #[test]

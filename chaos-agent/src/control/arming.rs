@@ -65,12 +65,20 @@ fn arm_in(
         Outcome::Occupied(occupied) => occupied.refusals,
     };
     if !refusals.is_empty() {
-        let refusals: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        let refusals: Vec<String> = refusals.iter().map(|refusal| format!("{refusal:#}")).collect();
         return Err(Refusal::new(RefusalKind::Plan, refusals.join("\n")));
     }
     agent.armed_so_far.store(number, Ordering::Relaxed);
     let gone = || Refusal::new(RefusalKind::Failed, "it was disarmed at once");
-    Ok(armory.report(&id).ok_or_else(gone)??)
+    let mut report = armory.report(&id).ok_or_else(gone)??;
+    let beside: Vec<String> = armory.beside(&id).iter().map(ToString::to_string).collect();
+    if !beside.is_empty() {
+        let beside = beside.join(", ");
+        report
+            .notes
+            .push(format!("armed on this cgroup are also {beside}: the kernel asks all of them"));
+    }
+    Ok(report)
 }
 
 /// For faults that name none: another one each time.

@@ -29,6 +29,7 @@ pub struct Request {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Command {
     List,
+    /// By its id, or the name of its target.
     Show {
         id: ArmedId,
     },
@@ -41,12 +42,14 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         force: bool,
     },
+    /// By its id, or the name of its target.
     Disarm {
         id: ArmedId,
     },
     /// Disarms everything.
     Halt,
-    /// Everything that happens from now on, or what happens to one target until it is disarmed.
+    /// Everything that happens from now on, or what happens to one target, by its id or its name, until it
+    /// is disarmed.
     Follow {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ArmedId>,
@@ -94,7 +97,7 @@ pub enum RefusalKind {
     Forbidden,
     /// Too many clients at once.
     Busy,
-    /// No target is armed under this id.
+    /// No target is armed under this id or name, or several under this name.
     UnknownId,
     /// The target cannot be found, or is never a target.
     Target,

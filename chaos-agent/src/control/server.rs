@@ -26,7 +26,7 @@ use super::{
     protocol::{Answer, Command, MAX_REQUEST, Refusal, RefusalKind, Reply, Request, VERSION},
 };
 use crate::{
-    arm::{ArmError, ArmedId, Handle, KeeperGone},
+    arm::{ArmError, ArmedId, Armory, Handle, KeeperGone},
     policy::Policy,
     target::CgroupRoot,
 };
@@ -191,14 +191,13 @@ impl Conversation {
             return write(&mut self.writer, Answer::Refused(refusal)).await;
         };
         let handle = self.agent.handle.clone();
-        let wanted = id.clone();
         // Looked up and subscribed in one go, so that an end in between is not missed.
-        let subscribed = self.agent.handle.with(move |armory| match wanted {
-            Some(id) if !armory.ids().any(|armed| *armed == id) => Err(unknown(&id)),
-            _ => Ok(handle.subscribe()),
+        let subscribed = self.agent.handle.with(move |armory| -> Result<_, Refusal> {
+            let id = id.map(|id| meant(armory, &id)).transpose()?;
+            Ok((handle.subscribe(), id))
         });
         match subscribed.await.map_err(Refusal::from).flatten() {
-            Ok(notices) => {
+            Ok((notices, id)) => {
                 write(&mut self.writer, Answer::Following).await?;
                 let Self { lines, writer, .. } = self;
                 follow(notices, id.as_ref(), writer, lines, shutdown).await
@@ -232,11 +231,11 @@ async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Ans
     match command {
         Command::List => Ok(Answer::Targets(agent.handle.with(|armory| armory.reports()).await??)),
         Command::Show { id } => {
-            let report = agent.handle.with({
-                let id = id.clone();
-                move |armory| armory.report(&id)
+            let report = agent.handle.with(move |armory| -> Result<_, Refusal> {
+                let id = meant(armory, &id)?;
+                Ok(armory.report(&id).ok_or_else(|| unknown(&id))??)
             });
-            Ok(Answer::Target(report.await?.ok_or_else(|| unknown(&id))??))
+            Ok(Answer::Target(report.await.map_err(Refusal::from).flatten()?))
         }
         Command::Arm { target, faults, force } => {
             let report = arm(agent, &target, &faults, force).await?;
@@ -244,14 +243,32 @@ async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Ans
             Ok(Answer::Armed(report))
         }
         Command::Disarm { id } => {
-            let ended = agent.handle.with({
-                let id = id.clone();
-                move |armory| armory.disarm(&id, &asked)
+            let ended = agent.handle.with(move |armory| {
+                let id = meant(armory, &id)?;
+                armory.disarm(&id, &asked).ok_or_else(|| unknown(&id))
             });
-            Ok(Answer::Disarmed(ended.await?.ok_or_else(|| unknown(&id))?))
+            Ok(Answer::Disarmed(ended.await.map_err(Refusal::from).flatten()?))
         }
         Command::Halt => Ok(Answer::Halted(agent.handle.halt(asked).await?)),
         Command::Follow { .. } => unreachable!("a follower's conversation is another one"),
+    }
+}
+
+/// The one thing armed that a client means by an id, or by the name of a target.
+fn meant(armory: &Armory, given: &ArmedId) -> Result<ArmedId, Refusal> {
+    only(given, armory.named(&given.0))
+}
+
+fn only(given: &ArmedId, mut found: Vec<ArmedId>) -> Result<ArmedId, Refusal> {
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(unknown(given)),
+        (Some(id), true) => Ok(id),
+        (Some(last), false) => {
+            let ids: Vec<String> = found.iter().chain([&last]).map(ToString::to_string).collect();
+            let message =
+                format!("{given} is armed more than once: say which of {}", ids.join(", "));
+            Err(Refusal::new(RefusalKind::UnknownId, message))
+        }
     }
 }
 
@@ -282,6 +299,21 @@ pub(super) async fn write(writer: &mut OwnedWriteHalf, answer: Answer) -> io::Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_stands_for_what_is_armed_under_it_alone() {
+        let id = |number: usize| ArmedId(format!("cli:{number}"));
+        let given = ArmedId("unit:nginx.service".to_owned());
+        assert_eq!(only(&given, vec![id(7)]).unwrap(), id(7));
+        let refused = |found| only(&given, found).unwrap_err();
+        assert_eq!(refused(vec![]).kind, RefusalKind::UnknownId);
+        let several = refused(vec![id(1), id(2)]);
+        assert_eq!(several.kind, RefusalKind::UnknownId);
+        assert_eq!(
+            several.message,
+            "unit:nginx.service is armed more than once: say which of cli:1, cli:2"
+        );
+    }
 
     #[test]
     fn only_whole_requests_of_this_version_are_read() {

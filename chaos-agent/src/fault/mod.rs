@@ -9,6 +9,7 @@ mod errno;
 mod errors;
 mod excerpt;
 mod latencies;
+mod meaning;
 mod mistake;
 mod mistakes;
 mod model;
@@ -28,6 +29,7 @@ pub use model::{
     WeightedLatency,
 };
 pub use parse::{Sentence, parse};
+pub use print::shortened;
 pub use value::duration::{parse as parse_duration, print as print_duration};
 pub use yaml::{read, read_yaml, to_yaml};
 

@@ -10,7 +10,13 @@ use super::{
     },
 };
 
-/// The canonical sentence: parsing it gives the same fault again.
+/// How many items a list has at most that is shown whole to people, and how many are shown of a longer
+/// one.
+const SHORT_LIST: usize = 8;
+const BEGINNING: usize = 2;
+
+/// The canonical sentence: parsing it gives the same fault again. With `{:#}` it is for people: of a
+/// long list it has the beginning, and says how many more there are.
 ///
 /// Order: `shadow`, verb with its parts, chance, direction, protocol, peer, `under`,
 /// `in container`, `after`, `for`, `at most`, `at most … per second`, `seed`.
@@ -19,7 +25,7 @@ impl Display for Fault {
         if self.shadow {
             f.write_str("shadow ")?;
         }
-        write!(f, "{}", self.verb)?;
+        self.verb.fmt(f)?;
         write_chance(f, self.chance, &self.verb)?;
         if let Some(direction) = self.direction {
             write!(f, " {direction}")?;
@@ -28,7 +34,8 @@ impl Display for Fault {
             write!(f, " {protocol}")?;
         }
         if let Some(peer) = &self.peer {
-            write!(f, " {peer}")?;
+            f.write_char(' ')?;
+            peer.fmt(f)?;
         }
         if let Some(path) = &self.under {
             write!(f, " under {}", Quoted(path))?;
@@ -62,8 +69,15 @@ impl Display for Verb {
         match self {
             Self::Drop | Self::Duplicate | Self::Reset | Self::Corrupt { silent: false } => Ok(()),
             Self::Corrupt { silent: true } => f.write_str(" silent"),
-            Self::Delay(latency) => write!(f, " {latency}"),
-            Self::DelayDns { latency, name } => write!(f, " dns {latency} for {name}"),
+            Self::Delay(latency) => {
+                f.write_char(' ')?;
+                latency.fmt(f)
+            }
+            Self::DelayDns { latency, name } => {
+                f.write_str(" dns ")?;
+                latency.fmt(f)?;
+                write!(f, " for {name}")
+            }
             Self::Reorder { by } => write!(f, " by {}", duration::print(*by)),
             Self::Limit { bits_per_second, per_flow } => {
                 let per_flow = if *per_flow { " per flow" } else { "" };
@@ -71,16 +85,16 @@ impl Display for Verb {
             }
             Self::Fail { calls, errnos } => {
                 let errnos = errnos.iter().map(|errno| print_weighted_errno(*errno));
-                write!(f, " {} with {}", list(calls), list(errnos))
+                write!(f, " {} with {}", list(f, calls), list(f, errnos))
             }
             Self::FailDns { answer, name } => {
                 write!(f, " dns with {} for {name}", answer.word())
             }
             Self::Slow { calls, by, jitter } => {
-                write!(f, " {} by {}", list(calls), duration::print(*by))?;
+                write!(f, " {} by {}", list(f, calls), duration::print(*by))?;
                 jitter.map_or(Ok(()), |jitter| write!(f, " jitter {}", duration::print(jitter)))
             }
-            Self::Kill { calls } => write!(f, " {}", list(calls)),
+            Self::Kill { calls } => write!(f, " {}", list(f, calls)),
             Self::SkewClock { offset_ns } => {
                 write!(f, " clock by {}", duration::print_offset(*offset_ns))
             }
@@ -102,7 +116,8 @@ impl Display for Latency {
                 }
             }
             Spread::OneOf(latencies) => {
-                f.write_str(&list(latencies.iter().copied().map(print_weighted_latency)))?;
+                let latencies = list(f, latencies.iter().copied().map(print_weighted_latency));
+                f.write_str(&latencies)?;
             }
             Spread::File { path, .. } => write!(f, "from file {}", Quoted(path))?,
         }
@@ -122,15 +137,15 @@ impl Display for Peer {
             Side::Either => {}
         }
         if !self.networks.is_empty() {
-            words.push(list(self.networks.iter().map(peer::print_network)));
+            words.push(list(f, self.networks.iter().map(peer::print_network)));
         }
         if !self.pods.is_empty() {
             words.push("pod".to_owned());
-            words.push(list(self.pods.keys()));
+            words.push(list(f, self.pods.keys()));
         }
         if !self.ports.is_empty() {
             words.push("port".to_owned());
-            words.push(list(self.ports.iter().map(|range| peer::print_ports(*range))));
+            words.push(list(f, self.ports.iter().map(|range| peer::print_ports(*range))));
         }
         f.write_str(&words.join(" "))
     }
@@ -157,8 +172,25 @@ fn write_chance(f: &mut Formatter<'_>, chance: Chance, verb: &Verb) -> fmt::Resu
     }
 }
 
-fn list(items: impl IntoIterator<Item: Display>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+/// Whole, unless it is long and `f` is for people.
+fn list(f: &Formatter<'_>, items: impl IntoIterator<Item: Display>) -> String {
+    let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if !f.alternate() || items.len() <= SHORT_LIST {
+        return items.join(", ");
+    }
+    let more = items.len() - BEGINNING;
+    items.truncate(BEGINNING);
+    format!("{} and {more} more", items.join(", "))
+}
+
+/// The sentence as people read it, with the beginnings of long lists. What is no sentence, as that of an
+/// agent that knows more than this one, stays as it is.
+pub fn shortened(sentence: &str) -> String {
+    let mut sentences = super::parse(sentence).unwrap_or_default().into_iter();
+    match (sentences.next(), sentences.next()) {
+        (Some(only), None) => format!("{:#}", only.fault),
+        _ => sentence.to_owned(),
+    }
 }
 
 /// In quotes where the text would otherwise not be read as one word.
@@ -178,5 +210,32 @@ impl Display for Quoted<'_> {
             f.write_char(c)?;
         }
         f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shortened;
+
+    #[test]
+    fn of_a_long_list_people_see_the_beginning() {
+        let networks =
+            |number| -> Vec<String> { (0..number).map(|n| format!("10.0.{n}.0/28")).collect() };
+        let sentence = |number| format!("drop to {} port 80 for 5m", networks(number).join(", "));
+        assert_eq!(shortened(&sentence(8)), sentence(8));
+        assert_eq!(
+            shortened(&sentence(200)),
+            "drop to 10.0.0.0/28, 10.0.1.0/28 and 198 more port 80 for 5m"
+        );
+        let ports: Vec<String> = (1..10).map(|n| (n * 2).to_string()).collect();
+        let sentence = format!("drop port {}", ports.join(", "));
+        assert_eq!(shortened(&sentence), "drop port 2, 4 and 7 more");
+        assert_eq!(
+            shortened("delay 1ms, 2ms, 3ms, 4ms, 5ms, 6ms, 7ms, 8ms, 9ms"),
+            "delay 1ms, 2ms and 7 more"
+        );
+        for other in ["freeze the packets", "drop; reset", ""] {
+            assert_eq!(shortened(other), other);
+        }
     }
 }

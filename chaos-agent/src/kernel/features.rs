@@ -41,6 +41,13 @@ pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
     trials.features
 }
 
+/// Of this kernel, as `uname -r` prints it.
+pub fn release() -> String {
+    nix::sys::utsname::uname()
+        .map(|name| name.release().to_string_lossy().into_owned())
+        .unwrap_or_else(|_| "unknown".to_owned())
+}
+
 /// What has been tried so far, for those who need less than [`find_features`]: trying one hook
 /// keeps the verifier busy for 5 to 50 ms. What was not tried counts as missing.
 pub struct Trials {
@@ -53,13 +60,10 @@ impl Trials {
     /// Nothing has been tried yet.
     #[expect(clippy::new_without_default, reason = "it loads the object")]
     pub fn new() -> Self {
-        let release = nix::sys::utsname::uname()
-            .map(|name| name.release().to_string_lossy().into_owned())
-            .unwrap_or_else(|_| "unknown".to_owned());
         Self {
             // The id of no cgroup.
             instance: Instance::load(u64::MAX, 0),
-            features: KernelFeatures::nothing(release),
+            features: KernelFeatures::nothing(release()),
         }
     }
 

@@ -33,7 +33,7 @@ pub use clock::{boot_ahead, boot_id, boot_now, boot_offset};
 pub use clock_check::{ClockError, check_clock};
 pub use clsact::{Naming, collect_filters};
 pub use error::KernelError;
-pub use features::{Trials, find_features};
+pub use features::{Trials, find_features, release};
 pub use instance::Instance;
 pub use line::LineMaps;
 pub use links::Link;

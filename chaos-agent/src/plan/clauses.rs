@@ -51,7 +51,7 @@ pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objecti
             "`for {}` is longer than the longest allowed, {longest}",
             print_duration(wanted)
         ))
-        .remedy(format!("write `for {longest}` or less"))),
+        .remedy(format!("write `for {longest}` or less, or allow more by `--longest`"))),
     }
 }
 
@@ -87,11 +87,13 @@ impl Room {
         };
         let left = |room: usize, needed: usize, what: &str| {
             room.checked_sub(needed).ok_or_else(|| {
-                Objection::new(format!(
-                    "the fault needs {needed} {what} prefixes, and of {MAX_PREFIXES} only {room} \
-                     are left"
-                ))
-                .remedy("use fewer and larger networks or port ranges")
+                let room = if room == MAX_PREFIXES {
+                    format!("a target has room for {room}")
+                } else {
+                    format!("of {MAX_PREFIXES} only {room} are left")
+                };
+                Objection::new(format!("the fault needs {needed} {what} prefixes, and {room}"))
+                    .remedy("use fewer and larger networks or port ranges")
             })
         };
         let ports = peer

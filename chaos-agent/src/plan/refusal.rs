@@ -44,10 +44,12 @@ impl Objection {
     }
 }
 
+/// On one line, or with `{:#}` on two: the remedy on its own.
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}`: {}", self.fault, self.reason)?;
+        write!(f, "`{:#}`: {}", self.fault, self.reason)?;
         match &self.remedy {
+            Some(remedy) if f.alternate() => write!(f, "\n  help: {remedy}"),
             Some(remedy) => write!(f, "; {remedy}"),
             None => Ok(()),
         }

@@ -87,6 +87,26 @@ fn a_share_is_refused_and_the_seed_repeats_it() -> Result<()> {
     Ok(())
 }
 
+/// As behind `ip netns exec`, whose new `/sys` hides where cgroup v2 is mounted.
+#[test]
+fn a_mount_that_is_hidden_is_found_all_the_same() -> Result<()> {
+    let _machine = Shared::acquire()?;
+    let connect =
+        Repeated::Connect { to: "127.0.0.1:9".parse()?, nonblocking: false, timeout: SOON };
+    let fault = "fail connect with EHOSTDOWN to port 9";
+    let mut command = Command::new("unshare");
+    let hide = "umount --lazy /sys && mount -t sysfs sysfs /sys && exec \"$0\" \"$@\"";
+    command.args(["--mount", "--net", "sh", "-c", hide]);
+    command.arg(program::agent()?).args(["run", "--quiet", "--fault", fault, "--"]);
+    command.args(command_line(Call::new(connect, 10))?);
+    let mut process = Process::spawn(command, Place::here())?;
+    process.line(PATIENCE).context("the victim is ready")?;
+    let line = process.line(PATIENCE).context("the victim reports")?;
+    assert!(process.wait(PATIENCE)?.success());
+    assert_eq!(parse_report::<Call>(&line)?.total().failed_with("EHOSTDOWN"), 10);
+    Ok(())
+}
+
 #[test]
 fn run_exits_as_its_command_does() -> Result<()> {
     let _machine = Shared::acquire()?;
@@ -202,6 +222,7 @@ fn inject_ends_with_its_time_or_a_signal_and_prints_the_ledger() -> Result<()> {
     assert_eq!(seen.failed_with("EHOSTDOWN"), 10);
     assert_eq!(report["faults"][0]["counts"]["injected"], 10, "{report}");
 
+
     let (process, _log) = inject(&cgroup, &[&fault[..], &["--for", "300ms"]].concat())?;
     let (code, report) = outcome(process)?;
     assert_eq!((code, &report["endedBecause"]), (Some(0), &"its time is up".into()));
@@ -219,6 +240,24 @@ fn a_target_that_vanishes_is_told() -> Result<()> {
     let (code, report) = outcome(process)?;
     assert_eq!(code, Some(1), "{report}");
     assert!(fs::read_to_string(log.path())?.contains(&format!("cgroup {name} is gone")));
+    Ok(())
+}
+
+/// A time that is longer than allowed otherwise.
+#[test]
+fn a_fault_lasts_longer_than_an_hour_where_that_is_allowed() -> Result<()> {
+    let _machine = Shared::acquire()?;
+    let report = tempfile::NamedTempFile::new()?;
+    let path = report.path().to_str().context("a path in UTF-8")?;
+    let options = ["--fault", "drop to port 9 for 90m; drop to port 8", "--longest", "3h", "-q"];
+    let output = run_shell(&[&options[..], &["--report", path]].concat(), "true")?.output()?;
+    assert!(output.status.success(), "{}", errors(&output));
+    let report: Value = serde_json::from_slice(&fs::read(report.path())?)?;
+    let minutes = |fault: usize| {
+        let fault = &report["faults"][fault];
+        Some((fault["ends"].as_u64()? - fault["began"].as_u64()?) / 60_000_000_000)
+    };
+    assert_eq!((minutes(0), minutes(1)), (Some(90), Some(180)), "{report}");
     Ok(())
 }
 

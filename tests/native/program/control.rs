@@ -86,6 +86,49 @@ fn what_is_armed_is_listed_shown_and_disarmed() -> Result<()> {
 }
 
 #[test]
+fn a_target_is_known_by_its_name_as_long_as_that_says_which() -> Result<()> {
+    let scene = Scene::new()?;
+    let Scene { daemon, cgroup, .. } = &scene;
+    daemon.arm(cgroup, FAULT)?;
+    let target = daemon.json(&["list"])?[0]["target"].as_str().context("a target")?.to_owned();
+    assert_eq!(daemon.json(&["show", &target])?["id"], "cli:1");
+    let second = daemon.verb(&["arm", "--cgroup", path(cgroup)?, "--fault", "drop to port 9"])?;
+    ensure!(complaint(&second).contains("also cli:1: the kernel asks"), "{}", complaint(&second));
+    for verb in ["show", "disarm", "follow"] {
+        let refused = daemon.verb(&[verb, &target])?;
+        let complaint = complaint(&refused);
+        ensure!(
+            complaint.contains("armed more than once: say which of cli:1, cli:2"),
+            "{complaint}"
+        );
+    }
+    daemon.json(&["disarm", "cli:2"])?;
+    assert_eq!(daemon.json(&["disarm", &target])?["id"], "cli:1");
+    assert_eq!(daemon.ids()?, Vec::<String>::new());
+    Ok(())
+}
+
+/// What stands against it, and on a line of its own what to do.
+#[test]
+fn a_refusal_has_two_lines() -> Result<()> {
+    let scene = Scene::new()?;
+    let Scene { daemon, cgroup, .. } = &scene;
+    let refused =
+        daemon.verb(&["arm", "--cgroup", path(cgroup)?, "--fault", "drop in container app"])?;
+    let complaint = complaint(&refused);
+    let lines: Vec<&str> = complaint.lines().collect();
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(
+        lines,
+        [
+            "error: `drop in container app`: `in container app`: the target is not a pod",
+            "  help: leave `in container` out: the fault is for the whole target"
+        ]
+    );
+    Ok(())
+}
+
+#[test]
 fn halt_ends_everything_and_the_agent_goes_on() -> Result<()> {
     let scene = Scene::new()?;
     let Scene { daemon, cgroup, shared, .. } = &scene;
