@@ -22,6 +22,7 @@ use super::{
     retired::Retired,
     sample::Sample,
     turn::Turn,
+    unmatched,
 };
 use crate::{
     descriptors::{Descriptors, TooFew},
@@ -101,6 +102,8 @@ struct ArmedRule {
     sentence: Arc<str>,
     /// Boot-clock moment at which the fault's own clock began.
     began: u64,
+    /// And at which this process began to count what matches it.
+    counted_since: u64,
 }
 
 impl Armed {
@@ -195,6 +198,7 @@ impl Armed {
                 table,
                 sentence: planned.fault.to_string().into(),
                 began: began.unwrap_or(now),
+                counted_since: kept.map_or(now, |rule| rule.counted_since),
             });
         }
         let wanted = self.frames.wanted();
@@ -413,13 +417,27 @@ impl Armed {
         &self.target
     }
 
-    /// What was counted, rule by rule.
-    pub fn ledger(&self) -> Result<Vec<FaultReport>, ArmError> {
+    /// What was counted, rule by rule; `is_last` where nothing more is to come.
+    pub(super) fn ledger(&self, is_last: bool) -> Result<Vec<FaultReport>, ArmError> {
         let now = boot_now();
-        let mut reports = Vec::with_capacity(self.rules.len());
+        let patience = if is_last { 0 } else { nanoseconds(unmatched::PATIENCE) };
+        let mut reports: Vec<FaultReport> = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
-            let counts = self.counts(rule)?;
+            let counts = Counts::from(self.counts(rule)?);
             let ends = rule.ends();
+            let in_force = unmatched::in_force(rule.starts(), ends, rule.counted_since, now);
+            let is_over = in_force > 0 && now >= ends;
+            let is_unmatched =
+                counts.matched == 0 && (is_over || in_force > 0 && in_force >= patience);
+            let before = || {
+                let hits = |report: &FaultReport| report.counts.injected > 0;
+                let before = self.rules.iter().zip(&reports).filter(|(_, report)| hits(report));
+                before
+                    .map(|(before, _)| &before.planned)
+                    .find(|before| unmatched::is_behind(&rule.planned, before))
+            };
+            let unmatched = is_unmatched
+                .then(|| unmatched::reasons(&rule.planned, before().map(|before| &before.fault)));
             reports.push(FaultReport {
                 fault: rule.sentence.to_string(),
                 index: rule.planned.index,
@@ -431,7 +449,8 @@ impl Armed {
                 ends,
                 slot: rule.slot,
                 notes: rule.planned.notes.clone(),
-                counts: counts.into(),
+                unmatched,
+                counts,
             });
         }
         Ok(reports)

@@ -289,7 +289,7 @@ impl Armory {
         }
         let drained = armed.drain_at_last();
         note(&mut self.notices, id, &armed, drained);
-        let report = report(id, &armed).ok();
+        let report = report(id, &armed, true).ok();
         self.retire(armed, turn);
         // Until then nobody else arms what does not go together with it.
         drop(claim);
@@ -412,12 +412,12 @@ impl Armory {
 
     /// The ledger of one target.
     pub fn report(&self, id: &ArmedId) -> Option<Result<TargetReport, ArmError>> {
-        self.armed.get(id).map(|armed| report(id, armed))
+        self.armed.get(id).map(|armed| report(id, armed, false))
     }
 
     /// The ledgers of all targets.
     pub fn reports(&self) -> Result<Vec<TargetReport>, ArmError> {
-        self.armed.iter().map(|(id, armed)| report(id, armed)).collect()
+        self.armed.iter().map(|(id, armed)| report(id, armed, false)).collect()
     }
 
     /// Notes what the rings of the armed targets hold.
@@ -474,13 +474,14 @@ fn note(
     }
 }
 
-fn report(id: &ArmedId, armed: &Armed) -> Result<TargetReport, ArmError> {
+/// `is_last` where nothing more is to come.
+fn report(id: &ArmedId, armed: &Armed, is_last: bool) -> Result<TargetReport, ArmError> {
     let target = armed.target();
     Ok(TargetReport {
         id: id.0.clone(),
         target: target.name.clone(),
         cgroup: target.cgroup.path().display().to_string(),
         notes: armed.notes(),
-        faults: armed.ledger()?,
+        faults: armed.ledger(is_last)?,
     })
 }

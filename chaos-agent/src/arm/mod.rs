@@ -17,6 +17,7 @@ mod report;
 mod retired;
 mod sample;
 mod turn;
+mod unmatched;
 
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};

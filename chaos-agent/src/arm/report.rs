@@ -40,6 +40,10 @@ pub struct FaultReport {
     pub slot: u32,
     /// What the plan promises of it and what it does not.
     pub notes: Vec<String>,
+    /// Likely reasons why nothing has matched it: there when it has been in force, for 10 s where it goes
+    /// on, and nothing has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<String>,
     pub counts: Counts,
 }
 

@@ -50,11 +50,11 @@ pub fn ledgers(ended: &[Ended]) -> String {
     let paragraphs: Vec<String> = ended
         .iter()
         .map(|Ended { id, why, report }| match report {
-            Some(report) => format!(
-                "{id} ({}) is disarmed: {why}\n{}",
-                report.target,
-                ledger::table(&report.faults)
-            ),
+            Some(report) => {
+                let heading = format!("{id} ({}) is disarmed: {why}", report.target);
+                let lines = [heading, ledger::table(&report.faults)].into_iter();
+                lines.chain(ledger::unmatched(&report.faults)).collect::<Vec<_>>().join("\n")
+            }
             None => format!("{id} is disarmed: {why}\nits ledger could not be read"),
         })
         .collect();

@@ -112,7 +112,9 @@ fn print(ended: &Ended, seed: u64, format: Format) -> anyhow::Result<()> {
         }
         (Format::Table, Some(report)) => {
             note(&format!("disarmed: {why}; {}", ledger::repeat(seed)));
-            Ok(output::line(&ledger::table(&report.faults))?)
+            output::line(&ledger::table(&report.faults))?;
+            ledger::unmatched(&report.faults).for_each(|line| note(&line));
+            Ok(())
         }
         (Format::Table, None) => {
             note(&format!("disarmed: {why}; the ledger could not be read"));

@@ -25,6 +25,13 @@ pub fn table(faults: &[FaultReport]) -> String {
     output::table(["FAULT", "MATCHED", "INJECTED", "SPARED"], rows)
 }
 
+/// One line for each fault that nothing has matched, with the likely reasons.
+pub fn unmatched(faults: &[FaultReport]) -> impl Iterator<Item = String> {
+    faults.iter().filter_map(|FaultReport { fault, unmatched, .. }| {
+        Some(format!("nothing matched `{}`: {}", shortened(fault), unmatched.as_ref()?))
+    })
+}
+
 /// `57 (chance 50, at-most 7)`, and behind it what was lost for want of room.
 pub fn spared(counts: &Counts) -> String {
     let total: u64 = counts.spared.values().sum();

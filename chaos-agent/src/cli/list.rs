@@ -11,6 +11,7 @@ use chaos_agent::{
 
 use super::{
     failure::Failure,
+    ledger,
     output::{self, Format},
     socket::{SocketArg, failure},
 };
@@ -52,7 +53,12 @@ fn table(targets: &[TargetReport], now: u64) -> String {
         })
     });
     let heading = ["ID", "TARGET", "FAULT", "PHASE", "MATCHED", "INJECTED", "ENDS IN"];
-    output::table(heading, rows)
+    let unmatched = targets.iter().flat_map(|target| {
+        ledger::unmatched(&target.faults).map(move |line| format!("{}: {line}", target.id))
+    });
+    let unmatched: Vec<String> = unmatched.collect();
+    let table = output::table(heading, rows);
+    if unmatched.is_empty() { table } else { format!("{table}\n\n{}", unmatched.join("\n")) }
 }
 
 /// Shadow faults do nothing, so theirs are not among the injections.
@@ -97,6 +103,7 @@ mod tests {
             ends,
             slot: 0,
             notes: Vec::new(),
+            unmatched: None,
             counts: Counts { matched: 9, injected: 4, ..Counts::default() },
         }
     }
@@ -115,6 +122,22 @@ mod tests {
             printed.lines().skip(1).map(|row| row.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["cli:1", "unit:a.service", "drop", "active", "9", "4", "1m"]);
         assert_eq!(rows[1], ["cli:1", "unit:a.service", "drop", "ended", "9", "4", "-"]);
+    }
+
+    #[test]
+    fn what_nothing_has_matched_is_said_below() {
+        let mut fault = report(61_500_000_000, Phase::Active);
+        fault.unmatched = Some("it goes over tcp".to_owned());
+        let target = TargetReport {
+            id: "cli:1".to_owned(),
+            target: "unit:a.service".to_owned(),
+            cgroup: "/a.service".to_owned(),
+            notes: Vec::new(),
+            faults: vec![fault, report(1, Phase::Ended)],
+        };
+        let printed = table(&[target], 1_500_000_000);
+        let (_, below) = printed.split_once("\n\n").unwrap();
+        assert_eq!(below, "cli:1: nothing matched `drop`: it goes over tcp");
     }
 
     #[test]

@@ -202,6 +202,7 @@ impl Args {
             (Format::Table, Some(report)) => {
                 note(&format!("{} has ended; {}", self.name(), ledger::repeat(outcome.seed)));
                 output::error_line(&ledger::table(&report.faults));
+                ledger::unmatched(&report.faults).for_each(|line| note(&line));
             }
             (Format::Table, None) => note("the ledger could not be read"),
         }

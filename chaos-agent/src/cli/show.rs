@@ -67,5 +67,7 @@ fn fault_text(report: &FaultReport, now: u64) -> String {
         ("spared", ledger::spared(counts)),
     ];
     fields.extend(notes.iter().map(|note| ("note", note.clone())));
+    let unmatched = report.unmatched.iter();
+    fields.extend(unmatched.map(|reasons| ("note", format!("nothing matched: {reasons}"))));
     format!("{}\n{}", shortened(fault), output::fields("  ", fields))
 }

@@ -241,6 +241,7 @@ impl Known {
             status.began = Some(fault.began);
             status.seed = Some(fault.seed);
             status.phase = fault.phase;
+            status.unmatched = fault.unmatched.clone();
             status.counts = fault.counts.clone();
         }
     }

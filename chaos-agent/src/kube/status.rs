@@ -74,6 +74,9 @@ pub struct FaultStatus {
     /// Since when the counts count, where that is later: the agent was started again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted_since: Option<MicroTime>,
+    /// Likely reasons why nothing has matched it, after 10 s in force or at its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unmatched: Option<String>,
     #[serde(flatten)]
     pub counts: Counts,
 }
@@ -89,6 +92,7 @@ impl FaultStatus {
             began: None,
             seed: None,
             counted_since: None,
+            unmatched: None,
             counts: Counts::default(),
         }
     }

@@ -222,10 +222,13 @@ fn inject_ends_with_its_time_or_a_signal_and_prints_the_ledger() -> Result<()> {
     assert_eq!(seen.failed_with("EHOSTDOWN"), 10);
     assert_eq!(report["faults"][0]["counts"]["injected"], 10, "{report}");
 
+    assert_eq!(report["faults"][0].get("unmatched"), None, "{report}");
 
     let (process, _log) = inject(&cgroup, &[&fault[..], &["--for", "300ms"]].concat())?;
     let (code, report) = outcome(process)?;
     assert_eq!((code, &report["endedBecause"]), (Some(0), &"its time is up".into()));
+    let unmatched = report["faults"][0]["unmatched"].as_str().context("nothing matched it")?;
+    assert!(unmatched.contains("connections that were open before"), "{report}");
     assert_eq!(Victim::run(Call::new(what, 10), place)?.total().failed_with("EHOSTDOWN"), 0);
     Ok(())
 }
@@ -240,6 +243,22 @@ fn a_target_that_vanishes_is_told() -> Result<()> {
     let (code, report) = outcome(process)?;
     assert_eq!(code, Some(1), "{report}");
     assert!(fs::read_to_string(log.path())?.contains(&format!("cgroup {name} is gone")));
+    Ok(())
+}
+
+/// What was in force and met nothing is remarked on, and what was not in force is not.
+#[test]
+fn run_says_what_nothing_has_matched() -> Result<()> {
+    let _machine = Shared::acquire()?;
+    let faults = "drop to port 9; fail connect with EIO to port 9; drop from port 9 after 10m";
+    let output = run_shell(&["--fault", faults], "true")?.output()?;
+    let said = errors(&output);
+    let lines: Vec<&str> = said.lines().filter(|line| line.contains("nothing matched")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].contains("`drop to port 9`: `to port 9` is what leaves for port 9"), "{said}");
+    assert!(lines[1].contains("`fail connect with EIO to port 9`: another address"), "{said}");
+    let output = run_shell(&["--quiet", "--fault", faults], "true")?.output()?;
+    assert_eq!(errors(&output), "");
     Ok(())
 }
 

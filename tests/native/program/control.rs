@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use chaos_tests::cgroup::TestCgroup;
@@ -105,6 +105,33 @@ fn a_target_is_known_by_its_name_as_long_as_that_says_which() -> Result<()> {
     daemon.json(&["disarm", "cli:2"])?;
     assert_eq!(daemon.json(&["disarm", &target])?["id"], "cli:1");
     assert_eq!(daemon.ids()?, Vec::<String>::new());
+    Ok(())
+}
+
+/// Not at once: whoever arms a fault makes the traffic for it afterwards.
+#[test]
+fn what_nothing_matches_is_said_after_some_seconds() -> Result<()> {
+    let scene = Scene::new()?;
+    let Scene { daemon, cgroup, .. } = &scene;
+    let faults = format!("{FAULT}; fail bind with EIO; drop to port 9 after 5m");
+    let id = daemon.arm(cgroup, &faults)?;
+    let told = || -> Result<Vec<bool>> {
+        let shown = daemon.json(&["show", &id])?;
+        let faults = shown["faults"].as_array().into_iter().flatten();
+        Ok(faults.map(|fault| fault.get("unmatched").is_some()).collect())
+    };
+    assert_eq!(told()?, [false; 3]);
+    assert_eq!(scene.connects(1)?.failed_with("ENETDOWN"), 1);
+    let give_up = Instant::now() + PATIENCE;
+    while told()? != [false, true, false] {
+        ensure!(Instant::now() < give_up, "{}", daemon.json(&["show", &id])?);
+        thread::sleep(Duration::from_millis(100));
+    }
+    let listed = String::from_utf8(daemon.verb(&["list"])?.stdout)?;
+    let line = "cli:1: nothing matched `fail bind with EIO`: the target had done it when";
+    ensure!(listed.contains(line) && listed.matches("nothing matched").count() == 1, "{listed}");
+    let ended = String::from_utf8(daemon.verb(&["disarm", &id])?.stdout)?;
+    ensure!(ended.matches("nothing matched").count() == 1, "{ended}");
     Ok(())
 }
 

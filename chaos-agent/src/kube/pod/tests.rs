@@ -227,3 +227,29 @@ fn what_another_agent_armed_after_the_pod_was_met_goes_on() {
     let next = resumed("drop for 40s", Some(Status { since: None, ..known.status() }), &now);
     assert_eq!(self::clocks(&next), [since(270)]);
 }
+
+#[test]
+fn the_status_says_why_nothing_has_matched_until_something_does() {
+    let now = now("2026-01-01T12:04:00Z");
+    let mut known = resumed("drop", None, &now);
+    let id = ArmedId("pod:shop/web-0".to_owned());
+    known.armed.insert(id.clone(), vec![0]);
+    let report = |unmatched: Option<&str>| -> TargetReport {
+        let fault = json!({
+            "fault": "drop", "index": 0, "hooks": [], "seed": 1, "phase": "active", "began": 0,
+            "ends": SECOND, "slot": 0, "notes": [], "unmatched": unmatched,
+            "counts": {"matched": 0, "injected": 0, "shadowed": 0, "spared": {}},
+        });
+        let target = json!({
+            "id": id, "target": "shop/web-0", "cgroup": "/a", "notes": [], "faults": [fault],
+        });
+        serde_json::from_value(target).unwrap()
+    };
+    let mut told = |unmatched| {
+        known.count(&report(unmatched), false, &now);
+        let status = serde_json::to_value(known.status()).unwrap();
+        status["faults"][0].get("unmatched").cloned()
+    };
+    assert_eq!(told(Some("it goes over tcp")), Some(json!("it goes over tcp")));
+    assert_eq!(told(None), None);
+}
