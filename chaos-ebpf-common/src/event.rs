@@ -62,7 +62,22 @@ pub enum ProtocolClass {
 /// How many [`ProtocolClass`]es there are.
 pub const PROTOCOLS: usize = 4;
 
+/// What MPTCP sockets have for their protocol: a number of Linux that no packet has, and that 8 bits do not
+/// hold (include/uapi/linux/in.h).
+const IPPROTO_MPTCP: u32 = 262;
+
 impl ProtocolClass {
+    /// From the protocol of a socket (`sk_protocol`). MPTCP is TCP: so it is for whoever opened the socket,
+    /// and on the wire.
+    #[inline(always)]
+    pub fn of_socket(protocol: u32) -> Self {
+        match protocol {
+            IPPROTO_MPTCP => Self::Tcp,
+            0..=255 => Self::of(protocol as u8),
+            _ => Self::Other,
+        }
+    }
+
     /// From an IP protocol number (RFC 790 and successors).
     #[inline(always)]
     pub fn of(number: u8) -> Self {
@@ -182,6 +197,18 @@ mod tests {
             assert!((kind as usize) < KINDS);
         }
         assert_eq!(EventKind::from_number(11), None);
+    }
+
+    #[test]
+    fn the_protocol_of_a_socket_is_not_cut_to_the_bits_of_a_packets() {
+        for number in 0..=255_u8 {
+            assert_eq!(ProtocolClass::of_socket(number.into()), ProtocolClass::of(number));
+        }
+        assert_eq!(ProtocolClass::of_socket(262), ProtocolClass::Tcp, "MPTCP");
+        // Their lowest 8 bits are those of TCP, UDP and ICMP.
+        for number in [256 + 17, 256 + 1, 512 + 6, 512 + 17, u32::MAX] {
+            assert_eq!(ProtocolClass::of_socket(number), ProtocolClass::Other, "{number}");
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chaos_tests::job::{Call, Repeated, SocketKind, TcpServe, UdpSend, UdpSink};
+use chaos_tests::require;
 use chaos_tests::stats::binomial_interval;
 use chaos_tests::tally::Tally;
 use chaos_tests::victim::Victim;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::agent::Agent;
 use crate::pair::Pair;
@@ -144,6 +146,36 @@ fn errnos_are_picked_by_their_weights() -> Result<()> {
         let picked = total.failed_with(errno);
         println!("{errno}: {picked} in {low}..={high}");
         assert!((low..=high).contains(&picked), "{errno}: {picked} not in {low}..={high}");
+    }
+    Ok(())
+}
+
+/// The protocol of an MPTCP socket is a number that 8 bits do not hold. To whoever opened it, it is TCP.
+#[test]
+fn mptcp_sockets_are_tcp() -> Result<()> {
+    let pair = Pair::new()?;
+    let open = || Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).map(drop);
+    require!("MPTCP"; open());
+    let server = Victim::start(TcpServe { bind: pair.addresses()[0] }, pair.server())?;
+    let (to, timeout) = (server.address(), Duration::from_secs(10));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let kind = SocketKind::Mptcp4;
+    let calls = [
+        ("socket", "EMFILE", Repeated::Socket { kind }),
+        ("bind", "EADDRINUSE", Repeated::Bind { kind, address }),
+        ("connect", "ECONNREFUSED", Repeated::ConnectMptcp { to, timeout }),
+    ];
+    for (call, errno, what) in calls {
+        for (protocol, hit) in [("tcp", 20), ("udp", 0)] {
+            let fault = format!("fail {call} with {errno} {protocol}");
+            let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            let total = Victim::run(Call::new(what.clone(), 20), pair.client())?.total();
+            assert_eq!(total.failed_with(errno), hit, "{fault}: {:?}", total.errors);
+            assert_eq!(total.ok, 20 - hit, "{fault}: {:?}", total.errors);
+            let counts = agent.counts(&pair.client_cgroup, 0)?;
+            // A connection has a subflow, whose sockets are the target's, too.
+            assert!(counts.injected >= hit && (hit > 0 || counts.matched == 0), "{counts:?}");
+        }
     }
     Ok(())
 }

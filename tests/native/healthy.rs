@@ -103,7 +103,7 @@ fn socket_calls_succeed() -> Result<()> {
     let pair = Pair::new()?;
     let kinds = [SocketKind::Tcp4, SocketKind::Tcp6, SocketKind::Udp4, SocketKind::Udp6];
     let any = |kind| match kind {
-        SocketKind::Tcp4 | SocketKind::Udp4 => SocketAddr::from(([0; 4], 0)),
+        SocketKind::Tcp4 | SocketKind::Udp4 | SocketKind::Mptcp4 => SocketAddr::from(([0; 4], 0)),
         SocketKind::Tcp6 | SocketKind::Udp6 => SocketAddr::from(([0u16; 8], 0)),
     };
     let mut calls = vec![Repeated::GetSockopt, Repeated::SetSockopt, Repeated::Recv];

@@ -56,7 +56,7 @@ fn named_v4(ctx: *const bpf_sock_addr, kind: EventKind, end: End) -> Event {
     // SAFETY: the pointer is the program's context; these fields are readable at each of these
     // hooks (`sock_addr_is_valid_access`).
     let (address, port, protocol) = unsafe { ((*ctx).user_ip4, (*ctx).user_port, (*ctx).protocol) };
-    let mut event = Event::bare(kind, ProtocolClass::of(protocol as u8));
+    let mut event = Event::bare(kind, ProtocolClass::of_socket(protocol));
     event.family = Family::V4;
     place(&mut event, widen(address.to_ne_bytes()), u16::from_be(port as u16), end);
     event
@@ -76,7 +76,7 @@ fn named_v6(ctx: *const bpf_sock_addr, kind: EventKind, end: End) -> Event {
             (*ctx).protocol,
         )
     };
-    let mut event = Event::bare(kind, ProtocolClass::of(protocol as u8));
+    let mut event = Event::bare(kind, ProtocolClass::of_socket(protocol));
     event.family = Family::V6;
     place(&mut event, join(a, b, c, d), u16::from_be(port as u16), end);
     normalise_v6(&mut event);

@@ -25,7 +25,7 @@ const PAGE_SIZE: i32 = 4096;
 pub fn sock_create(ctx: SockContext) -> i32 {
     // SAFETY: the pointer is the program's context.
     let protocol = unsafe { (*ctx.sock).protocol };
-    answer_call(&Event::bare(EventKind::Socket, ProtocolClass::of(protocol as u8)))
+    answer_call(&Event::bare(EventKind::Socket, ProtocolClass::of_socket(protocol)))
 }
 
 /// `do_sock_setsockopt`, before the option is set.
@@ -63,7 +63,7 @@ unsafe fn connected(socket: *const bpf_sock, kind: EventKind) -> Event {
     // SAFETY: promised by the caller; each field is read on its own, as the kernel rewrites
     // context reads one by one.
     unsafe {
-        let mut event = Event::bare(kind, ProtocolClass::of((*socket).protocol as u8));
+        let mut event = Event::bare(kind, ProtocolClass::of_socket((*socket).protocol));
         event.source_port = (*socket).src_port as u16;
         event.destination_port = u16::from_be((*socket).dst_port);
         match (*socket).family {

@@ -46,6 +46,8 @@ pub enum Repeated {
         nonblocking: bool,
         timeout: Duration,
     },
+    /// The same of an MPTCP socket, blocking.
+    ConnectMptcp { to: SocketAddr, timeout: Duration },
     /// bind(2) of a new socket to `address`; port 0 lets the kernel choose one.
     Bind { kind: SocketKind, address: SocketAddr },
     /// socket(2).
@@ -73,4 +75,6 @@ pub enum SocketKind {
     Tcp6,
     Udp4,
     Udp6,
+    /// IPPROTO_MPTCP.
+    Mptcp4,
 }

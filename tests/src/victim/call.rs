@@ -14,7 +14,7 @@ use chaos_tests::job::{Call, Calls, Repeat, Repeated, SocketKind};
 use chaos_tests::tally::{Attempts, Lane};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::stage::{QUIET, Rounds, Stage, pause};
 
@@ -64,7 +64,10 @@ type Attempt = Box<dyn FnMut() -> io::Result<()> + Send>;
 fn prepare(what: &Repeated) -> Result<Attempt> {
     Ok(match *what {
         Repeated::Connect { to, nonblocking: false, timeout } => {
-            Box::new(move || connect(to, timeout))
+            Box::new(move || connect(connector(to, None)?, to, timeout))
+        }
+        Repeated::ConnectMptcp { to, timeout } => {
+            Box::new(move || connect(connector(to, Some(Protocol::MPTCP))?, to, timeout))
         }
         Repeated::Connect { to, nonblocking: true, timeout } => {
             let timeout = PollTimeout::try_from(timeout).context("the timeout is too long")?;
@@ -109,8 +112,7 @@ fn prepare(what: &Repeated) -> Result<Attempt> {
     })
 }
 
-fn connect(to: SocketAddr, timeout: Duration) -> io::Result<()> {
-    let socket = connector(to)?;
+fn connect(socket: Socket, to: SocketAddr, timeout: Duration) -> io::Result<()> {
     socket.set_write_timeout(Some(timeout))?;
     // connect(2) with SO_SNDTIMEO: "in progress" when the time is over (socket(7)).
     socket.connect(&to.into()).map_err(|error| timed_out_if(error, Errno::EINPROGRESS))?;
@@ -118,7 +120,7 @@ fn connect(to: SocketAddr, timeout: Duration) -> io::Result<()> {
 }
 
 fn connect_nonblocking(to: SocketAddr, timeout: PollTimeout) -> io::Result<()> {
-    let socket = connector(to)?;
+    let socket = connector(to, None)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
@@ -142,21 +144,22 @@ fn hang_up(socket: &Socket) -> io::Result<()> {
     }
 }
 
-/// A TCP socket that leaves no TIME_WAIT behind.
-fn connector(to: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+/// A socket of TCP, or of this protocol, that leaves no TIME_WAIT behind.
+fn connector(to: SocketAddr, protocol: Option<Protocol>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, protocol)?;
     socket.set_linger(Some(Duration::ZERO))?;
     Ok(socket)
 }
 
 fn open(kind: SocketKind) -> io::Result<Socket> {
-    let (domain, kind) = match kind {
-        SocketKind::Tcp4 => (Domain::IPV4, Type::STREAM),
-        SocketKind::Tcp6 => (Domain::IPV6, Type::STREAM),
-        SocketKind::Udp4 => (Domain::IPV4, Type::DGRAM),
-        SocketKind::Udp6 => (Domain::IPV6, Type::DGRAM),
+    let (domain, kind, protocol) = match kind {
+        SocketKind::Tcp4 => (Domain::IPV4, Type::STREAM, None),
+        SocketKind::Tcp6 => (Domain::IPV6, Type::STREAM, None),
+        SocketKind::Udp4 => (Domain::IPV4, Type::DGRAM, None),
+        SocketKind::Udp6 => (Domain::IPV6, Type::DGRAM, None),
+        SocketKind::Mptcp4 => (Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)),
     };
-    Socket::new(domain, kind, None)
+    Socket::new(domain, kind, protocol)
 }
 
 fn timed_out_if(error: io::Error, errno: Errno) -> io::Error {
