@@ -17,6 +17,6 @@ pub enum DemoError {
     Process { doing: &'static str, source: io::Error },
     #[error("the agent wrote {said:?} instead of its ledger")]
     NoLedger { said: String },
-    #[error("the client was not healthy again within {millis} ms after the agent was killed")]
-    NotHealthy { millis: u128 },
+    #[error("the client was not healthy again within {within:?} after the agent was killed")]
+    NotHealthy { within: std::time::Duration },
 }

@@ -48,7 +48,7 @@ pub fn kill_the_agent(hosts: &Hosts) -> Result<Result<Recovery, String>, DemoErr
     thread::sleep(AFTERWARDS);
     let seen = client.stop()?;
     let healthy_at = seen.healthy_at.filter(|moment| *moment >= killed_at);
-    let healthy_at = healthy_at.ok_or(DemoError::NotHealthy { millis: AFTERWARDS.as_millis() })?;
+    let healthy_at = healthy_at.ok_or(DemoError::NotHealthy { within: AFTERWARDS })?;
     Ok(Ok(Recovery {
         answered: seen.ok,
         lost: seen.failures(),
