@@ -16,8 +16,37 @@ pub const NUMBERS: u16 = 512;
 /// entry: where programs are attached to both for different rules, each rule meets a call once.
 pub const GUARDED: u16 = NUMBERS;
 
+/// `ioctl` with a command that makes a file share the blocks of another one: bytes go from a file to
+/// a file, as by `copy_file_range`. What is about every `ioctl` is found here, too.
+pub const CLONING: u16 = 2 * NUMBERS;
+
 /// Room for system calls in a rule set's table.
-pub const CALLS: usize = 2 * NUMBERS as usize;
+pub const CALLS: usize = CLONING as usize + 1;
+
+const SENDFILE: u16 = 40;
+const SPLICE: u16 = 275;
+const COPY_FILE_RANGE: u16 = 326;
+pub const IOCTL: u16 = 16;
+
+/// Commands of `ioctl` (`include/uapi/linux/fs.h`). What they copy from is the descriptor that the
+/// argument is, or that is at the head of what it points to.
+pub const FICLONE: u32 = 0x4004_9409;
+pub const FICLONERANGE: u32 = 0x4020_940d;
+
+/// The number by which the tables have a call whose second argument is this one.
+#[inline(always)]
+pub fn by_command(number: u16, second_argument: u64) -> u16 {
+    let command = second_argument as u32;
+    let clones = command == FICLONE || command == FICLONERANGE;
+    if number == IOCTL && clones { CLONING } else { number }
+}
+
+/// Whether a call that the tables have by this number takes bytes from a file and puts them into
+/// another.
+#[inline(always)]
+pub fn is_copying(number: u16) -> bool {
+    number == SENDFILE || number == SPLICE || number == COPY_FILE_RANGE || number == CLONING
+}
 
 /// Numbers of 32-bit callers under which several calls are made; the first argument says which
 /// (`socketcall(2)`, `ipc(2)`).
@@ -130,4 +159,27 @@ mod pod {
     unsafe impl aya::Pod for super::PathKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::FileKey {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ioctl_that_clones_is_told_apart_and_copies() {
+        for (number, second, expected, copies) in [
+            (IOCTL, u64::from(FICLONE), CLONING, true),
+            // Only the lower half is the command.
+            (IOCTL, u64::from(FICLONERANGE) | 1 << 40, CLONING, true),
+            (IOCTL, 0x5401, IOCTL, false),
+            (1, u64::from(FICLONE), 1, false),
+            (SENDFILE, 0, SENDFILE, true),
+            (SPLICE, 0, SPLICE, true),
+            (COPY_FILE_RANGE, u64::from(FICLONE), COPY_FILE_RANGE, true),
+        ] {
+            let number = by_command(number, second);
+            assert_eq!((number, is_copying(number)), (expected, copies));
+        }
+        assert!(call_index(1, CLONING).is_some());
+    }
 }

@@ -1,4 +1,4 @@
-//! Small programs in C, compiled for a test.
+//! Small programs in C and Go, compiled for a test.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -34,16 +34,41 @@ impl Compiler {
         let text = fs::read(source).with_context(|| format!("read {source}"))?;
         let mut hasher = DefaultHasher::new();
         (with, text, options).hash(&mut hasher);
-        let directory = Path::new(KEPT).join(format!("{:016x}", hasher.finish()));
+        self.keep(hasher.finish(), name, |program| {
+            let mut command = Command::new(with);
+            command.args(["-O2", "-o"]).arg(program).arg(source).args(options);
+            command
+        })
+    }
+
+    /// Compiles `source` in Go; the program's path, which ends with `name`.
+    pub fn go(&self, source: &str, name: &str) -> Result<String> {
+        let text = fs::read(source).with_context(|| format!("read {source}"))?;
+        let mut hasher = DefaultHasher::new();
+        ("go", text).hash(&mut hasher);
+        self.keep(hasher.finish(), name, |program| {
+            let mut command = Command::new("go");
+            command.args(["build", "-o"]).arg(program).arg(source);
+            command
+        })
+    }
+
+    /// The program that was made of this before, or that a command makes now.
+    fn keep(
+        &self,
+        made_of: u64,
+        name: &str,
+        making: impl FnOnce(&Path) -> Command,
+    ) -> Result<String> {
+        let directory = Path::new(KEPT).join(format!("{made_of:016x}"));
         let kept = directory.join(name);
         if !kept.exists() {
             fs::create_dir_all(&directory)?;
             let program = self.directory.path().join(name);
-            let mut command = Command::new(with);
-            command.args(["-O2", "-o"]).arg(&program).arg(source).args(options);
-            let output = command.output().with_context(|| format!("start {with}"))?;
+            let mut command = making(&program);
+            let output = command.output().with_context(|| format!("start {command:?}"))?;
             let said = String::from_utf8_lossy(&output.stderr);
-            ensure!(output.status.success(), "{with} {source} {options:?}: {said}");
+            ensure!(output.status.success(), "{command:?}: {said}");
             // At once, so that nobody finds half of it.
             fs::rename(&program, &kept).with_context(|| format!("keep {}", kept.display()))?;
         }

@@ -13,6 +13,7 @@ mod clients;
 mod clsact;
 mod combined;
 mod compiler;
+mod copies;
 mod crowded;
 mod daemon;
 mod damage;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{ArmError, Armed};
 use crate::{
-    plan::{Backend, KernelFeatures, Plan, PlannedRule, Refusal, Support},
+    plan::{Backend, KernelFeatures, Plan, PlannedCall, PlannedRule, Refusal, Support},
     seccomp::{Board, Warden},
     target::{Cgroup, CgroupRoot, Target, is_sandbox_process},
 };
@@ -95,12 +95,22 @@ impl Filtered {
 
     /// The plan without the rules on calls that the filter of some container does not tell of.
     pub fn check(&self, mut plan: Plan, target: &Target) -> Plan {
+        let is_told_of = |call: &PlannedCall| {
+            call.backend != Backend::Seccomp
+                || self
+                    .containers_of(target)
+                    .all(|container| container.calls.contains(&call.number))
+        };
+        for rule in &mut plan.rules {
+            // What copies belongs to `read` and `write` besides the calls that only read or write.
+            let untold = |call: &mut PlannedCall| call.end.is_some() && !is_told_of(call);
+            let left: Vec<PlannedCall> = rule.calls.extract_if(.., untold).collect();
+            rule.notes.extend(left.iter().map(|call| {
+                format!("{call}: left alone, the seccomp profile of the target does not tell of it")
+            }));
+        }
         let lacking = |rule: &PlannedRule| {
-            let call =
-                rule.calls.iter().filter(|call| call.backend == Backend::Seccomp).find(|call| {
-                    self.containers_of(target)
-                        .any(|container| !container.calls.contains(&call.number))
-                })?;
+            let call = rule.calls.iter().find(|call| !is_told_of(call))?;
             Some(Refusal {
                 index: rule.index,
                 fault: rule.fault.clone(),

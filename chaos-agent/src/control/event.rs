@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use chaos_ebpf_common::{
     event::{Address, EventKind, Family, ProtocolClass},
     record::Record,
-    tables::NUMBERS,
+    tables::{CLONING, IOCTL, NUMBERS},
 };
 use jiff::{SignedDuration, Timestamp};
 use syscalls::x86_64::Sysno;
@@ -75,7 +75,8 @@ fn words(kind: EventKind, call: u16) -> &'static str {
         EventKind::SetSockopt => "setsockopt",
         EventKind::GetSockopt => "getsockopt",
         EventKind::Call => {
-            Sysno::new((call % NUMBERS).into()).map_or("unknown call", |call| call.name())
+            let number = if call == CLONING { IOCTL } else { call % NUMBERS };
+            Sysno::new(number.into()).map_or("unknown call", |call| call.name())
         }
     }
 }

@@ -1,5 +1,9 @@
 //! Which arguments of a call name files: what `strace -e trace=%file,%desc` goes by.
 
+use chaos_ebpf_common::tables::{FICLONE, FICLONERANGE};
+
+use super::End;
+
 /// How an argument names a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
@@ -13,9 +17,15 @@ pub enum Named {
     At(usize, usize),
     /// The same, of a symbolic link itself.
     LinkAt(usize, usize),
+    /// A descriptor in this argument, of the file that bytes are taken out of.
+    Source(usize),
+    /// The same, 64 bits wide in the memory that this argument points to.
+    SourceAt(usize),
+    /// A descriptor in this argument, of the file that bytes are put into.
+    Destination(usize),
 }
 
-use Named::{At, Descriptor, Link, LinkAt, Path};
+use Named::{At, Descriptor, Destination, Link, LinkAt, Path, Source, SourceAt};
 
 /// Each call that is about files, with what of its arguments names them.
 const FILES: &[(&str, &[Named])] = &[
@@ -26,7 +36,7 @@ const FILES: &[(&str, &[Named])] = &[
     ("chown", &[Path(0)]),
     ("chroot", &[Path(0)]),
     ("close", &[Descriptor(0)]),
-    ("copy_file_range", &[Descriptor(0), Descriptor(2)]),
+    ("copy_file_range", &[Source(0), Destination(2)]),
     ("creat", &[Path(0)]),
     ("dup", &[Descriptor(0)]),
     ("dup2", &[Descriptor(0)]),
@@ -97,9 +107,9 @@ const FILES: &[(&str, &[Named])] = &[
     ("renameat", &[LinkAt(0, 1), LinkAt(2, 3)]),
     ("renameat2", &[LinkAt(0, 1), LinkAt(2, 3)]),
     ("rmdir", &[Link(0)]),
-    ("sendfile", &[Descriptor(0), Descriptor(1)]),
+    ("sendfile", &[Destination(0), Source(1)]),
     ("setxattr", &[Path(0)]),
-    ("splice", &[Descriptor(0), Descriptor(2)]),
+    ("splice", &[Source(0), Destination(2)]),
     ("stat", &[Path(0)]),
     ("statfs", &[Path(0)]),
     ("statx", &[At(0, 1)]),
@@ -130,6 +140,26 @@ pub fn files(call: &str) -> &'static [Named] {
     FILES.binary_search_by_key(&call, |(name, _)| *name).map_or(&[], |index| FILES[index].1)
 }
 
+/// The same for an `ioctl` with this command: those that clone name two files.
+pub fn files_of_ioctl(command: u32) -> &'static [Named] {
+    match command {
+        FICLONE => &[Destination(0), Source(2)],
+        FICLONERANGE => &[Destination(0), SourceAt(2)],
+        _ => files("ioctl"),
+    }
+}
+
+impl Named {
+    /// Which end of a call that copies this is.
+    pub fn end(self) -> Option<End> {
+        match self {
+            Source(_) | SourceAt(_) => Some(End::Source),
+            Destination(_) => Some(End::Destination),
+            Descriptor(_) | Path(_) | Link(_) | At(..) | LinkAt(..) => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,5 +175,17 @@ mod tests {
         assert!(files("getpid").is_empty());
         assert!(is_by_descriptor("fsync") && !is_by_descriptor("mmap"));
         assert!(!is_by_descriptor("splice") && !is_by_descriptor("getpid"));
+        assert_eq!(files_of_ioctl(0x5401), [Descriptor(0)]);
+        assert_eq!(files_of_ioctl(FICLONERANGE), [Destination(0), SourceAt(2)]);
+    }
+
+    #[test]
+    fn what_copies_says_which_file_is_which() {
+        let ends = |named: &[Named]| named.iter().map(|named| named.end()).collect::<Vec<_>>();
+        let (from, to) = (Some(End::Source), Some(End::Destination));
+        assert_eq!(ends(files("copy_file_range")), [from, to]);
+        assert_eq!(ends(files("sendfile")), [to, from]);
+        assert_eq!(ends(files_of_ioctl(FICLONE)), [to, from]);
+        assert_eq!(ends(files("renameat")), [None, None]);
     }
 }

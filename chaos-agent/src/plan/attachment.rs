@@ -45,7 +45,12 @@ pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
         (Backend::Entry | Backend::Security, Some(guard)) => Some(Attachment {
             program: guard.program,
             callers: Callers::Native,
-            calls: guard.calls.iter().filter_map(|call| number(call)).collect(),
+            calls: guard
+                .calls
+                .iter()
+                .chain(guard.copying)
+                .filter_map(|call| number(call))
+                .collect(),
             uring: guard.uring.and_then(number),
         }),
         (Backend::Entry, None) => Some(Attachment {

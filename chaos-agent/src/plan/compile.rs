@@ -24,7 +24,7 @@ pub struct CompiledSet {
     pub peers4: Vec<(u32, PeerKey4, Ends)>,
     pub peers6: Vec<(u32, PeerKey6, Ends)>,
     pub ports: Vec<(u32, PortKey, Ends)>,
-    /// The rules that speak of each system call, by [`super::PlannedCall::table_number`].
+    /// The rules that speak of each system call, by [`super::PlannedCall::table_numbers`].
     pub calls: BTreeMap<u16, u64>,
     /// The rules that ask for each path, and for each name.
     pub paths: Vec<(u32, PathKey, u64)>,
@@ -62,7 +62,9 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         }
         for call in &rule.calls {
             set.by_kind[EventKind::Call as usize] |= bit;
-            *calls.entry(call.table_number()).or_default() |= bit;
+            for number in call.table_numbers() {
+                *calls.entry(number).or_default() |= bit;
+            }
         }
         let has_flows = matches!(rule.fault.verb, Verb::Limit { per_flow: true, .. });
         if has_flows || rule.fault.chance.of == Unit::Flows {

@@ -7,13 +7,16 @@
 
 use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN};
 
-use super::KernelFeatures;
+use super::{End, KernelFeatures};
 
 /// A security function and the calls that pass it exactly once before they do anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Guard {
     pub(super) function: &'static str,
     pub(super) calls: &'static [&'static str],
+    /// The calls that copy from one file to another, and pass it for each: for the source as `read`
+    /// does, for the destination as `write` does. Before kernel 6.8 they do so again as they go on.
+    pub(super) copying: &'static [&'static str],
     /// What a request by io_uring counts as here, where it passes at all.
     pub(super) uring: Option<&'static str>,
     /// The program that knows the function's arguments.
@@ -21,7 +24,7 @@ pub(super) struct Guard {
 }
 
 const fn guard(function: &'static str, calls: &'static [&'static str]) -> Guard {
-    Guard { function, calls, uring: None, program: CALL_GUARD }
+    Guard { function, calls, copying: &[], uring: None, program: CALL_GUARD }
 }
 
 const fn with_uring(guard: Guard, call: &'static str) -> Guard {
@@ -51,6 +54,7 @@ const GUARDS: [Guard; 38] = [
             "getdents64",
             "fallocate",
         ],
+        copying: &["copy_file_range", "sendfile", "splice", "ioctl"],
         uring: None,
         program: CALL_GUARD_ACCESS,
     },
@@ -122,23 +126,31 @@ const GUARDS: [Guard; 38] = [
 pub(super) const OPENING: &str = "security_file_open";
 pub(super) const ACCESS: &str = "security_file_permission";
 
+impl Guard {
+    /// Whether the call, or this end of it, passes the function.
+    fn is_passed_by(&self, call: &str, end: Option<End>) -> bool {
+        let calls = if end.is_some() { self.copying } else { self.calls };
+        calls.contains(&call)
+    }
+}
+
 /// Whether the call passes a function that knows which file it is about.
-pub(super) fn sees_file(call: &str) -> bool {
-    GUARDS.iter().any(|guard| guard.calls.contains(&call) && guard.program != CALL_GUARD)
+pub(super) fn sees_file(call: &str, end: Option<End>) -> bool {
+    GUARDS.iter().any(|guard| guard.is_passed_by(call, end) && guard.program != CALL_GUARD)
 }
 
 /// The functions of this kernel that the call passes; it passes one of them each time.
-pub(super) fn functions(call: &str, features: &KernelFeatures) -> Vec<String> {
+pub(super) fn functions(call: &str, end: Option<End>, features: &KernelFeatures) -> Vec<String> {
     GUARDS
         .iter()
-        .filter(|guard| guard.calls.contains(&call) && features.has_function(guard.function))
+        .filter(|guard| guard.is_passed_by(call, end) && features.has_function(guard.function))
         .map(|guard| guard.function.to_owned())
         .collect()
 }
 
 /// Whether the call passes any security function that this table knows.
-pub(super) fn is_guarded(call: &str) -> bool {
-    GUARDS.iter().any(|guard| guard.calls.contains(&call))
+pub(super) fn is_guarded(call: &str, end: Option<End>) -> bool {
+    GUARDS.iter().any(|guard| guard.is_passed_by(call, end))
 }
 
 /// The entry of this function.
@@ -160,7 +172,7 @@ mod tests {
         assert_eq!(functions.len(), GUARDS.len());
         for guard in GUARDS {
             assert!(guard.function.starts_with("security_"), "{}", guard.function);
-            for call in guard.calls.iter().chain(&guard.uring) {
+            for call in guard.calls.iter().chain(guard.copying).chain(&guard.uring) {
                 assert!(call.parse::<Sysno>().is_ok(), "{call}");
             }
             assert!(guard.uring.is_none_or(|call| guard.calls.contains(&call)));
@@ -171,9 +183,20 @@ mod tests {
     fn a_kernel_without_the_function_does_not_guard_the_call() {
         let features =
             KernelFeatures::nothing("6.1.0").with_functions(["security_inode_unlink".to_owned()]);
-        assert_eq!(functions("unlinkat", &features), ["security_inode_unlink"]);
-        assert_eq!(functions("mkdir", &features), [""; 0]);
-        assert!(is_guarded("read") && !is_guarded("fsync"));
-        assert!(sees_file("openat") && sees_file("mmap") && !sees_file("mkdir"));
+        assert_eq!(functions("unlinkat", None, &features), ["security_inode_unlink"]);
+        assert_eq!(functions("mkdir", None, &features), [""; 0]);
+        assert!(is_guarded("read", None) && !is_guarded("fsync", None));
+        assert!(sees_file("openat", None) && sees_file("mmap", None) && !sees_file("mkdir", None));
+    }
+
+    #[test]
+    fn what_copies_passes_by_its_ends() {
+        let all = KernelFeatures::everything("6.12.0");
+        for end in [End::Source, End::Destination] {
+            assert_eq!(functions("ioctl", Some(end), &all), [ACCESS]);
+            assert!(sees_file("splice", Some(end)));
+        }
+        assert!(!is_guarded("splice", None), "it would be asked about twice");
+        assert!(!functions("ioctl", None, &all).contains(&ACCESS.to_owned()));
     }
 }

@@ -49,6 +49,7 @@ pub use backend::Backend;
 pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use composition::{Position, clash, is_asked};
+pub use family::End;
 pub use features::{KernelFeatures, Support};
 pub use hook::Hook;
 pub use latencies::table as latency_table;

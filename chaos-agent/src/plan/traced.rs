@@ -2,12 +2,12 @@
 
 use serde::Serialize;
 
-use chaos_ebpf_common::tables::GUARDED;
+use chaos_ebpf_common::tables::{CLONING, GUARDED, IOCTL};
 
 use super::{
     Backend, KernelFeatures, Support, arguments,
     entry::{self, Callers},
-    family::{self, Member},
+    family::{self, End, Member},
     guard, path,
     refusal::Objection,
 };
@@ -20,6 +20,15 @@ const NEVER_BY_SECCOMP: [&str; 4] = ["exit", "exit_group", "restart_syscall", "r
 /// `noreturn_deny` in `kernel/bpf/verifier.c`), and a process that cannot end helps nobody.
 const NEVER_RETURN: [&str; 2] = ["exit", "exit_group"];
 
+const READ: u16 = 0;
+const WRITE: u16 = 1;
+
+const READS: &str = "read: every call that takes bytes out of a file: copy_file_range, sendfile, splice \
+                     and ioctl(FICLONE) by the file that they take them from";
+const WRITES: &str = "write: every call that puts bytes into a file: fallocate, too, and \
+                      copy_file_range, sendfile, splice and ioctl(FICLONE) by the file that they put \
+                      them into";
+
 /// A system call that a rule answers by its number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct PlannedCall {
@@ -27,21 +36,49 @@ pub struct PlannedCall {
     pub number: u16,
     /// As the kernel's table has it, such as `openat2`.
     pub name: &'static str,
+    /// The one of its files by which it is meant, where it copies; `ioctl` is meant by the commands
+    /// that clone then. Otherwise whichever file it names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<End>,
     pub backend: Backend,
     /// Functions of the kernel to attach to; empty for [`Backend::Seccomp`].
     pub functions: Vec<String>,
 }
 
 impl PlannedCall {
-    /// The number by which the tables have it: apart for the two places where it can be seen.
-    pub fn table_number(&self) -> u16 {
-        if self.backend == Backend::Security { GUARDED + self.number } else { self.number }
+    /// The numbers by which the tables have it: apart for the two places where it can be seen.
+    pub fn table_numbers(&self) -> Vec<u16> {
+        match (self.backend, self.end) {
+            // What copies passes a function for each of its files, as reading and writing do.
+            (Backend::Security, Some(end)) => vec![GUARDED + plain_number(end)],
+            (Backend::Security, None) => vec![GUARDED + self.number],
+            (Backend::Entry | Backend::Override | Backend::Seccomp, end) => {
+                match (self.number, end) {
+                    (IOCTL, Some(_)) => vec![CLONING],
+                    (IOCTL, None) => vec![IOCTL, CLONING],
+                    (number, _) => vec![number],
+                }
+            }
+        }
+    }
+}
+
+/// The number of the call that only reads, or only writes.
+fn plain_number(end: End) -> u16 {
+    match end {
+        End::Source => READ,
+        End::Destination => WRITE,
     }
 }
 
 impl std::fmt::Display for PlannedCall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} by {}", self.name, self.backend)
+        let title = family::title(self.name, self.end);
+        match self.end {
+            None => write!(f, "{title} by {}", self.backend),
+            Some(End::Source) => write!(f, "{title} from a file by {}", self.backend),
+            Some(End::Destination) => write!(f, "{title} into a file by {}", self.backend),
+        }
     }
 }
 
@@ -81,9 +118,10 @@ pub(super) fn by_seccomp(
         if members.iter().any(|member| NEVER_BY_SECCOMP.contains(&member.name)) {
             return None;
         }
-        planned.extend(members.into_iter().map(|Member { name, number }| PlannedCall {
+        planned.extend(members.into_iter().map(|Member { name, number, end }| PlannedCall {
             name,
             number,
+            end,
             backend: Backend::Seccomp,
             functions: Vec::new(),
         }));
@@ -137,6 +175,15 @@ pub(super) fn notes(
         ));
     }
     for call in fault.verb.calls() {
+        match call.name() {
+            "read" => notes.push(READS.to_owned()),
+            "write" => notes.push(WRITES.to_owned()),
+            _ if family::is_copying(call) => notes.push(format!(
+                "{call}: this call alone, by either of its files; `read` stands for all that takes bytes \
+                 out of a file, `write` for all that puts some in"
+            )),
+            _ => {}
+        }
         if let Some(plain) = family::plain_name(call) {
             notes.push(format!("{call}: this call alone; `{plain}` stands for the whole family"));
         }
@@ -155,11 +202,13 @@ pub(super) fn notes(
 /// The calls that the fault names, each by one name for several, and that are not among those
 /// planned though others of the same name are.
 pub(super) fn left_alone(fault: &Fault, planned: &[PlannedCall]) -> Vec<&'static str> {
-    let is_planned = |member: &Member| planned.iter().any(|call| call.name == member.name);
+    let is_planned = |member: &Member| {
+        planned.iter().any(|call| (call.name, call.end) == (member.name, member.end))
+    };
     let families = fault.verb.calls().iter().map(family::members);
     let in_part = families.filter(|members| members.iter().any(is_planned));
-    let names = in_part.flatten().filter(|member| !is_planned(member)).map(|member| member.name);
-    names.collect()
+    let left = in_part.flatten().filter(|member| !is_planned(member));
+    left.map(|member| member.title()).collect()
 }
 
 fn members(call: &Call) -> Result<Vec<Member>, Objection> {
@@ -208,10 +257,11 @@ fn is_break(call: &Call) -> bool {
 
 /// The best backend for one call, or the reason of each against it.
 fn plan_member(
-    Member { name, number }: Member,
+    member: Member,
     fault: &Fault,
     features: &KernelFeatures,
 ) -> Result<PlannedCall, Vec<Lack>> {
+    let Member { name, number, end } = member;
     let mut lacks = Vec::new();
     // By a path the function comes first that knows the file.
     let backends = match &fault.under {
@@ -221,14 +271,14 @@ fn plan_member(
     for backend in backends.iter().copied() {
         let found = match features.backend(backend) {
             Support::Missing { reason, remedy } => Err((reason, remedy)),
-            Support::Works if fault.under.is_some() => functions_by_path(backend, name, features)
+            Support::Works if fault.under.is_some() => functions_by_path(backend, member, features)
                 .map_err(|reason| (reason, "leave `under` out".to_owned())),
             Support::Works => {
-                functions(backend, name, features).map_err(|reason| (reason, String::new()))
+                functions(backend, member, features).map_err(|reason| (reason, String::new()))
             }
         };
         match found {
-            Ok(functions) => return Ok(PlannedCall { number, name, backend, functions }),
+            Ok(functions) => return Ok(PlannedCall { number, name, end, backend, functions }),
             Err((reason, remedy)) => lacks.push(Lack { backend, reason, remedy }),
         }
     }
@@ -239,12 +289,15 @@ fn plan_member(
 /// files are found out.
 fn functions_by_path(
     backend: Backend,
-    name: &str,
+    member: Member,
     features: &KernelFeatures,
 ) -> Result<Vec<String>, String> {
+    let name = member.name;
     let knows_file = match backend {
-        Backend::Security => guard::sees_file(name),
-        _ => arguments::is_by_descriptor(name),
+        Backend::Security => guard::sees_file(name, member.end),
+        Backend::Entry | Backend::Override | Backend::Seccomp => {
+            member.end.is_none() && arguments::is_by_descriptor(name)
+        }
     };
     if !knows_file {
         return Err(format!("what is asked there about `{name}` does not know the file"));
@@ -252,7 +305,7 @@ fn functions_by_path(
     if let Support::Missing { reason, .. } = features.backend(Backend::Security) {
         return Err(format!("nothing there tells the paths of files: {reason}"));
     }
-    let mut functions = functions(backend, name, features)?;
+    let mut functions = functions(backend, member, features)?;
     let opens = functions.iter().any(|function| function == guard::OPENING);
     for function in [guard::OPENING, guard::ACCESS] {
         if !features.has_function(function) {
@@ -269,13 +322,13 @@ fn functions_by_path(
 /// Where a backend attaches for a call, or why it can't.
 fn functions(
     backend: Backend,
-    name: &str,
+    Member { name, end, .. }: Member,
     features: &KernelFeatures,
 ) -> Result<Vec<String>, String> {
     let lacks = |function: &str| format!("kernel {} has no function {function}", features.release);
     if backend == Backend::Security {
-        let functions = guard::functions(name, features);
-        return if !guard::is_guarded(name) {
+        let functions = guard::functions(name, end, features);
+        return if !guard::is_guarded(name, end) {
             Err(format!("`{name}` passes no security function"))
         } else if functions.is_empty() {
             Err(lacks("that it would pass"))

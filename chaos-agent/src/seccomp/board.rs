@@ -39,7 +39,7 @@ use super::{
 use crate::kernel::SlotCounts;
 
 /// Changes with the layout: a warden of another version must not read it.
-const LAYOUT: u64 = 0x6368_616f_735f_3031;
+const LAYOUT: u64 = 0x6368_616f_735f_3032;
 
 const WORDS: usize = MOST_BYTES.div_ceil(8);
 

@@ -23,11 +23,14 @@ use nix::{
     sys::stat::Mode,
 };
 
+use chaos_ebpf_common::tables::IOCTL;
+
 use super::{
     abi::{ARCH_I386, name, native_of},
-    arguments::{Named, files},
+    arguments::{Named, files, files_of_ioctl},
     memory,
 };
+use crate::plan::End;
 
 /// Of i386's first mmap, whose one argument is the address of the others.
 const OLD_MMAP: i32 = 90;
@@ -36,6 +39,15 @@ const PAGE: usize = 4096;
 const MOST_LINKS: usize = 40;
 /// What procfs adds to the name of a file that was removed.
 const DELETED: &[u8] = b" (deleted)";
+
+/// A file that a call names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedFile {
+    /// Its real path below the caller's root.
+    pub path: Vec<u8>,
+    /// Which one it is for a call that copies.
+    pub end: Option<End>,
+}
 
 /// The calling thread.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +61,19 @@ impl Caller {
         (thread > 0).then_some(Self { thread })
     }
 
-    /// The files that a call names, by their real paths below the caller's root.
-    pub fn files(&self, data: &seccomp_data) -> Vec<Vec<u8>> {
+    /// The files that a call names.
+    pub fn files(&self, data: &seccomp_data) -> Vec<NamedFile> {
         let called = u32::try_from(data.nr).unwrap_or_default();
-        let call = native_of(data.arch, called, data.args[0]).and_then(name).unwrap_or_default();
+        let number = native_of(data.arch, called, data.args[0]);
         let arguments = self.arguments(data);
-        files(call).iter().filter_map(|named| self.file(*named, &arguments)).collect()
+        let named = match number {
+            Some(number) if number == u32::from(IOCTL) => files_of_ioctl(arguments[1] as u32),
+            number => files(number.and_then(name).unwrap_or_default()),
+        };
+        let file = |named: &Named| {
+            Some(NamedFile { path: self.file(*named, &arguments)?, end: named.end() })
+        };
+        named.iter().filter_map(file).collect()
     }
 
     fn arguments(&self, data: &seccomp_data) -> [u64; 6] {
@@ -72,7 +91,16 @@ impl Caller {
 
     fn file(&self, named: Named, arguments: &[u64; 6]) -> Option<Vec<u8>> {
         match named {
-            Named::Descriptor(index) => self.descriptor(arguments[index] as i32),
+            Named::Descriptor(index) | Named::Source(index) | Named::Destination(index) => {
+                self.descriptor(arguments[index] as i32)
+            }
+            Named::SourceAt(index) => {
+                let mut descriptor = [0; 8];
+                let read = self.read(arguments[index] as usize, &mut descriptor)?;
+                // A descriptor has 31 bits; the kernel refuses a wider number.
+                let descriptor = i32::try_from(i64::from_ne_bytes(descriptor)).ok()?;
+                (read == size_of::<i64>()).then(|| self.descriptor(descriptor))?
+            }
             Named::Path(path) => self.at(AT_FDCWD, arguments[path], true),
             Named::Link(path) => self.at(AT_FDCWD, arguments[path], false),
             Named::At(directory, path) => {
@@ -273,7 +301,7 @@ mod tests {
         let data = seccomp_data { nr, arch: ARCH_X86_64, instruction_pointer: 0, args };
         let caller = Caller::new(nix::unistd::gettid().as_raw()).unwrap();
         let files = caller.files(&data);
-        files.into_iter().map(|file| String::from_utf8(file).unwrap()).collect()
+        files.into_iter().map(|file| String::from_utf8(file.path).unwrap()).collect()
     }
 
     fn open(path: &str) -> Vec<String> {

@@ -19,6 +19,7 @@ use chaos_ebpf_common::{
     event::{Event, FileId},
     gate::{decide, settle},
     rule::Action,
+    tables::by_command,
 };
 
 use super::{
@@ -112,6 +113,7 @@ impl Dispatch {
         let called = u32::try_from(data.nr).unwrap_or(u32::MAX);
         let call = native_of(data.arch, called, data.args[0])
             .and_then(|number| u16::try_from(number).ok())
+            .map(|number| by_command(number, data.args[1]))
             .filter(|_| !self.is_abandoned());
         let Some(call) = call else {
             return self.let_go_on(answers, notification.id);
@@ -278,7 +280,7 @@ impl Dispatch {
     ) {
         let event = Event::call(call, FileId::NONE);
         for Ruled { desk, rules } in ruled {
-            let ground = BoardGround { board: &desk.board, rules, files };
+            let ground = BoardGround { board: &desk.board, rules, call, files };
             let verdict = decide(&ground, &event);
             let is_kill = verdict.is(Action::Kill);
             if !is_kill && !verdict.is(Action::Fail) {

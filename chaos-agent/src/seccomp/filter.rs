@@ -10,19 +10,31 @@ use nix::libc::{
     SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, seccomp_data, sock_filter,
 };
 
+use chaos_ebpf_common::tables::{CLONING, FICLONE, FICLONERANGE, IOCTL};
+
 use super::abi::{ARCH_I386, ARCH_X86_64, Numbers, X32_BIT, numbers};
+
+/// Where the lower half of a call's second argument is among its arguments.
+const SECOND_ARGUMENT: usize = 8;
 
 /// A finished program; at most 4096 instructions are allowed (`BPF_MAXINSNS`), and this has fewer
 /// than 2000 when every call is listed.
 pub struct Filter(Vec<sock_filter>);
 
 impl Filter {
-    /// Notifies of these calls of the native table, made in whichever way the machine has:
+    /// Notifies of these calls, by the numbers of the tables, made in whichever way the machine has:
     /// x86-64, x32 or i386.
     pub fn new(calls: &BTreeSet<u32>) -> Self {
-        let Numbers { native, i386 } = numbers(calls);
-        let native = block(!X32_BIT, &native);
-        let i386 = block(u32::MAX, &i386);
+        let ioctl = BTreeSet::from([u32::from(IOCTL)]);
+        // One that clones is told apart here, as there are many others.
+        let cloning = match calls.contains(&u32::from(CLONING)) && calls.is_disjoint(&ioctl) {
+            true => numbers(&ioctl),
+            false => Numbers { native: BTreeSet::new(), i386: BTreeSet::new() },
+        };
+        let calls = calls.iter().copied().filter(|call| *call != u32::from(CLONING)).collect();
+        let Numbers { native, i386 } = numbers(&calls);
+        let native = block(!X32_BIT, &native, &cloning.native);
+        let i386 = block(u32::MAX, &i386, &cloning.i386);
         let mut program = vec![
             load(offset_of!(seccomp_data, arch)),
             unless(ARCH_X86_64, 1),
@@ -41,7 +53,8 @@ impl Filter {
     }
 }
 
-fn block(mask: u32, numbers: &BTreeSet<u32>) -> Vec<sock_filter> {
+/// `cloning` are the numbers of those that are told of when they clone.
+fn block(mask: u32, numbers: &BTreeSet<u32>, cloning: &BTreeSet<u32>) -> Vec<sock_filter> {
     let mut block = vec![
         load(offset_of!(seccomp_data, nr)),
         instruction(BPF_ALU | BPF_AND | BPF_K, mask, 0, 0),
@@ -49,6 +62,15 @@ fn block(mask: u32, numbers: &BTreeSet<u32>) -> Vec<sock_filter> {
     for number in numbers {
         block.push(unless(*number, 1));
         block.push(answer(SECCOMP_RET_USER_NOTIF));
+    }
+    for number in cloning {
+        block.push(unless(*number, 6));
+        block.push(load(offset_of!(seccomp_data, args) + SECOND_ARGUMENT));
+        for command in [FICLONE, FICLONERANGE] {
+            block.push(unless(command, 1));
+            block.push(answer(SECCOMP_RET_USER_NOTIF));
+        }
+        block.push(answer(SECCOMP_RET_ALLOW));
     }
     block.push(answer(SECCOMP_RET_ALLOW));
     block
@@ -82,6 +104,11 @@ mod tests {
 
     /// The few instructions that the filter is made of, as the kernel runs them.
     fn run(filter: &Filter, arch: u32, number: u32) -> u32 {
+        run_with(filter, arch, number, 0)
+    }
+
+    /// The same with a second argument.
+    fn run_with(filter: &Filter, arch: u32, number: u32, second: u32) -> u32 {
         let mut accumulator = 0u32;
         let mut at = 0;
         loop {
@@ -89,8 +116,12 @@ mod tests {
             at += 1;
             match u32::from(code) {
                 code if code == BPF_LD | BPF_W | BPF_ABS => {
-                    let is_arch = k as usize == offset_of!(seccomp_data, arch);
-                    accumulator = if is_arch { arch } else { number };
+                    accumulator = match k as usize {
+                        0 => number,
+                        4 => arch,
+                        24 => second,
+                        offset => panic!("offset {offset}"),
+                    };
                 }
                 code if code == BPF_ALU | BPF_AND | BPF_K => accumulator &= k,
                 code if code == BPF_JMP | BPF_JEQ | BPF_K => {
@@ -128,6 +159,27 @@ mod tests {
             (0xc000_00b7, 257),
         ] {
             assert_eq!(run(&filter, arch, number), SECCOMP_RET_ALLOW, "{arch:x} {number}");
+        }
+    }
+
+    #[test]
+    fn of_an_ioctl_only_those_that_clone_are_told_of() {
+        let clones: BTreeSet<u32> = [1, CLONING.into()].into();
+        let ways = [(ARCH_X86_64, 16), (ARCH_X86_64, 514 | X32_BIT), (ARCH_I386, 54)];
+        for (calls, others) in [
+            (clones.clone(), SECCOMP_RET_ALLOW),
+            (&clones | &[u32::from(IOCTL)].into(), SECCOMP_RET_USER_NOTIF),
+        ] {
+            let filter = Filter::new(&calls);
+            for (arch, number) in ways {
+                for command in [FICLONE, FICLONERANGE] {
+                    let answer = run_with(&filter, arch, number, command);
+                    assert_eq!(answer, SECCOMP_RET_USER_NOTIF, "{arch:x} {number}");
+                }
+                assert_eq!(run_with(&filter, arch, number, 0x5401), others, "{arch:x} {number}");
+            }
+            assert_eq!(run_with(&filter, ARCH_X86_64, 1, 0), SECCOMP_RET_USER_NOTIF);
+            assert_eq!(run_with(&filter, ARCH_X86_64, 2, FICLONE), SECCOMP_RET_ALLOW);
         }
     }
 

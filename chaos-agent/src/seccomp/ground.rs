@@ -9,7 +9,7 @@ use chaos_ebpf_common::{
     tables::Ends,
 };
 
-use super::{board::Board, rules::WardenRules, under::Under};
+use super::{board::Board, caller::NamedFile, rules::WardenRules};
 use crate::kernel::boot_now;
 
 /// The files that a call names.
@@ -17,7 +17,7 @@ use crate::kernel::boot_now;
 pub enum Files {
     /// No rule with a path can act now, so nobody looked.
     Unasked,
-    Known(Vec<Vec<u8>>),
+    Known(Vec<NamedFile>),
     /// It took too long to find out: rules with a path can't act.
     Unknown,
 }
@@ -26,6 +26,8 @@ pub enum Files {
 pub struct BoardGround<'a> {
     pub board: &'a Board,
     pub rules: &'a WardenRules,
+    /// The number by which the rules have the call.
+    pub call: u16,
     pub files: &'a Files,
 }
 
@@ -54,13 +56,14 @@ impl Ground for BoardGround<'_> {
 
     /// Of a call whose files are unknown, each rule with a path is asked, and counts it as unfit.
     fn paths(&self, _set: u32, _file: &FileId) -> u64 {
-        let covers = |under: &Under| match self.files {
-            Files::Unasked => false,
-            Files::Known(files) => files.iter().any(|file| under.covers(file)),
-            Files::Unknown => true,
-        };
-        let under = self.rules.under.iter().filter(|(_, under)| covers(under));
-        under.fold(0, |mask, (bit, _)| mask | 1 << bit)
+        match self.files {
+            Files::Unasked => 0,
+            Files::Known(files) => {
+                let meeting = files.iter().map(|file| self.rules.meeting(self.call.into(), file));
+                meeting.fold(0, |all, rules| all | rules)
+            }
+            Files::Unknown => self.rules.set.by_path,
+        }
     }
 
     fn now(&self) -> u64 {

@@ -5,7 +5,11 @@
 
 use std::fs;
 
-use super::{caller::Caller, handover::Child, listener::Notification};
+use super::{
+    caller::{Caller, NamedFile},
+    handover::Child,
+    listener::Notification,
+};
 
 /// What has to be known of a call before it can be answered.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +27,7 @@ pub struct Question {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
     pub begun: bool,
-    pub files: Vec<Vec<u8>>,
+    pub files: Vec<NamedFile>,
     pub process: Option<i32>,
 }
 

@@ -1,17 +1,45 @@
 //! The rules of one target as wardens read them from the shared memory.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_ebpf_common::{
     MAX_RULES,
     rule::{Rule, RuleSet},
+    tables::CALLS,
 };
 
-use super::{abi::NATIVE_NUMBERS, under::Under};
-use crate::plan::{CompiledSet, PlannedRule};
+use super::{caller::NamedFile, under::Under};
+use crate::plan::{CompiledSet, End, PlannedRule};
 
 /// Room for 64 rules, each with a path of the greatest length.
 pub const MOST_BYTES: usize = 300 * 1024;
+
+/// The rules that name a call, by which of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Naming {
+    /// By whichever it names, or by none.
+    pub any: u64,
+    /// By the file that it takes bytes out of.
+    pub source: u64,
+    /// By the file that it puts bytes into.
+    pub destination: u64,
+}
+
+impl Naming {
+    /// All of them.
+    fn all(self) -> u64 {
+        self.any | self.source | self.destination
+    }
+
+    /// Those that such a file decides about.
+    fn by(self, end: Option<End>) -> u64 {
+        match end {
+            None => self.all(),
+            Some(End::Source) => self.any | self.source,
+            Some(End::Destination) => self.any | self.destination,
+        }
+    }
+}
 
 /// A compiled rule set, as far as calls are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +47,8 @@ pub struct WardenRules {
     pub set: RuleSet,
     /// Bit by bit.
     pub rules: Vec<Rule>,
-    /// For each native call number the rules that name it.
-    pub calls: Vec<(u32, u64)>,
+    /// For each number by which the tables have a call, in their order, the rules that name it.
+    pub calls: Vec<(u32, Naming)>,
     /// The rules that have an `under`, by their bit.
     pub under: Vec<(u32, Under)>,
 }
@@ -36,19 +64,30 @@ impl WardenRules {
                 under.push((bit, Under::new(path.as_str())));
             }
         }
-        let calls = compiled.calls.iter().map(|(number, mask)| (u32::from(*number), *mask));
-        Self { set, rules: compiled.rules.clone(), calls: calls.collect(), under }
+        Self { set, rules: compiled.rules.clone(), calls: naming(rules), under }
     }
 
-    /// The calls that some rule names.
+    /// The calls that some rule names, by the numbers of the tables.
     pub fn named(&self) -> BTreeSet<u32> {
         self.calls.iter().map(|(number, _)| *number).collect()
     }
 
     /// The rules that name a call.
     pub fn naming(&self, call: u32) -> u64 {
+        self.find(call).all()
+    }
+
+    /// The rules with a path that this file of a call is at or below.
+    pub fn meeting(&self, call: u32, file: &NamedFile) -> u64 {
+        let rules = self.find(call).by(file.end);
+        let asked = self.under.iter().filter(|(bit, _)| rules & 1 << bit != 0);
+        let met = asked.filter(|(_, under)| under.covers(&file.path));
+        met.fold(0, |met, (bit, _)| met | 1 << bit)
+    }
+
+    fn find(&self, call: u32) -> Naming {
         let index = self.calls.binary_search_by_key(&call, |(number, _)| *number);
-        index.map_or(0, |index| self.calls[index].1)
+        index.map_or_else(|_| Naming::default(), |index| self.calls[index].1)
     }
 
     /// Whether some rule that could act at this moment of the boot clock (ns) goes by the files that
@@ -72,9 +111,10 @@ impl WardenRules {
         push_number(&mut bytes, self.rules.len() as u64);
         self.rules.iter().for_each(|rule| push(&mut bytes, rule));
         push_number(&mut bytes, self.calls.len() as u64);
-        for (number, mask) in &self.calls {
-            push_number(&mut bytes, u64::from(*number));
-            push_number(&mut bytes, *mask);
+        for (number, Naming { any, source, destination }) in &self.calls {
+            for number in [u64::from(*number), *any, *source, *destination] {
+                push_number(&mut bytes, number);
+            }
         }
         push_number(&mut bytes, self.under.len() as u64);
         for (bit, under) in &self.under {
@@ -91,9 +131,14 @@ impl WardenRules {
         let set = reader.take::<RuleSet>()?;
         let rules = reader.number(MAX_RULES)?;
         let rules = (0..rules).map(|_| reader.take::<Rule>()).collect::<Option<_>>()?;
-        let calls = reader.number(NATIVE_NUMBERS as usize)?;
+        let calls = reader.number(CALLS)?;
         let calls = (0..calls)
-            .map(|_| Some((u32::try_from(reader.take::<u64>()?).ok()?, reader.take::<u64>()?)))
+            .map(|_| {
+                let number = u32::try_from(reader.take::<u64>()?).ok()?;
+                let [any, source, destination] =
+                    [reader.take::<u64>()?, reader.take::<u64>()?, reader.take::<u64>()?];
+                Some((number, Naming { any, source, destination }))
+            })
             .collect::<Option<_>>()?;
         let under = reader.number(MAX_RULES)?;
         let under = (0..under)
@@ -106,6 +151,23 @@ impl WardenRules {
             .collect::<Option<_>>()?;
         Some(Self { set, rules, calls, under })
     }
+}
+
+fn naming(rules: &[PlannedRule]) -> Vec<(u32, Naming)> {
+    let mut calls = BTreeMap::<u32, Naming>::new();
+    for (bit, rule) in (0..).zip(rules) {
+        for call in &rule.calls {
+            for number in call.table_numbers() {
+                let naming = calls.entry(number.into()).or_default();
+                *match call.end {
+                    None => &mut naming.any,
+                    Some(End::Source) => &mut naming.source,
+                    Some(End::Destination) => &mut naming.destination,
+                } |= 1u64 << bit;
+            }
+        }
+    }
+    calls.into_iter().collect()
 }
 
 fn push<T: aya::Pod>(bytes: &mut Vec<u8>, value: &T) {
@@ -132,5 +194,57 @@ impl Reader<'_> {
     /// A number that is at most `most`.
     fn number(&mut self, most: usize) -> Option<usize> {
         usize::try_from(self.take::<u64>()?).ok().filter(|number| *number <= most)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_ebpf_common::tables::{CLONING, IOCTL};
+
+    use super::*;
+    use crate::{
+        fault::Fault,
+        plan::{Backend, KernelFeatures, Support, Terms, compile, plan},
+    };
+
+    fn rules(texts: &[&str]) -> WardenRules {
+        let faults: Vec<Fault> = texts.iter().map(|text| text.parse().unwrap()).collect();
+        let features =
+            KernelFeatures::nothing("6.18.0").with_backend(Backend::Seccomp, Support::Works);
+        let plan = plan(&faults, &features, &Terms::default());
+        assert_eq!(plan.refused, []);
+        let zeros = vec![0; faults.len()];
+        let slots: Vec<u32> = (0..).take(faults.len()).collect();
+        WardenRules::new(&compile(&plan.rules, &slots, 0, &zeros), &plan.rules)
+    }
+
+    #[test]
+    fn what_copies_is_judged_by_the_file_that_a_rule_means() {
+        let rules = rules(&[
+            "fail write with ENOSPC under /full",
+            "fail read with EIO under /full",
+            "fail copy_file_range, ioctl with EPERM under /full",
+        ]);
+        let file = |path: &str, end| NamedFile { path: path.into(), end };
+        let (from, to) = (Some(End::Source), Some(End::Destination));
+        let copy_file_range = 326;
+        for (call, path, end, met) in [
+            (1, "/full/a", None, 0b001),
+            (0, "/full/a", None, 0b010),
+            (285, "/full/a", None, 0b001),
+            (copy_file_range, "/full/a", to, 0b101),
+            (copy_file_range, "/full/a", from, 0b110),
+            (copy_file_range, "/other/a", to, 0),
+            (40, "/full/a", from, 0b010),
+            (275, "/full/a", to, 0b001),
+            (CLONING.into(), "/full/a", to, 0b101),
+            (CLONING.into(), "/full/a", from, 0b110),
+            (IOCTL.into(), "/full/a", None, 0b100),
+        ] {
+            assert_eq!(rules.meeting(call, &file(path, end)), met, "{call} {end:?}");
+        }
+        assert_eq!(rules.naming(IOCTL.into()), 0b100);
+        assert_eq!(rules.naming(CLONING.into()), 0b111);
+        assert_eq!(WardenRules::from_bytes(&rules.to_bytes()), Some(rules));
     }
 }

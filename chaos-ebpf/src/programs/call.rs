@@ -20,7 +20,10 @@ use chaos_ebpf_common::{
     gate::{Verdict, decide, settle},
     object::{ENTRY_BOTH, ENTRY_NATIVE},
     rule::{Action, RuleSet},
-    tables::{COMPAT as COMPAT_ENTRIES, GUARDED, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL},
+    tables::{
+        COMPAT as COMPAT_ENTRIES, GUARDED, IOCTL, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL,
+        by_command, is_copying,
+    },
 };
 
 use super::{LAST_ERRNO, file};
@@ -98,7 +101,7 @@ pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
         },
         None => FileId::NONE,
     };
-    answer(&Event::call(number, file))
+    answer(&Event::call(by_command(number, second_argument(regs, is_compat)), file))
 }
 
 /// `int security_NAME(…)`
@@ -148,7 +151,19 @@ pub extern "C" fn call_guard_access(ctx: *const u64) -> i32 {
         Some(set) => file::known(file, set),
         None => FileId::NONE,
     };
-    guard(task, file, if mask & MAY_WRITE != 0 { WRITE } else { READ })
+    let plain = if mask & MAY_WRITE != 0 { WRITE } else { READ };
+    let Call { number, second_argument } = call_under_way(task, plain);
+    if number >= NUMBERS || !is_guarded(number) {
+        return 0;
+    }
+    // What copies passes for both of its files, and has read the one and written the other.
+    let number = match by_command(number, second_argument) {
+        copying if is_copying(copying) => plain,
+        // It was asked about as a whole.
+        IOCTL => return 0,
+        number => number,
+    };
+    answer(&Event::call(GUARDED + number, file))
 }
 
 /// The current task, if it is the target's and at work for itself.
@@ -166,19 +181,40 @@ fn own_task() -> Option<*mut task_struct> {
 /// io_uring stands for here.
 #[inline(always)]
 fn guard(task: *mut task_struct, file: FileId, uring: u16) -> i32 {
+    let Call { number, .. } = call_under_way(task, uring);
+    if number >= NUMBERS || !is_guarded(number) {
+        return 0;
+    }
+    answer(&Event::call(GUARDED + number, file))
+}
+
+/// A call of a task.
+struct Call {
+    /// On x86-64, or [`NO_CALL`].
+    number: u16,
+    second_argument: u64,
+}
+
+/// The call that the current task is in. `uring` is the one that io_uring stands for.
+#[inline(always)]
+fn call_under_way(task: *mut task_struct, uring: u16) -> Call {
     // SAFETY: the current task and its registers (5.15) are valid while it runs here.
     let regs = unsafe { bpf_task_pt_regs(task) as *const pt_regs };
     // SAFETY: as above. A worker of io_uring has no user instruction to return to
     // (`copy_thread`).
     let is_worker = unsafe { (*regs).rip } == 0;
-    let mut number = number(regs, is_by_32_bit(task));
+    let is_compat = is_by_32_bit(task);
+    let mut number = number(regs, is_compat);
     if is_worker || number == IO_URING_ENTER {
         number = uring;
     }
-    if number >= NUMBERS || !is_guarded(number) {
-        return 0;
-    }
-    answer(&Event::call(GUARDED + number, file))
+    Call { number, second_argument: second_argument(regs, is_compat) }
+}
+
+#[inline(always)]
+fn second_argument(regs: *const pt_regs, is_compat: bool) -> u64 {
+    // SAFETY: the caller has the registers from the kernel.
+    unsafe { if is_compat { (*regs).rcx } else { (*regs).rsi } }
 }
 
 /// The rule set in force, if it asks for paths.

@@ -35,7 +35,7 @@ fn support() -> Result<(), String> {
 
 /// Whether calls of `run`'s child come to a warden here. Where the kernel itself can answer them,
 /// they do not, and there is nothing to test.
-fn answers_by_seccomp() -> Result<(), String> {
+pub fn answers_by_seccomp() -> Result<(), String> {
     support()?;
     let output = Command::new(program::agent().map_err(|error| error.to_string())?)
         .args(["explain", "--output", "json", "--fault", "fail getppid with EIO"])
@@ -66,15 +66,15 @@ fn run(faults: &str, options: &[&str], command: &[impl AsRef<OsStr>]) -> Result<
 }
 
 /// What a command printed that has run to its end, and the ledger.
-struct Ran {
-    code: Option<i32>,
-    lines: Vec<String>,
-    ledger: Value,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub lines: Vec<String>,
+    pub ledger: Value,
 }
 
 impl Ran {
     /// Runs a command under faults.
-    fn under(faults: &str, options: &[&str], command: &[impl AsRef<OsStr>]) -> Result<Self> {
+    pub fn under(faults: &str, options: &[&str], command: &[impl AsRef<OsStr>]) -> Result<Self> {
         let report = NamedTempFile::new()?;
         let report_path = report.path().to_str().context("a path in UTF-8")?;
         let options = [options, &["--quiet", "--report", report_path]].concat();
@@ -92,7 +92,7 @@ impl Ran {
     }
 
     /// `matched` and `injected` of a fault.
-    fn counts(&self, fault: usize) -> (u64, u64) {
+    pub fn counts(&self, fault: usize) -> (u64, u64) {
         (self.count(fault, "matched"), self.count(fault, "injected"))
     }
 }

@@ -155,8 +155,10 @@ fn calls_go_to_the_best_backend() {
 }
 
 const MMAP_AND_FSYNC: &str = "mmap fmod_ret/security, fsync fmod_ret/sys, fdatasync fmod_ret/sys";
-const READ_BY_OVERRIDE: &str = "read kprobe/override, pread64 kprobe/override, \
-                                readv kprobe/override, preadv kprobe/override, \
+const READ_BY_OVERRIDE: &str = "read kprobe/override, ioctl kprobe/override, \
+                                pread64 kprobe/override, readv kprobe/override, \
+                                sendfile kprobe/override, splice kprobe/override, \
+                                preadv kprobe/override, copy_file_range kprobe/override, \
                                 preadv2 kprobe/override";
 const PEER_AND_RECV: &str = "recvmsg fmod_ret/sys, getpeername fmod_ret/sys";
 
@@ -182,6 +184,32 @@ fn calls_go_to_security_functions_where_entries_cannot_be_modified() {
     let rule = rule("fail mmap, brk with ENOMEM");
     let compiled = compile(&[rule], &[0], 1, &[0]);
     assert_eq!(compiled.calls.into_keys().collect::<Vec<u16>>(), [9, 512 + 12]);
+}
+
+/// Where security functions are asked, what copies passes one for each of its files.
+#[test]
+fn what_copies_counts_as_reading_and_writing() {
+    let numbers = |text: &str, features: &KernelFeatures| {
+        let rule = plan(&[fault(text)], features, &Terms::default()).rules.remove(0);
+        let compiled = compile(&[rule], &[0], 1, &[0]);
+        compiled.calls.into_keys().collect::<Vec<u16>>()
+    };
+    let everything = KernelFeatures::everything("6.12.0");
+    let debian = only(Backend::Security);
+    let cloning = chaos_ebpf_common::tables::CLONING;
+    for (text, features, expected) in [
+        ("fail write with EIO", &debian, vec![513, 530, 532, 797, 808, 840]),
+        ("fail write with EIO under /data", &everything, vec![513, 530, 532, 797, 808, 840]),
+        ("fail read with EIO", &debian, vec![512, 529, 531, 807, 839]),
+        ("fail write with EIO", &everything, vec![1, 18, 20, 40, 275, 285, 296, 326, 328, cloning]),
+        ("fail ioctl with EIO", &everything, vec![16, cloning]),
+        ("fail ioctl with EIO", &debian, vec![528]),
+    ] {
+        assert_eq!(numbers(text, features), expected, "{text}");
+    }
+    // By itself it would be asked about for each of its files.
+    let alone = plan(&[fault("fail sendfile with EIO")], &debian, &Terms::default());
+    assert_eq!(alone.rules, []);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::seccomp::{
+    caller::NamedFile,
     ground::{BoardGround, Files},
+    rules::Naming,
     under::Under,
 };
 
@@ -42,7 +44,12 @@ fn rules(rules: Vec<Rule>) -> WardenRules {
     let all = (1 << rules.len()) - 1;
     set.by_kind[EventKind::Call as usize] = all;
     set.by_protocol = [all; 4];
-    WardenRules { set, rules, calls: vec![(READ.into(), all)], under: Vec::new() }
+    WardenRules {
+        set,
+        rules,
+        calls: vec![(READ.into(), Naming { any: all, ..Naming::default() })],
+        under: Vec::new(),
+    }
 }
 
 fn armed(of: WardenRules) -> (Board, WardenRules) {
@@ -56,11 +63,12 @@ fn armed(of: WardenRules) -> (Board, WardenRules) {
 
 /// Makes a call and says whether it failed.
 fn call(board: &Board, rules: &WardenRules, file: Option<&str>) -> bool {
-    call_of(board, rules, &Files::Known(file.iter().map(|file| file.as_bytes().to_vec()).collect()))
+    let file = file.map(|file| NamedFile { path: file.into(), end: None });
+    call_of(board, rules, &Files::Known(file.into_iter().collect()))
 }
 
 fn call_of(board: &Board, rules: &WardenRules, files: &Files) -> bool {
-    let ground = BoardGround { board, rules, files };
+    let ground = BoardGround { board, rules, call: READ, files };
     let event = Event::call(READ, FileId::NONE);
     let verdict = decide(&ground, &event);
     let hit = verdict.is(Action::Fail);

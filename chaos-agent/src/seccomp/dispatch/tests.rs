@@ -10,9 +10,10 @@ use nix::libc::seccomp_data;
 use super::*;
 use crate::seccomp::{
     abi::{ARCH_X86_64, native},
+    caller::NamedFile,
     listener::Gone,
     pool::{MOST_WORKERS, PATIENCE, STUCK},
-    rules::WardenRules,
+    rules::{Naming, WardenRules},
     under::Under,
 };
 
@@ -121,8 +122,10 @@ impl Scene {
         set.by_kind[EventKind::Call as usize] = 3;
         set.by_protocol = [3; 4];
         set.by_path = 1;
-        let mut calls = vec![(native(OPENAT).unwrap(), 1), (native(GETPPID).unwrap(), 2)];
-        calls.sort();
+        let named = |any| Naming { any, ..Naming::default() };
+        let mut calls =
+            vec![(native(OPENAT).unwrap(), named(1)), (native(GETPPID).unwrap(), named(2))];
+        calls.sort_by_key(|(number, _)| *number);
         let rules = vec![rule(0, action), rule(1, action)];
         let under = vec![(0, Under::new("/data"))];
         let board = Board::create().unwrap();
@@ -172,7 +175,8 @@ impl Scene {
 }
 
 fn files(file: &str) -> Option<Found> {
-    Some(Found { begun: true, files: vec![file.into()], process: None })
+    let file = NamedFile { path: file.into(), end: None };
+    Some(Found { begun: true, files: vec![file], process: None })
 }
 
 fn later(now: u64, by: Duration) -> u64 {
