@@ -72,8 +72,11 @@ pub fn call_index(set: u32, number: u16) -> Option<u32> {
 /// Bytes of a path that rules go by: as much as a trie takes beside the id of the set.
 pub const PATH_BYTES: usize = 244;
 
-/// Prefixes of paths that one rule set may have: each rule that asks for a path has at most two.
-pub const MAX_PATHS: usize = 2 * crate::MAX_RULES;
+/// Places that the path of a rule leads to through symbolic links, besides the path itself.
+pub const MAX_LEADS: usize = 7;
+
+/// Prefixes of paths that one rule set may have: each rule has at most two for each place.
+pub const MAX_PATHS: usize = 2 * (1 + MAX_LEADS) * crate::MAX_RULES;
 
 /// Files that are remembered at a time; the one that was used least makes room for another.
 pub const MAX_FILES: usize = 2048;

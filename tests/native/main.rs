@@ -45,5 +45,6 @@ mod runtime;
 mod scope;
 mod seccomp;
 mod storm;
+mod symlinks;
 mod syscalls;
 mod triggers;

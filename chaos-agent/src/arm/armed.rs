@@ -21,6 +21,7 @@ use super::{
     report::{Counts, FaultReport, Phase},
     retired::Retired,
     sample::Sample,
+    symlinks::{self, Eyes, Sights, Symlinks},
     turn::Turn,
     unmatched,
 };
@@ -34,7 +35,7 @@ use crate::{
     },
     policy::Policy,
     seccomp::{Board, BoardError, HireError, Under, WardenRules},
-    target::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
+    target::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError, TargetKind},
 };
 
 /// Why a plan could not be put into the kernel. Nothing of it is in force then.
@@ -77,6 +78,8 @@ pub struct Armed {
     /// Up to where the board's ring was read.
     drained: u64,
     rules: Vec<ArmedRule>,
+    /// Where it has a rule with a path.
+    symlinks: Option<Symlinks>,
     samples: BTreeMap<u32, Sample>,
     target: Target,
     patrol: Patrol,
@@ -134,6 +137,7 @@ impl Armed {
             board,
             drained: 0,
             rules: Vec::new(),
+            symlinks: None,
             samples: BTreeMap::new(),
             target,
             patrol: Patrol::default(),
@@ -201,6 +205,10 @@ impl Armed {
                 counted_since: kept.map_or(now, |rule| rule.counted_since),
             });
         }
+        let sights = self.look_for_paths(&rules, symlinks::PATIENCE);
+        for rule in &mut rules {
+            rule.lead(&sights);
+        }
         let wanted = self.frames.wanted();
         let set = self.instance.maps.next_set();
         let done = self.put_in_force(plan, &rules, set, turn);
@@ -249,6 +257,55 @@ impl Armed {
         Ok(())
     }
 
+    /// Has the paths of rules looked for; what was found, if that comes so soon.
+    fn look_for_paths(&mut self, rules: &[ArmedRule], patience: Duration) -> Sights {
+        let paths: BTreeSet<String> =
+            rules.iter().filter_map(|rule| rule.planned.fault.under.clone()).collect();
+        if paths.is_empty() {
+            self.symlinks = None;
+            return Sights::new();
+        }
+        if self.symlinks.is_none() {
+            self.symlinks = Symlinks::start()
+                .inspect_err(|error| {
+                    let target = &self.target.name;
+                    tracing::warn!(%target, %error, "links in paths are not followed");
+                })
+                .ok();
+        }
+        let Some(symlinks) = &self.symlinks else { return Sights::new() };
+        // A target that has gone is noticed elsewhere.
+        let processes = self.target.cgroup.processes().unwrap_or_default();
+        let eyes = match self.target.kind {
+            TargetKind::Child if processes.is_empty() => Eyes::Own,
+            _ => Eyes::Processes(processes),
+        };
+        symlinks.ask(paths, eyes);
+        symlinks.sights(patience)
+    }
+
+    /// Looks for links in the paths of rules that have appeared or changed, and tells the programs in the
+    /// kernel. Wardens see for themselves.
+    pub(super) fn follow_links(&mut self) -> Result<(), ArmError> {
+        if self.symlinks.is_none() {
+            return Ok(());
+        }
+        let mut rules = std::mem::take(&mut self.rules);
+        let sights = self.look_for_paths(&rules, Duration::ZERO);
+        let mut is_news = false;
+        for rule in &mut rules {
+            is_news |= rule.lead(&sights);
+        }
+        self.rules = rules;
+        if !is_news {
+            return Ok(());
+        }
+        let set = self.instance.maps.next_set();
+        let (compiled, in_kernel) = compile_part(&self.rules, set, |rule| !rule.is_by_seccomp());
+        self.instance.maps.replace(&compiled)?;
+        self.remember_open_files(&in_kernel)
+    }
+
     /// Puts the rules in force again that were so before others.
     fn go_back(&mut self) {
         let set = self.instance.maps.next_set();
@@ -277,11 +334,12 @@ impl Armed {
 
     /// Tells the programs which rules the files meet that the target has open.
     fn remember_open_files(&mut self, rules: &[PlannedRule]) -> Result<(), ArmError> {
-        let paths: Vec<(usize, Under)> = rules
-            .iter()
-            .enumerate()
-            .filter_map(|(bit, rule)| Some((bit, Under::new(rule.fault.under.as_deref()?))))
-            .collect();
+        let of_rule = |(bit, rule): (usize, &PlannedRule)| {
+            let written = rule.fault.under.as_deref().map(Under::new);
+            let leads = rule.leads_to.iter().map(|real| Under::behind(real, ""));
+            written.into_iter().chain(leads).map(move |under| (bit, under)).collect::<Vec<_>>()
+        };
+        let paths: Vec<(usize, Under)> = rules.iter().enumerate().flat_map(of_rule).collect();
         for OpenFile { id, path } in open_files(&self.target.cgroup)? {
             let met = paths.iter().filter(|(_, under)| under.covers(&path));
             let met = met.fold(0, |met, (bit, _)| met | 1 << bit);
@@ -346,6 +404,11 @@ impl Armed {
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.target.notes.clone();
         notes.extend(self.frames.notes());
+        if let Some(symlinks) = &self.symlinks {
+            let sights = symlinks.sights(Duration::ZERO);
+            notes
+                .extend(sights.iter().filter_map(|(path, sight)| symlinks::path_note(path, sight)));
+        }
         notes
     }
 
@@ -538,6 +601,14 @@ pub(super) fn ends(rule: &PlannedRule, began: u64) -> u64 {
 }
 
 impl ArmedRule {
+    /// Takes in where its path leads, for programs in the kernel; whether that is news.
+    fn lead(&mut self, sights: &Sights) -> bool {
+        let path = self.planned.fault.under.as_ref().filter(|_| !self.planned.is_by_seccomp());
+        // Where nobody has looked, what was found before holds.
+        let sight = path.and_then(|path| sights.get(path)).filter(|sight| sight.seen).cloned();
+        sight.is_some_and(|sight| self.planned.lead(&sight.leads_to))
+    }
+
     fn starts(&self) -> u64 {
         starts(&self.planned, self.began)
     }

@@ -340,6 +340,9 @@ impl Armory {
                 over.push((id.clone(), format!("its delay line has ended: {failure}")));
             } else if let Err(error) = armed.renew(self.lease) {
                 over.push((id.clone(), format!("its lease could not be renewed: {error}")));
+            } else if let Err(error) = armed.follow_links() {
+                // What was in force goes on.
+                tracing::warn!(%id, %error, "links in paths were not followed");
             }
         }
         self.claims.renew(self.leased_until());

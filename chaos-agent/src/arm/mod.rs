@@ -16,6 +16,7 @@ mod open_files;
 mod report;
 mod retired;
 mod sample;
+mod symlinks;
 mod turn;
 mod unmatched;
 
@@ -28,3 +29,4 @@ pub use keeper::{Handle, Keeper, KeeperGone};
 pub use lease::{Leases, Withheld};
 pub use notice::{Ended, Injection, Notice};
 pub use report::{Counts, FaultReport, Phase, TargetReport};
+pub use symlinks::{Eyes, path_notes};

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use chaos_agent::{
+    arm::{Eyes, path_notes},
     fault::{Fault, HowOften, Spread, Unit, Verb, print_duration},
     kernel::release,
     plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan},
@@ -81,7 +82,15 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         None if !tried => KernelFeatures::everything(release()),
         None => kernel::try_features(&CgroupRoot::discover()?),
     };
-    let plan = plan(&faults, &features, &terms);
+    let mut plan = plan(&faults, &features, &terms);
+    let eyes = match &target {
+        Some(target) => Some(Eyes::Processes(target.cgroup.processes().unwrap_or_default())),
+        // The files of this machine say nothing of another one.
+        None => args.features.is_none().then_some(Eyes::Own),
+    };
+    if let Some(eyes) = eyes {
+        note_paths(&mut plan, eyes);
+    }
     let target = target.map(TargetView::from);
     match format {
         Format::Json => {
@@ -90,6 +99,16 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         Format::Table => output::line(&text(&features, tried, target.as_ref(), &plan))?,
     }
     Ok(if tried && plan.refused.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Adds what is to be known of the paths that rules go by.
+fn note_paths(plan: &mut Plan, eyes: Eyes) {
+    let paths = plan.rules.iter().filter_map(|rule| rule.fault.under.clone()).collect();
+    let notes = path_notes(paths, eyes);
+    for rule in &mut plan.rules {
+        let note = rule.fault.under.as_ref().and_then(|path| notes.get(path));
+        rule.notes.extend(note.cloned());
+    }
 }
 
 impl From<Target> for TargetView {

@@ -76,7 +76,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     kernel::collect_left_filters(&root, &features);
     let armory = Armory::new(root, features, args.lease);
     let mut session = Session::arm(armory, target.clone(), &faults, terms, args.lease)?;
-    announce(&spec, &target, faults.len());
+    announce(&spec, &target, faults.len(), &session.notes());
     let why = match session.wait(&signals)? {
         Event::Signal(received) => format!("{} was received", received.signal),
         Event::Ended => String::new(),
@@ -92,16 +92,14 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn announce(spec: &TargetSpec, target: &Target, faults: usize) {
+fn announce(spec: &TargetSpec, target: &Target, faults: usize, notes: &[String]) {
     let faults = if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") };
     let cgroup = match spec {
         TargetSpec::Cgroup(_) => String::new(),
         _ => format!(" (cgroup {})", target.cgroup.path().display()),
     };
     note(&format!("{faults} armed for {}{cgroup}; Ctrl-C ends it", target.name));
-    for text in &target.notes {
-        note(text);
-    }
+    notes.iter().for_each(|text| note(text));
 }
 
 fn print(ended: &Ended, seed: u64, format: Format) -> anyhow::Result<()> {

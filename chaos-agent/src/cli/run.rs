@@ -119,6 +119,9 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let mut armory = Armory::new(root, features, args.lease);
     armory.expect_child(&target, board.clone());
     let mut session = Session::arm(armory, target, &faults, terms, args.lease)?;
+    if !quiet {
+        session.notes().iter().for_each(|text| note(text));
+    }
     let (mut child, warden) = args.start(&cgroup, &signals, &board)?;
     let status = accompany(&mut session, &mut child, &signals, quiet)?;
     let ended = session.end("the command has ended");

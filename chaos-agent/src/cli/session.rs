@@ -80,6 +80,12 @@ impl Session {
         }
     }
 
+    /// What is to be known of the target and of the paths of its faults.
+    pub fn notes(&self) -> Vec<String> {
+        let report = self.armory.report(&self.id).and_then(Result::ok);
+        report.map(|report| report.notes).unwrap_or_default()
+    }
+
     /// Why the faults ended by themselves; `None` while they are in force.
     pub fn ended(&self) -> Option<&Ended> {
         self.ended.as_ref()

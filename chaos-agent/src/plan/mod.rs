@@ -41,7 +41,7 @@ mod tests;
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action};
+use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action, tables::MAX_LEADS};
 use serde::{Serialize, Serializer};
 
 pub use attachment::{Attachment, attachment, attachments};
@@ -55,6 +55,7 @@ pub use hook::Hook;
 pub use latencies::table as latency_table;
 pub use line::Line;
 pub(crate) use nanoseconds::nanoseconds;
+pub use path::plain_part;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use seed::seed_from;
@@ -127,6 +128,10 @@ pub struct PlannedRule {
     pub duration: Duration,
     /// The fault's own, or that of the terms.
     pub seed: u64,
+    /// Where the path of `under` leads through symbolic links, as far as the programs in the kernel are
+    /// told: whoever arms the rule finds out ([`PlannedRule::lead`]).
+    #[serde(skip)]
+    pub leads_to: BTreeSet<Vec<u8>>,
     /// Of the exempt addresses those that this fault leaves alone; sorted, IPv4-mapped ones as
     /// IPv4.
     pub exempt: BTreeSet<IpAddr>,
@@ -185,6 +190,7 @@ fn plan_one(
         action: mechanism.action,
         duration,
         seed: fault.seed.unwrap_or(terms.seed),
+        leads_to: BTreeSet::new(),
         exempt,
     })
 }
@@ -193,6 +199,15 @@ impl PlannedRule {
     /// Whether a warden decides it: all of its calls then, and nothing else.
     pub fn is_by_seccomp(&self) -> bool {
         self.calls.iter().any(|call| call.backend == Backend::Seccomp)
+    }
+
+    /// Says where the path of `under` leads; what the kernel's table has no room for is left out.
+    /// Whether that is news.
+    pub fn lead<'a>(&mut self, to: impl IntoIterator<Item = &'a Vec<u8>>) -> bool {
+        let fitting = to.into_iter().filter(|path| path::fits(path)).take(MAX_LEADS);
+        let leads_to = fitting.cloned().collect();
+        let before = std::mem::replace(&mut self.leads_to, leads_to);
+        before != self.leads_to
     }
 
     /// The latencies of which it picks one for each frame, where it has several.

@@ -7,38 +7,22 @@
 //! Another thread of the caller may change the memory after it was read here and before the kernel
 //! reads it: docs/limitations.md.
 
-use std::{
-    ffi::OsString,
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::ffi::{OsStrExt, OsStringExt},
-    },
-    path::{Component, Path, PathBuf},
-};
-
-use nix::{
-    errno::Errno,
-    fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlink, readlinkat},
-    libc::{AT_FDCWD, PATH_MAX, seccomp_data},
-    sys::stat::Mode,
-};
-
 use chaos_ebpf_common::tables::IOCTL;
+use nix::libc::{AT_FDCWD, PATH_MAX, seccomp_data};
 
 use super::{
     abi::{ARCH_I386, name, native_of},
     arguments::{Named, files, files_of_ioctl},
     memory,
 };
-use crate::plan::End;
+use crate::{
+    plan::End,
+    target::{View, join},
+};
 
 /// Of i386's first mmap, whose one argument is the address of the others.
 const OLD_MMAP: i32 = 90;
 const PAGE: usize = 4096;
-/// Symbolic links that are followed for one path, as in the kernel (`MAXSYMLINKS`).
-const MOST_LINKS: usize = 40;
-/// What procfs adds to the name of a file that was removed.
-const DELETED: &[u8] = b" (deleted)";
 
 /// A file that a call names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +58,11 @@ impl Caller {
             Some(NamedFile { path: self.file(*named, &arguments)?, end: named.end() })
         };
         named.iter().filter_map(file).collect()
+    }
+
+    /// The files that it sees.
+    pub fn view(&self) -> View {
+        View::of(self.thread)
     }
 
     fn arguments(&self, data: &seccomp_data) -> [u64; 6] {
@@ -117,7 +106,7 @@ impl Caller {
         if descriptor < 0 {
             return None;
         }
-        self.seen(&readlink(&self.proc(&format!("fd/{descriptor}"))).ok()?)
+        self.view().link(&format!("fd/{descriptor}"))
     }
 
     fn at(&self, directory: i32, address: u64, follow: bool) -> Option<Vec<u8>> {
@@ -129,94 +118,11 @@ impl Caller {
         let base = if path[0] == b'/' {
             b"/".to_vec()
         } else if directory == AT_FDCWD {
-            self.seen(&readlink(&self.proc("cwd")).ok()?)?
+            self.view().link("cwd")?
         } else {
             self.descriptor(directory)?
         };
-        Some(self.real(join(&base, &path), follow))
-    }
-
-    /// A path with its symbolic links resolved as far as it exists; the last one only if
-    /// `follow`.
-    fn real(&self, path: PathBuf, follow: bool) -> Vec<u8> {
-        let plain = lexical(&path);
-        self.resolve(path, follow).unwrap_or(plain)
-    }
-
-    fn resolve(&self, mut path: PathBuf, follow: bool) -> Option<Vec<u8>> {
-        // Not opened for reading, which a file system could be asked about.
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let root = open(&self.proc("root"), flags, Mode::empty()).ok()?;
-        for _ in 0..MOST_LINKS {
-            path = self.without_magic(path);
-            match open_in(&root, &path, follow) {
-                Ok(file) => return self.seen(&own_name(&file)?),
-                // It does not exist, or is a link to what does not.
-                Err(Errno::ENOENT) => {}
-                Err(_) => return None,
-            }
-            let parent = open_in(&root, path.parent()?, true).ok()?;
-            let last = path.file_name()?;
-            let above = self.seen(&own_name(&parent)?)?;
-            match readlinkat(&parent, last) {
-                Ok(target) if follow => path = join(&above, target.as_bytes()),
-                _ => return Some(join(&above, last.as_bytes()).into_os_string().into_vec()),
-            }
-        }
-        None
-    }
-
-    /// The links of procfs that mean something else to each process.
-    fn without_magic(&self, path: PathBuf) -> PathBuf {
-        let this = format!("/proc/{}", self.thread);
-        let own = [
-            ("/dev/fd", "fd"),
-            ("/dev/stdin", "fd/0"),
-            ("/dev/stdout", "fd/1"),
-            ("/dev/stderr", "fd/2"),
-            ("/proc/self", ""),
-            ("/proc/thread-self", ""),
-        ];
-        let mut path = own
-            .iter()
-            .find_map(|(link, to)| {
-                Some(Path::new(&this).join(to).join(path.strip_prefix(link).ok()?))
-            })
-            .unwrap_or(path);
-        let link = |path: &Path| -> Option<PathBuf> {
-            let rest = path.strip_prefix(&this).ok()?;
-            let mut parts = rest.components().map(Component::as_os_str);
-            let first = parts.next()?.to_str()?;
-            let (name, rest) = match first {
-                "cwd" | "root" | "exe" => (first.to_owned(), parts.collect::<PathBuf>()),
-                "fd" => (format!("fd/{}", parts.next()?.to_str()?), parts.collect::<PathBuf>()),
-                _ => return None,
-            };
-            let target = self.seen(&readlink(&self.proc(&name)).ok()?)?;
-            Some(join(&target, rest.as_os_str().as_bytes()))
-        };
-        if let Some(target) = link(&path) {
-            path = target;
-        }
-        path
-    }
-
-    /// A path of procfs as the caller sees it: below its root.
-    fn seen(&self, path: &OsString) -> Option<Vec<u8>> {
-        let path = path.as_bytes();
-        let path = path.strip_suffix(DELETED).unwrap_or(path);
-        if path.first() != Some(&b'/') {
-            return None;
-        }
-        let root = readlink(&self.proc("root")).ok()?;
-        match root.as_bytes() {
-            b"/" => Some(path.to_vec()),
-            root => match path.strip_prefix(root)? {
-                [] => Some(b"/".to_vec()),
-                below @ [b'/', ..] => Some(below.to_vec()),
-                _ => None,
-            },
-        }
+        Some(self.view().real(join(&base, &path), follow))
     }
 
     /// A string in the caller's memory.
@@ -242,43 +148,6 @@ impl Caller {
     fn read(&self, address: usize, into: &mut [u8]) -> Option<usize> {
         memory::read(self.thread, address, into).ok()
     }
-
-    fn proc(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.thread))
-    }
-}
-
-/// Looks a path up as somebody whose root this is (openat2(2), kernel 5.6).
-fn open_in(root: &OwnedFd, path: &Path, follow: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-    flags.set(OFlag::O_NOFOLLOW, !follow);
-    let how = OpenHow::new().flags(flags).resolve(ResolveFlag::RESOLVE_IN_ROOT);
-    openat2(root.as_fd(), path, how)
-}
-
-fn own_name(file: &OwnedFd) -> Option<OsString> {
-    // Of the thread: who looks up has descriptors of its own.
-    readlink(&PathBuf::from(format!("/proc/thread-self/fd/{}", file.as_raw_fd()))).ok()
-}
-
-fn join(base: &[u8], path: &[u8]) -> PathBuf {
-    let base = PathBuf::from(OsString::from_vec(base.to_vec()));
-    if path.is_empty() { base } else { base.join(std::ffi::OsStr::from_bytes(path)) }
-}
-
-/// `.` and `..` taken out, without looking at any file.
-fn lexical(path: &Path) -> Vec<u8> {
-    let mut plain = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            Component::ParentDir => {
-                plain.pop();
-            }
-            Component::Normal(name) => plain.push(name),
-            _ => {}
-        }
-    }
-    plain.into_os_string().into_vec()
 }
 
 #[cfg(test)]
@@ -287,7 +156,7 @@ mod tests {
         env,
         ffi::CString,
         fs::{self, File},
-        os::unix::fs::symlink,
+        os::{fd::AsRawFd, unix::fs::symlink},
     };
 
     use nix::libc::c_int;

@@ -7,6 +7,7 @@
 //! have waited for too long. When two answer one call, the kernel refuses the second.
 
 use std::{
+    collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
@@ -123,9 +124,12 @@ impl Dispatch {
             return self.let_go_on(answers, notification.id);
         }
         let begun = !self.has_begun(notification.thread);
-        let files = ruled.iter().any(|ruled| ruled.ask_for_files(call, now));
-        if begun || files {
-            let question = Question { notification: *notification, begun, files, process: false };
+        let by_path = ruled.iter().filter(|ruled| ruled.ask_for_files(call, now));
+        let under = by_path.flat_map(|ruled| ruled.rules.paths(call.into()));
+        let under: BTreeSet<String> = under.map(str::to_owned).collect();
+        if begun || !under.is_empty() {
+            let under = under.into_iter().collect();
+            let question = Question { notification: *notification, begun, under, process: false };
             self.ask(answers, Request { question, purpose: Purpose::Judge { call, ruled } }, now);
         } else {
             self.judge(answers, notification, call, &ruled, &Files::Unasked, now);
@@ -236,7 +240,7 @@ impl Dispatch {
         found: Option<Found>,
         now: u64,
     ) {
-        let Question { notification, begun, files, .. } = &request.question;
+        let Question { notification, begun, under, .. } = &request.question;
         // What was read under a process id is the caller's only if that still waits.
         let is_gone = found.is_some() && !answers.is_valid(notification.id);
         let found = found.filter(|_| !is_gone);
@@ -259,8 +263,8 @@ impl Dispatch {
                     return self.let_go_on(answers, notification.id);
                 }
                 let files = match found {
-                    _ if !files => Files::Unasked,
-                    Some(found) => Files::Known(found.files),
+                    _ if under.is_empty() => Files::Unasked,
+                    Some(found) => Files::Known(found.paths),
                     None => Files::Unknown,
                 };
                 self.judge(answers, notification, *call, ruled, &files, now);
@@ -300,7 +304,7 @@ impl Dispatch {
                     let question = Question {
                         notification: *notification,
                         begun: false,
-                        files: false,
+                        under: Arc::default(),
                         process: true,
                     };
                     let purpose = Purpose::Kill { desk: desk.clone(), slot: verdict.slot };

@@ -9,7 +9,7 @@ use chaos_ebpf_common::{
     tables::Ends,
 };
 
-use super::{board::Board, caller::NamedFile, rules::WardenRules};
+use super::{board::Board, lookup::Paths, rules::WardenRules};
 use crate::kernel::boot_now;
 
 /// The files that a call names.
@@ -17,7 +17,7 @@ use crate::kernel::boot_now;
 pub enum Files {
     /// No rule with a path can act now, so nobody looked.
     Unasked,
-    Known(Vec<NamedFile>),
+    Known(Paths),
     /// It took too long to find out: rules with a path can't act.
     Unknown,
 }
@@ -58,10 +58,7 @@ impl Ground for BoardGround<'_> {
     fn paths(&self, _set: u32, _file: &FileId) -> u64 {
         match self.files {
             Files::Unasked => 0,
-            Files::Known(files) => {
-                let meeting = files.iter().map(|file| self.rules.meeting(self.call.into(), file));
-                meeting.fold(0, |all, rules| all | rules)
-            }
+            Files::Known(paths) => self.rules.meeting(self.call.into(), paths),
             Files::Unknown => self.rules.set.by_path,
         }
     }

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chaos_ebpf_common::{
     MAX_RULES,
     rule::{Rule, RuleSet},
-    tables::CALLS,
+    tables::{CALLS, CLONING},
 };
 
-use super::{caller::NamedFile, under::Under};
+use super::{
+    lookup::{Link, Paths},
+    under::Under,
+};
 use crate::plan::{CompiledSet, End, PlannedRule};
 
 /// Room for 64 rules, each with a path of the greatest length.
@@ -77,12 +80,26 @@ impl WardenRules {
         self.find(call).all()
     }
 
-    /// The rules with a path that this file of a call is at or below.
-    pub fn meeting(&self, call: u32, file: &NamedFile) -> u64 {
-        let rules = self.find(call).by(file.end);
-        let asked = self.under.iter().filter(|(bit, _)| rules & 1 << bit != 0);
-        let met = asked.filter(|(_, under)| under.covers(&file.path));
+    /// The rules whose path the files of a call are at or below, or what the path leads to.
+    pub fn meeting(&self, call: u32, Paths { files, links }: &Paths) -> u64 {
+        let naming = self.find(call);
+        let leads = |under: &Under, path: &[u8]| {
+            let mut links = links.iter().filter(|link| link.text == under.text());
+            links.any(|Link { to, .. }| to.covers(path))
+        };
+        let meets = |bit: u32, under: &Under| {
+            let mut files = files.iter().filter(|file| naming.by(file.end) & 1 << bit != 0);
+            files.any(|file| under.covers(&file.path) || leads(under, &file.path))
+        };
+        let met = self.under.iter().filter(|(bit, under)| meets(*bit, under));
         met.fold(0, |met, (bit, _)| met | 1 << bit)
+    }
+
+    /// The paths of the rules that name a call.
+    pub fn paths(&self, call: u32) -> impl Iterator<Item = &str> {
+        let naming = self.naming(call);
+        let under = self.under.iter().filter(move |(bit, _)| naming & 1 << bit != 0);
+        under.map(|(_, under)| under.text())
     }
 
     fn find(&self, call: u32) -> Naming {
@@ -160,6 +177,8 @@ fn naming(rules: &[PlannedRule]) -> Vec<(u32, Naming)> {
             for number in call.table_numbers() {
                 let naming = calls.entry(number.into()).or_default();
                 *match call.end {
+                    // An `ioctl` is about the file that it is made on.
+                    None if number == CLONING => &mut naming.destination,
                     None => &mut naming.any,
                     Some(End::Source) => &mut naming.source,
                     Some(End::Destination) => &mut naming.destination,
@@ -199,9 +218,12 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use chaos_ebpf_common::tables::{CLONING, IOCTL};
+    use chaos_ebpf_common::tables::IOCTL;
+
+    use std::sync::Arc;
 
     use super::*;
+    use crate::seccomp::caller::NamedFile;
     use crate::{
         fault::Fault,
         plan::{Backend, KernelFeatures, Support, Terms, compile, plan},
@@ -225,7 +247,10 @@ mod tests {
             "fail read with EIO under /full",
             "fail copy_file_range, ioctl with EPERM under /full",
         ]);
-        let file = |path: &str, end| NamedFile { path: path.into(), end };
+        let paths = |path: &str, end| {
+            let files = vec![NamedFile { path: path.into(), end }];
+            Paths { files, links: Vec::new() }
+        };
         let (from, to) = (Some(End::Source), Some(End::Destination));
         let copy_file_range = 326;
         for (call, path, end, met) in [
@@ -238,11 +263,16 @@ mod tests {
             (40, "/full/a", from, 0b010),
             (275, "/full/a", to, 0b001),
             (CLONING.into(), "/full/a", to, 0b101),
-            (CLONING.into(), "/full/a", from, 0b110),
+            (CLONING.into(), "/full/a", from, 0b010),
             (IOCTL.into(), "/full/a", None, 0b100),
         ] {
-            assert_eq!(rules.meeting(call, &file(path, end)), met, "{call} {end:?}");
+            assert_eq!(rules.meeting(call, &paths(path, end)), met, "{call} {end:?}");
         }
+        let to = Arc::new(Under::behind(b"/real", ""));
+        let mut linked = paths("/real/a", None);
+        assert_eq!(rules.meeting(1, &linked), 0);
+        linked.links.push(Link { text: "/full".to_owned(), to });
+        assert_eq!(rules.meeting(1, &linked), 0b001);
         assert_eq!(rules.naming(IOCTL.into()), 0b100);
         assert_eq!(rules.naming(CLONING.into()), 0b111);
         assert_eq!(WardenRules::from_bytes(&rules.to_bytes()), Some(rules));

@@ -40,10 +40,23 @@ impl Under {
     pub fn new(text: impl Into<String>) -> Self {
         let text = text.into();
         let tokens = tokens(text.trim_end_matches('/').as_bytes());
+        Self::of(text, &tokens)
+    }
+
+    /// The same pattern where its plain part leads elsewhere: at `real`, in which `*` and `?` are
+    /// themselves, and behind it `rest`.
+    pub fn behind(real: &[u8], rest: &str) -> Self {
+        let real = real.strip_suffix(b"/").unwrap_or(real);
+        let plain = real.iter().copied().map(Token::Byte);
+        let tokens: Vec<Token> = plain.chain(tokens(rest.as_bytes())).collect();
+        Self::of(format!("{}{rest}", String::from_utf8_lossy(real)), &tokens)
+    }
+
+    fn of(text: String, tokens: &[Token]) -> Self {
         let end = tokens.len();
         let places = |at: &dyn Fn(Token) -> bool| {
             let mut places = vec![0; end / 64 + 1];
-            for place in (0..).zip(&tokens).filter(|(_, token)| at(**token)).map(|(place, _)| place)
+            for place in (0..).zip(tokens).filter(|(_, token)| at(**token)).map(|(place, _)| place)
             {
                 insert(&mut places, place);
             }
@@ -51,7 +64,7 @@ impl Under {
         };
         let mut rows = vec![places(&|token| token == Token::One)];
         let mut row_of = Box::new([0; 256]);
-        for token in &tokens {
+        for token in tokens {
             let Token::Byte(byte) = *token else { continue };
             if row_of[usize::from(byte)] == 0 {
                 // At most 256 different ones.
@@ -172,6 +185,15 @@ mod tests {
         assert!(!covered("/tmp/*.db", "/tmp/x.db2"));
         assert!(covered("/tmp/?", "/tmp/x") && !covered("/tmp/?", "/tmp/xy"));
         assert!(!covered("/tmp?x", "/tmp/x") && covered("/a?c", "/abc"));
+    }
+
+    #[test]
+    fn a_pattern_behind_a_link_takes_what_the_link_leads_to_as_it_is() {
+        let behind = Under::behind(b"/a*", "/*.db");
+        assert!(behind.covers(b"/a*/x.db") && !behind.covers(b"/ab/x.db"));
+        assert!(Under::behind(b"/run", "").covers(b"/run/x"));
+        assert!(Under::behind(b"/", "").covers(b"/x") && Under::behind(b"/", "/x").covers(b"/x/y"));
+        assert!(!Under::behind(b"/run", "").covers(b"/running"));
     }
 
     /// What a pattern means, tried out.

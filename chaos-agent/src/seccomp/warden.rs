@@ -64,7 +64,7 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
     for _ in 0..threads {
         start_receiver(&dispatch, &listener, &lost)?;
     }
-    workers::start(&dispatch, &listener, AtCaller { child })?;
+    workers::start(&dispatch, &listener, AtCaller::new(child))?;
     for desk in dispatch.desks().iter() {
         desk.board.handover().accept();
     }

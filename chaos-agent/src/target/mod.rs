@@ -25,6 +25,7 @@ mod spec;
 mod tree;
 mod unit;
 mod user_namespace;
+mod view;
 
 pub use cgroup::{Cgroup, CgroupRoot};
 pub use child::{TransientCgroup, collect_leftovers};
@@ -39,6 +40,7 @@ pub use pod::{ContainerCgroup, ContainerRole, PodCgroup, PodUid, find_pod, is_sa
 pub use protected::{ProtectedReason, refuse_protected};
 pub use spec::TargetSpec;
 pub use unit::{UnitName, find_unit};
+pub use view::{View, ViewKey, Whereabouts, join};
 
 /// Where faults go: every task and socket in a cgroup's subtree, now and later.
 #[derive(Debug, Clone)]

@@ -62,7 +62,7 @@ fn is_empty(path: &Path) -> bool {
 }
 
 /// Whether calls that read and write are answered by their paths here, by whatever backend.
-fn support() -> Result<(), String> {
+pub fn support() -> Result<(), String> {
     let explain = || -> Result<Value> {
         let fault = "fail read, write with EIO under /data";
         let output = Command::new(program::agent()?)
@@ -80,7 +80,7 @@ fn support() -> Result<(), String> {
 /// Skips a test where nothing answers calls by the paths of their files.
 macro_rules! require_paths {
     () => {
-        chaos_tests::require!("calls by the paths of their files"; super::support());
+        chaos_tests::require!("calls by the paths of their files"; crate::copies::support());
     };
 }
-use require_paths;
+pub(crate) use require_paths;

@@ -11,6 +11,7 @@ use super::*;
 use crate::seccomp::{
     caller::NamedFile,
     ground::{BoardGround, Files},
+    lookup::Paths,
     rules::Naming,
     under::Under,
 };
@@ -64,7 +65,8 @@ fn armed(of: WardenRules) -> (Board, WardenRules) {
 /// Makes a call and says whether it failed.
 fn call(board: &Board, rules: &WardenRules, file: Option<&str>) -> bool {
     let file = file.map(|file| NamedFile { path: file.into(), end: None });
-    call_of(board, rules, &Files::Known(file.into_iter().collect()))
+    let files = file.into_iter().collect();
+    call_of(board, rules, &Files::Known(Paths { files, links: Vec::new() }))
 }
 
 fn call_of(board: &Board, rules: &WardenRules, files: &Files) -> bool {

@@ -12,6 +12,7 @@ use crate::seccomp::{
     abi::{ARCH_X86_64, native},
     caller::NamedFile,
     listener::Gone,
+    lookup::Paths,
     pool::{MOST_WORKERS, PATIENCE, STUCK},
     rules::{Naming, WardenRules},
     under::Under,
@@ -176,7 +177,8 @@ impl Scene {
 
 fn files(file: &str) -> Option<Found> {
     let file = NamedFile { path: file.into(), end: None };
-    Some(Found { begun: true, files: vec![file], process: None })
+    let paths = Paths { files: vec![file], links: Vec::new() };
+    Some(Found { begun: true, paths, process: None })
 }
 
 fn later(now: u64, by: Duration) -> u64 {
@@ -204,8 +206,9 @@ fn a_call_with_a_path_is_answered_by_the_worker_that_looked_it_up() {
         assert_eq!(scene.receive(id, OPENAT, NOW), None);
         scene.tend(NOW);
         let (job, request) = scene.take(NOW);
-        let Question { notification, begun, files: asks, .. } = request.question;
-        assert_eq!((notification.id, begun, asks), (id, false, true));
+        let Question { notification, begun, under, .. } = &request.question;
+        let asks = !under.is_empty();
+        assert_eq!((notification.id, *begun, asks), (id, false, true));
         scene.come_back(job, files(file), NOW);
         assert_eq!(scene.kernel.fate(id), Some(fate));
     }
@@ -364,7 +367,7 @@ fn the_child_of_run_is_not_the_target_before_it_executes_the_command() {
         assert_eq!(scene.receive(id, GETPPID, NOW), None);
         scene.tend(NOW);
         let (job, request) = scene.take(NOW);
-        assert!(request.question.begun && !request.question.files);
+        assert!(request.question.begun && request.question.under.is_empty());
         scene.come_back(job, answer, NOW);
     }
     let fates: Vec<_> = (1..=3).map(|id| scene.kernel.fate(id)).collect();
