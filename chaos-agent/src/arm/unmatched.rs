@@ -173,7 +173,7 @@ fn of_calls(rule: &PlannedRule) -> Vec<String> {
             "sendto" | "sendmsg" | "sendmmsg" if !rule.hooks.is_empty() => {
                 "only datagrams whose address is in the call are seen, not TCP and not connected sockets"
             }
-            "read" | "write" => "it goes by a memory map or io_uring, which makes no such call",
+            "read" | "write" => "it goes by a memory map or io_uring, which not every hook sees",
             _ => continue,
         };
         if reasons.iter().all(|before| before != reason) {
