@@ -3,7 +3,8 @@
 //! The lab runs them on its kernels, too, but for three kinds that would only show again what they
 //! show here: those in `program`, about what the agent says, those in `healthy`, about the victims, and
 //! those in a module `repeated`, which do one thing so often that it would take minutes there.
-//! Clients, databases, containers and classes of calls take minutes, too, and run there when they are named.
+//! Clients, programs that copy, databases, containers and classes of calls take minutes, too, and run there when
+//! they are named.
 
 mod agent;
 mod calls;

@@ -22,7 +22,14 @@ const TARGET: &str = "native";
 const NOT_ABOUT_THE_KERNEL: [&str; 3] = ["healthy::", "program::", "repeated::"];
 
 /// Modules that take minutes on an emulated machine: they run there when they are asked for.
-const ON_REQUEST: [&str; 4] = ["classes::", "clients::", "containers::", "databases::"];
+const ON_REQUEST: [&str; 6] = [
+    "classes::",
+    "clients::",
+    "containers::",
+    "copies::programs::",
+    "copies::server::",
+    "databases::",
+];
 
 /// Modules whose tests watch the clock, or try everything there is: a machine that does other things at the
 /// same time is too slow for them.
