@@ -11,6 +11,8 @@
 #[cfg(target_arch = "bpf")]
 mod ground;
 #[cfg(target_arch = "bpf")]
+mod kernel_memory;
+#[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod octets;

@@ -5,9 +5,12 @@
 //! `bpf_skb_ancestor_cgroup_id` does for a packet's socket.
 //! <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c> `__bpf_sk_ancestor_cgroup_id`
 
-use aya_ebpf::{Global, bindings::bpf_sock, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::Global;
 
-use crate::scope::{target, target_level};
+use crate::{
+    kernel_memory::read,
+    scope::{target, target_level},
+};
 
 /// Where the kernel's structs have these fields, in bytes, from its type information:
 /// `sock_common.skc_state` and `.skc_listener`, `sock.sk_cgrp_data`.
@@ -17,6 +20,9 @@ static SOCKET_STATE: Global<u32> = Global::new(0);
 static SOCKET_LISTENER: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static SOCKET_CGROUP: Global<u32> = Global::new(0);
+/// `sock.sk_kern_sock`, in bits.
+#[unsafe(no_mangle)]
+static SOCKET_KERNEL: Global<u32> = Global::new(0);
 /// `cgroup.level`, and `cgroup.ancestors` or, before 6.1, `.ancestor_ids`.
 #[unsafe(no_mangle)]
 static CGROUP_LEVEL: Global<u32> = Global::new(0);
@@ -39,18 +45,20 @@ const LISTEN: u8 = 10;
 /// Stands for a connection until its handshake is over, and is no whole socket.
 const NEW_SYN_RECV: u8 = 12;
 
-/// Where the socket is, as a number. The verifier takes a socket for no address that one may count
-/// from; what is read from where the pointer lies on the stack is a number like any other.
-#[inline(always)]
-pub fn address_of(socket: &*mut bpf_sock) -> u64 {
-    read(core::ptr::from_ref(socket) as u64)
-}
-
 /// Whether it is found for the addresses and ports of its own connection only.
 #[inline(always)]
 pub fn is_connected(socket: u64) -> bool {
     let state = state(socket);
     state != LISTEN && state != CLOSE
+}
+
+/// Whether it is one of the kernel's own, as tunnels receive by. It has the cgroup of whoever set the tunnel
+/// up, and what comes by it is everybody's. Among those of TCP this means nothing: MPTCP has such for every
+/// connection of a process.
+#[inline(always)]
+pub fn is_the_kernels(socket: u64) -> bool {
+    let bit = SOCKET_KERNEL.load();
+    read::<u8>(socket + (bit / 8) as u64) >> (bit % 8) & 1 == 1
 }
 
 /// Whether it belongs to the target's cgroup or to one below.
@@ -82,16 +90,4 @@ pub fn is_the_target(socket: u64) -> bool {
 #[inline(always)]
 fn state(socket: u64) -> u8 {
     read(socket + SOCKET_STATE.load() as u64)
-}
-
-/// 0 where nothing can be read (kernel 5.5, for classifiers 5.8).
-#[inline(always)]
-fn read<T: Copy + Default>(at: u64) -> T {
-    let mut value = T::default();
-    // SAFETY: the helper takes any address; it fills the value, or zeroes it and fails.
-    unsafe {
-        let size = size_of::<T>() as u32;
-        bpf_probe_read_kernel((&raw mut value).cast(), size, at as *const core::ffi::c_void);
-    }
-    value
 }

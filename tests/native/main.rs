@@ -31,6 +31,7 @@ mod guards;
 mod healthy;
 mod held;
 mod latencies;
+mod layers;
 mod limits;
 mod loads;
 mod matchers;

@@ -13,15 +13,17 @@ const TYPE_BYTES: usize = 12;
 const KIND_FUNC: u32 = 12;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
-/// Bytes of `struct btf_member`.
+const KIND_ENUM: u32 = 6;
+/// Bytes of `struct btf_member`, and of `struct btf_enum`.
 const MEMBER_BYTES: usize = 12;
+const ENUMERATOR_BYTES: usize = 8;
 
 /// Functions that programs of ours may be attached to: entries of system calls, and security
 /// functions.
 const PREFIXES: [&str; 4] = ["__x64_sys_", "__ia32_", "__do_sys_", "security_"];
 
-/// Structs that [`Offsets`] and [`SocketOffsets`] are taken from.
-const STRUCTS: [&str; 10] = [
+/// Structs that [`Offsets`], [`SocketOffsets`] and [`LayerOffsets`] are taken from.
+const STRUCTS: [&str; 13] = [
     "task_struct",
     "files_struct",
     "fdtable",
@@ -32,7 +34,19 @@ const STRUCTS: [&str; 10] = [
     "sock",
     "cgroup",
     "kernfs_node",
+    "sk_buff",
+    "dst_entry",
+    "net_device",
 ];
+
+/// The flags of an interface that the kernel keeps to itself, and those of them by which it knows ports: what
+/// arrives at one goes to the bridge, the team, the virtual switch or the failover device above it.
+const PRIVATE_FLAGS: &str = "netdev_priv_flags";
+const PORTS: [&str; 4] =
+    ["IFF_BRIDGE_PORT", "IFF_TEAM_PORT", "IFF_OVS_DATAPATH", "IFF_FAILOVER_SLAVE"];
+/// What they are in kernels 5.10 to 7.2. Where the flags take more than 32 bits, as in 6.1, the kernel's type
+/// information does not have their names.
+const UNNAMED_PORTS: u32 = 0x1000_2600;
 
 /// What is known of the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,6 +57,8 @@ pub(super) struct Functions {
     offsets: Option<Offsets>,
     /// As above.
     sockets: Option<SocketOffsets>,
+    /// As above.
+    layers: Option<LayerOffsets>,
 }
 
 /// Where structs have the fields that programs read, in bytes.
@@ -68,12 +84,31 @@ pub(super) struct SocketOffsets {
     pub(super) socket_listener: u32,
     /// `sock.sk_cgrp_data`, which begins with the cgroup.
     pub(super) socket_cgroup: u32,
+    /// `sock.sk_kern_sock`, in bits.
+    pub(super) socket_kernel: u32,
     pub(super) cgroup_level: u32,
     pub(super) cgroup_ancestors: u32,
     /// Whether that is a list of ids, as before 6.1, or of cgroups.
     pub(super) ancestors_are_ids: bool,
     pub(super) cgroup_node: u32,
     pub(super) node_id: u32,
+}
+
+/// Where structs have the fields that say which interface a frame is at, and what is above that, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct LayerOffsets {
+    pub(super) frame_device: u32,
+    pub(super) frame_socket: u32,
+    pub(super) frame_route: u32,
+    pub(super) frame_inner: u32,
+    pub(super) route_device: u32,
+    pub(super) socket_family: u32,
+    /// `net_device.adj_list`, which begins with the list of those above.
+    pub(super) device_above: u32,
+    pub(super) device_flags: u32,
+    pub(super) device_private_flags: u32,
+    /// Those of the private flags that ports have.
+    pub(super) port_flags: u32,
 }
 
 impl Functions {
@@ -95,6 +130,10 @@ impl Functions {
 
     pub(super) fn sockets(&self) -> Option<SocketOffsets> {
         self.sockets
+    }
+
+    pub(super) fn layers(&self) -> Option<LayerOffsets> {
+        self.layers
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
@@ -127,6 +166,7 @@ fn scan(bytes: &[u8]) -> Option<Functions> {
     }
     let mut functions = Functions::default();
     let mut structs = BTreeMap::new();
+    let mut port_flags = Some(UNNAMED_PORTS);
     // Id 0 is `void`, which is not in the list.
     for (id, at) in (1..).zip(&btf.starts) {
         let name = btf.text(word(btf.types, *at)?)?;
@@ -137,11 +177,13 @@ fn scan(bytes: &[u8]) -> Option<Functions> {
             KIND_STRUCT if STRUCTS.contains(&name) => {
                 structs.insert(name, id);
             }
+            KIND_ENUM if name == PRIVATE_FLAGS => port_flags = btf.flags(*at, &PORTS),
             _ => {}
         }
     }
     functions.offsets = btf.offsets(&structs);
     functions.sockets = btf.socket_offsets(&structs);
+    functions.layers = port_flags.and_then(|flags| btf.layer_offsets(&structs, flags));
     Some(functions)
 }
 
@@ -178,19 +220,52 @@ impl<'a> Btf<'a> {
     }
 
     fn socket_offsets(&self, structs: &BTreeMap<&str, u32>) -> Option<SocketOffsets> {
-        let field = |of: &str, name: &str| Some(self.field(*structs.get(of)?, name)? / 8);
+        let bits = |of: &str, name: &str| self.field(*structs.get(of)?, name);
+        let field = |of: &str, name: &str| Some(bits(of, name)? / 8);
         let ids = field("cgroup", "ancestor_ids");
         Some(SocketOffsets {
             // A socket begins with what it has in common with others.
             socket_state: field("sock_common", "skc_state")?,
             socket_listener: field("sock_common", "skc_listener")?,
             socket_cgroup: field("sock", "sk_cgrp_data")?,
+            socket_kernel: bits("sock", "sk_kern_sock")?,
             cgroup_level: field("cgroup", "level")?,
             cgroup_ancestors: ids.or_else(|| field("cgroup", "ancestors"))?,
             ancestors_are_ids: ids.is_some(),
             cgroup_node: field("cgroup", "kn")?,
             node_id: field("kernfs_node", "id")?,
         })
+    }
+
+    fn layer_offsets(
+        &self,
+        structs: &BTreeMap<&str, u32>,
+        port_flags: u32,
+    ) -> Option<LayerOffsets> {
+        let field = |of: &str, name: &str| Some(self.field(*structs.get(of)?, name)? / 8);
+        Some(LayerOffsets {
+            frame_device: field("sk_buff", "dev")?,
+            frame_socket: field("sk_buff", "sk")?,
+            frame_route: field("sk_buff", "_skb_refdst")?,
+            frame_inner: field("sk_buff", "inner_protocol")?,
+            route_device: field("dst_entry", "dev")?,
+            socket_family: field("sock_common", "skc_family")?,
+            device_above: field("net_device", "adj_list")?,
+            device_flags: field("net_device", "flags")?,
+            device_private_flags: field("net_device", "priv_flags")?,
+            port_flags,
+        })
+    }
+
+    /// These constants of the enumeration that begins here, together; `None` where it lacks one.
+    fn flags(&self, start: usize, names: &[&str]) -> Option<u32> {
+        let constants = (0..members(word(self.types, start + 4)?))
+            .map(|member| {
+                let constant = start + TYPE_BYTES + member * ENUMERATOR_BYTES;
+                Some((self.text(word(self.types, constant)?)?, word(self.types, constant + 4)?))
+            })
+            .collect::<Option<BTreeMap<_, _>>>()?;
+        names.iter().try_fold(0, |flags, name| Some(flags | constants.get(name)?))
     }
 
     /// Where a struct has a field, in bits; also one of an unnamed struct or union inside of it.
@@ -250,7 +325,11 @@ mod tests {
         files_struct\0fdt\0fdtable\0max_fds\0fd\0file\0f_path\0f_inode\0inode\0i_ino\0i_sb\0\
         super_block\0s_dev\0\
         sock_common\0skc_state\0skc_listener\0sock\0sk_cgrp_data\0\
-        cgroup\0level\0ancestors\0kn\0kernfs_node\0id\0";
+        cgroup\0level\0ancestors\0kn\0kernfs_node\0id\0sk_kern_sock\0skc_family\0\
+        sk_buff\0dev\0sk\0_skb_refdst\0inner_protocol\0dst_entry\0\
+        net_device\0flags\0priv_flags\0adj_list\0\
+        netdev_priv_flags\0IFF_EBRIDGE\0IFF_BRIDGE_PORT\0IFF_TEAM_PORT\0IFF_OVS_DATAPATH\0\
+        IFF_FAILOVER_SLAVE\0";
 
     fn string(name: &str) -> u32 {
         let name = [b"\0", name.as_bytes(), b"\0"].concat();
@@ -281,13 +360,38 @@ mod tests {
             &[(string("i_ino"), 1, 24), (string("i_sb"), 1, 40)],
         );
         structure(&mut types, string("super_block"), &[(string("s_dev"), 1, 12)]);
-        let common = [(string("skc_state"), 1, 18), (string("skc_listener"), 1, 96)];
+        let common = [
+            (string("skc_family"), 1, 16),
+            (string("skc_state"), 1, 18),
+            (string("skc_listener"), 1, 96),
+        ];
         structure(&mut types, string("sock_common"), &common);
-        structure(&mut types, string("sock"), &[(string("sk_cgrp_data"), 1, 600)]);
+        let socket = [(string("sk_kern_sock"), 1, 500), (string("sk_cgrp_data"), 1, 600)];
+        structure(&mut types, string("sock"), &socket);
         let cgroup =
             [(string("level"), 1, 112), (string("kn"), 1, 120), (string("ancestors"), 1, 800)];
         structure(&mut types, string("cgroup"), &cgroup);
         structure(&mut types, string("kernfs_node"), &[(string("id"), 1, 88)]);
+        let frame = [
+            (string("dev"), 1, 16),
+            (string("sk"), 1, 24),
+            (string("_skb_refdst"), 1, 64),
+            (string("inner_protocol"), 1, 160),
+        ];
+        structure(&mut types, string("sk_buff"), &frame);
+        structure(&mut types, string("dst_entry"), &[(string("dev"), 1, 0)]);
+        let device =
+            [(string("priv_flags"), 1, 0), (string("flags"), 1, 176), (string("adj_list"), 1, 416)];
+        structure(&mut types, string("net_device"), &device);
+        let flags = [
+            ("IFF_EBRIDGE", 2),
+            ("IFF_BRIDGE_PORT", 0x200),
+            ("IFF_OVS_DATAPATH", 0x400),
+            ("IFF_TEAM_PORT", 0x2000),
+            ("IFF_FAILOVER_SLAVE", 0x1000_0000),
+        ];
+        types.extend([string("netdev_priv_flags"), 6 << 24 | flags.len() as u32, 4]);
+        types.extend(flags.into_iter().flat_map(|(name, value)| [string(name), value]));
         let types: Vec<u8> = types.into_iter().flat_map(u32::to_ne_bytes).collect();
         let length = |part: &[u8]| u32::try_from(part.len()).unwrap();
         let header = [24, 0, length(&types), length(&types), length(STRINGS)];
@@ -318,6 +422,7 @@ mod tests {
             socket_state: 18,
             socket_listener: 96,
             socket_cgroup: 600,
+            socket_kernel: 4000,
             cgroup_level: 112,
             cgroup_ancestors: 800,
             ancestors_are_ids: false,
@@ -325,7 +430,30 @@ mod tests {
             node_id: 88,
         });
         let offsets = Some(offsets);
-        assert_eq!(scan(&sample()), Some(Functions { ids, offsets, sockets }));
+        let layers = Some(LayerOffsets {
+            frame_device: 16,
+            frame_socket: 24,
+            frame_route: 64,
+            frame_inner: 160,
+            route_device: 0,
+            socket_family: 16,
+            device_above: 416,
+            device_flags: 176,
+            device_private_flags: 0,
+            port_flags: 0x1000_2600,
+        });
+        assert_eq!(scan(&sample()), Some(Functions { ids, offsets, sockets, layers }));
+    }
+
+    #[test]
+    fn flags_of_ports_are_known_without_their_names() {
+        let (named, unnamed) = (sample(), sample());
+        let name = b"netdev_priv_flags";
+        let at = unnamed.windows(name.len()).position(|window| window == name).unwrap();
+        let unnamed = [&unnamed[..at], b"other", &unnamed[at + 5..]].concat();
+        let layers = scan(&named).unwrap().layers;
+        assert!(layers.is_some());
+        assert_eq!(scan(&unnamed).unwrap().layers, layers);
     }
 
     #[test]

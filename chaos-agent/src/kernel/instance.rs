@@ -1,14 +1,19 @@
 //! The BPF object, loaded once for each target.
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, sync::LazyLock};
 
-use aya::{Ebpf, EbpfLoader, maps::MapError};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::MapError,
+    programs::ProgramType,
+    sys::{BpfHelper, is_helper_supported},
+};
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::object::{LINE_ENTER, LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
 
 use super::{
     KernelError, LineMaps, Link, Naming, TargetMaps, Trial,
-    btf::{Functions, SocketOffsets},
+    btf::{Functions, LayerOffsets, SocketOffsets},
     clsact::Side,
     links,
     tracer::{self, Tracer},
@@ -18,6 +23,15 @@ use crate::plan::{Attachment, Hook, Line, Position};
 
 /// Built by `build.rs`.
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));
+
+/// What programs read to tell interfaces that are on top of one another apart; `None` where the kernel does
+/// not tell, or does not let programs read it.
+static LAYERS: LazyLock<Option<LayerOffsets>> = LazyLock::new(|| {
+    let layers = tracer::functions().ok()?.layers()?;
+    let reads =
+        is_helper_supported(ProgramType::SchedClassifier, BpfHelper::BPF_FUNC_probe_read_kernel);
+    reads.unwrap_or(false).then_some(layers)
+});
 
 /// One target's maps and programs in the kernel. Programs are loaded when they are first
 /// attached, so that a hook which this kernel lacks does not stand in the way of the others.
@@ -54,12 +68,26 @@ impl Instance {
             socket_state,
             socket_listener,
             socket_cgroup,
+            socket_kernel,
             cgroup_level,
             cgroup_ancestors,
             ancestors_are_ids,
             cgroup_node,
             node_id,
         } = sockets.unwrap_or_default();
+        let layers = *LAYERS;
+        let LayerOffsets {
+            frame_device,
+            frame_socket,
+            frame_route,
+            frame_inner,
+            route_device,
+            socket_family,
+            device_above,
+            device_flags,
+            device_private_flags,
+            port_flags,
+        } = layers.unwrap_or_default();
         let mut ebpf = EbpfLoader::new()
             .override_global("INSTANCE", &number, true)
             .override_global("TARGET_CGROUP", &cgroup_id, true)
@@ -67,11 +95,23 @@ impl Instance {
             .override_global("SOCKET_STATE", &socket_state, true)
             .override_global("SOCKET_LISTENER", &socket_listener, true)
             .override_global("SOCKET_CGROUP", &socket_cgroup, true)
+            .override_global("SOCKET_KERNEL", &socket_kernel, true)
             .override_global("CGROUP_LEVEL", &cgroup_level, true)
             .override_global("CGROUP_ANCESTORS", &cgroup_ancestors, true)
             .override_global("ANCESTORS_ARE_IDS", &u32::from(ancestors_are_ids), true)
             .override_global("CGROUP_NODE", &cgroup_node, true)
             .override_global("NODE_ID", &node_id, true)
+            .override_global("LAYERS_KNOWN", &u32::from(layers.is_some()), true)
+            .override_global("FRAME_DEVICE", &frame_device, true)
+            .override_global("FRAME_SOCKET", &frame_socket, true)
+            .override_global("FRAME_ROUTE", &frame_route, true)
+            .override_global("FRAME_INNER", &frame_inner, true)
+            .override_global("ROUTE_DEVICE", &route_device, true)
+            .override_global("SOCKET_FAMILY", &socket_family, true)
+            .override_global("DEVICE_ABOVE", &device_above, true)
+            .override_global("DEVICE_FLAGS", &device_flags, true)
+            .override_global("DEVICE_PRIVATE_FLAGS", &device_private_flags, true)
+            .override_global("PORT_FLAGS", &port_flags, true)
             .load(OBJECT)?;
         // Before the maps are taken out.
         let map_ids = ebpf

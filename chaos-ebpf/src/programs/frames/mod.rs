@@ -4,6 +4,7 @@ mod copy;
 mod corrupt;
 mod dns;
 mod hold;
+mod layers;
 mod length;
 mod line;
 mod place;
@@ -100,11 +101,17 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     if rules == 0 {
         return TCX_NEXT;
     }
-    // What has stages behind it was found to be the target's before. Looking a socket up is not free: not
-    // for what no rule matches.
-    let is_known = kind == EventKind::FrameEgress || behind != 0;
-    if !is_known && !receiver::is_the_targets(skb, Place::of(skb, kind as u32)) {
-        return TCX_NEXT;
+    // What has stages behind it was found to be the target's, and to be asked about here, before. Looking a
+    // socket up is not free: not for what no rule matches.
+    if behind == 0 {
+        if !layers::ask_here(skb, kind) {
+            return TCX_NEXT;
+        }
+        if kind == EventKind::FrameIngress
+            && !receiver::is_the_targets(skb, Place::of(skb, kind as u32))
+        {
+            return TCX_NEXT;
+        }
     }
     for (stage, of_stage) in (0..Stage::Limit as u32).zip(&set.by_stage) {
         let asked = rules & of_stage;

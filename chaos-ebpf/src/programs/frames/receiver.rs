@@ -21,7 +21,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::packet::Octets;
 
 use super::{FrameOctets, place::Place};
-use crate::{octets::SkbOctets, socket_owner};
+use crate::{kernel_memory::address_of, octets::SkbOctets, socket_owner};
 
 /// `pkt_type` of a packet for this machine (`include/uapi/linux/if_packet.h`). Broadcast and multicast
 /// go to any number of sockets.
@@ -79,9 +79,10 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
         if socket.is_null() {
             return NOT_OURS;
         }
-        let socket_address = socket_owner::address_of(&socket);
+        let socket_address = address_of(&socket);
         let is_connected = socket_owner::is_connected(socket_address);
-        let is_the_targets = socket_owner::is_the_target(socket_address);
+        let is_the_targets = socket_owner::is_the_target(socket_address)
+            && (place.has_tcp() || !socket_owner::is_the_kernels(socket_address));
         bpf_sk_release(socket.cast());
         match (is_the_targets, is_connected) {
             (false, _) => NOT_OURS,
