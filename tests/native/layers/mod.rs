@@ -309,7 +309,7 @@ fn a_bond() -> Result<()> {
 }
 
 #[test]
-fn a_vlan() -> Result<()> {
+fn a_vlan_alone() -> Result<()> {
     require!("a VLAN"; Kind::Vlan.can_be_made());
     check(Kind::Vlan)
 }

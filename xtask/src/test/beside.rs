@@ -1,11 +1,10 @@
 //! Runs tests in a process of its own, which gives way to whatever else wants the processors.
 
 use std::{
-    env,
     fs::{self, File},
     io::{self, ErrorKind},
     path::PathBuf,
-    process::{Command, ExitStatus},
+    process::{self, Command, ExitStatus},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -53,7 +52,8 @@ impl Beside {
         }
         let log = directory.join(format!("{name}.log"));
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
-        let program = env::current_exe().context("find the running program")?;
+        // This program, also where cargo builds it anew meanwhile.
+        let program = format!("/proc/{}/exe", process::id());
         let xtask = move || -> io::Result<Command> {
             let mut command = Command::new("nice");
             command.arg("-n").arg(NICENESS).arg(&program);
