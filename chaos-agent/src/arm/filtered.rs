@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{ArmError, Armed};
 use crate::{
+    fault::Fault,
     plan::{Backend, KernelFeatures, Plan, PlannedCall, PlannedRule, Refusal, Support},
     seccomp::{Board, Warden},
     target::{Cgroup, CgroupRoot, Target, is_sandbox_process},
@@ -102,8 +103,8 @@ impl Filtered {
                     .all(|container| container.calls.contains(&call.number))
         };
         for rule in &mut plan.rules {
-            // What copies belongs to `read` and `write` besides the calls that only read or write.
-            let untold = |call: &mut PlannedCall| call.end.is_some() && !is_told_of(call);
+            let fault = &rule.fault;
+            let untold = |call: &mut PlannedCall| is_besides(call, fault) && !is_told_of(call);
             let left: Vec<PlannedCall> = rule.calls.extract_if(.., untold).collect();
             rule.notes.extend(left.iter().map(|call| {
                 format!("{call}: left alone, the seccomp profile of the target does not tell of it")
@@ -158,4 +159,11 @@ impl Filtered {
         let (cgroup, board) = self.child.as_ref()?;
         (*cgroup == target.cgroup.id()).then(|| board.clone())
     }
+}
+
+/// Whether the call belongs to the fault's `read` or `write` besides the calls that do nothing but read or write: what
+/// copies, and `fallocate`. Profiles from before do not tell of them.
+fn is_besides(call: &PlannedCall, fault: &Fault) -> bool {
+    let is_named = || fault.verb.calls().iter().any(|named| named.name() == call.name);
+    call.end.is_some() || call.name == "fallocate" && !is_named()
 }
