@@ -25,6 +25,11 @@ fn margin() -> f64 {
     if is_emulated() { 250.0 } else { 3.0 }
 }
 
+/// How long a frame may take that still counts.
+fn in_time() -> Duration {
+    if is_emulated() { Duration::from_secs(1) } else { Duration::ZERO }
+}
+
 /// The same for a quarter of them.
 const LATE: f64 = 15.0;
 
@@ -68,7 +73,7 @@ fn datagrams_are_held_for_as_long_as_asked() -> Result<()> {
                 (1, client(server), [pair.server(), pair.client()]),
             ] {
                 let before = agent.counts(&pair.client_cgroup, rule)?.injected;
-                let longest = Duration::from_millis(by + 100);
+                let longest = Duration::from_millis(by + 100).max(in_time());
                 let (sent, delays) = measure(stamps(to, count, interval), places, longest)?;
                 let all = delays.milliseconds();
                 println!(
@@ -77,7 +82,10 @@ fn datagrams_are_held_for_as_long_as_asked() -> Result<()> {
                     all[0],
                     all[all.len() - 1]
                 );
-                assert_eq!((delays.count(), delays.late), (sent, 0), "{fault}, {to}");
+                // A processor that is never free may send frames of one flow by two of the queues.
+                let few = if is_emulated() { sent / 20 } else { 0 };
+                assert_eq!(delays.count(), sent, "{fault}, {to}");
+                assert!(delays.late <= few, "{fault}, {to}: {} late", delays.late);
                 assert!(all[0] >= expected, "{fault}, {to}: {} ms", all[0]);
                 assert!(
                     delays.median() < expected + margin(),

@@ -143,7 +143,7 @@ pub fn test(extent: Extent, filter: Option<&str>, report: &mut Report) -> Result
 /// What is run for every change: lanes beside each other, in each of them one kernel after the other.
 const EVERY_CHANGE: [&[(&str, Selection)]; 2] = [
     &[(STOCK, Selection::Counting)],
-    &[(OVERRIDE, Selection::Counting), (PREEMPTIBLE, Selection::Preempted)],
+    &[(OVERRIDE, Selection::Override), (PREEMPTIBLE, Selection::Preempted)],
 ];
 
 fn named(name: &str) -> Option<Kernel> {

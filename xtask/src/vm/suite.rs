@@ -54,6 +54,16 @@ const WATCH_THE_CLOCK: [&str; 17] = [
     "triggers::",
 ];
 
+/// Modules about what waits in a queue of the kernel's: it is the same one on every kernel that has it.
+const HELD: [&str; 3] = ["delays::", "latencies::", "loads::"];
+
+/// Modules about what error injection gives a kernel that others lack: any system call can be failed at its entry.
+const ENTRIES: [&str; 5] =
+    ["copies::calls::", "paths::", "replacement::", "symlinks::", "syscalls::"];
+
+/// Modules that every kernel is worth: what it has, and that nothing of a test stays.
+const ALWAYS: [&str; 2] = ["features::", "guards::"];
+
 /// Modules in which programs of several tasks are at work at once: whether one is preempted by another
 /// matters there.
 const PREEMPTED: [&str; 4] = ["chance::", "replacement::", "storm::", "syscalls::"];
@@ -61,9 +71,11 @@ const PREEMPTED: [&str; 4] = ["chance::", "replacement::", "storm::", "syscalls:
 /// Which of the tests are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// What counts events and does not watch the clock.
+    /// What counts events and does not watch the clock, without what waits in queues.
     Counting,
-    /// Of those, what may come out differently where tasks are preempted inside of the kernel.
+    /// Of what counts events, what waits in queues and what error injection makes possible.
+    Override,
+    /// Of what counts events, what may come out differently where tasks are preempted inside of the kernel.
     Preempted,
     /// All that is about the kernel.
     Whole,
@@ -119,10 +131,14 @@ fn try_run(
     command.extend(["--test-threads=1", "--show-output"].map(str::to_owned));
     let on_request = ON_REQUEST.into_iter().filter(|_| filter.is_none());
     let timed = WATCH_THE_CLOCK.into_iter().filter(|_| selection != Selection::Whole);
-    let skipped = NOT_ABOUT_THE_KERNEL.into_iter().chain(on_request).chain(timed);
+    let held = HELD.into_iter().filter(|_| selection == Selection::Counting && filter.is_none());
+    let skipped = NOT_ABOUT_THE_KERNEL.into_iter().chain(on_request).chain(timed).chain(held);
     command.extend(skipped.flat_map(|kind| ["--skip", kind]).map(str::to_owned));
     match (filter, selection) {
         (Some(filter), _) => command.push(filter.to_owned()),
+        (None, Selection::Override) => {
+            command.extend(HELD.into_iter().chain(ENTRIES).chain(ALWAYS).map(str::to_owned));
+        }
         (None, Selection::Preempted) => command.extend(PREEMPTED.map(str::to_owned)),
         (None, Selection::Counting | Selection::Whole) => {}
     }
