@@ -10,9 +10,11 @@ use chaos_agent::arm::{ArmedId, Armory, Outcome, Request};
 use chaos_agent::plan::Terms;
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::injector::parse;
+use chaos_tests::job::{UdpSend, UdpSink};
 use chaos_tests::process::{Place, Process};
 use chaos_tests::program;
 use chaos_tests::require;
+use chaos_tests::victim::Victim;
 use nix::sys::signal::Signal;
 
 use super::Scene;
@@ -44,6 +46,15 @@ fn refusal(armory: &mut Armory, cgroup: &TestCgroup) -> Result<Option<String>> {
         Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
         Outcome::Occupied(occupied) => Ok(Some(occupied.refusals[0].to_string())),
     }
+}
+
+/// How many of the victim's datagrams arrive twice.
+fn copies(scene: &Scene) -> Result<u64> {
+    let sink = UdpSink { bind: scene.pair.server_end.socket_v4(0) };
+    let sink = Victim::start(sink, scene.server())?;
+    Victim::run(UdpSend::new(sink.address(), 10), scene.client())?;
+    sleep(Duration::from_millis(20));
+    Ok(sink.stop()?.duplicates())
 }
 
 /// Waits until nothing stands against it.
@@ -116,11 +127,12 @@ fn whoever_was_stopped_gives_way_to_what_was_armed_meanwhile() -> Result<()> {
     stopped.signal(Signal::SIGSTOP)?;
     await_freedom(&mut armory, outer)?;
     stopped.signal(Signal::SIGCONT)?;
+    // Seen by what it does: whoever asks by arming is somebody who came meanwhile.
     let give_up = Instant::now() + PATIENCE;
-    while self::refusal(&mut armory, outer)?.is_none() {
+    while copies(&scene)? == 0 {
         ensure!(Instant::now() < give_up, "it does not go on");
-        sleep(Duration::from_millis(20));
     }
+    ensure!(self::refusal(&mut armory, outer)?.is_some(), "it is not named");
     stopped.signal(Signal::SIGKILL)?;
     stopped.wait(PATIENCE)?;
     Ok(())
