@@ -6,6 +6,7 @@ use anyhow::Result;
 use chaos_agent::arm::{Outcome, Request};
 use chaos_agent::plan::Terms;
 use chaos_tests::cgroup::TestCgroup;
+use chaos_tests::clock::is_emulated;
 use chaos_tests::injector::parse;
 use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink};
 use chaos_tests::process::Place;
@@ -59,7 +60,8 @@ fn no_datagram_meets_a_mixture_of_two_rule_sets() -> Result<()> {
     }
     let kept = agent.counts(&pair.client_cgroup, 0)?;
     assert_eq!((kept.matched, kept.shadowed), (all, all), "after {edits} edits");
-    assert!(edits >= 20, "{edits} edits in {EDITING:?}");
+    let few = if is_emulated() { 3 } else { 20 };
+    assert!(edits >= few, "{edits} edits in {EDITING:?}");
     Ok(())
 }
 

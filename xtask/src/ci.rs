@@ -19,7 +19,7 @@ use crate::{
 #[derive(clap::Args)]
 pub struct Args {
     /// What takes too long for every change, too: the lab's tests whole, on each of its kernels, and
-    /// the tests of a node on a second kernel
+    /// the tests of a node, on two kernels
     #[arg(long)]
     all: bool,
 }
@@ -37,9 +37,14 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     let object = stages.run("object", build_ebpf::run);
     let profiles = stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
     let mut report = Report::default();
-    for Ran { kind, took, passed } in
-        test::run_kinds(Kind::value_variants(), Extent::of_flag(*all), None, &mut report)?
-    {
+    let extent = Extent::of_flag(*all);
+    let kinds: Vec<Kind> = Kind::value_variants()
+        .iter()
+        .copied()
+        // A node takes a quarter of an hour, and emulated it is late now and then.
+        .filter(|kind| *kind != Kind::Node || extent == Extent::All)
+        .collect();
+    for Ran { kind, took, passed } in test::run_kinds(&kinds, extent, None, &mut report)? {
         stages.ran.push(Stage { name: kind.name(), took, passed });
     }
     println!();
