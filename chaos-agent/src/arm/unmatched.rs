@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    fault::{Direction, Fault, Peer, Protocol, Side, Verb},
+    fault::{Direction, Fault, Peer, Protocol, Side},
     plan::PlannedRule,
 };
 
@@ -36,20 +36,12 @@ pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>) -> String {
     if let Some(before) = before {
         reasons.push(format!("`{before:#}` is asked before it and hits the same"));
     }
-    match &fault.verb {
-        verb if verb.dns_name().is_some() => reasons.extend(of_questions(verb.dns_name())),
-        Verb::Fail { .. } | Verb::Kill { .. } | Verb::Slow { .. } | Verb::SkewClock { .. } => {
-            reasons.extend(of_calls(rule));
-        }
-        Verb::Drop
-        | Verb::Corrupt { .. }
-        | Verb::Delay(_)
-        | Verb::DelayDns { .. }
-        | Verb::Duplicate
-        | Verb::Reorder { .. }
-        | Verb::Limit { .. }
-        | Verb::Reset
-        | Verb::FailDns { .. } => reasons.extend(of_packets(fault)),
+    if let Some(name) = fault.verb.dns_name() {
+        reasons.extend(of_questions(name));
+    } else if fault.verb.acts_on_packets() {
+        reasons.extend(of_packets(fault));
+    } else {
+        reasons.extend(of_calls(rule));
     }
     reasons.truncate(MOST);
     reasons.join("; or ")
@@ -129,13 +121,13 @@ fn of_protocol(fault: &Fault) -> Option<String> {
     }
 }
 
-fn of_questions(name: Option<&str>) -> Vec<String> {
+fn of_questions(name: &str) -> Vec<String> {
     let mut reasons = vec![
         "the answer was in a cache: of the program, or of a resolver that asks in its place"
             .to_owned(),
         "the question went over TCP, TLS or HTTPS".to_owned(),
     ];
-    if let Some(name) = name.filter(|name| !name.starts_with('*')) {
+    if !name.starts_with('*') {
         reasons.insert(
             1,
             format!(

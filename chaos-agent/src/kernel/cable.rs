@@ -1,7 +1,6 @@
 //! A cable between two network namespaces of our own: a pair of veth(4) with an IPv4 address at each end.
 
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsRawFd, BorrowedFd},
 };
@@ -14,7 +13,10 @@ use netlink_packet_route::{
     tc::{TcAttribute, TcMessage},
 };
 
-use super::{KernelError, rtnetlink::Rtnetlink};
+use super::{
+    KernelError,
+    rtnetlink::{Rtnetlink, failed},
+};
 
 /// The indices of both ends; both namespaces have nothing but a loopback, which has the first one.
 const INDEX: u32 = 2;
@@ -88,8 +90,4 @@ pub fn added_disciplines() -> Result<Vec<String>, KernelError> {
 
 fn open() -> Result<Rtnetlink, KernelError> {
     Rtnetlink::new().map_err(failed("open rtnetlink"))
-}
-
-fn failed(call: &'static str) -> impl Fn(io::Error) -> KernelError {
-    move |source| KernelError::Call { call, source }
 }

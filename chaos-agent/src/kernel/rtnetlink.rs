@@ -12,6 +12,8 @@ use netlink_packet_route::{
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
+use super::KernelError;
+
 /// A socket to rtnetlink. It stays in the network namespace in which it was opened.
 pub(super) struct Rtnetlink {
     socket: Socket,
@@ -64,6 +66,11 @@ impl Rtnetlink {
             }
         }
     }
+}
+
+/// The error of a request, or of a call that leads to one.
+pub(super) fn failed(call: &'static str) -> impl Fn(io::Error) -> KernelError {
+    move |source| KernelError::Call { call, source }
 }
 
 /// The answer at the beginning of these bytes, and how long it is. Of a filter or a queueing

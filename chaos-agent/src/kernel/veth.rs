@@ -1,10 +1,7 @@
 //! Pairs of Ethernet interfaces: what goes into one end comes out of the other.
 //! <https://man7.org/linux/man-pages/man4/veth.4.html>
 
-use std::{
-    io,
-    os::fd::{AsRawFd, BorrowedFd},
-};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
@@ -14,7 +11,10 @@ use netlink_packet_route::{
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use super::{KernelError, device, fq, rtnetlink::Rtnetlink};
+use super::{
+    KernelError, device, fq,
+    rtnetlink::{Rtnetlink, failed},
+};
 
 /// The longest frames that there are: those of the loopback, without its header (`ETH_MAX_MTU`).
 const MTU: u32 = 65_535;
@@ -115,8 +115,4 @@ fn queues() -> u16 {
     // Of all of them, whichever of them this process may use.
     let processors = sysconf(SysconfVar::_NPROCESSORS_CONF).ok().flatten();
     processors.map_or(2, |count| count.clamp(2, MOST_QUEUES) as u16)
-}
-
-fn failed(call: &'static str) -> impl Fn(io::Error) -> KernelError {
-    move |source| KernelError::Call { call, source }
 }

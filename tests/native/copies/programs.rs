@@ -67,6 +67,18 @@ struct Copied {
     copy: PathBuf,
 }
 
+impl Copied {
+    /// The program said so, copied nothing, and every call that matched was hit.
+    #[track_caller]
+    fn assert_failed(&self, program: &[String], name: &str, text: &str) {
+        let Self { code, said, matched, injected, copy, .. } = self;
+        assert_ne!(*code, Some(0), "{program:?}: {said}");
+        assert!(says(said, name, text), "{program:?}: {said}");
+        assert!(is_empty(copy), "{program:?}");
+        assert!(*matched > 0 && matched == injected, "{program:?}: {matched}, {injected}");
+    }
+}
+
 /// Has a program copy from one directory to another under a fault.
 fn copied(
     scene: &Scene,
@@ -99,11 +111,7 @@ fn nothing_gets_onto_a_full_disk() -> Result<()> {
     let scene = Scene::new()?;
     for program in programs()? {
         let full = copied(&scene, &program, "write with ENOSPC", ("other", "full"))?;
-        let Copied { code, said, matched, injected, .. } = &full;
-        assert_ne!(*code, Some(0), "{program:?}: {said}");
-        assert!(says(said, "ENOSPC", "No space left on device"), "{program:?}: {said}");
-        assert!(is_empty(&full.copy), "{program:?}");
-        assert!(*matched > 0 && matched == injected, "{program:?}: {matched}, {injected}");
+        full.assert_failed(&program, "ENOSPC", "No space left on device");
     }
     Ok(())
 }
@@ -128,11 +136,7 @@ fn nothing_is_read_from_a_broken_disk() -> Result<()> {
     let scene = Scene::new()?;
     for program in programs()? {
         let broken = copied(&scene, &program, "read with EIO", ("full", "other"))?;
-        let Copied { code, said, matched, injected, .. } = &broken;
-        assert_ne!(*code, Some(0), "{program:?}: {said}");
-        assert!(says(said, "EIO", "Input/output error"), "{program:?}: {said}");
-        assert!(is_empty(&broken.copy), "{program:?}");
-        assert!(*matched > 0 && matched == injected, "{program:?}: {matched}, {injected}");
+        broken.assert_failed(&program, "EIO", "Input/output error");
         let written = copied(&scene, &program, "read with EIO", ("other", "full"))?;
         assert_eq!((written.code, written.matched), (Some(0), 0), "{program:?}: {}", written.said);
         assert_eq!(fs::read(&written.copy)?, fs::read(&written.source)?, "{program:?}");
