@@ -3,7 +3,19 @@
 //! [RFC 1035]: https://www.rfc-editor.org/rfc/rfc1035
 //! [RFC 6891]: https://www.rfc-editor.org/rfc/rfc6891
 
-use crate::packet::Octets;
+use crate::{
+    event::{Family, ProtocolClass, widen},
+    packet::{Octets, Packet},
+};
+
+/// The port of a name server.
+pub const PORT: u16 = 53;
+
+/// Docker's embedded name server, in a container on a network of its own. NAT rules of the container's
+/// network namespace send what is for its port 53 on to another one, and they come before any hook that
+/// sees packets leave.
+/// <https://github.com/moby/moby/blob/v27.0.0/libnetwork/resolver_unix.go>
+pub const EMBEDDED_SERVER: [u8; 4] = [127, 0, 0, 11];
 
 /// Bytes of a message's header.
 pub const HEADER: u32 = 12;
@@ -30,6 +42,29 @@ pub fn is_question(header: &[u8; HEADER as usize]) -> bool {
     header[2] & 0xf8 == 0
         && u16::from_be_bytes([header[4], header[5]]) == 1
         && u32::from_be_bytes([header[6], header[7], header[8], header[9]]) == 0
+}
+
+/// Whether it is a question to [`EMBEDDED_SERVER`], sent on to another port than [`PORT`].
+#[inline(always)]
+pub fn is_sent_on<O: Octets>(octets: &O, packet: &Packet) -> bool {
+    /// Bytes of a UDP header.
+    const UDP_HEADER: u32 = 8;
+    let event = &packet.event;
+    event.protocol == ProtocolClass::Udp
+        && event.family == Family::V4
+        && event.destination == widen(EMBEDDED_SERVER)
+        && event.destination_port != PORT
+        && packet.fragmented == 0
+        && packet.transport != 0
+        && octets.read(packet.transport + UDP_HEADER).is_some_and(|header| is_question(&header))
+}
+
+/// Has rules see a question that is sent on at the port at which it was asked.
+#[inline(always)]
+pub fn undo_nat<O: Octets>(octets: &O, packet: &mut Packet) {
+    if is_sent_on(octets, packet) {
+        packet.event.destination_port = PORT;
+    }
 }
 
 /// Bytes of the name that begins here, but for the 0 at its end. `None` for one that is cut off, or
@@ -90,6 +125,10 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::{
+        event::EventKind,
+        packet::{ETHERTYPE_IPV4, parse},
+    };
 
     struct Message(Vec<u8>);
 
@@ -130,6 +169,31 @@ mod tests {
                 is,
                 "{flags:?} {counts:?}"
             );
+        }
+    }
+
+    #[test]
+    fn questions_that_nat_sends_on_are_seen_at_their_port() {
+        let datagram = |to: [u8; 4], port: u16, message: &Message| {
+            let mut bytes = std::vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1];
+            bytes.extend(to);
+            bytes.extend([0x80, 0]);
+            bytes.extend(port.to_be_bytes());
+            bytes.extend([0; 4]);
+            bytes.extend(&message.0);
+            Message(bytes)
+        };
+        let question = message([1, 0], [1, 0, 0, 0], QUESTION);
+        let answer = message([0x81, 0], [1, 0, 0, 0], QUESTION);
+        for (frame, seen) in [
+            (datagram(EMBEDDED_SERVER, 43217, &question), 53),
+            (datagram(EMBEDDED_SERVER, 53, &question), 53),
+            (datagram(EMBEDDED_SERVER, 43217, &answer), 43217),
+            (datagram([127, 0, 0, 53], 43217, &question), 43217),
+        ] {
+            let mut packet = parse(&frame, ETHERTYPE_IPV4, EventKind::FrameEgress).unwrap();
+            undo_nat(&frame, &mut packet);
+            assert_eq!(packet.event.destination_port, seen);
         }
     }
 

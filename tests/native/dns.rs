@@ -1,6 +1,7 @@
 //! `fail dns`: what resolvers are told is what the ledger says.
 
 mod delays;
+mod embedded;
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -37,6 +37,7 @@ mod loads;
 mod matchers;
 mod name_server;
 mod namespaces;
+mod nat;
 mod packets;
 mod pair;
 mod paths;

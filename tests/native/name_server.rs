@@ -27,7 +27,11 @@ struct State {
 impl NameServer {
     /// Serves on port 53 of an address of the namespace.
     pub fn start(netns: &TestNetns, ip: IpAddr, known: Ipv4Addr) -> Result<Self> {
-        let address = SocketAddr::new(ip, 53);
+        Self::start_at(netns, SocketAddr::new(ip, 53), known)
+    }
+
+    /// Serves on another port; it is asked at `address`.
+    pub fn start_at(netns: &TestNetns, address: SocketAddr, known: Ipv4Addr) -> Result<Self> {
         let socket = netns.run(|| UdpSocket::bind(address))?;
         let socket = socket.with_context(|| format!("bind {address}"))?;
         socket.set_read_timeout(Some(Duration::from_millis(50)))?;

@@ -238,6 +238,7 @@ impl Armed {
         if let Some(line) = plan.line() {
             self.frames.start_line(line, &mut self.instance, &self.memory)?;
         }
+        self.frames.want_answer_line(plan.answer_line(), &self.memory);
         let position = Position::of(plan.rules.iter().map(|rule| &rule.fault));
         self.attach(&plan.hooks(), position, turn)?;
         for (function, attachment) in &attachments(&plan.calls()) {
@@ -324,7 +325,7 @@ impl Armed {
         let rules = self.rules.iter().map(|rule| rule.planned.clone()).collect();
         let plan = Plan { rules, ..Plan::default() };
         let (hooks, attachments) = (plan.hooks(), attachments(&plan.calls()));
-        if plan.line().is_none() {
+        if plan.line().or(plan.answer_line()).is_none() {
             self.frames.stop_line(&mut self.instance);
         }
         self.links.retain(|hook, _| hooks.contains(hook));
@@ -571,7 +572,7 @@ fn descriptors_for(plan: &Plan) -> u64 {
     const LINE: u64 = 16;
     let hooks = plan.hooks().len() as u64;
     let functions = attachments(&plan.calls()).len() as u64;
-    let line = if plan.line().is_some() { LINE } else { 0 };
+    let line = if plan.line().or(plan.answer_line()).is_some() { LINE } else { 0 };
     // A tracer has the maps, too, and a program and a link for each function.
     let traced = if functions > 0 { TARGET + 2 * functions } else { 0 };
     TARGET + HOOK * hooks + line + traced

@@ -1,6 +1,7 @@
 //! Programs at the interfaces of a target, and the delay line behind them.
 
 mod bounds;
+mod embedded_server;
 mod served;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 
 use self::{
     bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
+    embedded_server::has_embedded_server,
     served::Served,
 };
 use super::{
@@ -46,8 +48,10 @@ pub(super) struct Frames {
     told: bool,
     /// No longer wanted, and still attached.
     unwanted: Vec<Link>,
-    /// Where a rule holds frames.
+    /// Where a rule holds frames, or answers in place of Docker's name server.
     line: Option<DelayLine>,
+    /// The line to start where that server is.
+    answer_line: Option<(Line, HeldMemory)>,
     /// Lines whose last rule has ended.
     leaving: Leaving,
 }
@@ -74,6 +78,7 @@ impl Default for Frames {
             told: false,
             unwanted: Vec::new(),
             line: None,
+            answer_line: None,
             leaving: Leaving::default(),
         }
     }
@@ -93,6 +98,12 @@ impl Frames {
             self.line = Some(DelayLine::start(line, maps, memory)?);
         }
         Ok(())
+    }
+
+    /// Has a delay line started where Docker's name server turns up in a network namespace, if any is
+    /// wanted.
+    pub(super) fn want_answer_line(&mut self, line: Option<Line>, memory: &HeldMemory) {
+        self.answer_line = line.map(|line| (line, memory.clone()));
     }
 
     /// Call it when no program holds frames any more.
@@ -282,6 +293,11 @@ impl Frames {
         turn: Turn,
     ) -> Result<bool, ArmError> {
         let owner = place.owner;
+        if let (None, Some((line, memory))) = (&self.line, self.answer_line.clone())
+            && found.namespace.enter_in_thread(has_embedded_server)?
+        {
+            self.start_line(line, instance, &memory)?;
+        }
         found.namespace.enter_in_thread(|| {
             with_naming(owner, |naming| self.serve_here(found, instance, owner, naming, turn))
         })?

@@ -51,7 +51,7 @@ pub(super) fn mechanism(
 ) -> Result<Mechanism, Objection> {
     let by_seccomp = || {
         let calls = traced::by_seccomp(calls, fault, features)?;
-        Some(Mechanism { action, hooks: BTreeSet::new(), calls, line: None })
+        Some(Mechanism { calls, ..Mechanism::of_packets(action, BTreeSet::new()) })
     };
     match in_kernel(action, calls, fault, features) {
         Ok(mechanism) if has_filter && !traced::left_alone(fault, &mechanism.calls).is_empty() => {

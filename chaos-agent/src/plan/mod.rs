@@ -121,6 +121,10 @@ pub struct PlannedRule {
     pub calls: Vec<PlannedCall>,
     /// What holds the frames that it holds back.
     pub line: Option<Line>,
+    /// What its answers go through where they come in place of Docker's embedded name server, as NAT takes
+    /// them for more questions otherwise. There is none where the kernel has none.
+    #[serde(skip)]
+    pub answer_line: Option<Line>,
     #[serde(serialize_with = "action_name")]
     pub action: Action,
     /// From the moment the fault begins (`after` included) to its end.
@@ -187,6 +191,7 @@ fn plan_one(
         hooks: mechanism.hooks.into_iter().collect(),
         calls: mechanism.calls,
         line: mechanism.line,
+        answer_line: mechanism.answer_line,
         action: mechanism.action,
         duration,
         seed: fault.seed.unwrap_or(terms.seed),
@@ -225,6 +230,11 @@ impl Plan {
     /// The delay line that rules need, the same for all.
     pub fn line(&self) -> Option<Line> {
         self.rules.iter().filter(|rule| !rule.fault.shadow).find_map(|rule| rule.line)
+    }
+
+    /// The delay line that answers need in a network namespace with Docker's embedded name server.
+    pub fn answer_line(&self) -> Option<Line> {
+        self.rules.iter().find_map(|rule| rule.answer_line)
     }
 
     /// Whether some rule needs wardens.

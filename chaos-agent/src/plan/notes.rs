@@ -42,6 +42,9 @@ pub(super) fn of_rule(
             "what a resolver has in its cache it does not ask for",
         ]);
     }
+    if could_mean_pings(fault) {
+        notes.push("a ping from outside is answered by the kernel, not by the target, and is left alone");
+    }
     if mechanism.hooks.iter().any(|hook| hook.is_filter()) {
         notes.push(
             "by a filter, as this kernel has no links to interfaces: when the agent is killed it ends with \
@@ -83,6 +86,14 @@ pub(super) fn of_plan(rules: &[PlannedRule]) -> Vec<String> {
             .map(|address| format!("traffic from or to {address} is left alone, unless named")),
     );
     notes
+}
+
+/// Whether somebody may try the fault with ping(8) from outside.
+fn could_mean_pings(fault: &Fault) -> bool {
+    fault.verb.acts_on_packets()
+        && fault.verb.dns_name().is_none()
+        && matches!(fault.protocol, None | Some(Protocol::Icmp))
+        && fault.peer.as_ref().is_none_or(|peer| peer.ports.is_empty())
 }
 
 fn of_drop(mechanism: &Mechanism) -> Vec<&'static str> {

@@ -16,11 +16,13 @@ pub(super) struct Mechanism {
     pub(super) hooks: BTreeSet<Hook>,
     pub(super) calls: Vec<PlannedCall>,
     pub(super) line: Option<Line>,
+    /// As in [`PlannedRule`](super::PlannedRule::answer_line).
+    pub(super) answer_line: Option<Line>,
 }
 
 impl Mechanism {
     pub(super) fn of_packets(action: Action, hooks: BTreeSet<Hook>) -> Self {
-        Self { action, hooks, calls: Vec::new(), line: None }
+        Self { action, hooks, calls: Vec::new(), line: None, answer_line: None }
     }
 
     /// One that holds frames.
@@ -93,7 +95,11 @@ pub(super) fn mechanism(
                 DnsAnswer::Refused => Action::Refused,
                 DnsAnswer::Timeout => Action::Silence,
             };
-            Ok(Mechanism::of_packets(action, frame_hooks(fault, features)))
+            let gives_answers = action != Action::Silence && !fault.shadow;
+            Ok(Mechanism {
+                answer_line: features.best_line().filter(|_| gives_answers),
+                ..Mechanism::of_packets(action, frame_hooks(fault, features))
+            })
         }
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
         Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features, has_filter),

@@ -2,6 +2,7 @@
 
 use aya_ebpf::{EbpfContext, macros::cgroup_skb, programs::SkBuffContext};
 use chaos_ebpf_common::{
+    dns,
     event::EventKind,
     gate::{Verdict, decide, settle},
     packet::parse,
@@ -37,9 +38,10 @@ pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn loses(ctx: &SkBuffContext, kind: EventKind) -> bool {
     let octets = SkbOctets::<0>(ctx.as_ptr().cast());
-    let Some(packet) = parse(&octets, octets.ethertype(), kind) else {
+    let Some(mut packet) = parse(&octets, octets.ethertype(), kind) else {
         return false;
     };
+    dns::undo_nat(&octets, &mut packet);
     let verdict = decide(&Maps, &packet.event);
     if verdict == Verdict::PASS {
         return false;

@@ -16,7 +16,7 @@ fn at_once() -> f64 {
     if is_emulated() { 150.0 } else { 80.0 }
 }
 
-fn check(pair: &Pair, server: &NameServer) -> Result<()> {
+pub fn check(pair: &Pair, server: &NameServer) -> Result<()> {
     let (held, spared) = names();
     for (shape, least, most) in
         [("200ms", 200.0, 200.0), ("250ms jitter 40ms normal", 250.0 - 160.0, 250.0 + 160.0)]

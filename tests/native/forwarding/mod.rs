@@ -15,8 +15,9 @@ use chaos_tests::require;
 
 use crate::agent::{Agent, has_frames, has_line};
 use crate::dns::question;
+use crate::nat;
 use echo::{Transport, exchange};
-use scene::{NEIGHBOURS, Scene, Way, targets_own, translates};
+use scene::{NEIGHBOURS, Scene, Way, targets_own};
 
 /// Also on an emulated machine, under load.
 const SOON: Duration = Duration::from_secs(20);
@@ -81,7 +82,7 @@ fn forward_under_each(shadow: bool) -> Result<()> {
     let claim = Shared::acquire()?;
     require!("frames", since 4, 5; has_frames(&claim));
     require!("a delay line", since 5, 8; has_line(&claim));
-    require!("iptables"; translates());
+    require!("iptables"; nat::works());
     let scene = Scene::new(claim)?;
     for way in Way::ALL {
         forward(&scene, way, "nothing armed")?;

@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use chaos_tests::cgroup::TestCgroup;
 use chaos_tests::job::{TcpServe, UdpEcho};
 use chaos_tests::machine::Shared;
@@ -13,6 +12,7 @@ use chaos_tests::process::{Place, Process};
 use chaos_tests::victim::Victim;
 
 use super::echo::Echo;
+use crate::nat;
 use crate::pair::idle;
 
 /// Where a process that is no target listens on the router, and a server behind it, too.
@@ -169,29 +169,13 @@ fn translate(router: &TestNetns) -> Result<()> {
                 (router_address, NEIGHBOURS, container, BEHIND[0]),
             ];
             for (address, port, to, to_port) in rules {
-                let mut command = router.command(iptables);
-                command.args(["-w", "-t", "nat", "-A", "PREROUTING", "-p", protocol]);
-                command.args(["-d", address, "--dport", &port.to_string(), "-j", "DNAT"]);
-                run(command.args(["--to-destination", &format!("{to}:{to_port}")]))?;
+                let rule = format!(
+                    "-A PREROUTING -p {protocol} -d {address} --dport {port} \
+                     -j DNAT --to-destination {to}:{to_port}"
+                );
+                nat::change(router, iptables, &rule)?;
             }
         }
     }
-    Ok(())
-}
-
-/// Whether addresses can be translated here.
-pub fn translates() -> Result<(), String> {
-    let netns = TestNetns::new().map_err(|error| error.to_string())?;
-    ["iptables", "ip6tables"].into_iter().try_for_each(|iptables| {
-        let mut command = netns.command(iptables);
-        run(command.args(["-w", "-t", "nat", "-L"])).map_err(|error| format!("{error:#}"))
-    })
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output =
-        command.output().with_context(|| format!("start {command:?} (package iptables)"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{command:?}: {}", said.trim());
     Ok(())
 }

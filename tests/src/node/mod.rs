@@ -35,8 +35,9 @@ use crate::requirements::Release;
 /// machine with two idle cores.
 const BOOT_PATIENCE: Duration = Duration::from_secs(240);
 
-/// How long anything else may take that is asked of the cluster.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// How long anything else may take that is asked of the cluster: an agent that was killed is started anew
+/// after 10 s, and then after 20, 40, and so on (the kubelet's back-off), on a machine that is emulated.
+pub(super) const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running node and its control plane. Dropping it ends both.
 #[derive(Debug)]
@@ -102,9 +103,10 @@ impl Node {
 
     /// Waits until the agent is ready as it was last applied.
     pub fn await_agent(&self) -> Result<()> {
-        self.kubectl(
-            "rollout status daemonset/chaos-agent --namespace chaos-agent --timeout 120s",
-        )?;
+        let patience = PATIENCE.as_secs();
+        self.kubectl(&format!(
+            "rollout status daemonset/chaos-agent --namespace chaos-agent --timeout {patience}s"
+        ))?;
         Ok(())
     }
 

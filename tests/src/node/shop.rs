@@ -22,7 +22,7 @@ use crate::victim::parse_report;
 const VICTIM: &str = "/victim";
 
 /// How long a job in a container may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = super::PATIENCE;
 
 /// A namespace that allows faults.
 #[derive(Debug, Clone)]
@@ -119,8 +119,9 @@ impl Shop {
         });
         self.node.plane.apply(&object.to_string())?;
         let Self { namespace, node } = self;
+        let patience = PATIENCE.as_secs();
         node.kubectl(&format!(
-            "rollout status deployment/{name} --namespace {namespace} --timeout 120s"
+            "rollout status deployment/{name} --namespace {namespace} --timeout {patience}s"
         ))?;
         let output = "--output=jsonpath={.items[0].metadata.name} {.items[0].status.podIP}";
         let selector = format!("--selector=app={name}");

@@ -17,6 +17,23 @@ use super::{alarm, installed::Installed};
 
 const QEMU: &str = "qemu-system-x86_64";
 
+/// What the kernel is told when it boots.
+const BOOT_PARAMETERS: [&str; 7] = [
+    "console=ttyS0",
+    // Messages from warnings up are logged.
+    "loglevel=5",
+    // A panic reboots at once, which ends QEMU.
+    "panic=-1",
+    "oops=panic",
+    // Seconds. The machine may give way to other work and come to a tenth of a processor: what the
+    // kernel takes for a stall after 21 s, and for a lock-up after 20 s, is then a task that waits
+    // for its turn. A real one lasts longer than these, too.
+    "rcupdate.rcu_cpu_stall_timeout=120",
+    "watchdog_thresh=60",
+    // khugepaged has the lowest priority, and is the first task that waits.
+    "transparent_hugepage=never",
+];
+
 /// How often the log is looked at.
 const WATCH: Duration = Duration::from_millis(50);
 
@@ -106,8 +123,7 @@ impl Machine<'_> {
         command.arg("-smp").arg(cpus.to_string()).arg("-m").arg(format!("{memory}M"));
         command.args(["-no-reboot", "-nodefaults", "-no-user-config", "-display", "none"]);
         command.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
-        // A panic reboots at once, which ends QEMU; messages from warnings up are logged.
-        command.args(["-append", "console=ttyS0 loglevel=5 panic=-1 oops=panic"]);
+        command.args(["-append", &BOOT_PARAMETERS.join(" ")]);
         let mut serial = std::ffi::OsString::from("file:");
         serial.push(log);
         command.arg("-serial").arg(serial);

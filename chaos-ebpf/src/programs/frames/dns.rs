@@ -1,23 +1,30 @@
 //! Questions for names, answered in place of the server.
 
 use aya_ebpf::{
-    bindings::__sk_buff, btf_maps::lpm_trie::Key, helpers::generated::bpf_skb_load_bytes,
+    bindings::{__sk_buff, BPF_F_MARK_MANGLED_0, tcx_action_base::TCX_REDIRECT},
+    btf_maps::lpm_trie::Key,
+    helpers::generated::{bpf_l4_csum_replace, bpf_skb_load_bytes},
 };
 use chaos_ebpf_common::{
-    checksum,
-    dns::{self, HEADER, LABELS, NAME},
-    packet::Octets,
+    LOOPBACK, checksum,
+    dns::{self, EMBEDDED_SERVER, HEADER, LABELS, NAME, PORT},
+    event::EventKind,
+    gate::Ground,
+    packet::{Octets, Packet},
     rule::{Action, RuleSet},
     tables::{PATH_BYTES, PathKey, SET_BITS},
 };
 
 use super::{
     FrameOctets, LINK_HEADER, Outcome,
+    hold::send_at_once,
+    line::{Room, room},
     place::Place,
     turn::{addresses, is_partial, put, resize, spoil, turn},
     way::redirect_back,
 };
 use crate::{
+    ground::Maps,
     maps::{NAMES, PATHS},
     octets::SkbOctets,
 };
@@ -28,6 +35,61 @@ const UDP: u8 = 17;
 
 /// A place in [`NAMES`] of its own: frames leave with softirqs off, one at a time on a processor.
 const ASKED: u32 = 2;
+
+/// [`dns::undo_nat`] of a frame.
+#[inline(always)]
+pub fn undo_nat(skb: *mut __sk_buff, packet: &mut Packet) {
+    let octets: FrameOctets = SkbOctets(skb);
+    dns::undo_nat(&octets, packet);
+}
+
+/// Whether a datagram is for Docker's name server, at another port than it was sent to ([`dns::is_sent_on`]).
+#[inline(always)]
+fn is_sent_on(octets: &FrameOctets, place: Place) -> bool {
+    place.is_udp()
+        && place.is_v4()
+        && octets.read(place.network() + 16) == Some(EMBEDDED_SERVER)
+        && octets.read(place.transport() + 2).is_some_and(|port| u16::from_be_bytes(port) != PORT)
+}
+
+/// Addresses a question that is about to be held, and was sent on, to the port at which it was asked. In
+/// the line the frame loses its connection (`nf_reset_ct`): it comes back as one that NAT has not seen, is
+/// found to be of the same connection by that port, and is sent on again.
+#[inline(always)]
+pub fn send_back_before_nat(skb: *mut __sk_buff, kind: u32) {
+    // SAFETY: reading the program's context.
+    let interface = unsafe { (*skb).ifindex };
+    if interface == LOOPBACK && kind == EventKind::FrameEgress as u32 {
+        chaos_before_nat(skb, Place::of(skb, kind).0);
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_before_nat(skb: *mut __sk_buff, place: u64) -> u32 {
+    readdress(&SkbOctets(skb), Place(place)).is_some() as u32
+}
+
+/// `None` where the frame is not such a question.
+#[inline(always)]
+fn readdress(octets: &FrameOctets, place: Place) -> Option<()> {
+    if !is_sent_on(octets, place)
+        || !dns::is_question(&octets.read(place.transport() + UDP_HEADER)?)
+    {
+        return None;
+    }
+    let old: [u8; 2] = octets.read(place.transport() + 2)?;
+    let new = PORT.to_be_bytes();
+    let at = LINK_HEADER + place.transport() + 6;
+    let (from, to) = (u16::from_ne_bytes(old) as u64, u16::from_ne_bytes(new) as u64);
+    // Size of the field, and that 0 stands for "no checksum".
+    let flags = 2 | BPF_F_MARK_MANGLED_0 as u64;
+    // SAFETY: the helper takes the program's context and bounds `at` by the frame.
+    if unsafe { bpf_l4_csum_replace(octets.0, at, from, to, flags) } != 0 {
+        return None;
+    }
+    put(octets, place.transport() + 2, &new)
+}
 
 /// Of these rules those that ask for no name, or for the one that the frame asks about.
 #[inline(always)]
@@ -157,9 +219,13 @@ pub fn answers(action: u8) -> bool {
 }
 
 /// Answers the question, or lets it wait for ever; nobody else gets it. `None` where that fails, and
-/// the frame is no longer what it was.
+/// the frame is no longer what it was. `slot`: of the ledger.
+///
+/// An answer goes back where the question came from. Behind NAT on loopback it would keep the question's
+/// connection, and be translated as if it was one more question: it goes through the delay line, where it
+/// loses that, and is found to be an answer when it comes back.
 #[inline(always)]
-pub fn reply(skb: *mut __sk_buff, place: Place, action: u8) -> Option<Outcome> {
+pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u8) -> Option<Outcome> {
     let octets: FrameOctets = SkbOctets(skb);
     let Some(code) = code(action) else {
         spoil(&octets)?;
@@ -169,12 +235,17 @@ pub fn reply(skb: *mut __sk_buff, place: Place, action: u8) -> Option<Outcome> {
     let header = octets.read(message)?;
     let name = name_at(&octets, message + HEADER)?;
     let (kept, opt) = dns::kept(&octets, message, &header, name);
+    let by_line = is_sent_on(&octets, place) && matches!(room(skb, Maps.now()), Room::Free);
     resize(&octets, place, UDP_HEADER + kept)?;
-    write(&octets, place, kept, &dns::answer(&header, code, opt))
+    write(&octets, place, kept, &dns::answer(&header, code, opt))?;
+    if by_line && send_at_once(skb, EventKind::FrameIngress, slot) == TCX_REDIRECT {
+        return Some(Outcome::Redirected);
+    }
+    Some(redirect_back(skb))
 }
 
 #[inline(always)]
-fn write(octets: &FrameOctets, place: Place, kept: u32, header: &[u8; 12]) -> Option<Outcome> {
+fn write(octets: &FrameOctets, place: Place, kept: u32, header: &[u8; 12]) -> Option<()> {
     let message = place.transport() + UDP_HEADER;
     put(octets, message, header)?;
     if header[11] != 0 {
@@ -197,6 +268,5 @@ fn write(octets: &FrameOctets, place: Place, kept: u32, header: &[u8; 12]) -> Op
             checksum => checksum,
         }
     };
-    put(octets, place.transport() + 6, &checksum.to_be_bytes())?;
-    Some(redirect_back(octets.0))
+    put(octets, place.transport() + 6, &checksum.to_be_bytes())
 }

@@ -16,7 +16,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{
-    Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle,
+    Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle, dns,
     length::on_wire,
     line::{self, Held, Room, room},
 };
@@ -157,6 +157,12 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
     }
 }
 
+/// Sends the frame through the line without holding it. Returns what the program has to.
+#[inline(always)]
+pub fn send_at_once(skb: *mut __sk_buff, kind: EventKind, slot: u8) -> i32 {
+    chaos_send(skb, kind as u32, Wait::of(0, slot as u32).0, Maps.now())
+}
+
 /// Sends the frame into the line for as long as this [`Wait`] says, from this moment on.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -164,6 +170,7 @@ extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64, now: u64) ->
     if skb.is_null() {
         return TCX_NEXT;
     }
+    dns::send_back_before_nat(skb, kind);
     let wait = Wait(wait);
     let held =
         Held { from: now, nanoseconds: wait.nanoseconds().min(LONGEST_HOLD), slot: wait.slot() };

@@ -136,10 +136,11 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
-    let (Some(Packet { event, .. }), Some(set)) = (headers(skb, kind), Maps.set(set)) else {
+    let (Some(mut packet), Some(set)) = (headers(skb, kind), Maps.set(set)) else {
         return 0;
     };
-    matching(&Maps, set, &event)
+    dns::undo_nat(skb, &mut packet);
+    matching(&Maps, set, &packet.event)
 }
 
 /// Asks these rules, all of one stage, and does what they say: an [`Outcome`], or [`SPARED`].
@@ -177,7 +178,8 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
     {
         // Before it is turned round. What cannot be turned is lost, so nobody answers it either.
         chaos_settle(skb, kind, answer.0, Outcome::Redirected as u32);
-        return chaos_reply(skb, Place::of(skb, kind).0, verdict.action as u32);
+        let how = verdict.action as u32 | verdict.slot << 8;
+        return chaos_reply(skb, Place::of(skb, kind).0, how);
     }
     let outcome = match answer.hit(now) {
         Some(verdict) if verdict.is(Action::Reset) => {
@@ -225,11 +227,12 @@ extern "C" fn chaos_reset(
         .map_or(0, |outcome| outcome as u32)
 }
 
-/// [`dns::reply`], as an [`Outcome`].
+/// [`dns::reply`], as an [`Outcome`]. `how`: the action, in 8 bits, and the ledger slot.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_reply(skb: *mut __sk_buff, place: u64, action: u32) -> u32 {
-    dns::reply(skb, Place(place), action as u8).unwrap_or(Outcome::Lost) as u32
+extern "C" fn chaos_reply(skb: *mut __sk_buff, place: u64, how: u32) -> u32 {
+    let (action, slot) = (how as u8, (how >> 8) as u8);
+    dns::reply(skb, Place(place), action, slot).unwrap_or(Outcome::Lost) as u32
 }
 
 /// Closes the decision, see [`settle`], and tells of the shadow.

@@ -1,0 +1,74 @@
+//! What the language says of a fixed set of texts, and what the planner makes of them on each recorded
+//! kernel, byte for byte: a change of structure changes none of it. `SNAPSHOTS=overwrite` writes
+//! `tests/golden` anew, where a change of behaviour is meant.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use chaos_agent::{
+    fault::{self, Fault, Sentence},
+    plan::{KernelFeatures, Terms, plan},
+};
+
+const KERNELS: [&str; 6] =
+    ["debian-5.10", "debian-6.1", "debian-6.12", "debian-7", "linux-6.18", "override-6.12"];
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"))
+}
+
+fn sentences() -> Vec<(String, Fault)> {
+    let parse = |text: &str| {
+        let sentences = fault::parse(text).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+        let [Sentence { fault, .. }] = &sentences[..] else { panic!("{text}: not one sentence") };
+        (text.to_owned(), fault.clone())
+    };
+    read("golden/sentences.txt").lines().map(parse).collect()
+}
+
+#[test]
+fn sentences_are_printed_as_before() {
+    let mut page = String::new();
+    for (text, fault) in sentences() {
+        let yaml = fault::to_yaml(std::slice::from_ref(&fault)).expect("a fault is YAML");
+        writeln!(page, "{text}\n  {fault}\n  {fault:#}").unwrap();
+        yaml.lines().for_each(|line| writeln!(page, "  | {line}").unwrap());
+    }
+    snapbox::assert_data_eq!(page, snapbox::file!["golden/canonical.txt"].raw());
+}
+
+#[test]
+fn mistakes_are_told_as_before() {
+    let mut page = String::new();
+    for text in read("golden/mistakes.txt").split("\n---\n") {
+        let text = text.trim_end_matches('\n');
+        match fault::read(text) {
+            Ok(_) => panic!("nothing is wrong with {text}"),
+            Err(errors) => {
+                writeln!(page, "{}\n", errors.render(text, "faults", false).trim_end()).unwrap();
+            }
+        }
+    }
+    snapbox::assert_data_eq!(page, snapbox::file!["golden/errors.txt"].raw());
+}
+
+#[test]
+fn faults_are_planned_as_before() {
+    let features = KERNELS.map(|kernel| -> KernelFeatures {
+        serde_json::from_str(&read(&format!("features/{kernel}.json"))).expect(kernel)
+    });
+    let mut page = String::new();
+    for (text, fault) in sentences() {
+        let mut kernels = BTreeMap::<String, Vec<&str>>::new();
+        for (kernel, features) in KERNELS.iter().zip(&features) {
+            let plan = plan(std::slice::from_ref(&fault), features, &Terms::default());
+            let plan = serde_json::to_string(&plan).expect("a plan is JSON");
+            kernels.entry(plan).or_default().push(kernel);
+        }
+        writeln!(page, "{text}").unwrap();
+        for (plan, kernels) in kernels {
+            writeln!(page, "  {}: {plan}", kernels.join(", ")).unwrap();
+        }
+    }
+    snapbox::assert_data_eq!(page, snapbox::file!["golden/plans.txt"].raw());
+}
