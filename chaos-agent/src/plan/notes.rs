@@ -43,7 +43,9 @@ pub(super) fn of_rule(
         ]);
     }
     if could_mean_pings(fault) {
-        notes.push("a ping from outside is answered by the kernel, not by the target, and is left alone");
+        notes.push(
+            "a ping from outside is answered by the kernel, not by the target, and is left alone",
+        );
     }
     if mechanism.hooks.iter().any(|hook| hook.is_filter()) {
         notes.push(

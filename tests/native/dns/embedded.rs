@@ -19,11 +19,12 @@ const HIDDEN: u16 = 43217;
 /// Serves in the client's namespace as Docker does. It is asked at port 53.
 fn start(pair: &Pair) -> Result<NameServer> {
     let netns = &pair.client_netns;
-    let mut server =
-        NameServer::start_at(netns, SocketAddr::new(SERVER.into(), HIDDEN), ADDRESS)?;
+    let mut server = NameServer::start_at(netns, SocketAddr::new(SERVER.into(), HIDDEN), ADDRESS)?;
     server.address.set_port(53);
     for rule in [
-        format!("-A OUTPUT -d {SERVER} -p udp --dport 53 -j DNAT --to-destination {SERVER}:{HIDDEN}"),
+        format!(
+            "-A OUTPUT -d {SERVER} -p udp --dport 53 -j DNAT --to-destination {SERVER}:{HIDDEN}"
+        ),
         format!("-A POSTROUTING -s {SERVER} -p udp --sport {HIDDEN} -j SNAT --to-source :53"),
     ] {
         nat::change(netns, "iptables", &rule)?;

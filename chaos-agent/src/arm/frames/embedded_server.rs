@@ -31,7 +31,9 @@ mod tests {
     fn it_is_found_by_its_address() {
         const HEADER: &str = "   sl  local_address rem_address   st tx_queue rx_queue";
         let line = |address: &str| {
-            format!("{HEADER}\n  483: {address}:A8D1 00000000:0000 07 00000000:00000000 00:00000000")
+            format!(
+                "{HEADER}\n  483: {address}:A8D1 00000000:0000 07 00000000:00000000 00:00000000"
+            )
         };
         assert!(is_listed(&line("0B00007F")));
         assert!(!is_listed(&line("3500007F")));
