@@ -50,4 +50,5 @@ mod seccomp;
 mod storm;
 mod symlinks;
 mod syscalls;
+mod translated;
 mod triggers;

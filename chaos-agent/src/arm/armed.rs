@@ -22,6 +22,7 @@ use super::{
     retired::Retired,
     sample::Sample,
     symlinks::{self, Eyes, Sights, Symlinks},
+    translations::Translations,
     turn::Turn,
     unmatched,
 };
@@ -80,6 +81,8 @@ pub struct Armed {
     rules: Vec<ArmedRule>,
     /// Where it has a rule with a path.
     symlinks: Option<Symlinks>,
+    /// Of the addresses that rules name.
+    translations: Translations,
     samples: BTreeMap<u32, Sample>,
     target: Target,
     patrol: Patrol,
@@ -138,6 +141,7 @@ impl Armed {
             drained: 0,
             rules: Vec::new(),
             symlinks: None,
+            translations: Translations::default(),
             samples: BTreeMap::new(),
             target,
             patrol: Patrol::default(),
@@ -213,7 +217,11 @@ impl Armed {
         let set = self.instance.maps.next_set();
         let done = self.put_in_force(plan, &rules, set, turn);
         match done {
-            Ok(()) => self.rules = rules,
+            Ok(()) => {
+                self.rules = rules;
+                self.translations.forget();
+                self.look_for_nat();
+            }
             Err(_) => {
                 // Looks attach again what has been taken off meanwhile.
                 self.frames.want(&wanted.0, wanted.1);
@@ -305,6 +313,20 @@ impl Armed {
         let (compiled, in_kernel) = compile_part(&self.rules, set, |rule| !rule.is_by_seccomp());
         self.instance.maps.replace(&compiled)?;
         self.remember_open_files(&in_kernel)
+    }
+
+    /// Looks, now and then, for NAT that hides packets from rules that have matched nothing.
+    pub(super) fn look_for_nat(&mut self) {
+        if !self.translations.is_due() {
+            return;
+        }
+        let is_unmatched = |rule: &&ArmedRule| {
+            let counts = self.counts(rule).unwrap_or_default();
+            counts.get(&Count::Matched).is_none_or(|matched| *matched == 0)
+        };
+        let unmatched: Vec<&ArmedRule> = self.rules.iter().filter(is_unmatched).collect();
+        let faults = unmatched.iter().map(|rule| (rule.slot, &rule.planned.fault));
+        self.translations.look(&self.target.cgroup, faults);
     }
 
     /// Puts the rules in force again that were so before others.
@@ -405,6 +427,7 @@ impl Armed {
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = self.target.notes.clone();
         notes.extend(self.frames.notes());
+        notes.extend(self.translations.all().map(str::to_owned));
         if let Some(symlinks) = &self.symlinks {
             let sights = symlinks.sights(Duration::ZERO);
             notes
@@ -500,8 +523,10 @@ impl Armed {
                     .map(|(before, _)| &before.planned)
                     .find(|before| unmatched::is_behind(&rule.planned, before))
             };
-            let unmatched = is_unmatched
-                .then(|| unmatched::reasons(&rule.planned, before().map(|before| &before.fault)));
+            let unmatched = is_unmatched.then(|| {
+                let nat = self.translations.of(rule.slot);
+                unmatched::reasons(&rule.planned, before().map(|before| &before.fault), nat)
+            });
             reports.push(FaultReport {
                 fault: rule.sentence.to_string(),
                 index: rule.planned.index,

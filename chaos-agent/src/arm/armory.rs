@@ -343,6 +343,8 @@ impl Armory {
             } else if let Err(error) = armed.follow_links() {
                 // What was in force goes on.
                 tracing::warn!(%id, %error, "links in paths were not followed");
+            } else {
+                armed.look_for_nat();
             }
         }
         self.claims.renew(self.leased_until());

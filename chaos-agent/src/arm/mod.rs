@@ -17,6 +17,7 @@ mod report;
 mod retired;
 mod sample;
 mod symlinks;
+mod translations;
 mod turn;
 mod unmatched;
 

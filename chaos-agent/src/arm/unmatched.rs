@@ -29,8 +29,11 @@ pub(super) fn is_behind(rule: &PlannedRule, before: &PlannedRule) -> bool {
 }
 
 /// The likely reasons, the likeliest first, with `; or ` between them. `before` is the sentence of a rule that
-/// it [is behind](is_behind).
-pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>) -> String {
+/// it [is behind](is_behind); `nat` is what NAT was found to have done to its addresses, which is the reason.
+pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>, nat: Option<&str>) -> String {
+    if let Some(nat) = nat {
+        return nat.to_owned();
+    }
     let fault = &rule.fault;
     let mut reasons: Vec<String> = Vec::new();
     if let Some(before) = before {
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn each_sentence_has_its_reasons() {
         for (text, expected) in TABLE {
-            let told = reasons(&rules(text)[0], None);
+            let told = reasons(&rules(text)[0], None, None);
             let told: Vec<&str> = told.split("; or ").collect();
             assert_eq!(told.len(), expected.len(), "{text}: {told:?}");
             for (reason, beginning) in told.iter().zip(*expected) {
@@ -300,7 +303,7 @@ mod tests {
     #[test]
     fn what_is_to_be_written_can_be_written() {
         for (text, _) in TABLE {
-            let told = reasons(&rules(text)[0], None);
+            let told = reasons(&rules(text)[0], None, None);
             for clause in told.split("rite `").skip(1).filter_map(|rest| rest.split('`').next()) {
                 let sentence = format!("drop {clause}");
                 assert_eq!(shortened(&sentence), sentence, "{text}");
@@ -321,7 +324,7 @@ mod tests {
         assert!(!behind("drop egress; drop ingress"));
         assert!(!behind("duplicate; delay 1ms"), "each is asked by itself");
         let rules = rules("drop tcp; drop to port 80");
-        let told = reasons(&rules[1], Some(&rules[0].fault));
+        let told = reasons(&rules[1], Some(&rules[0].fault), None);
         assert!(
             told.starts_with("`drop tcp` is asked before it and hits the same; or `to"),
             "{told}"
