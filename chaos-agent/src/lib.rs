@@ -4,12 +4,14 @@
 //! decision ([`kernel`]) → ledger → status.
 
 pub mod arm;
+pub mod clock;
 pub mod control;
 pub mod demo;
 pub mod descriptors;
 pub mod fault;
 pub mod kernel;
 pub mod kube;
+pub mod ledger;
 pub mod plan;
 pub mod policy;
 pub mod seccomp;

@@ -5,7 +5,7 @@
 //! act. Everything unknown means "pass".
 
 use crate::{
-    MAX_RULES, burst, correlation,
+    MAX_RULES, SLOTS, burst, correlation,
     event::{Event, EventKind, Family, FileId},
     hash,
     ledger::Count,
@@ -160,9 +160,14 @@ pub struct Circumstances {
 pub struct Answer(pub u64);
 
 /// Bits of an act: action, slot, errno.
-const ACT_BITS: u32 = 19;
+const ACT_BITS: u32 = Action::BITS + SLOT_BITS + ERRNO_BITS;
 const ACT: u64 = (1 << ACT_BITS) - 1;
-const ACTION: u64 = 0xf;
+const ACTION: u64 = (1 << Action::BITS) - 1;
+const SLOT_BITS: u32 = 7;
+const SLOT: u64 = (1 << SLOT_BITS) - 1;
+const _: () = assert!(SLOTS <= 1 << SLOT_BITS);
+const ERRNO_BITS: u32 = 8;
+const ERRNO: u64 = (1 << ERRNO_BITS) - 1;
 
 /// Bits of entropy that a hit hands on.
 pub const ENTROPY_BITS: u32 = 64 - 2 * ACT_BITS;
@@ -174,8 +179,8 @@ impl Answer {
     #[inline(always)]
     fn of(rule: &Rule, entropy: u64) -> Self {
         let act = rule.action as u64 & ACTION
-            | (rule.slot as u64 & 0x7f) << 4
-            | (pick_errno(rule, entropy) as u64 & 0xff) << 11;
+            | (rule.slot as u64 & SLOT) << Action::BITS
+            | (pick_errno(rule, entropy) as u64 & ERRNO) << (Action::BITS + SLOT_BITS);
         if rule.shadow != 0 {
             Self(act << ACT_BITS)
         } else {
@@ -203,8 +208,8 @@ fn verdict(act: u64, entropy: u64, at: u64) -> Option<Verdict> {
     }
     Some(Verdict {
         action: (act & ACTION) as u8,
-        slot: (act >> 4 & 0x7f) as u32,
-        errno: (act >> 11 & 0xff) as u32,
+        slot: (act >> Action::BITS & SLOT) as u32,
+        errno: (act >> (Action::BITS + SLOT_BITS) & ERRNO) as u32,
         entropy,
         at,
     })

@@ -37,6 +37,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// The one with the greatest number.
+    const LAST: Self = Self::Silence;
+
+    /// Bits that hold the number of any of them.
+    pub const BITS: u32 = 4;
+
     /// At which stage a frame meets it; `None` for what is not done to frames.
     pub const fn stage(self) -> Option<Stage> {
         match self {
@@ -52,6 +58,9 @@ impl Action {
         }
     }
 }
+
+/// One that does not fit would stand for "spared" in what is packed into [`Action::BITS`].
+const _: () = assert!((Action::LAST as u32) < 1 << Action::BITS);
 
 /// What a frame goes through on an interface, in this order. Each stage asks its own rules, the
 /// first that hits decides there, and what is answered or lost reaches no later stage.

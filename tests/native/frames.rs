@@ -5,7 +5,8 @@ mod build;
 
 use anyhow::{Context, Result};
 use chaos_agent::arm::Counts;
-use chaos_agent::kernel::{Instance, Trial, boot_now};
+use chaos_agent::clock::boot_now;
+use chaos_agent::kernel::{Instance, Trial};
 use chaos_agent::plan::{Hook, KernelFeatures, Terms, compile, plan};
 use chaos_agent::target::CgroupRoot;
 use chaos_tests::injector::parse;

@@ -27,9 +27,11 @@ use super::{
     unmatched,
 };
 use crate::{
+    clock::boot_now,
     descriptors::{Descriptors, TooFew},
     fault::Fault,
-    kernel::{Instance, KernelError, Link, SlotCounts, boot_now},
+    kernel::{Instance, KernelError, Link},
+    ledger::SlotCounts,
     plan::{
         CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Position, Slot, assign, attachments,
         compile, latency_table, nanoseconds,

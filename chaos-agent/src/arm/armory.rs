@@ -22,8 +22,8 @@ use super::{
     turn::Turn,
 };
 use crate::{
+    clock::boot_now,
     fault::Fault,
-    kernel::boot_now,
     plan::{KernelFeatures, Plan, PlannedRule, Terms, nanoseconds, plan},
     policy::Policy,
     seccomp::Board,

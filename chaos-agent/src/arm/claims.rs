@@ -12,8 +12,9 @@ use super::{
     turn::Turn,
 };
 use crate::{
+    clock::boot_now,
     fault::Fault,
-    kernel::{FoundClaim, KernelError, PublishedClaim, boot_now, published_claims},
+    kernel::{FoundClaim, KernelError, PublishedClaim, published_claims},
 };
 
 /// How long one that is taken over from another process waits for that to give way, as it is tried again

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chaos_ebpf_common::ledger::Count;
 use serde::{Deserialize, Serialize};
 
-use crate::{kernel::SlotCounts, plan::Hook};
+use crate::{ledger::SlotCounts, plan::Hook};
 
 /// Where a fault is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,35 +69,27 @@ impl From<SlotCounts> for Counts {
     fn from(slot: SlotCounts) -> Self {
         let mut counts = Self::default();
         for (count, number) in slot {
-            match spared_reason(count) {
-                Some(reason) if number > 0 => {
+            let mut spare = |reason: &str| {
+                if number > 0 {
                     counts.spared.insert(reason.to_owned(), number);
                 }
-                Some(_) => {}
-                None => match count {
-                    Count::Matched => counts.matched = number,
-                    Count::Injected => counts.injected = number,
-                    Count::Overflow => counts.lost = number,
-                    _ => counts.shadowed = number,
-                },
+            };
+            match count {
+                Count::Matched => counts.matched = number,
+                Count::Injected => counts.injected = number,
+                Count::Shadowed => counts.shadowed = number,
+                Count::Overflow => counts.lost = number,
+                Count::Lease => spare("lease"),
+                Count::Early => spare("early"),
+                Count::Ended => spare("ended"),
+                Count::Chance => spare("chance"),
+                Count::AtMost => spare("at-most"),
+                Count::PerSecond => spare("per-second"),
+                Count::Fragment => spare("fragment"),
+                Count::Unfit => spare("unfit"),
             }
         }
         counts
-    }
-}
-
-/// The word for why an event was spared; `None` for what is not sparing.
-fn spared_reason(count: Count) -> Option<&'static str> {
-    match count {
-        Count::Matched | Count::Injected | Count::Shadowed | Count::Overflow => None,
-        Count::Lease => Some("lease"),
-        Count::Early => Some("early"),
-        Count::Ended => Some("ended"),
-        Count::Chance => Some("chance"),
-        Count::AtMost => Some("at-most"),
-        Count::PerSecond => Some("per-second"),
-        Count::Fragment => Some("fragment"),
-        Count::Unfit => Some("unfit"),
     }
 }
 

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use caps::CapSet;
 use chaos_agent::{
+    clock::boot_offset,
     descriptors::Descriptors,
     fault,
-    kernel::{boot_offset, check_clock, find_features, release},
+    kernel::{check_clock, find_features, release},
     plan::{KernelFeatures, Plan, PlannedRule, Support, Terms, plan},
     target::{CgroupRoot, TargetError},
 };

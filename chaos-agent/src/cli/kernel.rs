@@ -4,8 +4,9 @@ use std::{collections::BTreeSet, os::fd::AsFd};
 
 use chaos_agent::{
     arm::collect_filters,
+    clock::boot_offset,
     fault::Fault,
-    kernel::{Trials, boot_offset, check_clock, find_features, release},
+    kernel::{Trials, check_clock, find_features, release},
     plan::{Hook, KernelFeatures, Plan, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };

@@ -4,9 +4,9 @@ use std::{process::ExitCode, time::Duration};
 
 use chaos_agent::{
     arm::{Counts, FaultReport, Phase, TargetReport},
+    clock::boot_now,
     control::{Answer, Command},
     fault::{print_duration, shortened},
-    kernel::boot_now,
 };
 
 use super::{

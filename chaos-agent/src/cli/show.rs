@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use chaos_agent::{
     arm::{ArmedId, FaultReport, TargetReport},
+    clock::boot_now,
     control::{Answer, Command},
     fault::shortened,
-    kernel::boot_now,
 };
 
 use super::{

@@ -13,8 +13,8 @@ use syscalls::x86_64::Sysno;
 use super::protocol::{Endpoint, Event, Injection};
 use crate::{
     arm::{self, Notice},
+    clock::boot_now,
     fault::Errno,
-    kernel::boot_now,
 };
 
 /// The wall clock and the boot clock (ns) at the same moment.

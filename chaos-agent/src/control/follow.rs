@@ -11,10 +11,10 @@ use tokio::{
 };
 
 use super::{
+    connection::{is_over, write},
     event::{Clocks, event},
     lines::Lines,
     protocol::{Answer, Event},
-    server::{is_over, write},
 };
 use crate::arm::{ArmedId, Notice};
 

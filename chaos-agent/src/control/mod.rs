@@ -6,6 +6,7 @@
 
 mod arming;
 mod client;
+mod connection;
 mod containers;
 mod event;
 mod follow;

@@ -7,7 +7,6 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncWriteExt,
     net::{
         UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -20,10 +19,11 @@ use tokio::{
 use super::{
     ControlSocket,
     arming::arm,
+    connection::{PATIENCE, is_over, write},
     follow::follow,
     lines::{Line, Lines},
     peer::Peer,
-    protocol::{Answer, Command, MAX_REQUEST, Refusal, RefusalKind, Reply, Request, VERSION},
+    protocol::{Answer, Command, MAX_REQUEST, Refusal, RefusalKind, Request, VERSION},
 };
 use crate::{
     arm::{ArmError, ArmedId, Armory, Handle, KeeperGone},
@@ -34,9 +34,6 @@ use crate::{
 /// Conversations at once, followers not counted.
 const MOST_CLIENTS: usize = 32;
 const MOST_FOLLOWERS: usize = 16;
-
-/// How long a client may take to say something, and to take an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long conversations may go on when the agent shuts down.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -82,12 +79,6 @@ pub async fn serve(socket: ControlSocket, agent: Arc<Agent>, mut shutdown: watch
     drop(socket);
     // A client that does not take what it is told is left alone.
     drop(timeout(FAREWELL, async { while conversations.join_next().await.is_some() {} }).await);
-}
-
-/// Waits until the agent shuts down. Without a sender nobody could ever say so any more: it
-/// counts as said.
-pub(super) async fn is_over(shutdown: &mut watch::Receiver<bool>) {
-    drop(shutdown.wait_for(|over| *over).await);
 }
 
 /// A client that breaks off is none of our errors.
@@ -287,13 +278,6 @@ impl From<ArmError> for Refusal {
     fn from(error: ArmError) -> Self {
         Self::new(RefusalKind::Failed, error)
     }
-}
-
-/// Writes one line.
-pub(super) async fn write(writer: &mut OwnedWriteHalf, answer: Answer) -> io::Result<()> {
-    let mut line = serde_json::to_vec(&Reply::from(answer))?;
-    line.push(b'\n');
-    timeout(PATIENCE, writer.write_all(&line)).await?
 }
 
 #[cfg(test)]

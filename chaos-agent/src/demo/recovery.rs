@@ -10,7 +10,7 @@ use super::{
     job::Job,
     process::Victim,
 };
-use crate::kernel::boot_now;
+use crate::clock::boot_now;
 
 /// The fault meanwhile: nothing gets through.
 pub const KILLED: &str = "drop udp";

@@ -15,7 +15,7 @@ use std::{
 use nix::errno::Errno;
 
 use super::job::{Job, Listening, Report};
-use crate::kernel::boot_now;
+use crate::clock::boot_now;
 
 /// Bytes of a datagram: its number, and a pattern.
 const LENGTH: usize = 64;

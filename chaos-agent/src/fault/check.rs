@@ -20,7 +20,15 @@ pub fn check(fault: &Fault) -> Vec<Problem> {
             about_calls(fault, calls, &mut problems);
         }
         Verb::SkewClock { .. } => about_the_clock(fault, &mut problems),
-        _ => about_packets(fault, &mut problems),
+        Verb::Drop
+        | Verb::Corrupt { .. }
+        | Verb::Delay(_)
+        | Verb::DelayDns { .. }
+        | Verb::Duplicate
+        | Verb::Reorder { .. }
+        | Verb::Limit { .. }
+        | Verb::Reset
+        | Verb::FailDns { .. } => about_packets(fault, &mut problems),
     }
     problems.0
 }

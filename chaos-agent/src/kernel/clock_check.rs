@@ -5,10 +5,8 @@ use std::{io, os::fd::AsRawFd};
 use aya_obj::generated::{bpf_cmd, bpf_prog_type};
 use thiserror::Error;
 
-use super::{
-    boot_now,
-    bpf::{bpf, no_attr, own},
-};
+use super::bpf::{bpf, no_attr, own};
+use crate::clock::boot_now;
 
 /// More than lies between two readings on a machine that has much else to do; far less than any lease.
 const MOST_APART: u64 = 500_000_000;

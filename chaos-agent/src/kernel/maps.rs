@@ -1,7 +1,6 @@
 //! The maps of one target.
 
 use std::{
-    collections::BTreeMap,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -26,10 +25,7 @@ use chaos_ebpf_common::{
 };
 
 use super::KernelError;
-use crate::plan::CompiledSet;
-
-/// Counts of one ledger slot, summed over the CPUs.
-pub type SlotCounts = BTreeMap<Count, u64>;
+use crate::{ledger::SlotCounts, plan::CompiledSet};
 
 /// Records that are read at once.
 const MOST_RECORDS: usize = 4 * RING_BYTES / size_of::<Record>();

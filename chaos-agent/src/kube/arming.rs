@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     arm::{ArmError, ArmedId, Armory, ForeignClocks, Occupied, Outcome, Request, TargetReport},
+    clock::boot_now,
     fault::Fault,
-    kernel::boot_now,
     plan::{Plan, Refusal, Scope, clash, nanoseconds, plan},
     policy::Policy,
     target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},

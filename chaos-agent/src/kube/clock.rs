@@ -8,7 +8,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use crate::kernel::{boot_id, boot_now};
+use crate::clock::{boot_id, boot_now};
 
 /// So much of the boot id tells one start of a machine from another. A status may have to be short.
 const BOOT_ID_LENGTH: usize = 18;

@@ -7,9 +7,9 @@ use chaos_ebpf_common::rule::Action;
 
 use super::{
     Hook, KernelFeatures, Support,
+    mechanism::{Mechanism, missing_hook},
     refusal::Objection,
     traced,
-    verbs::{Mechanism, missing_hook},
 };
 use crate::fault::{Call, Fault, Peer, Protocol, Side};
 

@@ -23,6 +23,7 @@ mod hold;
 mod hook;
 mod latencies;
 mod line;
+mod mechanism;
 mod name;
 mod nanoseconds;
 mod notes;
@@ -180,7 +181,7 @@ fn plan_one(
     let duration = clauses::duration(fault, terms)?;
     for hook in &mechanism.hooks {
         if let Support::Missing { reason, remedy } = features.support(*hook) {
-            return Err(verbs::missing_hook(fault, *hook, features, &reason, &remedy));
+            return Err(mechanism::missing_hook(fault, *hook, features, &reason, &remedy));
         }
     }
     let (exempt, named) = clauses::exemptions(fault, &terms.exempt);

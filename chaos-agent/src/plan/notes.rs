@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use chaos_ebpf_common::rule::{Action, Stage};
 
-use super::{Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, traced, verbs::Mechanism};
+use super::{Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, mechanism::Mechanism, traced};
 use crate::fault::{Fault, Protocol, Unit, Verb};
 
 /// One sentence for each thing to know about a rule. `named` are the exempt addresses that the

@@ -36,7 +36,7 @@ use super::{
     ring::Ring,
     rules::{MOST_BYTES, WardenRules},
 };
-use crate::kernel::SlotCounts;
+use crate::ledger::SlotCounts;
 
 /// Changes with the layout: a warden of another version must not read it.
 const LAYOUT: u64 = 0x6368_616f_735f_3032;

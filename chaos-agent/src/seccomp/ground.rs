@@ -10,7 +10,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{board::Board, lookup::Paths, rules::WardenRules};
-use crate::kernel::boot_now;
+use crate::clock::boot_now;
 
 /// The files that a call names.
 #[derive(Debug, Clone, PartialEq, Eq)]

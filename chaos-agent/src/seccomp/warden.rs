@@ -39,7 +39,7 @@ use super::{
     order::{Order, acknowledge, receive},
     workers,
 };
-use crate::kernel::boot_now;
+use crate::clock::boot_now;
 
 /// Threads that receive calls.
 const FEWEST: usize = 2;

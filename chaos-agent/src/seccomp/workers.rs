@@ -22,7 +22,7 @@ use super::{
     listener::Listener,
     lookup::LookUp,
 };
-use crate::kernel::boot_now;
+use crate::clock::boot_now;
 
 /// How long a worker waits for something to do before it ends.
 const LONGEST_REST: Duration = Duration::from_secs(10);

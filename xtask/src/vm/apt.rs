@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use xtask::paths;
 
-use super::installed::children;
+use super::directory::children;
 use crate::command::{capture, run};
 
 /// What Debian signs all its releases with.

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{apt::Apt, installed::only_child};
+use super::{apt::Apt, directory::only_child};
 use crate::command::run;
 
 /// Fetches the release's newest kernel and puts it together in `to`, working in the empty directory

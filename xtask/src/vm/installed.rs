@@ -7,13 +7,14 @@ use std::{
     time::SystemTime,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 use xtask::paths;
 
 use super::{
     apt::Apt,
     debian,
+    directory::{children, only_child},
     kernels::{Kernel, Origin},
     source,
 };
@@ -94,21 +95,6 @@ fn newest(cache: &Path, key: &str) -> Result<Option<PathBuf>> {
         }
     }
     Ok(found.map(|(_, path)| path))
-}
-
-/// The entries of a directory.
-pub fn children(dir: &Path) -> Result<Vec<PathBuf>> {
-    let list = || fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>();
-    list().with_context(|| format!("list {}", dir.display()))
-}
-
-/// The entry of a directory that has just one.
-pub fn only_child(dir: &Path) -> Result<PathBuf> {
-    let mut children = children(dir)?;
-    match (children.pop(), children.is_empty()) {
-        (Some(child), true) => Ok(child),
-        _ => bail!("{} does not have exactly one entry", dir.display()),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod alarm;
 mod apt;
 mod debian;
+mod directory;
 mod initramfs;
 mod installed;
 mod kernels;

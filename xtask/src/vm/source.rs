@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command, thread::available_parallelism};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{apt::Apt, installed::only_child};
+use super::{apt::Apt, directory::only_child};
 use crate::command::run;
 
 /// Fetches the sources, builds them in the empty directory `work` and puts the kernel into `to`. The

@@ -22,7 +22,8 @@ use crate::{
         ArmError,
         turn::{Turn, drop_within},
     },
-    kernel::{Instance, KernelError, LineMaps, Link, Naming, Veth, boot_ahead},
+    clock::boot_ahead,
+    kernel::{Instance, KernelError, LineMaps, Link, Naming, Veth},
     plan::Line,
     target::{NetNs, NetNsKey, Owner},
 };

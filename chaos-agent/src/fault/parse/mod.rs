@@ -3,6 +3,7 @@
 mod clause;
 mod draft;
 mod lexer;
+mod opening;
 mod reader;
 mod verb;
 
@@ -57,7 +58,7 @@ pub(super) fn sentences(text: &str) -> impl Iterator<Item = Result<Sentence, Vec
 
 fn sentence(tokens: &[lexer::Token<'_>]) -> Result<Sentence, Vec<Fail>> {
     let mut reader = Reader::new(tokens);
-    let mut draft = verb::read(&mut reader).map_err(|fail| vec![fail])?;
+    let mut draft = opening::read(&mut reader).map_err(|fail| vec![fail])?;
     while !reader.at_end() {
         clause::read(&mut reader, &mut draft).map_err(|fail| vec![fail])?;
     }

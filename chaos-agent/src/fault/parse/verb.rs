@@ -1,6 +1,5 @@
-//! The beginning of a sentence: `shadow` and the verb.
+//! The words that verbs are written with.
 
-use super::{Fail, draft::Draft, reader::Reader};
 use crate::fault::mistake::Mistake;
 
 /// A verb as the sentence begins, before its parts are known.
@@ -79,32 +78,8 @@ impl VerbWord {
     }
 }
 
-/// Reads up to and including the verb.
-pub(super) fn read(reader: &mut Reader<'_>) -> Result<Draft, Fail> {
-    let shadow = reader.eat("shadow");
-    let verb = reader.value("a verb", verb)?;
-    let mut span = verb.span;
-    let verb = match verb.value {
-        VerbWord::Delay if reader.eat("dns") => VerbWord::DelayDns,
-        VerbWord::Fail if reader.eat("dns") => VerbWord::FailDns,
-        VerbWord::SkewClock => {
-            reader.value("`clock`", |word| {
-                word.eq_ignore_ascii_case("clock").then_some(()).ok_or_else(|| {
-                    Mistake::new(format!("expected `clock`, found `{word}`"))
-                        .help(VerbWord::SkewClock.example())
-                })
-            })?;
-            VerbWord::SkewClock
-        }
-        verb => verb,
-    };
-    span.end = reader.last_span().end;
-    let mut draft = Draft::new(verb, span);
-    draft.clauses.shadow = shadow;
-    Ok(draft)
-}
-
-fn verb(word: &str) -> Result<VerbWord, Mistake> {
+/// The verb that begins with this word.
+pub(super) fn verb(word: &str) -> Result<VerbWord, Mistake> {
     if word.eq_ignore_ascii_case("shadow") {
         return Err(Mistake::new("`shadow` is given twice").help("once, before the verb"));
     }

@@ -111,9 +111,10 @@ impl Builder {
 
     /// The one verb; `None` when there is none, there are several, or a part is wrong.
     fn verb(&mut self, twin: &Twin, location: Location) -> Option<Verb> {
-        let present = verbs(twin);
-        let place = match present[..] {
-            [(_, place)] => place,
+        let present: Vec<(&Row, Location)> =
+            VERBS.iter().filter_map(|row| Some((row, (row.place)(twin)?))).collect();
+        let (row, place) = match present[..] {
+            [present] => present,
             [] => {
                 let mistake = Mistake::new("the verb is missing").help(
                     "one of drop, corrupt, delay, duplicate, reorder, limit, reset, fail, \
@@ -123,6 +124,7 @@ impl Builder {
                 return None;
             }
             [(first, _), (second, place), ..] => {
+                let (first, second) = (first.field, second.field);
                 let mistake = Mistake::new(format!("both `{first}` and `{second}` in one fault"))
                     .help("write a fault for each");
                 self.wrong(place, mistake);
@@ -130,55 +132,65 @@ impl Builder {
             }
         };
         self.places.insert(Clause::Verb, place);
-        self.parts(twin)
+        let before = self.wrong.len();
+        let verb = (row.build)(self, twin);
+        verb.filter(|_| self.wrong.len() == before)
     }
 
-    fn parts(&mut self, twin: &Twin) -> Option<Verb> {
-        let by = Clause::By;
-        let jitter = Clause::Jitter;
-        let before = self.wrong.len();
-        let verb = if let Some(Spanned { value: parts, referenced, .. }) = &twin.delay {
-            let latency = self.latency(parts, *referenced);
-            let name = self.optional(Clause::Name, &parts.dns, name::dns);
-            latency.map(|latency| match name {
-                Some(name) => Verb::DelayDns { latency, name },
-                None => Verb::Delay(latency),
-            })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.reorder {
-            self.leaf(by, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.limit {
-            let rate = self.leaf(Clause::Rate, &parts.rate, rate::parse);
-            let per_flow = parts.per_flow;
-            rate.map(|bits_per_second| Verb::Limit { bits_per_second, per_flow })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.fail {
-            self.places.insert(Clause::With, parts.with.referenced);
-            let calls = self.calls(&parts.calls);
-            let errnos = self.list(&parts.with.value, word::weighted_errno);
-            calls.zip(errnos).map(|(calls, errnos)| Verb::Fail { calls, errnos })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.fail_dns {
-            let answer = self.leaf(Clause::With, &parts.with, DnsAnswer::expect);
-            let name = self.leaf(Clause::Name, &parts.name, name::dns);
-            answer.zip(name).map(|(answer, name)| Verb::FailDns { answer, name })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.slow {
-            let calls = self.calls(&parts.calls);
-            let length = self.leaf(by, &parts.by, duration::parse);
-            let jitter = self.optional(jitter, &parts.jitter, duration::parse);
-            calls.zip(length).map(|(calls, by)| Verb::Slow { calls, by, jitter })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.kill {
-            self.calls(&parts.calls).map(|calls| Verb::Kill { calls })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.skew_clock {
-            let offset = self.leaf(by, &parts.by, duration::offset);
-            offset.map(|offset_ns| Verb::SkewClock { offset_ns })
-        } else if let Some(Spanned { value: parts, .. }) = &twin.corrupt {
-            Some(Verb::Corrupt { silent: parts.silent })
-        } else if twin.duplicate.is_some() {
-            Some(Verb::Duplicate)
-        } else if twin.reset.is_some() {
-            Some(Verb::Reset)
-        } else {
-            Some(Verb::Drop)
-        };
-        verb.filter(|_| self.wrong.len() == before)
+    fn delay(&mut self, twin: &Twin) -> Option<Verb> {
+        let Spanned { value: parts, referenced, .. } = twin.delay.as_ref()?;
+        let latency = self.latency(parts, *referenced);
+        let name = self.optional(Clause::Name, &parts.dns, name::dns);
+        latency.map(|latency| match name {
+            Some(name) => Verb::DelayDns { latency, name },
+            None => Verb::Delay(latency),
+        })
+    }
+
+    fn reorder(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.reorder.as_ref()?.value;
+        self.leaf(Clause::By, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
+    }
+
+    fn limit(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.limit.as_ref()?.value;
+        let rate = self.leaf(Clause::Rate, &parts.rate, rate::parse);
+        let per_flow = parts.per_flow;
+        rate.map(|bits_per_second| Verb::Limit { bits_per_second, per_flow })
+    }
+
+    fn fail(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.fail.as_ref()?.value;
+        self.places.insert(Clause::With, parts.with.referenced);
+        let calls = self.calls(&parts.calls);
+        let errnos = self.list(&parts.with.value, word::weighted_errno);
+        calls.zip(errnos).map(|(calls, errnos)| Verb::Fail { calls, errnos })
+    }
+
+    fn fail_dns(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.fail_dns.as_ref()?.value;
+        let answer = self.leaf(Clause::With, &parts.with, DnsAnswer::expect);
+        let name = self.leaf(Clause::Name, &parts.name, name::dns);
+        answer.zip(name).map(|(answer, name)| Verb::FailDns { answer, name })
+    }
+
+    fn slow(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.slow.as_ref()?.value;
+        let calls = self.calls(&parts.calls);
+        let length = self.leaf(Clause::By, &parts.by, duration::parse);
+        let jitter = self.optional(Clause::Jitter, &parts.jitter, duration::parse);
+        calls.zip(length).map(|(calls, by)| Verb::Slow { calls, by, jitter })
+    }
+
+    fn kill(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.kill.as_ref()?.value;
+        self.calls(&parts.calls).map(|calls| Verb::Kill { calls })
+    }
+
+    fn skew_clock(&mut self, twin: &Twin) -> Option<Verb> {
+        let parts = &twin.skew_clock.as_ref()?.value;
+        let offset = self.leaf(Clause::By, &parts.by, duration::offset);
+        offset.map(|offset_ns| Verb::SkewClock { offset_ns })
     }
 
     fn latency(&mut self, parts: &Delay, place: Location) -> Option<Latency> {
@@ -267,26 +279,49 @@ impl Builder {
     }
 }
 
-/// The verbs that are present, in the order of the fields.
-fn verbs(twin: &Twin) -> Vec<(&'static str, Location)> {
-    fn place<T>(name: &'static str, verb: &Option<Spanned<T>>) -> Option<(&'static str, Location)> {
-        verb.as_ref().map(|verb| (name, verb.referenced))
-    }
-    [
-        place("drop", &twin.drop),
-        place("corrupt", &twin.corrupt),
-        place("delay", &twin.delay),
-        place("duplicate", &twin.duplicate),
-        place("reorder", &twin.reorder),
-        place("limit", &twin.limit),
-        place("reset", &twin.reset),
-        place("fail", &twin.fail),
-        place("failDns", &twin.fail_dns),
-        place("slow", &twin.slow),
-        place("kill", &twin.kill),
-        place("skewClock", &twin.skew_clock),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+/// A verb of the YAML form.
+struct Row {
+    field: &'static str,
+    /// Where it stands, if it is there.
+    place: fn(&Twin) -> Option<Location>,
+    /// `None` where a part is wrong, or it is not there.
+    build: fn(&mut Builder, &Twin) -> Option<Verb>,
 }
+
+fn place<T>(verb: &Option<Spanned<T>>) -> Option<Location> {
+    verb.as_ref().map(|verb| verb.referenced)
+}
+
+/// In the order in which they are told.
+const VERBS: [Row; 12] = [
+    Row {
+        field: "drop",
+        place: |twin| place(&twin.drop),
+        build: |_, twin| twin.drop.as_ref().map(|_| Verb::Drop),
+    },
+    Row {
+        field: "corrupt",
+        place: |twin| place(&twin.corrupt),
+        build: |_, twin| {
+            twin.corrupt.as_ref().map(|parts| Verb::Corrupt { silent: parts.value.silent })
+        },
+    },
+    Row { field: "delay", place: |twin| place(&twin.delay), build: Builder::delay },
+    Row {
+        field: "duplicate",
+        place: |twin| place(&twin.duplicate),
+        build: |_, twin| twin.duplicate.as_ref().map(|_| Verb::Duplicate),
+    },
+    Row { field: "reorder", place: |twin| place(&twin.reorder), build: Builder::reorder },
+    Row { field: "limit", place: |twin| place(&twin.limit), build: Builder::limit },
+    Row {
+        field: "reset",
+        place: |twin| place(&twin.reset),
+        build: |_, twin| twin.reset.as_ref().map(|_| Verb::Reset),
+    },
+    Row { field: "fail", place: |twin| place(&twin.fail), build: Builder::fail },
+    Row { field: "failDns", place: |twin| place(&twin.fail_dns), build: Builder::fail_dns },
+    Row { field: "slow", place: |twin| place(&twin.slow), build: Builder::slow },
+    Row { field: "kill", place: |twin| place(&twin.kill), build: Builder::kill },
+    Row { field: "skewClock", place: |twin| place(&twin.skew_clock), build: Builder::skew_clock },
+];

@@ -29,7 +29,8 @@ use crate::{
         ArmError,
         turn::{Turn, drop_within},
     },
-    kernel::{Instance, KernelError, LineMaps, Link, Naming, Tap, boot_now},
+    clock::boot_now,
+    kernel::{Instance, KernelError, LineMaps, Link, Naming, Tap},
     plan::Line,
     target::{NetNsKey, Owner},
 };

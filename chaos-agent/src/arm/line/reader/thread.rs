@@ -28,7 +28,8 @@ use super::{
 };
 use crate::{
     arm::line::memory::Share,
-    kernel::{KernelError, LineMaps, Tap, boot_now},
+    clock::boot_now,
+    kernel::{KernelError, LineMaps, Tap},
 };
 
 /// What the reader is told.
