@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::process::CommandExt, process::Command, sync::OnceLoc
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// Kept for clients, interfaces that a target gets later, and the wardens of containers.
+/// Kept for clients, interfaces that a target gets later, and the supervisors of containers.
 const RESERVE: u64 = 64;
 
 /// The soft and the hard limit that this process was started with.

@@ -2,7 +2,7 @@
 //!
 //! [RFC 1071]: https://www.rfc-editor.org/rfc/rfc1071
 
-use crate::packet::Octets;
+use crate::packet::Bytes;
 
 /// The ones' complement sum of the bytes as big-endian 16-bit words, not yet folded.
 #[inline(always)]
@@ -23,7 +23,7 @@ const LONGEST: u32 = 320;
 
 /// [`sum`] of what is at this place of a packet.
 #[inline(always)]
-pub fn sum_of<O: Octets>(octets: &O, at: u32, length: u32) -> u64 {
+pub fn sum_of<O: Bytes>(octets: &O, at: u32, length: u32) -> u64 {
     let mut sum = 0;
     let mut done = 0;
     for _ in 0..LONGEST / 4 {
@@ -91,9 +91,9 @@ mod tests {
         assert_eq!(fold(pseudo(&addresses, 6, 0x12345)), fold(sum(&addresses) + sum(&rest)));
     }
 
-    struct Bytes<'b>(&'b [u8]);
+    struct Slice<'b>(&'b [u8]);
 
-    impl Octets for Bytes<'_> {
+    impl Bytes for Slice<'_> {
         fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
             self.0.get(offset as usize..offset as usize + N)?.try_into().ok()
         }
@@ -104,7 +104,7 @@ mod tests {
         fn a_place_is_summed_as_bytes_are(bytes in any::<[u8; 99]>(), length in 0..=99u32) {
             let mut rest = [0; 99];
             rest[..length as usize].copy_from_slice(&bytes[..length as usize]);
-            prop_assert_eq!(sum_of(&Bytes(&bytes), 0, length), sum(&rest));
+            prop_assert_eq!(sum_of(&Slice(&bytes), 0, length), sum(&rest));
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! The decision, the same for every hook: which rules match, and does one of them act?
 //!
 //! `ctx → Event → decide → Verdict → ctx`: a hook translates its context into an [`Event`] and
-//! the [`Verdict`] into its own return convention, and reports with [`settle`] whether it could
+//! the [`Verdict`] into its own return convention, and reports with [`confirm`] whether it could
 //! act. Everything unknown means "pass".
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What the gate stands on: BPF maps in the kernel, plain memory in the host's tests.
-pub trait Ground {
+pub trait Env {
     /// The rule set in force.
     fn active(&self) -> Option<&RuleSet>;
     /// The rule behind a bit of the set.
@@ -32,33 +32,33 @@ pub trait Ground {
     /// The boot-clock moment at which the lease lapses.
     fn lease(&self) -> u64;
     /// How many matching events the rule had before this one, and whether this one is in a burst
-    /// ([`count_off`]); exact on all CPUs.
+    /// ([`next_ordinal`]); exact on all CPUs.
     fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)>;
     /// Takes one injection out of the rule's budget.
     fn grant(&self, rule: &Rule, now: u64) -> Grant;
     /// Adds one to a counter.
     fn count(&self, slot: u32, count: Count);
     /// Tells of an injection (or of one that a shadow rule would have done); may be lost.
-    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool);
-    /// [`walk`] on this ground; the kernel makes a function of its own of it.
+    fn emit(&self, event: &Event, verdict: &Verdict, shadow: bool);
+    /// [`walk`] in this environment; the kernel makes a function of its own of it.
     #[inline(always)]
-    fn walk(&self, matching: u64, circumstances: &Circumstances) -> Answer
+    fn walk(&self, matching: u64, context: &Context) -> Decision
     where
         Self: Sized,
     {
-        walk(self, matching, circumstances)
+        walk(self, matching, context)
     }
-    /// [`ask`] on this ground; the kernel makes a function of its own of it.
+    /// [`evaluate_rule`] in this environment; the kernel makes a function of its own of it.
     #[inline(always)]
-    fn ask(&self, bit: u32, circumstances: &Circumstances) -> Answer
+    fn evaluate_rule(&self, bit: u32, context: &Context) -> Decision
     where
         Self: Sized,
     {
-        ask(self, bit, circumstances)
+        evaluate_rule(self, bit, context)
     }
 }
 
-/// Answer of [`Ground::grant`].
+/// What [`Env::grant`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Grant {
     Given,
@@ -98,19 +98,19 @@ impl Verdict {
 /// Asks the rules that match, in the order in which the faults were written; the first that hits
 /// decides and the later ones are not asked. Shadow rules are counted and passed by.
 #[inline(always)]
-pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
-    let Some(set) = ground.active() else {
+pub fn decide<G: Env>(env: &G, event: &Event) -> Verdict {
+    let Some(set) = env.active() else {
         return Verdict::PASS;
     };
-    let rules = matching(ground, set, event);
+    let rules = matching(env, set, event);
     if rules == 0 {
         return Verdict::PASS;
     }
-    let now = ground.now();
+    let now = env.now();
     let flow = if rules & set.by_flow == 0 { None } else { hash::flow_of(event) };
-    let answer = consult(ground, set, rules, flow, now);
+    let answer = evaluate(env, set, rules, flow, now);
     if let Some(shadow) = answer.shadow(now) {
-        ground.tell(event, &shadow, true);
+        env.emit(event, &shadow, true);
     }
     answer.hit(now).unwrap_or(Verdict::PASS)
 }
@@ -119,26 +119,26 @@ pub fn decide<G: Ground>(ground: &G, event: &Event) -> Verdict {
 /// [stage](crate::rule::Stage) by stage. `flow` is [`hash::flow_of`] the event where a rule asks for
 /// it (`set.by_flow`).
 #[inline(always)]
-pub fn consult<G: Ground>(
-    ground: &G,
+pub fn evaluate<G: Env>(
+    env: &G,
     set: &RuleSet,
     rules: u64,
     flow: Option<u64>,
     now: u64,
-) -> Answer {
-    let circumstances = Circumstances {
+) -> Decision {
+    let context = Context {
         now,
         flow: flow.unwrap_or(0),
         set: set.id,
-        leased: (now < ground.lease()) as u32,
+        leased: (now < env.lease()) as u32,
         fragment: flow.is_none() as u32,
     };
-    ground.walk(rules, &circumstances)
+    env.walk(rules, &context)
 }
 
 /// What a rule needs to know of an event that it matches.
 #[derive(Debug, Clone, Copy)]
-pub struct Circumstances {
+pub struct Context {
     /// Boot clock, nanoseconds.
     pub now: u64,
     /// [`hash::flow_of`], or 0 where no rule asks for it.
@@ -157,7 +157,7 @@ pub struct Circumstances {
 /// From the low end: what to do (19 bits), what a shadow rule would have done (19), entropy of
 /// the one to do (26). Each of the first two: action (4), slot (7), errno (8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Answer(pub u64);
+pub struct Decision(pub u64);
 
 /// Bits of an act: action, slot, errno.
 const ACT_BITS: u32 = Action::BITS + SLOT_BITS + ERRNO_BITS;
@@ -172,7 +172,7 @@ const ERRNO: u64 = (1 << ERRNO_BITS) - 1;
 /// Bits of entropy that a hit hands on.
 pub const ENTROPY_BITS: u32 = 64 - 2 * ACT_BITS;
 
-impl Answer {
+impl Decision {
     /// The event is spared.
     pub const SPARED: Self = Self(0);
 
@@ -218,20 +218,20 @@ fn verdict(act: u64, entropy: u64, at: u64) -> Option<Verdict> {
 /// Asks the matching rules in their order until one hits. The loop does as little as it can: the
 /// verifier walks it 64 times.
 #[inline(always)]
-pub fn walk<G: Ground>(ground: &G, matching: u64, circumstances: &Circumstances) -> Answer {
+pub fn walk<G: Env>(env: &G, matching: u64, context: &Context) -> Decision {
     let mut matching = matching;
-    let mut shadow = Answer::SPARED;
+    let mut shadow = Decision::SPARED;
     for _ in 0..MAX_RULES {
         if matching == 0 {
             break;
         }
         let bit = lowest_bit(matching);
         matching &= matching - 1;
-        let answer = ground.ask(bit, circumstances);
+        let answer = env.evaluate_rule(bit, context);
         if answer.0 & ACTION != 0 {
-            return Answer(answer.0 | shadow.0);
+            return Decision(answer.0 | shadow.0);
         }
-        if answer != Answer::SPARED {
+        if answer != Decision::SPARED {
             shadow = answer;
         }
     }
@@ -240,55 +240,55 @@ pub fn walk<G: Ground>(ground: &G, matching: u64, circumstances: &Circumstances)
 
 /// Asks one rule: counts the match, the hit of a shadow, and why the event is spared if it is.
 #[inline(always)]
-pub fn ask<G: Ground>(ground: &G, bit: u32, circumstances: &Circumstances) -> Answer {
-    let Some(rule) = ground.rule(circumstances.set, bit) else {
-        return Answer::SPARED;
+pub fn evaluate_rule<G: Env>(env: &G, bit: u32, context: &Context) -> Decision {
+    let Some(rule) = env.rule(context.set, bit) else {
+        return Decision::SPARED;
     };
-    ground.count(rule.slot, Count::Matched);
-    match judge(ground, rule, circumstances) {
+    env.count(rule.slot, Count::Matched);
+    match judge(env, rule, context) {
         Ok(entropy) => {
             if rule.shadow != 0 {
-                ground.count(rule.slot, Count::Shadowed);
+                env.count(rule.slot, Count::Shadowed);
             }
-            Answer::of(rule, entropy)
+            Decision::of(rule, entropy)
         }
         Err(spared) => {
-            ground.count(rule.slot, spared);
-            Answer::SPARED
+            env.count(rule.slot, spared);
+            Decision::SPARED
         }
     }
 }
 
 /// Closes a decision: the hook says whether it did what the verdict asked for.
 #[inline(always)]
-pub fn settle<G: Ground>(ground: &G, event: &Event, verdict: &Verdict, done: bool) {
+pub fn confirm<G: Env>(env: &G, event: &Event, verdict: &Verdict, done: bool) {
     if done {
-        ground.count(verdict.slot, Count::Injected);
-        ground.tell(event, verdict, false);
+        env.count(verdict.slot, Count::Injected);
+        env.emit(event, verdict, false);
     } else {
-        ground.count(verdict.slot, Count::Unfit);
+        env.count(verdict.slot, Count::Unfit);
     }
 }
 
 /// The rules whose every condition the event meets. A dimension that none of the rules still in
 /// question looks at costs nothing.
 #[inline(always)]
-pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
+pub fn matching<G: Env>(env: &G, set: &RuleSet, event: &Event) -> u64 {
     let mut rules = set.by_kind[event.kind as usize] & set.by_protocol[event.protocol as usize];
     // Each hook has one kind of event, so the compiler leaves this out of all the others.
     if event.kind == EventKind::Call && rules != 0 {
-        rules &= ground.calls(set.id, event.call);
+        rules &= env.calls(set.id, event.call);
         if rules & set.by_path != 0 {
-            rules &= !set.by_path | ground.paths(set.generation, &event.file);
+            rules &= !set.by_path | env.paths(set.generation, &event.file);
         }
     }
     if rules & (set.port_source | set.port_destination) != 0 {
         let mut allowed = !(set.port_source | set.port_destination);
         if rules & set.port_destination != 0 {
-            allowed |= ground.port(set.id, event.destination_port).destination;
+            allowed |= env.port(set.id, event.destination_port).destination;
         }
         if rules & set.port_source != 0 {
-            allowed |= ground.port(set.id, event.source_port).source;
+            allowed |= env.port(set.id, event.source_port).source;
         }
         rules &= allowed;
     }
@@ -296,12 +296,12 @@ pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
         let mut allowed = !(set.peer_source | set.peer_destination);
         let mut exempt = 0;
         if rules & (set.peer_destination | set.peer_exempt) != 0 {
-            let ends = ground.peer(set.id, event.family, &event.destination);
+            let ends = env.peer(set.id, event.family, &event.destination);
             allowed |= ends.destination;
             exempt |= ends.exempt;
         }
         if rules & (set.peer_source | set.peer_exempt) != 0 {
-            let ends = ground.peer(set.id, event.family, &event.source);
+            let ends = env.peer(set.id, event.family, &event.source);
             allowed |= ends.source;
             exempt |= ends.exempt;
         }
@@ -312,8 +312,8 @@ pub fn matching<G: Ground>(ground: &G, set: &RuleSet, event: &Event) -> u64 {
 
 /// Lease, deadline, chance, budget: the entropy of the hit, or why the event is spared.
 #[inline(always)]
-fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> Result<u64, Count> {
-    let Circumstances { now, flow, leased, fragment, .. } = *circumstances;
+fn judge<G: Env>(env: &G, rule: &Rule, context: &Context) -> Result<u64, Count> {
+    let Context { now, flow, leased, fragment, .. } = *context;
     if leased == 0 {
         return Err(Count::Lease);
     }
@@ -331,7 +331,7 @@ fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> R
         }
         hash::mix(rule.seed ^ flow)
     } else {
-        let Some((ordinal, in_burst)) = ground.ordinal(rule) else {
+        let Some((ordinal, in_burst)) = env.ordinal(rule) else {
             return Err(Count::Unfit);
         };
         if rule.trigger == Trigger::Burst as u8 && !in_burst {
@@ -349,7 +349,7 @@ fn judge<G: Ground>(ground: &G, rule: &Rule, circumstances: &Circumstances) -> R
         return Err(Count::Chance);
     }
     if rule.at_most != 0 || rule.per_second != 0 {
-        match ground.grant(rule, now) {
+        match env.grant(rule, now) {
             Grant::Given => {}
             Grant::Spent => return Err(Count::AtMost),
             Grant::TooFast => return Err(Count::PerSecond),
@@ -377,7 +377,7 @@ fn pick_errno(rule: &Rule, entropy: u64) -> u32 {
 
 /// Takes the next ordinal and goes on with a rule's bursts, as [`grant`] for whoever holds the state.
 #[inline(always)]
-pub fn count_off(state: &mut RuleState, rule: &Rule) -> (u64, bool) {
+pub fn next_ordinal(state: &mut RuleState, rule: &Rule) -> (u64, bool) {
     let ordinal = state.ordinal;
     state.ordinal = ordinal + 1;
     if rule.trigger != Trigger::Burst as u8 {

@@ -3,7 +3,7 @@
 //!
 //! - A veth whose far end is in a network namespace that nobody else knows, with fq as its queueing
 //!   discipline. Programs there turn each frame round and say when it is to leave. It has a
-//!   [`Ticket`] in its control block.
+//!   [`FqTag`] in its control block.
 //! - A TAP device whose reader holds the frames. Programs put a [`Label`] in front of the link
 //!   header, or, on the loopback, over the link addresses, which say nothing there. A frame comes back
 //!   without it and with a VLAN tag, which the kernel takes off before it asks the program at the
@@ -54,9 +54,9 @@ pub const fn cost_to_reader(length: u32) -> u64 {
 /// block: fq notes in those before when the frame leaves.
 /// <https://github.com/torvalds/linux/blob/v6.12/net/sched/sch_fq.c> `struct fq_skb_cb`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct FqTag(u64);
 
-impl Ticket {
+impl FqTag {
     const DUE_BITS: u32 = 36;
     const INTERFACE_BITS: u32 = 22;
     const INGRESS: u64 = 1 << (Self::DUE_BITS + Self::INTERFACE_BITS);
@@ -340,9 +340,9 @@ mod tests {
         let second = 1_000_000_000;
         for now in [0, 5, 68 * second, 69 * second, 1 << 36, u64::MAX >> 1] {
             for (interface, ingress) in [(1, false), (7, true), ((1 << 22) - 1, false)] {
-                let ticket = Ticket::new(now + LONGEST_HOLD, interface, ingress).unwrap();
+                let ticket = FqTag::new(now + LONGEST_HOLD, interface, ingress).unwrap();
                 assert_eq!((ticket.interface(), ticket.ingress()), (interface, ingress));
-                assert_eq!(Ticket::from_words(ticket.to_words()), Some(ticket));
+                assert_eq!(FqTag::from_words(ticket.to_words()), Some(ticket));
                 assert_eq!(ticket.left(now), LONGEST_HOLD);
                 assert_eq!(ticket.left(now + LONGEST_HOLD - 1), 1);
                 for late in [0, 1, 8 * second] {
@@ -355,9 +355,9 @@ mod tests {
     #[test]
     fn not_everything_is_a_ticket() {
         for words in [[0; 2], [u32::MAX; 2], [7, 0]] {
-            assert_eq!(Ticket::from_words(words), None);
+            assert_eq!(FqTag::from_words(words), None);
         }
-        assert_eq!(Ticket::new(5, 1 << 22, true), None);
+        assert_eq!(FqTag::new(5, 1 << 22, true), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 use crate::event::{Event, EventKind, Family, ProtocolClass, mapped_v4, widen};
 
 /// A packet's bytes, counted from its network header on (in a tagged frame, from the tag on).
-pub trait Octets {
+pub trait Bytes {
     /// `N` bytes at `offset`, or `None` when the packet ends before.
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]>;
     /// [`follow`] these bytes; the kernel makes a function of its own of it.
@@ -68,7 +68,7 @@ const MAX_TAGS: usize = 2;
 /// IPv6 extension headers that are looked through; a packet with more is of "other" protocol.
 const MAX_EXTENSIONS: usize = 6;
 
-/// A packet as far as the gate and the actions need it. Offsets count as in [`Octets`].
+/// A packet as far as the gate and the actions need it. Offsets count as in [`Bytes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Packet {
     pub event: Event,
@@ -83,7 +83,7 @@ pub struct Packet {
 /// Reads the headers. `None`: nothing that rules speak of (not IP, truncated, or neighbour
 /// discovery, which is never touched, as ARP is not).
 #[inline(always)]
-pub fn parse<O: Octets>(octets: &O, ethertype: u16, kind: EventKind) -> Option<Packet> {
+pub fn parse<O: Bytes>(octets: &O, ethertype: u16, kind: EventKind) -> Option<Packet> {
     let mut ethertype = ethertype;
     let mut network = 0u32;
     for _ in 0..MAX_TAGS {
@@ -102,7 +102,7 @@ pub fn parse<O: Octets>(octets: &O, ethertype: u16, kind: EventKind) -> Option<P
 }
 
 #[inline(always)]
-fn parse_v4<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
+fn parse_v4<O: Bytes>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
     let header: [u8; 20] = octets.read(network)?;
     let header_length = ((header[0] & 0x0f) as u32) * 4;
     if header[0] >> 4 != 4 || header_length < 20 {
@@ -130,7 +130,7 @@ fn parse_v4<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Pack
 }
 
 #[inline(always)]
-fn parse_v6<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
+fn parse_v6<O: Bytes>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
     let header: [u8; 40] = octets.read(network)?;
     if header[0] >> 4 != 6 {
         return None;
@@ -166,7 +166,7 @@ fn parse_v6<O: Octets>(octets: &O, network: u32, kind: EventKind) -> Option<Pack
 
 /// Goes along the extension headers from `offset` on, the first of which is of kind `next`.
 #[inline(always)]
-pub fn follow<O: Octets>(octets: &O, next: u8, offset: u32) -> Chain {
+pub fn follow<O: Bytes>(octets: &O, next: u8, offset: u32) -> Chain {
     let mut next = next;
     let mut offset = offset;
     let mut later = false;
@@ -204,7 +204,7 @@ pub fn follow<O: Octets>(octets: &O, next: u8, offset: u32) -> Chain {
 }
 
 #[inline(always)]
-fn read_transport<O: Octets>(octets: &O, offset: u32, packet: &mut Packet) {
+fn read_transport<O: Bytes>(octets: &O, offset: u32, packet: &mut Packet) {
     if !matches!(packet.event.protocol, ProtocolClass::Tcp | ProtocolClass::Udp) {
         packet.transport = offset;
         return;

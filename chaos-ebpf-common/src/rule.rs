@@ -51,7 +51,7 @@ impl Action {
             Self::Delay => Some(Stage::Delay),
             Self::Reorder => Some(Stage::Reorder),
             Self::Reset | Self::NxDomain | Self::ServFail | Self::Refused | Self::Silence => {
-                Some(Stage::Answer)
+                Some(Stage::Decision)
             }
             Self::Limit => Some(Stage::Limit),
             Self::Drop | Self::Fail | Self::Kill => None,
@@ -68,7 +68,7 @@ const _: () = assert!((Action::LAST as u32) < 1 << Action::BITS);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// An answer is given in place of whoever the frame is for.
-    Answer = 0,
+    Decision = 0,
     Damage = 1,
     Copy = 2,
     /// The last three add up to one moment until which the frame is held.

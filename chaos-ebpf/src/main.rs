@@ -9,17 +9,17 @@
 )]
 
 #[cfg(target_arch = "bpf")]
-mod ground;
+mod bytes;
+#[cfg(target_arch = "bpf")]
+mod env;
 #[cfg(target_arch = "bpf")]
 mod kernel_memory;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]
-mod octets;
+mod ownership;
 #[cfg(target_arch = "bpf")]
 mod programs;
-#[cfg(target_arch = "bpf")]
-mod scope;
 #[cfg(target_arch = "bpf")]
 mod socket_owner;
 #[cfg(target_arch = "bpf")]

@@ -9,7 +9,7 @@ use aya_ebpf::Global;
 
 use crate::{
     kernel_memory::read,
-    scope::{target, target_level},
+    ownership::{target, target_level},
 };
 
 /// Where the kernel's structs have these fields, in bytes, from its type information:

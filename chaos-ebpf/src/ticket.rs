@@ -4,7 +4,7 @@
 //! [stamp](crate::stamp): it survives the way through a veth, fq and back.
 
 use aya_ebpf::bindings::__sk_buff;
-use chaos_ebpf_common::line::Ticket;
+use chaos_ebpf_common::line::FqTag;
 
 /// Marks a frame for the reader of the line with this key. It is where the ticket would be.
 #[inline(always)]
@@ -21,14 +21,14 @@ pub fn is_marked(skb: *mut __sk_buff, key: u64) -> bool {
 
 /// Gives it a ticket.
 #[inline(always)]
-pub fn put(skb: *mut __sk_buff, ticket: Ticket) {
+pub fn put(skb: *mut __sk_buff, ticket: FqTag) {
     write(skb, ticket.to_words());
 }
 
 /// The frame's; `None` for one that is not ours.
 #[inline(always)]
-pub fn read(skb: *mut __sk_buff) -> Option<Ticket> {
-    Ticket::from_words(words(skb))
+pub fn read(skb: *mut __sk_buff) -> Option<FqTag> {
+    FqTag::from_words(words(skb))
 }
 
 #[inline(always)]

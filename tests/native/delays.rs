@@ -200,15 +200,15 @@ fn a_stream_arrives_whole() -> Result<()> {
 fn neighbours_are_not_slowed() -> Result<()> {
     let pair = Pair::new()?;
     require!("a delay line", since 5, 8; has_line(&pair.claim));
-    let twin = TestCgroup::new(&pair.claim, "twin")?;
-    let twin = Place::here().cgroup(&twin).netns(&pair.client_netns);
+    let neighbour = TestCgroup::new(&pair.claim, "neighbour")?;
+    let neighbour = Place::here().cgroup(&neighbour).netns(&pair.client_netns);
     let agent = Agent::armed(&pair.claim, &pair.client_cgroup, "delay 200ms udp")?;
     let server = pair.server_end.socket_v4(0);
     let longest = Duration::from_millis(300);
     let few = |to| stamps(to, 50, Duration::from_millis(1));
     for (to, other, own) in [
-        (server, [twin, pair.server()], [pair.client(), pair.server()]),
-        (client(server), [pair.server(), twin], [pair.server(), pair.client()]),
+        (server, [neighbour, pair.server()], [pair.client(), pair.server()]),
+        (client(server), [pair.server(), neighbour], [pair.server(), pair.client()]),
     ] {
         let (sent, delays) = measure(few(to), other, longest)?;
         assert_eq!(delays.count(), sent, "{to}");
@@ -410,12 +410,12 @@ fn loopback_is_held_for_the_target_alone() -> Result<()> {
     const BYTES: u64 = 2_000_000;
     let pair = Pair::new()?;
     require!("a delay line", since 5, 10; has_line(&pair.claim));
-    let twin = TestCgroup::new(&pair.claim, "twin")?;
-    let twin = Place::here().cgroup(&twin).netns(&pair.client_netns);
+    let neighbour = TestCgroup::new(&pair.claim, "neighbour")?;
+    let neighbour = Place::here().cgroup(&neighbour).netns(&pair.client_netns);
     for ip in [IpAddr::from([127, 0, 0, 1]), "::1".parse()?] {
         // What the target sends, and what is sent to it.
         for (direction, places) in
-            [("egress", [pair.client(), twin]), ("ingress", [twin, pair.client()])]
+            [("egress", [pair.client(), neighbour]), ("ingress", [neighbour, pair.client()])]
         {
             let fault = format!("delay 100ms {direction} udp; delay 100ms {direction} tcp");
             let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
@@ -430,7 +430,7 @@ fn loopback_is_held_for_the_target_alone() -> Result<()> {
                 let median = delays.median();
                 assert!(median < 100.0 + margin(), "{fault}, {ip}: {median}");
             }
-            let (sent, delays) = measure(few, [twin, twin], Duration::from_millis(300))?;
+            let (sent, delays) = measure(few, [neighbour, neighbour], Duration::from_millis(300))?;
             assert_eq!(delays.count(), sent, "{fault}, {ip}");
             assert!(delays.median() < 50.0, "{fault}, {ip}: {}", delays.median());
 

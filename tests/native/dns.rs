@@ -201,7 +201,7 @@ printf "%d %d\n", $error, scalar @found;' "$1"
 fn resolvers_of_the_c_library_report_what_they_do_in_the_field() -> Result<()> {
     let pair = Pair::new()?;
     require!("frames", since 4, 5; has_frames(&pair.claim));
-    let twin = TestCgroup::new(&pair.claim, "twin")?;
+    let neighbour = TestCgroup::new(&pair.claim, "neighbour")?;
     let server = NameServer::start(&pair.server_netns, pair.server_end.v4.into(), ADDRESS)?;
     let mut settings = tempfile::NamedTempFile::new()?;
     writeln!(settings, "nameserver {}\noptions timeout:1 attempts:1", pair.server_end.v4)?;
@@ -225,7 +225,7 @@ fn resolvers_of_the_c_library_report_what_they_do_in_the_field() -> Result<()> {
         let counts = agent.counts(&pair.client_cgroup, 0)?;
         assert!(counts.injected >= 2 && counts.injected == counts.matched, "{fault}: {counts:?}");
         assert_eq!(resolve(pair.client(), "www.example.org.")?, "0 1", "{fault}");
-        let beside = Place::here().cgroup(&twin).netns(&pair.client_netns);
+        let beside = Place::here().cgroup(&neighbour).netns(&pair.client_netns);
         assert_eq!(resolve(beside, "www.example.com.")?, "0 1", "{fault}");
         assert_eq!(agent.counts(&pair.client_cgroup, 0)?, counts, "{fault}");
     }

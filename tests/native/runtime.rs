@@ -13,7 +13,7 @@ use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use chaos_agent::seccomp::container::METADATA;
-use chaos_agent::seccomp::{Board, Filter, filtered};
+use chaos_agent::seccomp::{Filter, SharedRules, filtered};
 use chaos_tests::process::{Place, Process};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::json;
@@ -23,18 +23,18 @@ use syscalls::x86_64::Sysno;
 pub fn start(command: Command, place: Place<'_>, calls: &[&str], socket: &Path) -> Result<Process> {
     let numbers: BTreeSet<u32> = calls.iter().map(|call| number(call)).collect::<Result<_>>()?;
     let filter = Filter::new(&numbers);
-    // Of the board only the place is used where the child leaves its listener.
-    let board = Arc::new(Board::create()?);
+    // Of the shared rules only the place is used where the child leaves its listener.
+    let shared = Arc::new(SharedRules::create()?);
     let metadata = format!("{METADATA}{}", calls.join(","));
-    let (offering, socket) = (board.clone(), socket.to_owned());
+    let (offering, socket) = (shared.clone(), socket.to_owned());
     let handover = thread::spawn(move || hand_over(&offering, &socket, &metadata));
-    let process = Process::spawn_after(command, place, |command| filtered(command, filter, board));
+    let process = Process::spawn_after(command, place, |command| filtered(command, filter, shared));
     handover.join().map_err(|_| anyhow!("the runtime panicked"))??;
     process
 }
 
-fn hand_over(board: &Board, socket: &Path, metadata: &str) -> Result<()> {
-    let offered = board.handover().take()?.context("no process has come with a listener")?;
+fn hand_over(shared: &SharedRules, socket: &Path, metadata: &str) -> Result<()> {
+    let offered = shared.handover().take()?.context("no process has come with a listener")?;
     let state = json!({
         "ociVersion": "1.0.2",
         "fds": ["seccompFd"],
@@ -54,7 +54,7 @@ fn hand_over(board: &Board, socket: &Path, metadata: &str) -> Result<()> {
     let rights = [ControlMessage::ScmRights(&descriptors)];
     let parts = [IoSlice::new(state.as_bytes())];
     sendmsg::<()>(stream.as_raw_fd(), &parts, &rights, MsgFlags::MSG_NOSIGNAL, None)?;
-    board.handover().accept();
+    shared.handover().accept();
     Ok(())
 }
 

@@ -21,38 +21,40 @@ use crate::pair::Pair;
 const OPERATIONS: u64 = 100_000;
 
 /// A pair whose client's namespace is shared with another cgroup, as hosts' networks are.
-struct Twins {
-    twin_cgroup: TestCgroup,
+struct Neighbours {
+    neighbour_cgroup: TestCgroup,
     pair: Pair,
 }
 
-impl Twins {
+impl Neighbours {
     fn new() -> Result<Self> {
         let pair = Pair::new()?;
-        Ok(Self { twin_cgroup: TestCgroup::new(&pair.claim, "twin")?, pair })
+        Ok(Self { neighbour_cgroup: TestCgroup::new(&pair.claim, "neighbour")?, pair })
     }
 
     fn target(&self) -> Place<'_> {
         self.pair.client()
     }
 
-    fn twin(&self) -> Place<'_> {
-        Place::here().cgroup(&self.twin_cgroup).netns(&self.pair.client_netns)
+    fn neighbour(&self) -> Place<'_> {
+        Place::here().cgroup(&self.neighbour_cgroup).netns(&self.pair.client_netns)
     }
 
     /// The same call by both at the same time: what each saw, the target first.
     fn call(&self, call: &Call) -> Result<[Tally; 2]> {
         let target = Victim::start(call.clone(), self.target())?;
-        let twin = Victim::start(call.clone(), self.twin())?;
-        Ok([target.report()?.total(), twin.report()?.total()])
+        let neighbour = Victim::start(call.clone(), self.neighbour())?;
+        Ok([target.report()?.total(), neighbour.report()?.total()])
     }
 }
 
 #[test]
 fn calls_of_a_twin_never_fail() -> Result<()> {
-    let twins = Twins::new()?;
-    let server =
-        Victim::start(TcpServe { bind: twins.pair.server_end.socket_v4(0) }, twins.pair.server())?;
+    let neighbours = Neighbours::new()?;
+    let server = Victim::start(
+        TcpServe { bind: neighbours.pair.server_end.socket_v4(0) },
+        neighbours.pair.server(),
+    )?;
     let timeout = Duration::from_secs(10);
     let connect = Repeated::Connect { to: server.address(), nonblocking: false, timeout };
     let any = SocketAddr::from(([0; 4], 0));
@@ -65,13 +67,13 @@ fn calls_of_a_twin_never_fail() -> Result<()> {
     ];
     for (name, what, operations) in cases {
         let fault = format!("fail {name} with ENOMEM 50%");
-        let target = &twins.pair.client_cgroup;
-        let agent = Agent::armed(&twins.pair.claim, target, &fault)?;
-        let [hit, spared] = twins.call(&Call::new(what, operations))?;
+        let target = &neighbours.pair.client_cgroup;
+        let agent = Agent::armed(&neighbours.pair.claim, target, &fault)?;
+        let [hit, spared] = neighbours.call(&Call::new(what, operations))?;
         let counts = agent.counts(target, 0)?;
         assert_eq!((spared.ok, spared.failed()), (operations, 0), "{name}: {:?}", spared.errors);
         assert_eq!(hit.failed_with("ENOMEM"), counts.injected, "{name}: {:?}", hit.errors);
-        // A connect's set-up calls are not connects; nothing of the twin was even looked at.
+        // A connect's set-up calls are not connects; nothing of the neighbour was even looked at.
         assert_eq!(counts.matched, operations, "{name}");
         assert!(counts.injected > 0, "{name}");
     }
@@ -80,13 +82,14 @@ fn calls_of_a_twin_never_fail() -> Result<()> {
 
 #[test]
 fn two_targets_have_their_own_faults() -> Result<()> {
-    let twins = Twins::new()?;
-    let Twins { pair, twin_cgroup } = &twins;
+    let neighbours = Neighbours::new()?;
+    let Neighbours { pair, neighbour_cgroup } = &neighbours;
     let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, "drop every 2nd egress udp")?;
-    agent.arm(twin_cgroup, "drop every 5th egress udp")?;
-    for (cgroup, place, nth) in
-        [(&pair.client_cgroup, twins.target(), 2), (twin_cgroup, twins.twin(), 5)]
-    {
+    agent.arm(neighbour_cgroup, "drop every 5th egress udp")?;
+    for (cgroup, place, nth) in [
+        (&pair.client_cgroup, neighbours.target(), 2),
+        (neighbour_cgroup, neighbours.neighbour(), 5),
+    ] {
         let bind = pair.server_end.socket_v4(0);
         let sink = Victim::start(UdpSink { bind }, pair.server())?;
         Victim::run(UdpSend::new(sink.address(), 1_000), place)?;
@@ -145,15 +148,15 @@ fn cgroups_below_the_target_and_forks_belong_to_it() -> Result<()> {
 
 #[test]
 fn a_process_that_joins_later_is_hit_and_one_that_leaves_is_not() -> Result<()> {
-    let twins = Twins::new()?;
-    let Twins { pair, twin_cgroup } = &twins;
+    let neighbours = Neighbours::new()?;
+    let Neighbours { pair, neighbour_cgroup } = &neighbours;
     let agent = Agent::armed(&pair.claim, &pair.client_cgroup, "fail socket with EMFILE")?;
     let call = Call {
         repeat: Repeat::UntilStopped,
         interval: Duration::from_millis(1),
         ..Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 0)
     };
-    let victim = Victim::start(call, twins.twin())?;
+    let victim = Victim::start(call, neighbours.neighbour())?;
     let phase = || std::thread::sleep(Duration::from_millis(100));
     let join = |cgroup: &TestCgroup| {
         fs::write(cgroup.path().join("cgroup.procs"), victim.pid().to_string())
@@ -161,7 +164,7 @@ fn a_process_that_joins_later_is_hit_and_one_that_leaves_is_not() -> Result<()> 
     phase();
     join(&pair.client_cgroup)?;
     phase();
-    join(twin_cgroup)?;
+    join(neighbour_cgroup)?;
     phase();
     let total = victim.stop()?.total();
     assert_eq!(total.failed_with("EMFILE"), agent.counts(&pair.client_cgroup, 0)?.injected);
@@ -173,10 +176,12 @@ fn a_process_that_joins_later_is_hit_and_one_that_leaves_is_not() -> Result<()> 
 
 #[test]
 fn both_ways_of_a_conversation_over_a_shared_loopback() -> Result<()> {
-    let twins = Twins::new()?;
-    let Twins { pair, .. } = &twins;
-    let echo =
-        Victim::start(UdpEcho { bind: SocketAddr::from(([127, 0, 0, 1], 0)) }, twins.twin())?;
+    let neighbours = Neighbours::new()?;
+    let Neighbours { pair, .. } = &neighbours;
+    let echo = Victim::start(
+        UdpEcho { bind: SocketAddr::from(([127, 0, 0, 1], 0)) },
+        neighbours.neighbour(),
+    )?;
     let ping = UdpPing {
         to: echo.address(),
         repeat: Repeat::Times(30),
@@ -186,7 +191,7 @@ fn both_ways_of_a_conversation_over_a_shared_loopback() -> Result<()> {
     let fault = format!("drop every 3rd ingress udp from port {}", echo.address().port());
     let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
     let [hit, spared] =
-        [twins.target(), twins.twin()].map(|place| Victim::run(ping.clone(), place));
+        [neighbours.target(), neighbours.neighbour()].map(|place| Victim::run(ping.clone(), place));
     let [hit, spared] = [hit?, spared?];
     assert_eq!((hit.failed(), spared.failed()), (10, 0));
     assert_eq!(agent.counts(&pair.client_cgroup, 0)?.injected, 10);
@@ -200,8 +205,8 @@ mod repeated {
 
     #[test]
     fn datagrams_of_a_twin_are_never_touched() -> Result<()> {
-        let twins = Twins::new()?;
-        let Twins { pair, .. } = &twins;
+        let neighbours = Neighbours::new()?;
+        let Neighbours { pair, .. } = &neighbours;
         require!("frames", since 4, 5; has_frames(&pair.claim));
         let fault =
             "fail sendto with ENOBUFS 10%\ndrop 30% egress udp\ncorrupt 50% silent egress udp";
@@ -214,11 +219,11 @@ mod repeated {
             let send = UdpSend { connected: false, ..UdpSend::new(sink.address(), OPERATIONS) };
             Victim::start(send, place)
         };
-        let target = send(&hit, twins.target())?;
-        let twin = send(&spared, twins.twin())?;
-        let [target, twin] = [target.report()?.total(), twin.report()?.total()];
+        let target = send(&hit, neighbours.target())?;
+        let neighbour = send(&spared, neighbours.neighbour())?;
+        let [target, neighbour] = [target.report()?.total(), neighbour.report()?.total()];
         let [hit, spared] = [hit.stop()?, spared.stop()?];
-        assert_eq!((twin.ok, twin.failed()), (OPERATIONS, 0), "{:?}", twin.errors);
+        assert_eq!((neighbour.ok, neighbour.failed()), (OPERATIONS, 0), "{:?}", neighbour.errors);
         assert_eq!((spared.received, spared.corrupted), (OPERATIONS, 0));
         let counts = (0..3)
             .map(|fault| agent.counts(&pair.client_cgroup, fault))
@@ -232,14 +237,14 @@ mod repeated {
 
     #[test]
     fn what_arrives_for_a_twin_is_never_touched() -> Result<()> {
-        let twins = Twins::new()?;
-        let Twins { pair, .. } = &twins;
+        let neighbours = Neighbours::new()?;
+        let Neighbours { pair, .. } = &neighbours;
         require!("frames", since 4, 5; has_frames(&pair.claim));
         let fault = "drop 30% ingress udp\ncorrupt 50% silent ingress udp";
         for bind in [SocketAddr::from(([10, 200, 0, 1], 0)), "[fd00:200::1]:0".parse()?] {
             let agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
-            let hit = Victim::start(UdpSink { bind }, twins.target())?;
-            let spared = Victim::start(UdpSink { bind }, twins.twin())?;
+            let hit = Victim::start(UdpSink { bind }, neighbours.target())?;
+            let spared = Victim::start(UdpSink { bind }, neighbours.neighbour())?;
             let count = OPERATIONS / 2;
             let senders = [hit.address(), spared.address()]
                 .map(|to| Victim::start(UdpSend::new(to, count), pair.server()));

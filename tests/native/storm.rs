@@ -30,9 +30,9 @@ fn a_machine_outlives_the_failure_of_every_call_of_a_target() -> Result<()> {
     let features = at_best(features(&claim)?, Backend::Security);
     let calls = answered(&every_name(), &features, Backend::Security)?;
     println!("{} calls", calls.len());
-    let [inside, twin_cgroup, outside] =
-        ["target", "twin", "outside"].map(|name| TestCgroup::new(&claim, name));
-    let (inside, twin_cgroup, outside) = (inside?, twin_cgroup?, outside?);
+    let [inside, neighbour_cgroup, outside] =
+        ["target", "neighbour", "outside"].map(|name| TestCgroup::new(&claim, name));
+    let (inside, neighbour_cgroup, outside) = (inside?, neighbour_cgroup?, outside?);
     let mut agent = Agent::with_features(features)?;
     agent.arm(&inside, &format!("fail {} with EIO", calls.join(", ")))?;
 
@@ -44,7 +44,7 @@ fn a_machine_outlives_the_failure_of_every_call_of_a_target() -> Result<()> {
     let mut injected = 0;
     while Instant::now() < until {
         // Nobody else notices, and the agent answers.
-        let others = Caller::start(&SYSCALLS, COUNT, &twin_cgroup)?.report(&outside)?.total();
+        let others = Caller::start(&SYSCALLS, COUNT, &neighbour_cgroup)?.report(&outside)?.total();
         assert_eq!(others.failed(), 0, "{:?}", others.errors);
         let counts = agent.report(&inside)?.faults.swap_remove(0).counts;
         assert!(counts.injected > injected, "{counts:?}");

@@ -100,7 +100,7 @@ fn var_run_is_run() -> Result<()> {
     Ok(())
 }
 
-/// Calls that a warden answers meet the link as it is at that moment.
+/// Calls that a supervisor answers meet the link as it is at that moment.
 #[test]
 fn by_seccomp_a_link_is_followed_at_each_call() -> Result<()> {
     require!("calls by seccomp"; crate::seccomp::answers_by_seccomp());

@@ -122,14 +122,14 @@ fn every_call_fails(backend: Backend, least: usize) -> Result<()> {
     for (group, errnos) in groups().into_iter().zip(["EDQUOT", "ENOSPC*3, EIO", "ENOMEM, EINTR"]) {
         let calls = answered(&group, &features, backend)?;
         all += calls.len();
-        let [inside, twin_cgroup, outside] =
-            [cgroup(&claim, "target")?, cgroup(&claim, "twin")?, cgroup(&claim, "outside")?];
+        let [inside, neighbour_cgroup, outside] =
+            [cgroup(&claim, "target")?, cgroup(&claim, "neighbour")?, cgroup(&claim, "outside")?];
         let mut agent = Agent::with_features(features.clone())?;
         let fault = format!("fail {} with {errnos} 30%", calls.join(", "));
         agent.arm(&inside, &fault)?;
         let caller = Caller::start(&calls, COUNT, &inside)?;
-        let twin = Caller::start(&calls, COUNT, &twin_cgroup)?;
-        let (seen, untouched) = (caller.report(&outside)?, twin.report(&outside)?);
+        let neighbour = Caller::start(&calls, COUNT, &neighbour_cgroup)?;
+        let (seen, untouched) = (caller.report(&outside)?, neighbour.report(&outside)?);
 
         let (attempts, total) = (COUNT * calls.len() as u64, seen.total());
         let counts = agent.counts(&inside, 0)?;
@@ -198,15 +198,15 @@ fn every_fifth_call_fails_and_budgets_are_exact() -> Result<()> {
 fn kill_kills_the_caller_alone() -> Result<()> {
     let claim = Shared::acquire()?;
     require!("fmod_ret on security functions"; answers(&claim, Backend::Security));
-    let [inside, twin_cgroup, outside] =
-        [cgroup(&claim, "target")?, cgroup(&claim, "twin")?, cgroup(&claim, "outside")?];
+    let [inside, neighbour_cgroup, outside] =
+        [cgroup(&claim, "target")?, cgroup(&claim, "neighbour")?, cgroup(&claim, "outside")?];
     let agent = Agent::armed(&claim, &inside, "kill every 10th of calls chmod")?;
-    let twin = Caller::start(&["chmod"], COUNT, &twin_cgroup)?;
+    let neighbour = Caller::start(&["chmod"], COUNT, &neighbour_cgroup)?;
     let victim = Caller::start(&["chmod"], COUNT, &inside)?;
     victim.reaches('Z')?;
     let error = victim.victim.report().unwrap_err();
     println!("{error:#}");
-    assert_eq!(twin.report(&outside)?.total().ok, COUNT);
+    assert_eq!(neighbour.report(&outside)?.total().ok, COUNT);
     let counts = agent.counts(&inside, 0)?;
     assert_eq!((counts.matched, counts.injected), (10, 1));
     Ok(())

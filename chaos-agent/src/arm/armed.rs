@@ -37,7 +37,7 @@ use crate::{
         compile, latency_table, nanoseconds,
     },
     policy::Policy,
-    seccomp::{Board, BoardError, HireError, Under, WardenRules},
+    seccomp::{SharedRules, SharedRulesError, SpawnError, SupervisorRules, Under},
     target::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError, TargetKind},
 };
 
@@ -51,9 +51,9 @@ pub enum ArmError {
     #[error(transparent)]
     Slots(#[from] OutOfSlots),
     #[error(transparent)]
-    Board(#[from] BoardError),
+    SharedRules(#[from] SharedRulesError),
     #[error(transparent)]
-    Warden(#[from] HireError),
+    Supervisor(#[from] SpawnError),
     #[error("more faults with several latencies than a target takes")]
     OutOfTables,
     #[error("no room for another target: {0}")]
@@ -76,9 +76,9 @@ pub struct Armed {
     lease: Arc<Lease>,
     /// For the frames that it holds.
     memory: HeldMemory,
-    /// What the wardens of the target judge by, where it has some and a rule that needs them.
-    board: Option<Arc<Board>>,
-    /// Up to where the board's ring was read.
+    /// What the supervisors of the target judge by, where it has some and a rule that needs them.
+    shared: Option<Arc<SharedRules>>,
+    /// Up to where their ring was read.
     drained: u64,
     rules: Vec<ArmedRule>,
     /// Where it has a rule with a path.
@@ -117,13 +117,13 @@ struct ArmedRule {
 impl Armed {
     /// Loads an instance for the target and attaches what the plan needs, to interfaces as far as a
     /// turn goes. No rule acts before the first [`Armed::renew`]. `began` tells when a fault began that was armed before (by an
-    /// agent that has been restarted); others begin now. `board` is for a plan with rules that
-    /// wardens decide.
+    /// agent that has been restarted); others begin now. `shared` is for a plan with rules that
+    /// supervisors decide.
     pub(super) fn arm(
         root: &CgroupRoot,
         target: Target,
         plan: &Plan,
-        board: Option<Arc<Board>>,
+        shared: Option<Arc<SharedRules>>,
         began: &dyn Fn(&Fault) -> Option<u64>,
         (leases, memory): (&Leases, &HeldMemory),
         turn: Turn,
@@ -131,7 +131,7 @@ impl Armed {
         let needed = descriptors_for(plan);
         Descriptors::count().map_err(ArmError::Count)?.admit(needed)?;
         let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
-        let lease = leases.open(InForce { map: instance.maps.lease(), board: board.clone() });
+        let lease = leases.open(InForce { map: instance.maps.lease(), shared: shared.clone() });
         let mut armed = Self {
             links: BTreeMap::new(),
             call_links: BTreeMap::new(),
@@ -139,7 +139,7 @@ impl Armed {
             instance,
             lease,
             memory: memory.clone(),
-            board,
+            shared,
             drained: 0,
             rules: Vec::new(),
             symlinks: None,
@@ -187,8 +187,8 @@ impl Armed {
                 if let Some(lost) = self.frames.lost() {
                     lost.reset(slot);
                 }
-                if let Some(board) = &self.board {
-                    board.reset_slot(slot);
+                if let Some(shared) = &self.shared {
+                    shared.reset_slot(slot);
                 }
                 self.samples.remove(&slot);
                 if let Some(hold) = planned.hold() {
@@ -236,7 +236,7 @@ impl Armed {
         done
     }
 
-    /// Attaches what the rules need, and has the programs and the wardens judge by them.
+    /// Attaches what the rules need, and has the programs and the supervisors judge by them.
     fn put_in_force(
         &mut self,
         plan: &Plan,
@@ -261,9 +261,9 @@ impl Armed {
         if compiled.set.by_path != 0 {
             self.remember_open_files(&in_kernel)?;
         }
-        if let Some(board) = &self.board {
+        if let Some(shared) = &self.shared {
             let (compiled, planned) = compile_part(rules, set, PlannedRule::is_by_seccomp);
-            board.publish(&WardenRules::new(&compiled, &planned))?;
+            shared.publish(&SupervisorRules::new(&compiled, &planned))?;
         }
         Ok(())
     }
@@ -296,7 +296,7 @@ impl Armed {
     }
 
     /// Looks for links in the paths of rules that have appeared or changed, and tells the programs in the
-    /// kernel. Wardens see for themselves.
+    /// kernel. Supervisors see for themselves.
     pub(super) fn follow_links(&mut self) -> Result<(), ArmError> {
         if self.symlinks.is_none() {
             return Ok(());
@@ -438,15 +438,15 @@ impl Armed {
         notes
     }
 
-    /// What the wardens of the target judge by, where a rule needs them.
-    pub fn board(&self) -> Option<&Arc<Board>> {
-        self.board.as_ref()
+    /// What the supervisors of the target judge by, where a rule needs them.
+    pub fn shared_rules(&self) -> Option<&Arc<SharedRules>> {
+        self.shared.as_ref()
     }
 
     /// What was counted for a rule, wherever it is decided.
     fn counts(&self, rule: &ArmedRule) -> Result<SlotCounts, ArmError> {
-        match &self.board {
-            Some(board) if rule.planned.is_by_seccomp() => Ok(board.counts(rule.slot)),
+        match &self.shared {
+            Some(shared) if rule.planned.is_by_seccomp() => Ok(shared.counts(rule.slot)),
             _ => {
                 // First, as each has been counted as injected before.
                 let lost = self.frames.lost().map_or(0, |lost| lost.of(rule.slot));
@@ -471,8 +471,8 @@ impl Armed {
     }
 
     fn end(&mut self) {
-        if let Some(board) = &self.board {
-            board.close();
+        if let Some(shared) = &self.shared {
+            shared.close();
         }
         if self.frames.has_line() {
             // So that nothing comes after what is sent on now.
@@ -565,8 +565,8 @@ impl Armed {
         }
         let mut drained = Drained { records: Vec::new(), lost: 0 };
         let mut records = self.instance.maps.drain_records();
-        if let Some(board) = &self.board {
-            records.extend(board.drain(&mut self.drained));
+        if let Some(shared) = &self.shared {
+            records.extend(shared.drain(&mut self.drained));
         }
         for record in records {
             self.samples.entry(record.slot).or_default().drained();
@@ -591,7 +591,7 @@ impl Drop for Armed {
 /// How many file descriptors a target takes at most whose frames pass few interfaces. A test of the
 /// agent counts them.
 fn descriptors_for(plan: &Plan) -> u64 {
-    /// The maps, and what else a target has: the object's type information, its cgroup, its wardens.
+    /// The maps, and what else a target has: the object's type information, its cgroup, its supervisors.
     const TARGET: u64 = 32;
     /// A program and its links.
     const HOOK: u64 = 4;

@@ -26,7 +26,7 @@ use crate::{
     fault::Fault,
     plan::{KernelFeatures, Plan, PlannedRule, Terms, nanoseconds, plan},
     policy::Policy,
-    seccomp::Board,
+    seccomp::SharedRules,
     target::{CgroupRoot, Target},
 };
 
@@ -149,13 +149,14 @@ impl Armory {
             Err(occupied) => return Ok(Outcome::Occupied(occupied)),
         };
         let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
-        let has_board = |armed: &Armed| same_cgroup(armed) && armed.board().is_some();
-        let board = if plan.needs_wardens() && !self.armed.get(&id).is_some_and(has_board) {
-            self.filtered.board(&target)?
-        } else {
-            None
-        };
-        let can_replace = |armed: &&mut Armed| same_cgroup(armed) && board.is_none();
+        let has_shared_rules = |armed: &Armed| same_cgroup(armed) && armed.shared_rules().is_some();
+        let shared =
+            if plan.needs_supervisors() && !self.armed.get(&id).is_some_and(has_shared_rules) {
+                self.filtered.shared_rules(&target)?
+            } else {
+                None
+            };
+        let can_replace = |armed: &&mut Armed| same_cgroup(armed) && shared.is_none();
         let turn = self.patience();
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
@@ -163,11 +164,12 @@ impl Armory {
                 armed.renew(self.lease)?;
             }
             None => {
-                let shared = (&self.leases, &self.memory);
+                let of_all = (&self.leases, &self.memory);
                 let armed =
-                    Armed::arm(&self.root, target, &plan, board.clone(), began, shared, turn);
-                let mut armed = armed
-                    .inspect_err(|_| board.iter().for_each(|board| self.filtered.give_up(board)))?;
+                    Armed::arm(&self.root, target, &plan, shared.clone(), began, of_all, turn);
+                let mut armed = armed.inspect_err(|_| {
+                    shared.iter().for_each(|shared| self.filtered.give_up(shared))
+                })?;
                 armed.renew(self.lease)?;
                 if let Some(before) = self.armed.insert(id.clone(), armed) {
                     self.retire(before, turn);
@@ -235,9 +237,9 @@ impl Armory {
     }
 
     /// Says that the child of `run`, alone in the cgroup of this target, is going to be started with
-    /// a filter whose warden judges by this board.
-    pub fn expect_child(&mut self, target: &Target, board: Arc<Board>) {
-        self.filtered.expect_child(target, board);
+    /// a filter whose supervisor judges by these shared rules.
+    pub fn expect_child(&mut self, target: &Target, shared: Arc<SharedRules>) {
+        self.filtered.expect_child(target, shared);
     }
 
     /// Takes in a container that is starting under a filter.

@@ -6,7 +6,7 @@ use super::{ArmError, Armed};
 use crate::{
     fault::Fault,
     plan::{Backend, KernelFeatures, Plan, PlannedCall, PlannedRule, Refusal, Support},
-    seccomp::{Board, Warden},
+    seccomp::{SharedRules, Supervisor},
     target::{Cgroup, CgroupRoot, Target, is_sandbox_process},
 };
 
@@ -18,20 +18,20 @@ pub struct FilteredContainer {
     pub cgroup: Cgroup,
     /// Numbers of the calls that its filter tells of.
     pub calls: BTreeSet<u16>,
-    pub warden: Warden,
+    pub supervisor: Supervisor,
 }
 
 /// What there is to reach by seccomp.
 #[derive(Default)]
 pub(super) struct Filtered {
     /// By the id of the cgroup.
-    child: Option<(u64, Arc<Board>)>,
+    child: Option<(u64, Arc<SharedRules>)>,
     containers: Vec<FilteredContainer>,
 }
 
 impl Filtered {
-    pub fn expect_child(&mut self, target: &Target, board: Arc<Board>) {
-        self.child = Some((target.cgroup.id(), board));
+    pub fn expect_child(&mut self, target: &Target, shared: Arc<SharedRules>) {
+        self.child = Some((target.cgroup.id(), shared));
     }
 
     /// Takes a container in, and has its calls answered from now on: what it belongs to and is
@@ -41,18 +41,18 @@ impl Filtered {
         mut container: FilteredContainer,
         armed: impl Iterator<Item = &'a Armed>,
     ) -> Result<(), ArmError> {
-        let mut boards = armed
+        let mut all_shared = armed
             .filter(|armed| armed.target().cgroup.contains(&container.cgroup))
-            .filter_map(Armed::board);
-        let judged = boards.try_for_each(|board| container.warden.judge_by(board));
-        let attended = container.warden.attend();
+            .filter_map(Armed::shared_rules);
+        let judged = all_shared.try_for_each(|shared| container.supervisor.adopt(shared));
+        let served = container.supervisor.serve();
         self.containers.push(container);
-        Ok(judged.and(attended)?)
+        Ok(judged.and(served)?)
     }
 
-    /// Forgets the containers that have ended, and their wardens with them.
+    /// Forgets the containers that have ended, and their supervisors with them.
     pub fn forget_ended(&mut self) {
-        self.containers.retain_mut(|container| container.warden.is_running());
+        self.containers.retain_mut(|container| container.supervisor.is_running());
     }
 
     /// What the kernel can do for this target: a process gets a filter when it is started and at
@@ -64,7 +64,7 @@ impl Filtered {
         target: &Target,
     ) -> KernelFeatures {
         let works = kernel.backend(Backend::Seccomp) == Support::Works;
-        if !works || self.board_of_child(target).is_some() {
+        if !works || self.shared_of_child(target).is_some() {
             return kernel.clone();
         }
         match self.unfiltered(root, target) {
@@ -78,7 +78,7 @@ impl Filtered {
         }
     }
 
-    /// What of the target no warden answers.
+    /// What of the target no supervisor answers.
     fn unfiltered(&self, root: &CgroupRoot, target: &Target) -> Option<String> {
         if self.containers_of(target).next().is_none() {
             return Some("the target was not started with the filter".to_owned());
@@ -131,23 +131,23 @@ impl Filtered {
         plan
     }
 
-    /// A board that the target's wardens judge by.
-    pub fn board(&self, target: &Target) -> Result<Option<Arc<Board>>, ArmError> {
-        if let Some(board) = self.board_of_child(target) {
-            return Ok(Some(board));
+    /// Shared rules that the target's supervisors judge by.
+    pub fn shared_rules(&self, target: &Target) -> Result<Option<Arc<SharedRules>>, ArmError> {
+        if let Some(shared) = self.shared_of_child(target) {
+            return Ok(Some(shared));
         }
-        let board = Arc::new(Board::create()?);
+        let shared = Arc::new(SharedRules::create()?);
         for container in self.containers_of(target) {
             // Those that have it already forget it.
-            container.warden.judge_by(&board).inspect_err(|_| board.close())?;
+            container.supervisor.adopt(&shared).inspect_err(|_| shared.close())?;
         }
-        Ok(Some(board))
+        Ok(Some(shared))
     }
 
-    /// Has wardens forget a board that nothing was armed on; the child's is still awaited.
-    pub fn give_up(&self, board: &Arc<Board>) {
-        if self.child.as_ref().is_none_or(|(_, childs)| !Arc::ptr_eq(childs, board)) {
-            board.close();
+    /// Has supervisors forget shared rules that nothing was armed on; the child's is still awaited.
+    pub fn give_up(&self, shared: &Arc<SharedRules>) {
+        if self.child.as_ref().is_none_or(|(_, childs)| !Arc::ptr_eq(childs, shared)) {
+            shared.close();
         }
     }
 
@@ -155,9 +155,9 @@ impl Filtered {
         self.containers.iter().filter(|container| target.cgroup.contains(&container.cgroup))
     }
 
-    fn board_of_child(&self, target: &Target) -> Option<Arc<Board>> {
-        let (cgroup, board) = self.child.as_ref()?;
-        (*cgroup == target.cgroup.id()).then(|| board.clone())
+    fn shared_of_child(&self, target: &Target) -> Option<Arc<SharedRules>> {
+        let (cgroup, shared) = self.child.as_ref()?;
+        (*cgroup == target.cgroup.id()).then(|| shared.clone())
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::{
     kernel::{KernelError, LeaseMap},
-    seccomp::Board,
+    seccomp::SharedRules,
 };
 
 /// Where a lease is noted.
@@ -14,16 +14,16 @@ pub(super) trait Noted: Send + Sync {
     fn note(&self, until: u64) -> Result<(), KernelError>;
 }
 
-/// Where programs and, if there is a board, wardens read it.
+/// Where programs and, if there are shared rules, supervisors read it.
 pub(super) struct InForce {
     pub map: LeaseMap,
-    pub board: Option<Arc<Board>>,
+    pub shared: Option<Arc<SharedRules>>,
 }
 
 impl Noted for InForce {
     fn note(&self, until: u64) -> Result<(), KernelError> {
-        if let Some(board) = &self.board {
-            board.lease_until(until);
+        if let Some(shared) = &self.shared {
+            shared.lease_until(until);
         }
         self.map.set(until)
     }

@@ -41,7 +41,7 @@ pub struct Args {
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     // Read here, where errors can point into the text.
     let faults = args.faults.read()?;
-    // The twin has what was read from files, which sentences name only.
+    // The YAML form has what was read from files, which sentences name only.
     let faults = serde_json::to_string(&faults)
         .map_err(|error| Failure::Usage(format!("cannot write the faults down: {error}")))?;
     let target = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;

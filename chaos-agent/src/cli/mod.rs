@@ -26,9 +26,9 @@ mod show;
 mod signals;
 mod socket;
 mod sparing;
+mod supervisor;
 mod target;
 mod terms;
-mod warden;
 
 use std::process::ExitCode;
 
@@ -91,7 +91,7 @@ enum Command {
     Follow(follow::Args),
     Completions(completions::Args),
     Man(man::Args),
-    Warden(warden::Args),
+    Supervisor(supervisor::Args),
     Victim(demo::VictimArgs),
 }
 
@@ -131,7 +131,7 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Follow(args) => follow::execute(&args, format),
         Command::Completions(args) => completions::execute(&args),
         Command::Man(args) => man::execute(&args),
-        Command::Warden(warden::Args {}) => warden::execute(),
+        Command::Supervisor(supervisor::Args {}) => supervisor::execute(),
         Command::Victim(args) => demo::execute_victim(&args),
     }
 }

@@ -16,7 +16,7 @@ use chaos_agent::{
     arm::{Armory, Ended, TargetReport},
     descriptors,
     plan::Terms,
-    seccomp::{Board, Filter, Warden, filtered},
+    seccomp::{Filter, SharedRules, Supervisor, filtered},
     target::{Target, TransientCgroup},
 };
 use nix::sys::signal::{Signal, kill};
@@ -47,7 +47,7 @@ const PASSED_ON: [Signal; 7] = [
 const NOT_FOUND: u8 = 127;
 const NOT_STARTED: u8 = 126;
 
-/// How long a warden whose target is gone may take to end.
+/// How long a supervisor whose target is gone may take to end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Added to the number of the signal that ended the command, as shells do.
@@ -114,15 +114,15 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let cgroup = kernel::own_cgroup(&root)?;
     let features = kernel::try_needed(cgroup.cgroup(), &faults, &terms);
     let target = Target::child(&root, format!("run:{}", args.name()), &cgroup)?;
-    let board = Arc::new(Board::create()?);
+    let shared = Arc::new(SharedRules::create()?);
     kernel::collect_left_filters(&root, &features);
     let mut armory = Armory::new(root, features, args.lease);
-    armory.expect_child(&target, board.clone());
+    armory.expect_child(&target, shared.clone());
     let mut session = Session::arm(armory, target, &faults, terms, args.lease)?;
     if !quiet {
         session.notes().iter().for_each(|text| note(text));
     }
-    let (mut child, warden) = args.start(&cgroup, &signals, &board)?;
+    let (mut child, supervisor) = args.start(&cgroup, &signals, &shared)?;
     let status = accompany(&mut session, &mut child, &signals, quiet)?;
     let ended = session.end("the command has ended");
     let code = exit_code(status);
@@ -143,9 +143,9 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         }
     }
     let left = leave(cgroup, quiet);
-    if let (Some(warden), 0) = (warden, left) {
+    if let (Some(supervisor), 0) = (supervisor, left) {
         // It ends with the command, unless that left something running.
-        warden.wait(FAREWELL);
+        supervisor.wait(FAREWELL);
     }
     Ok(ExitCode::from(code))
 }
@@ -156,13 +156,13 @@ impl Args {
         program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
     }
 
-    /// Starts the command; with a filter and a warden, if there is a rule that needs them.
+    /// Starts the command; with a filter and a supervisor, if there is a rule that needs them.
     fn start(
         &self,
         cgroup: &TransientCgroup,
         signals: &Signals,
-        board: &Arc<Board>,
-    ) -> Result<(Child, Option<Warden>), Failure> {
+        shared: &Arc<SharedRules>,
+    ) -> Result<(Child, Option<Supervisor>), Failure> {
         let [program, arguments @ ..] = self.command.as_slice() else {
             return Err(Failure::Usage("no command".to_owned()));
         };
@@ -176,13 +176,13 @@ impl Args {
         unsafe {
             command.pre_exec(move || Ok(mask.thread_set_mask()?));
         }
-        let calls = board.rules().map(|(_, rules)| rules.named()).unwrap_or_default();
-        let warden = match calls.is_empty() {
+        let calls = shared.rules().map(|(_, rules)| rules.named()).unwrap_or_default();
+        let supervisor = match calls.is_empty() {
             true => None,
             false => {
-                let warden = Warden::of_child(board)?;
-                filtered(&mut command, Filter::new(&calls), board.clone());
-                Some(warden)
+                let supervisor = Supervisor::of_child(shared)?;
+                filtered(&mut command, Filter::new(&calls), shared.clone());
+                Some(supervisor)
             }
         };
         let child = command.spawn().map_err(|error| {
@@ -193,10 +193,10 @@ impl Args {
             let program = program.to_string_lossy();
             Failure::Command { code, message: format!("cannot run {program}: {error}") }
         })?;
-        if warden.is_some() && !board.handover().is_accepted() {
-            return Err(anyhow!("no warden took the listener of the command's filter").into());
+        if supervisor.is_some() && !shared.handover().is_accepted() {
+            return Err(anyhow!("no supervisor took the listener of the command's filter").into());
         }
-        Ok((child, warden))
+        Ok((child, supervisor))
     }
 
     fn print(&self, ended: &Ended, outcome: &RunReport<'_>, format: Format) -> anyhow::Result<()> {

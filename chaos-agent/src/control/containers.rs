@@ -9,7 +9,7 @@ use super::{ControlSocket, peer::Peer};
 use crate::{
     arm::{ArmError, FilteredContainer, Handle, KeeperGone},
     seccomp::{
-        HireError, Warden,
+        SpawnError, Supervisor,
         container::{ContainerError, ContainerProcess, receive},
     },
     target::{CgroupRoot, TargetError},
@@ -18,7 +18,7 @@ use crate::{
 /// How long a runtime may take to say what it came for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Why a container can't be broken. A warden lets its calls go on, unless none could be had: its
+/// Why a container can't be broken. A supervisor lets its calls go on, unless none could be had: its
 /// listed calls fail with ENOSYS then.
 #[derive(Debug, Error)]
 enum Refused {
@@ -29,7 +29,7 @@ enum Refused {
     #[error(transparent)]
     Target(#[from] TargetError),
     #[error(transparent)]
-    Hire(#[from] HireError),
+    Spawn(#[from] SpawnError),
     #[error(transparent)]
     Arm(#[from] ArmError),
     #[error(transparent)]
@@ -73,22 +73,22 @@ async fn take(
         return Err(Refused::Peer(peer.to_string()));
     }
     let stream = stream.into_std()?;
-    let container = spawn_blocking(move || hire(&stream, &root));
+    let container = spawn_blocking(move || take_over(&stream, &root));
     let container = container.await.map_err(|_| Refused::Panicked)??;
     let id = container.id.clone();
     handle.with(|armory| armory.add_container(container)).await??;
     Ok(id)
 }
 
-/// Hires a warden for the container.
-fn hire(stream: &UnixStream, root: &CgroupRoot) -> Result<FilteredContainer, Refused> {
+/// Spawns a supervisor for the container.
+fn take_over(stream: &UnixStream, root: &CgroupRoot) -> Result<FilteredContainer, Refused> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     let ContainerProcess { id, pid, calls, listener } = receive(stream)?;
-    let warden = Warden::of_container(listener)?;
-    if let Err(error) = warden.move_to(root.top()) {
-        tracing::warn!(%id, %error, "the warden stays in the agent's cgroup and ends with it");
+    let supervisor = Supervisor::of_container(listener)?;
+    if let Err(error) = supervisor.move_to(root.top()) {
+        tracing::warn!(%id, %error, "the supervisor stays in the agent's cgroup and ends with it");
     }
     let cgroup = root.of_process(pid)?;
-    Ok(FilteredContainer { id, cgroup, calls, warden })
+    Ok(FilteredContainer { id, cgroup, calls, supervisor })
 }

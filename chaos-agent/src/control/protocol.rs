@@ -33,7 +33,7 @@ pub enum Command {
     Show {
         id: ArmedId,
     },
-    /// Arms a target under a new id. `faults` is a text of the fault language or its YAML twin,
+    /// Arms a target under a new id. `faults` is a text of the fault language or its YAML form,
     /// armed whole or not at all.
     Arm {
         target: TargetSpec,

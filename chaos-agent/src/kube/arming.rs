@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     clock::Clock,
-    wanted::{Ask, Place},
+    desired::{Assignment, Place},
 };
 use crate::{
     arm::{ArmError, ArmedId, Armory, ForeignClocks, Occupied, Outcome, Request, TargetReport},
@@ -20,7 +20,7 @@ pub(super) type Clocks = BTreeMap<String, Clock>;
 
 /// What is to be armed for one pod, and what may be armed for it already.
 pub(super) struct Arming {
-    pub asks: Vec<Ask>,
+    pub asks: Vec<Assignment>,
     pub clocks: Clocks,
     pub armed: BTreeSet<ArmedId>,
     pub policy: Policy,
@@ -33,11 +33,11 @@ pub(super) enum Verdict {
     /// Nothing is armed, as somebody else has armed what does not go together with it.
     Occupied(Vec<String>),
     /// What became of each ask.
-    Done(Vec<Fate>),
+    Done(Vec<ArmResult>),
 }
 
 /// What became of one ask.
-pub(super) enum Fate {
+pub(super) enum ArmResult {
     Armed {
         report: TargetReport,
         /// For each fault in the kernel its index in the full text.
@@ -97,15 +97,18 @@ impl Arming {
             let armed = admitted.and_then(|target| {
                 arm(armory, ask, plan, &self.clocks, target).map_err(|error| error.to_string())
             });
-            let fate = armed.unwrap_or_else(Fate::Waiting);
-            if !matches!(fate, Fate::Armed { .. }) {
+            let fate = armed.unwrap_or_else(ArmResult::Waiting);
+            if !matches!(fate, ArmResult::Armed { .. }) {
                 disarm(armory, [&ask.id], "it cannot go on");
             }
             fates.push(fate);
         }
-        let occupied = |fate: &Fate| match fate {
-            Fate::Occupied(reason) => Some(reason.clone()),
-            Fate::Armed { .. } | Fate::Waiting(_) | Fate::HandedOver(..) | Fate::Over => None,
+        let occupied = |fate: &ArmResult| match fate {
+            ArmResult::Occupied(reason) => Some(reason.clone()),
+            ArmResult::Armed { .. }
+            | ArmResult::Waiting(_)
+            | ArmResult::HandedOver(..)
+            | ArmResult::Over => None,
         };
         let occupied: Vec<String> = fates.iter().filter_map(occupied).collect();
         if !occupied.is_empty() {
@@ -119,8 +122,9 @@ impl Arming {
 impl Arming {
     /// What the whole pod and one of its containers cannot both do: they are targets of their own.
     fn clashes(&self) -> Vec<String> {
-        let is_whole = |ask: &&Ask| ask.terms.scope == Scope::Pod;
-        let (whole, containers): (Vec<&Ask>, Vec<&Ask>) = self.asks.iter().partition(is_whole);
+        let is_whole = |ask: &&Assignment| ask.terms.scope == Scope::Pod;
+        let (whole, containers): (Vec<&Assignment>, Vec<&Assignment>) =
+            self.asks.iter().partition(is_whole);
         let pairs = whole.iter().flat_map(|whole| containers.iter().map(move |one| (whole, one)));
         let clashes = pairs.filter_map(|(whole, one)| {
             let (there, here) = clash(&whole.faults, &one.faults)?;
@@ -198,7 +202,7 @@ enum Obstacle {
 
 fn resolve(place: &Place, root: &CgroupRoot) -> Result<Target, Obstacle> {
     let (spec, name, confirmed_by) = match place {
-        Place::Known { spec, name, confirmed_by } => (spec, name, confirmed_by),
+        Place::PodState { spec, name, confirmed_by } => (spec, name, confirmed_by),
         Place::Awaited(reason) => return Err(Obstacle::Awaited(reason.clone())),
     };
     let found = spec.resolve(root).and_then(|target| {
@@ -247,7 +251,7 @@ fn began(clocks: &Clocks, fault: &Fault) -> Option<u64> {
 /// What of an ask is to be in the kernel at this moment (boot clock, ns), where `before` is what is there:
 /// the faults, and their indices in the full text. `None` where the time of all is up.
 fn left(
-    ask: &Ask,
+    ask: &Assignment,
     plan: &Plan,
     clocks: &Clocks,
     before: Option<&TargetReport>,
@@ -280,14 +284,14 @@ fn left(
 
 fn arm(
     armory: &mut Armory,
-    ask: &Ask,
+    ask: &Assignment,
     plan: &Plan,
     clocks: &Clocks,
     target: Target,
-) -> Result<Fate, ArmError> {
+) -> Result<ArmResult, ArmError> {
     let before = armory.report(&ask.id).transpose()?;
     let Some((indices, faults)) = left(ask, plan, clocks, before.as_ref(), boot_now()) else {
-        return Ok(Fate::Over);
+        return Ok(ArmResult::Over);
     };
     let is_fresh =
         before.is_none_or(|before| before.cgroup != target.cgroup.path().display().to_string());
@@ -304,17 +308,17 @@ fn arm(
     };
     match armory.arm(request)? {
         Outcome::Armed(_) => {}
-        Outcome::Refused(plan) => return Ok(Fate::Waiting(reasons(&plan.refused))),
+        Outcome::Refused(plan) => return Ok(ArmResult::Waiting(reasons(&plan.refused))),
         Outcome::Occupied(Occupied { refusals, handed_over: Some(clocks) }) => {
-            return Ok(Fate::HandedOver(reasons(&refusals), clocks));
+            return Ok(ArmResult::HandedOver(reasons(&refusals), clocks));
         }
         Outcome::Occupied(Occupied { refusals, handed_over: None }) => {
-            return Ok(Fate::Occupied(reasons(&refusals)));
+            return Ok(ArmResult::Occupied(reasons(&refusals)));
         }
     }
     match armory.report(&ask.id).transpose()? {
-        Some(report) => Ok(Fate::Armed { report, indices, is_fresh }),
-        None => Ok(Fate::Over),
+        Some(report) => Ok(ArmResult::Armed { report, indices, is_fresh }),
+        None => Ok(ArmResult::Over),
     }
 }
 
@@ -335,7 +339,7 @@ mod tests {
         let faults: Vec<Fault> =
             fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
         let sentences: Vec<String> = faults.iter().map(Fault::to_string).collect();
-        let ask = Ask {
+        let ask = Assignment {
             id: ArmedId("pod:shop/web-0".to_owned()),
             target: Place::Awaited(String::new()),
             faults,

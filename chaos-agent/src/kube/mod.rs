@@ -1,30 +1,30 @@
 //! Faults by annotation: the loop between the API server of a cluster and the pods of one node.
 //!
 //! ```text
-//! watch ─► texts ─► facts ─► wanted ─► arming ─► (the keeper's thread, the kernel)
-//!   │                                                 │
-//! hearing ─► tether                                 ledger ─► pod ─► status ─► queue ─► answers ─► annotation, events
+//! watch ─► texts ─► observed ─► desired ─► arming ─► (the keeper's thread, the kernel)
+//!   │                                                   │
+//! liveness ─► tether                        ledger ─► pod ─► status ─► queue ─► status_writer ─► annotation, events
 //! ```
 //!
 //! Works from the whole of what is there ([`reconcile`]), never from single events: what was
 //! missed is made good by the next look.
 
 mod annotate;
-mod answers;
 mod arming;
 mod cadence;
 mod clock;
+mod desired;
 mod events;
-mod facts;
-mod hearing;
+mod liveness;
 mod names;
 mod notices;
+mod observed;
 mod pod;
 mod queue;
 mod reconcile;
 mod status;
+mod status_writer;
 mod texts;
-mod wanted;
 mod watch;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -45,9 +45,9 @@ use crate::{
     arm::{Handle, KeeperGone},
     policy::Policy,
 };
-use answers::Writer;
-use hearing::{Hearing, Watch};
+use liveness::{Liveness, Watch};
 use reconcile::Reconciler;
+use status_writer::Writer;
 use texts::{Text, Texts};
 
 /// What the loop is told by whoever starts it.
@@ -99,7 +99,7 @@ pub async fn run_with(
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
-    let hearing = Hearing::new(handle.clone(), options.grace);
+    let liveness = Liveness::new(handle.clone(), options.grace);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (answers, answered) = mpsc::unbounded_channel();
@@ -116,7 +116,7 @@ pub async fn run_with(
                 watcher::Config::default().fields(&format!("spec.nodeName={}", options.node_name)),
                 pods_writer,
                 |pod: &mut Pod| pod.metadata.managed_fields = None,
-                &hearing,
+                &liveness,
             ),
             watch::keep(
                 Watch::Namespaces,
@@ -126,15 +126,15 @@ pub async fn run_with(
                 |namespace: &mut PartialObjectMeta<Namespace>| {
                     namespace.metadata.managed_fields = None;
                 },
-                &hearing,
+                &liveness,
             ),
-            hearing.keep_asking(&client),
+            liveness.keep_asking(&client),
         )
     };
     let reconciler = Reconciler {
         handle,
         options: &options,
-        hearing: &hearing,
+        liveness: &liveness,
         pods,
         namespaces,
         answers,

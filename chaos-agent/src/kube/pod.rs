@@ -8,7 +8,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use super::{
     arming::Clocks,
     clock::{Clock, Noted, Now, Why},
-    facts::Facts,
+    observed::Observed,
     status::{FaultStatus, PodPhase, Status},
 };
 use crate::{
@@ -25,9 +25,9 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 const LAST_RETRY_OF_OCCUPIED: Duration = Duration::from_secs(1);
 
 /// A pod that has, or had, faults.
-pub(super) struct Known {
+pub(super) struct PodState {
     /// What it asked for when it was last dealt with.
-    pub facts: Facts,
+    pub facts: Observed,
     pub reference: ObjectReference,
     pub faults: Vec<Tracked>,
     /// What is in the kernel, and for each fault there its index in `faults`.
@@ -104,11 +104,11 @@ pub(super) struct Retry {
     pause: Duration,
 }
 
-impl Known {
+impl PodState {
     /// A pod met for the first time. What an earlier agent answered tells the clocks, unless the
     /// faults it speaks of were taken back.
     pub fn new(
-        facts: Facts,
+        facts: Observed,
         reference: ObjectReference,
         answered: Option<Status>,
         now: &Now,
@@ -148,7 +148,7 @@ impl Known {
     }
 
     /// Takes in what the pod asks for now.
-    pub fn update(&mut self, facts: Facts) {
+    pub fn update(&mut self, facts: Observed) {
         if self.facts.text != facts.text {
             self.resumed_in_short = None;
         }

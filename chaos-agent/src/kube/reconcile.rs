@@ -15,20 +15,20 @@ use tokio::{
 
 use super::{
     Options,
-    answers::Message,
-    arming::{self, Arming, Fate, Verdict},
+    arming::{self, ArmResult, Arming, Verdict},
     cadence::next_look,
     clock::Now,
+    desired::{Asked, Desired, wanted},
     events::event,
-    facts::{Facts, name_of, neighbours},
-    hearing::Hearing,
+    liveness::Liveness,
     names::{PodName, STATUS},
     notices::Change,
-    pod::Known,
+    observed::{Observed, name_of, neighbours},
+    pod::PodState,
     queue::Answer,
     status::{PodPhase, Status},
+    status_writer::Message,
     texts::{Look, Texts},
-    wanted::{Asked, Wanted, wanted},
 };
 use crate::arm::{ArmedId, Armory, Ended, Handle, KeeperGone, TargetReport};
 
@@ -36,12 +36,12 @@ use crate::arm::{ArmedId, Armory, Ended, Handle, KeeperGone, TargetReport};
 pub(super) struct Reconciler<'a> {
     pub handle: Handle,
     pub options: &'a Options,
-    pub hearing: &'a Hearing,
+    pub liveness: &'a Liveness,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     pub answers: mpsc::UnboundedSender<Message>,
     pub texts: Texts,
-    pub known: BTreeMap<PodName, Known>,
+    pub known: BTreeMap<PodName, PodState>,
     /// The API server was not heard when something was to be done.
     pub is_deaf: bool,
 }
@@ -59,7 +59,7 @@ impl Reconciler<'_> {
             let look = self.armed().filter_map(|known| known.next_look).min();
             tokio::select! {
                 () = told_to_stop(&mut shutdown) => break,
-                () = self.hearing.changed.notified() => self.reconcile().await?,
+                () = self.liveness.changed.notified() => self.reconcile().await?,
                 () = sleep_or_wait(retry) => self.reconcile().await?,
                 () = self.texts.read_next() => self.reconcile().await?,
                 () = sleep_or_wait(look) => self.refresh().await?,
@@ -77,13 +77,13 @@ impl Reconciler<'_> {
     /// Brings every pod to what it asks for now. Pods that ask for the same as before cost no
     /// more than a comparison.
     async fn reconcile(&mut self) -> Result<(), KeeperGone> {
-        if !self.hearing.may_arm() {
+        if !self.liveness.may_arm() {
             self.is_deaf = true;
-            self.known.values_mut().for_each(Known::put_off);
+            self.known.values_mut().for_each(PodState::put_off);
             return Ok(());
         }
         if std::mem::take(&mut self.is_deaf) {
-            self.known.values_mut().for_each(Known::hurry);
+            self.known.values_mut().for_each(PodState::hurry);
         }
         let enabled: BTreeSet<String> =
             self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
@@ -99,7 +99,7 @@ impl Reconciler<'_> {
                 // Until then all stays as it is.
                 Look::Soon => continue,
             };
-            let facts = Facts::of(&pod, text, enabled.contains(&name.namespace), &neighbours);
+            let facts = Observed::of(&pod, text, enabled.contains(&name.namespace), &neighbours);
             self.reconcile_pod(&pod, facts).await?;
         }
         Ok(())
@@ -109,10 +109,10 @@ impl Reconciler<'_> {
     async fn forget_gone(&mut self, pods: &[Arc<Pod>]) -> Result<(), KeeperGone> {
         let there: BTreeSet<(PodName, String)> =
             pods.iter().map(|pod| (name_of(pod), pod.uid().unwrap_or_default())).collect();
-        let is_gone = |name: &PodName, known: &mut Known| {
+        let is_gone = |name: &PodName, known: &mut PodState| {
             !there.contains(&(name.clone(), known.facts.uid.clone()))
         };
-        let gone: Vec<(PodName, Known)> = self.known.extract_if(.., is_gone).collect();
+        let gone: Vec<(PodName, PodState)> = self.known.extract_if(.., is_gone).collect();
         let mut ids = BTreeSet::new();
         for (name, known) in gone {
             ids.extend(known.armed.into_keys());
@@ -122,7 +122,7 @@ impl Reconciler<'_> {
         Ok(())
     }
 
-    async fn reconcile_pod(&mut self, pod: &Arc<Pod>, facts: Facts) -> Result<(), KeeperGone> {
+    async fn reconcile_pod(&mut self, pod: &Arc<Pod>, facts: Observed) -> Result<(), KeeperGone> {
         let name = facts.name.clone();
         match self.known.get_mut(&name) {
             Some(known) => {
@@ -148,7 +148,7 @@ impl Reconciler<'_> {
                     return Ok(());
                 }
                 let reference = pod.object_ref(&());
-                let known = Known::new(facts, reference, answered, &Now::read());
+                let known = PodState::new(facts, reference, answered, &Now::read());
                 let is_finished = known.is_finished();
                 self.known.insert(name.clone(), known);
                 if is_finished {
@@ -163,12 +163,12 @@ impl Reconciler<'_> {
     async fn act(&mut self, name: &PodName) -> Result<(), KeeperGone> {
         let Some(known) = self.known.get(name) else { return Ok(()) };
         match wanted(&known.facts, &self.options.policy, &self.options.node_ips) {
-            Wanted::Faults(asked) => self.arm(name, asked).await?,
-            Wanted::Nothing => {
+            Desired::Faults(asked) => self.arm(name, asked).await?,
+            Desired::Nothing => {
                 self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
             }
-            Wanted::Over(why) => self.close(name, PodPhase::Ended, vec![why.into()]).await?,
-            Wanted::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
+            Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why.into()]).await?,
+            Desired::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
         }
         self.answer(name);
         Ok(())
@@ -202,25 +202,25 @@ impl Reconciler<'_> {
         let (mut is_waiting, mut is_handed_over) = (false, false);
         for (ask, fate) in asked.asks.into_iter().zip(fates) {
             match fate {
-                Fate::Armed { report, indices, is_fresh } => {
+                ArmResult::Armed { report, indices, is_fresh } => {
                     messages.extend(report.notes.iter().cloned());
                     known.armed.insert(ask.id.clone(), indices);
                     known.count(&report, is_fresh, &now);
                 }
-                Fate::Waiting(message) => {
+                ArmResult::Waiting(message) => {
                     is_waiting = true;
                     messages.push(message);
                 }
-                Fate::HandedOver(message, clocks) => {
+                ArmResult::HandedOver(message, clocks) => {
                     known.learn(&ask.indices, &clocks, &now);
                     is_handed_over = true;
                     messages.push(message);
                 }
-                Fate::Occupied(message) => {
+                ArmResult::Occupied(message) => {
                     is_handed_over = true;
                     messages.push(message);
                 }
-                Fate::Over => known.end(&ask.indices),
+                ArmResult::Over => known.end(&ask.indices),
             }
         }
         if is_handed_over {
@@ -276,7 +276,7 @@ impl Reconciler<'_> {
 
     /// Finds what is not armed any more after notices were missed.
     async fn look_for_lost(&mut self) -> Result<(), KeeperGone> {
-        let ids: Vec<ArmedId> = self.known.values().flat_map(Known::armed_ids).collect();
+        let ids: Vec<ArmedId> = self.known.values().flat_map(PodState::armed_ids).collect();
         for id in ids {
             if let Some(name) = self.owner_of_lost(&id).await?
                 && let Some(known) = self.known.get_mut(&name)
@@ -300,14 +300,14 @@ impl Reconciler<'_> {
     }
 
     /// The pods that have something in the kernel.
-    fn armed(&self) -> impl Iterator<Item = &Known> {
+    fn armed(&self) -> impl Iterator<Item = &PodState> {
         self.known.values().filter(|known| !known.armed.is_empty())
     }
 
     /// Reads the ledgers that are due.
     async fn refresh(&mut self) -> Result<(), KeeperGone> {
         let now = Instant::now();
-        let is_due = |known: &&Known| known.next_look.is_some_and(|at| at <= now);
+        let is_due = |known: &&PodState| known.next_look.is_some_and(|at| at <= now);
         let due: Vec<(PodName, BTreeSet<ArmedId>)> = self
             .armed()
             .filter(is_due)

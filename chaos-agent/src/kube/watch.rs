@@ -14,7 +14,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use super::hearing::{Hearing, Watch};
+use super::liveness::{Liveness, Watch};
 
 /// The server ends a watch after so many seconds, and the client takes it up again. A connection
 /// that died silently is noticed no later.
@@ -33,7 +33,7 @@ pub(super) async fn keep<K>(
     config: watcher::Config,
     mut store: Writer<K>,
     slim: impl Fn(&mut K),
-    hearing: &Hearing,
+    liveness: &Liveness,
 ) -> Infallible
 where
     K: Resource + Lookup + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -41,7 +41,7 @@ where
 {
     // Served from memory by the API server, as the kubelet has it.
     let config = config.timeout(WATCH_SECONDS).any_semantic();
-    let mut lapses = hearing.lapses();
+    let mut lapses = liveness.lapses();
     let mut backoff = DefaultBackoff::default();
     loop {
         lapses.mark_unchanged();
@@ -58,19 +58,19 @@ where
                     match event {
                         Event::InitDone => {
                             backoff.reset();
-                            hearing.is_current(watch, true);
-                            hearing.changed.notify_one();
+                            liveness.is_current(watch, true);
+                            liveness.changed.notify_one();
                         }
                         Event::Apply(_) | Event::Delete(_) => {
-                            hearing.heard();
-                            hearing.changed.notify_one();
+                            liveness.heard();
+                            liveness.changed.notify_one();
                         }
                         Event::Init | Event::InitApply(_) => {}
                     }
                 }
                 Some(Err(error)) => {
                     tracing::warn!(?watch, %error, "watching failed; listing anew");
-                    hearing.is_current(watch, false);
+                    liveness.is_current(watch, false);
                     break;
                 }
                 None => break,

@@ -8,7 +8,7 @@ use super::{
     Backend, PlannedCall,
     entry::{self, Callers},
     family::number,
-    guard,
+    security,
 };
 
 /// One program in front of one function, with the constants it is loaded with. They follow from
@@ -41,7 +41,7 @@ pub fn attachments<'a>(
 
 /// What is attached to a function by a backend; `None` where the backend attaches nothing.
 pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
-    match (backend, guard::find(function)) {
+    match (backend, security::find(function)) {
         (Backend::Entry | Backend::Security, Some(guard)) => Some(Attachment {
             program: guard.program,
             callers: Callers::Native,

@@ -6,10 +6,9 @@ use std::collections::BTreeSet;
 use chaos_ebpf_common::rule::Action;
 
 use super::{
-    Hook, KernelFeatures, Support,
+    Hook, KernelFeatures, Support, calls_by_number,
     mechanism::{Mechanism, missing_hook},
     refusal::Objection,
-    traced,
 };
 use crate::fault::{Call, Fault, Peer, Protocol, Side};
 
@@ -50,11 +49,13 @@ pub(super) fn mechanism(
     has_filter: bool,
 ) -> Result<Mechanism, Objection> {
     let by_seccomp = || {
-        let calls = traced::by_seccomp(calls, fault, features)?;
+        let calls = calls_by_number::by_seccomp(calls, fault, features)?;
         Some(Mechanism { calls, ..Mechanism::of_packets(action, BTreeSet::new()) })
     };
     match in_kernel(action, calls, fault, features) {
-        Ok(mechanism) if has_filter && !traced::left_alone(fault, &mechanism.calls).is_empty() => {
+        Ok(mechanism)
+            if has_filter && !calls_by_number::left_alone(fault, &mechanism.calls).is_empty() =>
+        {
             Ok(by_seccomp().unwrap_or(mechanism))
         }
         Ok(mechanism) => Ok(mechanism),
@@ -73,7 +74,7 @@ fn in_kernel(
     for call in calls {
         // A cgroup hook can fail a call, and cannot send a signal.
         let Some(hooked) = Hooked::of(call).filter(|_| action == Action::Fail) else {
-            mechanism.calls.extend(traced::in_kernel(call, fault, features)?);
+            mechanism.calls.extend(calls_by_number::in_kernel(call, fault, features)?);
             continue;
         };
         check_protocol(call, hooked, fault.protocol)?;
@@ -88,7 +89,7 @@ fn in_kernel(
         match missing {
             None => mechanism.hooks.extend(hooks),
             Some((hook, reason, remedy)) => {
-                let traced = traced::in_kernel(call, fault, features)
+                let traced = calls_by_number::in_kernel(call, fault, features)
                     .map_err(|_| missing_hook(fault, hook, features, &reason, &remedy))?;
                 mechanism.calls.extend(traced);
             }

@@ -10,7 +10,7 @@ use chaos_ebpf_common::{
 };
 use ipnet::IpNet;
 
-use super::{PlannedRule, name, nanoseconds, path, prefix::Prefix, prefix::PrefixTable, seed};
+use super::{PlannedRule, dns_name, nanoseconds, path, prefix::Prefix, prefix::PrefixTable, seed};
 use crate::fault::{
     Fault, HowOften, Peer, PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };
@@ -77,7 +77,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
             add_networks(peer, bit, &mut set, &mut peers4, &mut peers6);
             add_ports(peer, bit, &mut set, &mut ports);
         }
-        if let Some(range) = name::ports(&rule.fault) {
+        if let Some(range) = dns_name::ports(&rule.fault) {
             add_port_range(range, Ends { destination: bit, ..Ends::NONE }, &mut set, &mut ports);
         }
         for address in &rule.exempt {
@@ -99,7 +99,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         peers6: peers6.closed().map(|(prefix, ends)| key6(set_id, prefix, ends)).collect(),
         ports: ports.closed().map(|(prefix, ends)| port_key(set_id, prefix, ends)).collect(),
         calls,
-        paths: [path::table(rules, set_id), name::table(rules, set_id)].concat(),
+        paths: [path::table(rules, set_id), dns_name::table(rules, set_id)].concat(),
     }
 }
 

@@ -11,30 +11,30 @@ pub(crate) mod arguments;
 mod attachment;
 mod backend;
 mod calls;
-mod clauses;
+mod calls_by_number;
 mod compat;
 mod compile;
 mod composition;
+mod dns_name;
 mod entry;
 mod family;
 mod features;
-mod guard;
 mod hold;
 mod hook;
+mod keys;
 mod latencies;
 mod line;
 mod mechanism;
-mod name;
-mod nanoseconds;
 mod notes;
-mod octets;
 mod path;
 mod prefix;
 mod refusal;
 mod scope;
+mod security;
 mod seed;
 mod slots;
-mod traced;
+mod terms;
+mod time;
 mod verbs;
 
 #[cfg(test)]
@@ -47,6 +47,7 @@ use serde::{Serialize, Serializer};
 
 pub use attachment::{Attachment, attachment, attachments};
 pub use backend::Backend;
+pub use calls_by_number::PlannedCall;
 pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use composition::{Position, clash, is_asked};
@@ -55,13 +56,12 @@ pub use features::{KernelFeatures, Support};
 pub use hook::Hook;
 pub use latencies::table as latency_table;
 pub use line::Line;
-pub(crate) use nanoseconds::nanoseconds;
 pub use path::plain_part;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use seed::seed_from;
 pub use slots::{OutOfSlots, Slot, assign};
-pub use traced::PlannedCall;
+pub(crate) use time::nanoseconds;
 
 use crate::fault::{self, Fault, WeightedLatency};
 use refusal::Objection;
@@ -147,7 +147,7 @@ pub struct PlannedRule {
 /// Decides for each fault whether and how it can be done.
 pub fn plan(faults: &[Fault], features: &KernelFeatures, terms: &Terms) -> Plan {
     let mut plan = Plan::default();
-    let mut room = clauses::Room::new();
+    let mut room = terms::Room::new();
     for (index, fault) in faults.iter().enumerate() {
         let rule = plan_one(index, fault, features, terms).and_then(|rule| {
             if plan.rules.len() == MAX_RULES {
@@ -175,16 +175,16 @@ fn plan_one(
     if let Some(problem) = fault::check(fault).into_iter().next() {
         return Err(Objection::from_problem(problem));
     }
-    clauses::pods(fault)?;
+    terms::pods(fault)?;
     let mechanism = verbs::mechanism(fault, features, terms.has_filter)?;
-    clauses::container(fault, &terms.scope)?;
-    let duration = clauses::duration(fault, terms)?;
+    terms::container(fault, &terms.scope)?;
+    let duration = terms::duration(fault, terms)?;
     for hook in &mechanism.hooks {
         if let Support::Missing { reason, remedy } = features.support(*hook) {
             return Err(mechanism::missing_hook(fault, *hook, features, &reason, &remedy));
         }
     }
-    let (exempt, named) = clauses::exemptions(fault, &terms.exempt);
+    let (exempt, named) = terms::exemptions(fault, &terms.exempt);
     Ok(PlannedRule {
         index,
         notes: notes::of_rule(fault, &mechanism, &named, features),
@@ -202,7 +202,7 @@ fn plan_one(
 }
 
 impl PlannedRule {
-    /// Whether a warden decides it: all of its calls then, and nothing else.
+    /// Whether a supervisor decides it: all of its calls then, and nothing else.
     pub fn is_by_seccomp(&self) -> bool {
         self.calls.iter().any(|call| call.backend == Backend::Seccomp)
     }
@@ -238,8 +238,8 @@ impl Plan {
         self.rules.iter().find_map(|rule| rule.answer_line)
     }
 
-    /// Whether some rule needs wardens.
-    pub fn needs_wardens(&self) -> bool {
+    /// Whether some rule needs supervisors.
+    pub fn needs_supervisors(&self) -> bool {
         self.rules.iter().any(PlannedRule::is_by_seccomp)
     }
 

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use chaos_ebpf_common::rule::{Action, Stage};
 
-use super::{Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, mechanism::Mechanism, traced};
+use super::{
+    Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, calls_by_number, mechanism::Mechanism,
+};
 use crate::fault::{Fault, Protocol, Unit, Verb};
 
 /// One sentence for each thing to know about a rule. `named` are the exempt addresses that the
@@ -60,7 +62,7 @@ pub(super) fn of_rule(
         );
     }
     let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
-    notes.extend(traced::notes(fault, &mechanism.calls, features));
+    notes.extend(calls_by_number::notes(fault, &mechanism.calls, features));
     notes.extend(named.iter().map(|address| {
         format!("{address} is otherwise left alone and is touched because the fault names it")
     }));

@@ -6,7 +6,7 @@ use chaos_ebpf_common::tables::PATH_BYTES;
 
 use super::{
     PlannedRule,
-    octets::{Entry, entry},
+    keys::{Entry, entry},
     refusal::Objection,
 };
 
@@ -44,7 +44,7 @@ pub fn plain_part(path: &str) -> (&str, &str) {
 /// The table of a rule set: bits of the key, the key, and the rules whose path it is at or below.
 pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<Entry> {
     let mut own: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-    // A warden reads paths from the rules themselves.
+    // A supervisor reads paths from the rules themselves.
     let in_kernel = rules.iter().enumerate().filter(|(_, rule)| !rule.is_by_seccomp());
     for (position, rule) in in_kernel {
         let written = rule.fault.under.iter().map(|path| path.as_bytes());
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::{
         fault::Fault,
-        plan::{KernelFeatures, Terms, octets::met, plan},
+        plan::{KernelFeatures, Terms, keys::met, plan},
     };
 
     #[test]

@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
 
 use super::{
-    Hook, KernelFeatures, calls, hold,
+    Hook, KernelFeatures, calls, dns_name, hold,
     mechanism::{Mechanism, lacking},
-    name,
     refusal::Objection,
 };
 use crate::fault::{Direction, DnsAnswer, Fault, Protocol, Verb};
@@ -59,7 +58,7 @@ pub(super) fn mechanism(
             Mechanism::of_holding(Action::Delay, fault, features)
         }
         Verb::DelayDns { latency, name } => {
-            name::check(fault, name)?;
+            dns_name::check(fault, name)?;
             hold::check_latency(latency)?;
             Mechanism::of_holding(Action::Delay, fault, features)
         }
@@ -76,7 +75,7 @@ pub(super) fn mechanism(
         }
         Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),
         Verb::FailDns { answer, name } => {
-            name::check(fault, name)?;
+            dns_name::check(fault, name)?;
             let action = match answer {
                 DnsAnswer::NxDomain => Action::NxDomain,
                 DnsAnswer::ServFail => Action::ServFail,

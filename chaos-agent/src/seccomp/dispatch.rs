@@ -1,6 +1,6 @@
 //! Decides what becomes of each call, at once or when it is known what its rules ask for.
 //!
-//! Knows no thread, no clock and no kernel: threads ([`super::workers`], [`super::warden`]) call it. Those
+//! Knows no thread, no clock and no kernel: threads ([`super::workers`], [`super::supervisor`]) call it. Those
 //! that receive calls never wait for a look-up; a call that needs one is in the [`Pool`] meanwhile,
 //! and is answered by whoever takes it out of there: the worker that has looked it up, or whoever
 //! [gives up](Dispatch::tend) on that. Beyond all of this, [`Dispatch::overdue`] lets calls go on that
@@ -18,20 +18,20 @@ use std::{
 
 use chaos_ebpf_common::{
     event::{Event, FileId},
-    gate::{decide, settle},
+    gate::{confirm, decide},
     rule::Action,
     tables::by_command,
 };
 
 use super::{
     abi::native_of,
-    board::Board,
-    desk::{Desk, Ruled},
-    ground::{BoardGround, Files},
+    env::{BoardGround, Files},
     in_flight::{Holder, InFlight},
     listener::{Answers, NotKilled, Notification, Reply},
     lookup::{Found, Question},
     pool::{Asked, Job, Pool},
+    rules_reader::{Ruled, RulesReader},
+    shared_rules::SharedRules,
 };
 
 /// The calls of one target, from their receipt to their answer.
@@ -41,7 +41,7 @@ pub struct Dispatch {
     /// command.
     child: Option<i32>,
     begun: AtomicBool,
-    desks: RwLock<Arc<Vec<Arc<Desk>>>>,
+    readers: RwLock<Arc<Vec<Arc<RulesReader>>>>,
     /// The agent is gone.
     abandoned: AtomicBool,
     in_flight: Mutex<InFlight>,
@@ -64,17 +64,18 @@ enum Purpose {
     /// To ask the rules about it.
     Judge { call: u16, ruled: Vec<Ruled> },
     /// To kill the caller, which is counted as done already.
-    Kill { desk: Arc<Desk>, slot: u32 },
+    Kill { reader: Arc<RulesReader>, slot: u32 },
 }
 
 impl Dispatch {
     /// `child` is the process id of `run`'s child, where the target is one.
-    pub fn new(child: Option<i32>, boards: impl IntoIterator<Item = Board>) -> Self {
-        let desks = boards.into_iter().map(|board| Arc::new(Desk::new(board))).collect();
+    pub fn new(child: Option<i32>, all_shared: impl IntoIterator<Item = SharedRules>) -> Self {
+        let readers =
+            all_shared.into_iter().map(|shared| Arc::new(RulesReader::new(shared))).collect();
         Self {
             child,
             begun: AtomicBool::new(child.is_none()),
-            desks: RwLock::new(Arc::new(desks)),
+            readers: RwLock::new(Arc::new(readers)),
             abandoned: AtomicBool::new(false),
             in_flight: Mutex::default(),
             pool: Mutex::default(),
@@ -83,11 +84,11 @@ impl Dispatch {
         }
     }
 
-    /// Judges by the rules on this board, too.
-    pub fn add(&self, board: Board) {
-        if let Ok(mut desks) = self.desks.write() {
-            let still = desks.iter().filter(|desk| !desk.board.is_closed()).cloned();
-            *desks = Arc::new(still.chain([Arc::new(Desk::new(board))]).collect());
+    /// Judges by the rules that are shared here, too.
+    pub fn add(&self, shared: SharedRules) {
+        if let Ok(mut readers) = self.readers.write() {
+            let still = readers.iter().filter(|reader| !reader.shared.is_closed()).cloned();
+            *readers = Arc::new(still.chain([Arc::new(RulesReader::new(shared))]).collect());
         }
     }
 
@@ -119,7 +120,8 @@ impl Dispatch {
         let Some(call) = call else {
             return self.let_go_on(answers, notification.id);
         };
-        let ruled: Vec<Ruled> = self.desks().iter().filter_map(|desk| desk.ruled(call)).collect();
+        let ruled: Vec<Ruled> =
+            self.readers().iter().filter_map(|reader| reader.ruled(call)).collect();
         if ruled.is_empty() {
             return self.let_go_on(answers, notification.id);
         }
@@ -245,13 +247,13 @@ impl Dispatch {
         let is_gone = found.is_some() && !answers.is_valid(notification.id);
         let found = found.filter(|_| !is_gone);
         match &request.purpose {
-            Purpose::Kill { desk, slot } => {
+            Purpose::Kill { reader, slot } => {
                 let process = found.and_then(|found| found.process);
                 let kill = |process| answers.kill(notification, Some(process)).is_ok();
                 if process.is_some_and(kill) {
                     return self.in_flight().end(notification.id);
                 }
-                desk.take_back(*slot);
+                reader.take_back(*slot);
                 self.let_go_on(answers, notification.id);
             }
             Purpose::Judge { call, ruled } => {
@@ -283,15 +285,15 @@ impl Dispatch {
         now: u64,
     ) {
         let event = Event::call(call, FileId::NONE);
-        for Ruled { desk, rules } in ruled {
-            let ground = BoardGround { board: &desk.board, rules, call, files };
+        for Ruled { reader, rules } in ruled {
+            let ground = BoardGround { shared: &reader.shared, rules, call, files };
             let verdict = decide(&ground, &event);
             let is_kill = verdict.is(Action::Kill);
             if !is_kill && !verdict.is(Action::Fail) {
                 continue;
             }
             // Counted first: the caller may look at the ledger as soon as it has the answer.
-            settle(&ground, &event, &verdict, true);
+            confirm(&ground, &event, &verdict, true);
             let done = if is_kill {
                 answers.kill(notification, None)
             } else {
@@ -307,11 +309,11 @@ impl Dispatch {
                         under: Arc::default(),
                         process: true,
                     };
-                    let purpose = Purpose::Kill { desk: desk.clone(), slot: verdict.slot };
+                    let purpose = Purpose::Kill { reader: reader.clone(), slot: verdict.slot };
                     self.ask(answers, Request { question, purpose }, now);
                 }
                 Err(NotKilled::Gone) => {
-                    desk.take_back(verdict.slot);
+                    reader.take_back(verdict.slot);
                     self.let_go_on(answers, notification.id);
                 }
             }
@@ -338,8 +340,8 @@ impl Dispatch {
     }
 
     /// What the calls are judged by.
-    pub fn desks(&self) -> Arc<Vec<Arc<Desk>>> {
-        self.desks.read().map(|desks| desks.clone()).unwrap_or_default()
+    pub fn readers(&self) -> Arc<Vec<Arc<RulesReader>>> {
+        self.readers.read().map(|readers| readers.clone()).unwrap_or_default()
     }
 
     fn in_flight(&self) -> MutexGuard<'_, InFlight> {

@@ -1,7 +1,7 @@
-//! How the listener gets from the child of `run` to the warden.
+//! How the listener gets from the child of `run` to the supervisor.
 //!
 //! From the moment at which the child has its filter, a call of its may wait for an answer; so it
-//! hands the listener over without any call, in the memory that it shares with the warden, which
+//! hands the listener over without any call, in the memory that it shares with the supervisor, which
 //! fetches it with pidfd_getfd(2) (kernel 5.6).
 
 use std::{
@@ -19,7 +19,7 @@ use nix::{
 
 use super::{install, memory};
 
-/// How long child and warden wait for each other.
+/// How long child and supervisor wait for each other.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 const PAUSE: Duration = Duration::from_micros(200);
@@ -29,7 +29,7 @@ const OFFERED: u32 = 1;
 const TAKEN: u32 = 2;
 const REFUSED: u32 = 3;
 
-/// The exit code of a child that found no warden.
+/// The exit code of a child that found no supervisor.
 const ABANDONED: c_int = 126;
 
 /// Where the child leaves the listener. Zeroed memory is one that nothing was left in.
@@ -72,8 +72,8 @@ impl Child {
 }
 
 impl Handover {
-    /// In the child, between fork and exec: offers the listener and waits for the warden, awake
-    /// and without calls. Allocates nothing. The process ends when no warden comes, as it could
+    /// In the child, between fork and exec: offers the listener and waits for the supervisor, awake
+    /// and without calls. Allocates nothing. The process ends when no supervisor comes, as it could
     /// not go on.
     pub fn offer(&self, pid: pid_t, listener: c_int) {
         self.pid.store(pid, Ordering::Relaxed);
@@ -94,7 +94,7 @@ impl Handover {
         }
     }
 
-    /// In the warden: waits for the child and takes the listener. `None` when no child came.
+    /// In the supervisor: waits for the child and takes the listener. `None` when no child came.
     pub fn take(&self) -> io::Result<Option<Offered>> {
         let start = Instant::now();
         while self.state.load(Ordering::Acquire) == WAITING {

@@ -1,4 +1,4 @@
-//! What the agent tells a warden, over a socket that keeps messages apart (SOCK_SEQPACKET): a
+//! What the agent tells a supervisor, over a socket that keeps messages apart (SOCK_SEQPACKET): a
 //! letter, and a descriptor with it (SCM_RIGHTS).
 
 use std::{
@@ -22,7 +22,7 @@ pub enum Order {
     /// Answer a container, whose listener this is.
     Container(OwnedFd),
     /// Judge by the rules in this memory, too.
-    Board(OwnedFd),
+    SharedRules(OwnedFd),
 }
 
 const CHILD: u8 = b'c';
@@ -30,8 +30,8 @@ const CONTAINER: u8 = b'l';
 const BOARD: u8 = b'b';
 
 /// Sends the order to answer the child that uses this memory.
-pub fn send_child(socket: impl AsFd, board: impl AsFd) -> io::Result<()> {
-    send(socket, CHILD, board)
+pub fn send_child(socket: impl AsFd, shared: impl AsFd) -> io::Result<()> {
+    send(socket, CHILD, shared)
 }
 
 /// Sends a container's listener.
@@ -40,8 +40,8 @@ pub fn send_container(socket: impl AsFd, listener: impl AsFd) -> io::Result<()> 
 }
 
 /// Sends the memory that holds a target's rules.
-pub fn send_board(socket: impl AsFd, board: impl AsFd) -> io::Result<()> {
-    send(socket, BOARD, board)
+pub fn send_shared(socket: impl AsFd, shared: impl AsFd) -> io::Result<()> {
+    send(socket, BOARD, shared)
 }
 
 fn send(socket: impl AsFd, letter: u8, descriptor: impl AsFd) -> io::Result<()> {
@@ -59,7 +59,7 @@ pub fn acknowledge(socket: impl AsFd) {
     let _ = send_bytes(socket.as_fd().as_raw_fd(), &[BOARD], flags);
 }
 
-/// Waits until the rules of the last order hold, as long as the socket's timeout; a warden that has
+/// Waits until the rules of the last order hold, as long as the socket's timeout; a supervisor that has
 /// ended has nobody to judge.
 pub fn wait_for_acknowledgement(socket: impl AsFd) -> io::Result<()> {
     let mut letter = [0];
@@ -101,7 +101,7 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<Order>> {
     match letter[0] {
         CHILD => Ok(Some(Order::Child(descriptor))),
         CONTAINER => Ok(Some(Order::Container(descriptor))),
-        BOARD => Ok(Some(Order::Board(descriptor))),
+        BOARD => Ok(Some(Order::SharedRules(descriptor))),
         other => Err(io::Error::other(format!("an order of an unknown kind, {other}"))),
     }
 }

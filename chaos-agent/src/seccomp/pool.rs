@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::plan::nanoseconds;
 
-/// Threads that look up for one warden, those that are stuck included.
+/// Threads that look up for one supervisor, those that are stuck included.
 pub const MOST_WORKERS: usize = 32;
 
 /// How long a call waits for what is looked up for it. Far below the shortest time after which

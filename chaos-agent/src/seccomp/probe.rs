@@ -1,4 +1,4 @@
-//! Whether this kernel does all that wardens need, found by doing it.
+//! Whether this kernel does all that supervisors need, found by doing it.
 
 use std::{io, os::fd::AsFd, sync::mpsc, thread};
 
@@ -34,7 +34,7 @@ enum ProbeError {
     NoEnd,
 }
 
-/// Whether wardens work here, or what to do about it.
+/// Whether supervisors work here, or what to do about it.
 pub fn support() -> Support {
     let Err(error) = probe() else { return Support::Works };
     let remedy = match &error {

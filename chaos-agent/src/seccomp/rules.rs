@@ -1,4 +1,4 @@
-//! The rules of one target as wardens read them from the shared memory.
+//! The rules of one target as supervisors read them from the shared memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +46,7 @@ impl Naming {
 
 /// A compiled rule set, as far as calls are concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WardenRules {
+pub struct SupervisorRules {
     pub set: RuleSet,
     /// Bit by bit.
     pub rules: Vec<Rule>,
@@ -56,7 +56,7 @@ pub struct WardenRules {
     pub under: Vec<(u32, Under)>,
 }
 
-impl WardenRules {
+impl SupervisorRules {
     /// What was compiled of these rules.
     pub fn new(compiled: &CompiledSet, rules: &[PlannedRule]) -> Self {
         let mut set = compiled.set;
@@ -229,7 +229,7 @@ mod tests {
         plan::{Backend, KernelFeatures, Support, Terms, compile, plan},
     };
 
-    fn rules(texts: &[&str]) -> WardenRules {
+    fn rules(texts: &[&str]) -> SupervisorRules {
         let faults: Vec<Fault> = texts.iter().map(|text| text.parse().unwrap()).collect();
         let features =
             KernelFeatures::nothing("6.18.0").with_backend(Backend::Seccomp, Support::Works);
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(plan.refused, []);
         let zeros = vec![0; faults.len()];
         let slots: Vec<u32> = (0..).take(faults.len()).collect();
-        WardenRules::new(&compile(&plan.rules, &slots, 0, &zeros), &plan.rules)
+        SupervisorRules::new(&compile(&plan.rules, &slots, 0, &zeros), &plan.rules)
     }
 
     #[test]
@@ -275,6 +275,6 @@ mod tests {
         assert_eq!(rules.meeting(1, &linked), 0b001);
         assert_eq!(rules.naming(IOCTL.into()), 0b100);
         assert_eq!(rules.naming(CLONING.into()), 0b111);
-        assert_eq!(WardenRules::from_bytes(&rules.to_bytes()), Some(rules));
+        assert_eq!(SupervisorRules::from_bytes(&rules.to_bytes()), Some(rules));
     }
 }

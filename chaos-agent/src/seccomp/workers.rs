@@ -1,8 +1,8 @@
 //! The threads that look at callers, and the one that tends them.
 //!
 //! A worker may be lost in the kernel: it then waits for a file system or for memory that the
-//! target itself serves, and not even SIGKILL ends it. So it has no descriptor of the warden's: a
-//! warden that is killed must let go of the listener, or calls would wait for a process that no
+//! target itself serves, and not even SIGKILL ends it. So it has no descriptor of the supervisor's: a
+//! supervisor that is killed must let go of the listener, or calls would wait for a process that no
 //! longer answers. A worker takes a copy of the listener when it has come back.
 
 use std::{
@@ -54,7 +54,7 @@ pub fn start(
 
 /// Looks up what is asked, until nothing has been for a while.
 fn work(dispatch: &Dispatch, listener: &Listener, look_up: &impl LookUp) {
-    let Ok(warden) = give_up_descriptors() else {
+    let Ok(supervisor) = give_up_descriptors() else {
         return dispatch.not_started(boot_now());
     };
     while let Some((job, request)) = dispatch.next_request(boot_now, LONGEST_REST) {
@@ -62,13 +62,13 @@ fn work(dispatch: &Dispatch, listener: &Listener, look_up: &impl LookUp) {
         let found = catch_unwind(look).ok();
         let Some(request) = dispatch.looked_up(job) else { continue };
         // Without one, the main thread lets the call go on.
-        let Ok(copy) = copy_of(&warden, listener.raw()) else { continue };
+        let Ok(copy) = copy_of(&supervisor, listener.raw()) else { continue };
         dispatch.conclude(&listener.copy(copy), &request, found, boot_now());
     }
 }
 
 /// Gives the thread a table of descriptors of its own (kernel 5.9), with nothing in it but what
-/// stands for the warden's process.
+/// stands for the supervisor's process.
 fn give_up_descriptors() -> Result<OwnedFd, Errno> {
     // SAFETY: the descriptors stay open in the table that all other threads share, and this one uses
     // none of them from here on.

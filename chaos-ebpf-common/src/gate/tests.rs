@@ -25,7 +25,7 @@ struct HostGround {
     counts: RefCell<Vec<RuleCounts>>,
 }
 
-impl Ground for HostGround {
+impl Env for HostGround {
     fn active(&self) -> Option<&RuleSet> {
         Some(&self.set)
     }
@@ -52,7 +52,7 @@ impl Ground for HostGround {
     }
     fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
         let mut states = self.states.borrow_mut();
-        states.get_mut(rule.slot as usize).map(|state| count_off(state, rule))
+        states.get_mut(rule.slot as usize).map(|state| next_ordinal(state, rule))
     }
     fn grant(&self, rule: &Rule, now: u64) -> Grant {
         grant(&mut self.states.borrow_mut()[rule.slot as usize], rule, now)
@@ -60,7 +60,7 @@ impl Ground for HostGround {
     fn count(&self, slot: u32, count: Count) {
         self.counts.borrow_mut()[slot as usize].counts[count as usize] += 1;
     }
-    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
+    fn emit(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
 }
 
 fn rule(slot: u32) -> Rule {
@@ -82,7 +82,7 @@ fn rule(slot: u32) -> Rule {
     }
 }
 
-fn ground(rules: Vec<Rule>) -> HostGround {
+fn env(rules: Vec<Rule>) -> HostGround {
     let mut set = RuleSet::empty(0);
     let all = if rules.len() == 64 { u64::MAX } else { (1 << rules.len()) - 1 };
     set.by_kind[EventKind::PacketEgress as usize] = all;
@@ -110,7 +110,7 @@ impl HostGround {
     fn hit(&self, event: &Event) -> bool {
         let verdict = decide(self, event);
         if verdict != Verdict::PASS {
-            settle(self, event, &verdict, true);
+            confirm(self, event, &verdict, true);
         }
         verdict != Verdict::PASS
     }
@@ -135,47 +135,47 @@ fn packet() -> Event {
 
 #[test]
 fn time_gates_in_order() {
-    let mut ground = ground(std::vec![Rule { deadline: 5_000, ..rule(0) }]);
-    ground.now = 99;
-    assert!(!ground.hit(&packet()));
-    ground.now = 100;
-    assert!(ground.hit(&packet()));
-    ground.now = 5_000;
-    assert!(!ground.hit(&packet()));
-    ground.now = 2_000_000_000_000;
-    assert!(!ground.hit(&packet()));
+    let mut env = env(std::vec![Rule { deadline: 5_000, ..rule(0) }]);
+    env.now = 99;
+    assert!(!env.hit(&packet()));
+    env.now = 100;
+    assert!(env.hit(&packet()));
+    env.now = 5_000;
+    assert!(!env.hit(&packet()));
+    env.now = 2_000_000_000_000;
+    assert!(!env.hit(&packet()));
     let counted =
-        [Count::Early, Count::Injected, Count::Ended, Count::Lease].map(|c| ground.counted(0, c));
+        [Count::Early, Count::Injected, Count::Ended, Count::Lease].map(|c| env.counted(0, c));
     assert_eq!(counted, [1, 1, 1, 1]);
-    assert!(ground.balanced());
+    assert!(env.balanced());
 }
 
 #[test]
 fn first_rule_that_hits_decides_and_shadows_are_passed_by() {
     let shadow = Rule { shadow: 1, ..rule(0) };
-    let ground = ground(std::vec![shadow, rule(1), rule(2)]);
-    assert!(ground.hit(&packet()));
-    assert_eq!(ground.counted(0, Count::Shadowed), 1);
-    assert_eq!(ground.counted(1, Count::Injected), 1);
-    assert_eq!(ground.counted(2, Count::Matched), 0);
-    assert!(ground.balanced());
+    let env = env(std::vec![shadow, rule(1), rule(2)]);
+    assert!(env.hit(&packet()));
+    assert_eq!(env.counted(0, Count::Shadowed), 1);
+    assert_eq!(env.counted(1, Count::Injected), 1);
+    assert_eq!(env.counted(2, Count::Matched), 0);
+    assert!(env.balanced());
 }
 
 #[test]
 fn each_stage_asks_its_own_rules() {
-    let ground = ground(std::vec![rule(0), rule(1), rule(2)]);
-    let all = matching(&ground, &ground.set, &packet());
-    let decides = |rules| consult(&ground, &ground.set, rules, None, ground.now).hit(0);
+    let env = env(std::vec![rule(0), rule(1), rule(2)]);
+    let all = matching(&env, &env.set, &packet());
+    let decides = |rules| evaluate(&env, &env.set, rules, None, env.now).hit(0);
     for (rules, slot) in [(0b110, 1), (0b001, 0), (0b100, 2)] {
         assert_eq!(decides(all & rules).map(|verdict| verdict.slot), Some(slot));
     }
-    assert_eq!([0, 1, 2].map(|slot| ground.counted(slot, Count::Matched)), [1; 3]);
+    assert_eq!([0, 1, 2].map(|slot| env.counted(slot, Count::Matched)), [1; 3]);
 }
 
 #[test]
 fn every_nth_is_every_nth() {
-    let ground = ground(std::vec![Rule { trigger: Trigger::EveryNth as u8, every: 5, ..rule(0) }]);
-    let hits: Vec<usize> = (1..=20).filter(|_| ground.hit(&packet())).collect();
+    let env = env(std::vec![Rule { trigger: Trigger::EveryNth as u8, every: 5, ..rule(0) }]);
+    let hits: Vec<usize> = (1..=20).filter(|_| env.hit(&packet())).collect();
     assert_eq!(hits, [5, 10, 15, 20]);
 }
 
@@ -187,8 +187,8 @@ fn chance_is_fair_and_repeats() {
         ..rule(0)
     };
     let run = |rule| {
-        let ground = ground(std::vec![rule]);
-        (0..100_000).map(|_| ground.hit(&packet())).collect::<Vec<bool>>()
+        let env = env(std::vec![rule]);
+        (0..100_000).map(|_| env.hit(&packet())).collect::<Vec<bool>>()
     };
     let first = run(ten_percent);
     let hits = first.iter().filter(|hit| **hit).count();
@@ -218,9 +218,9 @@ fn bursts_have_their_share_and_their_length() {
             every: length as u32,
             ..rule(0)
         };
-        let ground = ground(std::vec![bursts]);
-        let hits: Vec<bool> = (0..EVENTS).map(|_| ground.hit(&packet())).collect();
-        assert!(ground.balanced());
+        let env = env(std::vec![bursts]);
+        let hits: Vec<bool> = (0..EVENTS).map(|_| env.hit(&packet())).collect();
+        assert!(env.balanced());
         let [burst, between] = runs(&hits);
         let mean = |runs: &[usize]| runs.iter().sum::<usize>() as f64 / runs.len() as f64;
         // A geometric run's standard deviation is below its mean, and the mean of n of them is n
@@ -237,7 +237,7 @@ fn bursts_have_their_share_and_their_length() {
         // Geometric: one burst in `length` ends after its first event.
         let single = burst.iter().filter(|length| **length == 1).count();
         near(burst.len() as f64 / single as f64, length, single);
-        let again = self::ground(std::vec![bursts]);
+        let again = self::env(std::vec![bursts]);
         assert!(hits.iter().all(|hit| *hit == again.hit(&packet())), "it repeats");
     }
 }
@@ -245,33 +245,33 @@ fn bursts_have_their_share_and_their_length() {
 #[test]
 fn a_flow_is_hit_as_a_whole() {
     let half = Rule { trigger: Trigger::FlowChance as u8, threshold: 1 << 31, ..rule(0) };
-    let ground = ground(std::vec![half]);
+    let env = env(std::vec![half]);
     let mut hit_flows = 0;
     for port in 1..=1000 {
         let event = Event { source_port: port, ..packet() };
-        let hits = (0..10).filter(|_| ground.hit(&event)).count();
+        let hits = (0..10).filter(|_| env.hit(&event)).count();
         assert!(hits == 0 || hits == 10);
         hit_flows += hits / 10;
     }
     assert!((430..=570).contains(&hit_flows), "{hit_flows}");
     let fragment = Event { fragment: 1, ..packet() };
-    assert!(!ground.hit(&fragment));
-    assert_eq!(ground.counted(0, Count::Fragment), 1);
-    assert!(ground.balanced());
+    assert!(!env.hit(&fragment));
+    assert_eq!(env.counted(0, Count::Fragment), 1);
+    assert!(env.balanced());
 }
 
 #[test]
 fn budgets_are_exact() {
-    let mut ground = ground(std::vec![Rule { at_most: 7, per_second: 3, ..rule(0) }]);
+    let mut env = env(std::vec![Rule { at_most: 7, per_second: 3, ..rule(0) }]);
     let mut hits = Vec::new();
     for second in 0..4u64 {
-        ground.now = 100 + second * 1_000_000_000;
-        hits.push((0..10).filter(|_| ground.hit(&packet())).count());
+        env.now = 100 + second * 1_000_000_000;
+        hits.push((0..10).filter(|_| env.hit(&packet())).count());
     }
     assert_eq!(hits, [3, 3, 1, 0]);
-    assert_eq!(ground.counted(0, Count::PerSecond), 14);
-    assert_eq!(ground.counted(0, Count::AtMost), 19);
-    assert!(ground.balanced());
+    assert_eq!(env.counted(0, Count::PerSecond), 14);
+    assert_eq!(env.counted(0, Count::AtMost), 19);
+    assert!(env.balanced());
 }
 
 proptest! {
@@ -304,8 +304,8 @@ fn errnos_are_picked_by_weight() {
     errnos[0] = ErrnoChoice { below: 49_152, errno: 28 };
     errnos[1] = ErrnoChoice { below: 65_536, errno: 5 };
     let rule = Rule { action: Action::Fail as u8, errno_count: 2, errnos, ..rule(0) };
-    let ground = ground(std::vec![rule]);
-    let picked = (0..10_000).filter(|_| decide(&ground, &packet()).errno == 28).count();
+    let env = env(std::vec![rule]);
+    let picked = (0..10_000).filter(|_| decide(&env, &packet()).errno == 28).count();
     assert!((7_300..=7_700).contains(&picked), "{picked}");
     let single = Rule { errno_count: 1, ..rule };
     assert_eq!(pick_errno(&single, 65_535), 28);
@@ -313,15 +313,15 @@ fn errnos_are_picked_by_weight() {
 
 #[test]
 fn dimensions_are_intersected_and_exemptions_win() {
-    let mut ground = ground(std::vec![rule(0), rule(1)]);
+    let mut env = env(std::vec![rule(0), rule(1)]);
     // Rule 0 only to 10.0.0.2 port 443; rule 1 any, but never the node at 10.0.0.9.
-    ground.set.peer_destination = 0b01;
-    ground.set.port_destination = 0b01;
-    ground.set.peer_exempt = 0b10;
-    ground.peers.insert(widen([10, 0, 0, 2]), Ends { destination: 0b01, ..Ends::NONE });
-    ground.peers.insert(widen([10, 0, 0, 9]), Ends { exempt: 0b10, ..Ends::NONE });
-    ground.ports.insert(443, Ends { destination: 0b01, ..Ends::NONE });
-    let rules = |event: &Event| matching(&ground, &ground.set, event);
+    env.set.peer_destination = 0b01;
+    env.set.port_destination = 0b01;
+    env.set.peer_exempt = 0b10;
+    env.peers.insert(widen([10, 0, 0, 2]), Ends { destination: 0b01, ..Ends::NONE });
+    env.peers.insert(widen([10, 0, 0, 9]), Ends { exempt: 0b10, ..Ends::NONE });
+    env.ports.insert(443, Ends { destination: 0b01, ..Ends::NONE });
+    let rules = |event: &Event| matching(&env, &env.set, event);
     assert_eq!(rules(&packet()), 0b11);
     assert_eq!(rules(&Event { destination_port: 80, ..packet() }), 0b10);
     assert_eq!(rules(&Event { destination: widen([10, 0, 0, 3]), ..packet() }), 0b10);
@@ -335,19 +335,19 @@ fn calls_are_told_apart_by_number_and_path() {
     const READ: u16 = 0;
     const WRITE: u16 = 1;
     let data = FileId { device: 8 << 20, inode: 12 };
-    let mut ground = ground(std::vec![rule(0), rule(1), rule(2)]);
+    let mut env = env(std::vec![rule(0), rule(1), rule(2)]);
     // Rule 0 for read and write, rule 1 for write under a path, rule 2 for packets only.
-    ground.set.by_kind[EventKind::Call as usize] = 0b011;
-    ground.set.by_path = 0b010;
-    ground.calls.extend([(READ, 0b001), (WRITE, 0b011)]);
-    ground.paths.insert(data, 0b010);
-    let rules = |number, file| matching(&ground, &ground.set, &Event::call(number, file));
+    env.set.by_kind[EventKind::Call as usize] = 0b011;
+    env.set.by_path = 0b010;
+    env.calls.extend([(READ, 0b001), (WRITE, 0b011)]);
+    env.paths.insert(data, 0b010);
+    let rules = |number, file| matching(&env, &env.set, &Event::call(number, file));
     assert_eq!(rules(READ, data), 0b001);
     assert_eq!(rules(WRITE, data), 0b011);
     assert_eq!(rules(WRITE, FileId { inode: 13, ..data }), 0b001);
     assert_eq!(rules(WRITE, FileId::NONE), 0b001);
     assert_eq!(rules(2, data), 0);
-    assert_eq!(matching(&ground, &ground.set, &packet()), 0b111);
+    assert_eq!(matching(&env, &env.set, &packet()), 0b111);
 }
 
 #[test]

@@ -5,22 +5,22 @@ use proptest::prelude::*;
 
 use super::*;
 
-impl Octets for [u8] {
+impl Bytes for [u8] {
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let start = offset as usize;
         self.get(start..start.checked_add(N)?)?.try_into().ok()
     }
 }
 
-struct Bytes(Vec<u8>);
+struct Sample(Vec<u8>);
 
-impl Octets for Bytes {
+impl Bytes for Sample {
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.0[..].read(offset)
     }
 }
 
-fn v4(protocol: u8, options: usize, fragment: u16, rest: &[u8]) -> Bytes {
+fn v4(protocol: u8, options: usize, fragment: u16, rest: &[u8]) -> Sample {
     let mut bytes = vec![0u8; 20 + options];
     bytes[0] = 0x40 | (5 + options / 4) as u8;
     bytes[6..8].copy_from_slice(&fragment.to_be_bytes());
@@ -28,17 +28,17 @@ fn v4(protocol: u8, options: usize, fragment: u16, rest: &[u8]) -> Bytes {
     bytes[12..16].copy_from_slice(&[10, 0, 0, 1]);
     bytes[16..20].copy_from_slice(&[10, 0, 0, 2]);
     bytes.extend_from_slice(rest);
-    Bytes(bytes)
+    Sample(bytes)
 }
 
-fn v6(next: u8, rest: &[u8]) -> Bytes {
+fn v6(next: u8, rest: &[u8]) -> Sample {
     let mut bytes = vec![0u8; 40];
     bytes[0] = 0x60;
     bytes[6] = next;
     bytes[8] = 0xfd;
     bytes[39] = 2;
     bytes.extend_from_slice(rest);
-    Bytes(bytes)
+    Sample(bytes)
 }
 
 const PORTS: [u8; 4] = [0x9c, 0x40, 0x00, 0x35];
@@ -47,7 +47,7 @@ fn ports(packet: &Packet) -> (u16, u16) {
     (packet.event.source_port, packet.event.destination_port)
 }
 
-fn parse_egress(bytes: &Bytes, ethertype: u16) -> Option<Packet> {
+fn parse_egress(bytes: &Sample, ethertype: u16) -> Option<Packet> {
     parse(bytes, ethertype, EventKind::PacketEgress)
 }
 
@@ -109,12 +109,12 @@ fn neighbour_discovery_is_not_ours_and_echo_is() {
 #[test]
 fn tags_are_looked_through() {
     let inner = v4(6, 0, 0, &PORTS).0;
-    let one = Bytes([&[0, 7, 8, 0][..], &inner].concat());
+    let one = Sample([&[0, 7, 8, 0][..], &inner].concat());
     let packet = parse_egress(&one, 0x8100).unwrap();
     assert_eq!((packet.network, ports(&packet)), (4, (40000, 53)));
-    let two = Bytes([&[0, 7, 0x81, 0, 0, 8, 8, 0][..], &inner].concat());
+    let two = Sample([&[0, 7, 0x81, 0, 0, 8, 8, 0][..], &inner].concat());
     assert_eq!(parse_egress(&two, 0x88a8).unwrap().network, 8);
-    let three = Bytes([&[0, 7, 0x81, 0, 0, 8, 0x81, 0, 0, 9, 8, 0][..], &inner].concat());
+    let three = Sample([&[0, 7, 0x81, 0, 0, 8, 0x81, 0, 0, 9, 8, 0][..], &inner].concat());
     assert_eq!(parse_egress(&three, 0x88a8), None);
 }
 
@@ -122,13 +122,13 @@ fn tags_are_looked_through() {
 fn short_packets_say_less_and_never_something_else() {
     let full = v4(6, 0, 0, &PORTS).0;
     for length in 0..20 {
-        assert_eq!(parse_egress(&Bytes(full[..length].to_vec()), ETHERTYPE_IPV4), None);
+        assert_eq!(parse_egress(&Sample(full[..length].to_vec()), ETHERTYPE_IPV4), None);
     }
     for length in 20..24 {
-        let packet = parse_egress(&Bytes(full[..length].to_vec()), ETHERTYPE_IPV4).unwrap();
+        let packet = parse_egress(&Sample(full[..length].to_vec()), ETHERTYPE_IPV4).unwrap();
         assert_eq!((ports(&packet), packet.transport), ((0, 0), 0));
     }
-    let bad_length = Bytes(vec![0x44; 60]);
+    let bad_length = Sample(vec![0x44; 60]);
     assert_eq!(parse_egress(&bad_length, ETHERTYPE_IPV4), None, "header of 16 bytes");
     assert_eq!(parse_egress(&v4(6, 0, 0, &PORTS), ETHERTYPE_IPV6), None, "wrong version");
     assert_eq!(parse_egress(&v4(6, 0, 0, &PORTS), 0x0806), None, "ARP");
@@ -148,7 +148,7 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..120), tag in any::<u16>()) {
         for ethertype in [ETHERTYPE_IPV4, ETHERTYPE_IPV6, 0x8100, tag] {
-            if let Some(packet) = parse_egress(&Bytes(bytes.clone()), ethertype)
+            if let Some(packet) = parse_egress(&Sample(bytes.clone()), ethertype)
                 && packet.event.source_port != 0
             {
                 let at = packet.transport as usize;

@@ -17,7 +17,7 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     event::{Event, FileId},
-    gate::{Verdict, decide, settle},
+    gate::{Verdict, confirm, decide},
     object::{ENTRY_BOTH, ENTRY_NATIVE},
     rule::{Action, RuleSet},
     tables::{
@@ -27,7 +27,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{LAST_ERRNO, file};
-use crate::{ground::Maps, scope::owns_current};
+use crate::{env::Maps, ownership::owns_current};
 
 /// Whose entry the function is.
 #[unsafe(no_mangle)]
@@ -306,6 +306,6 @@ fn answer(event: &Event) -> i32 {
     } else {
         0
     };
-    settle(&Maps, event, &verdict, errno != 0);
+    confirm(&Maps, event, &verdict, errno != 0);
     -(errno as i32)
 }

@@ -11,11 +11,11 @@ mod socket;
 use aya_ebpf::helpers::generated::bpf_set_retval;
 use chaos_ebpf_common::{
     event::Event,
-    gate::{Verdict, decide, settle},
+    gate::{Verdict, confirm, decide},
     rule::Action,
 };
 
-use crate::ground::Maps;
+use crate::env::Maps;
 
 /// Real errnos end here (`include/uapi/asm-generic/errno.h`); the gate is not trusted beyond.
 const LAST_ERRNO: u32 = 133;
@@ -31,6 +31,6 @@ fn answer_call(event: &Event) -> i32 {
     let real = verdict.is(Action::Fail) && verdict.errno > 0 && verdict.errno <= LAST_ERRNO;
     // SAFETY: the helper takes a return value for the call (kernel 5.18); negative is an errno.
     let done = real && unsafe { bpf_set_retval(-(verdict.errno as i32)) } == 0;
-    settle(&Maps, event, &verdict, done);
+    confirm(&Maps, event, &verdict, done);
     if done { 0 } else { 1 }
 }

@@ -4,12 +4,12 @@ use aya_ebpf::{EbpfContext, macros::cgroup_skb, programs::SkBuffContext};
 use chaos_ebpf_common::{
     dns,
     event::EventKind,
-    gate::{Verdict, decide, settle},
+    gate::{Verdict, confirm, decide},
     packet::parse,
     rule::Action,
 };
 
-use crate::{ground::Maps, octets::SkbOctets};
+use crate::{bytes::SkbBytes, env::Maps};
 
 const PASS: i32 = 1;
 
@@ -37,7 +37,7 @@ pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
 
 #[inline(always)]
 fn loses(ctx: &SkBuffContext, kind: EventKind) -> bool {
-    let octets = SkbOctets::<0>(ctx.as_ptr().cast());
+    let octets = SkbBytes::<0>(ctx.as_ptr().cast());
     let Some(mut packet) = parse(&octets, octets.ethertype(), kind) else {
         return false;
     };
@@ -47,6 +47,6 @@ fn loses(ctx: &SkBuffContext, kind: EventKind) -> bool {
         return false;
     }
     let done = verdict.is(Action::Drop);
-    settle(&Maps, &packet.event, &verdict, done);
+    confirm(&Maps, &packet.event, &verdict, done);
     done
 }

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const CALLS: [&str; 7] =
     ["write", "pwrite64", "writev", "pwritev", "pwritev2", "fsync", "fdatasync"];
 
-/// Whether wardens can answer here, for kernels that do not answer calls on files by their path.
+/// Whether supervisors can answer here, for kernels that do not answer calls on files by their path.
 fn support() -> Result<(), String> {
     match chaos_agent::seccomp::support() {
         Support::Works => Ok(()),

@@ -288,11 +288,11 @@ mod repeated {
         const ROUNDS: usize = 100;
         const RECOVERY: Duration = Duration::from_millis(100);
         let pair = Pair::with(Quiet::acquire()?)?;
-        let twin_cgroup = TestCgroup::new(&pair.claim, "twin")?;
-        let twin = Place::here().cgroup(&twin_cgroup).netns(&pair.client_netns);
+        let neighbour_cgroup = TestCgroup::new(&pair.claim, "neighbour")?;
+        let neighbour = Place::here().cgroup(&neighbour_cgroup).netns(&pair.client_netns);
         let bind = pair.server_end.socket_v4(0);
         let echo = Victim::start(UdpEcho { bind }, pair.server())?;
-        let pings = [pair.client(), twin].map(|place| start_ping(&echo, place));
+        let pings = [pair.client(), neighbour].map(|place| start_ping(&echo, place));
         let others = [
             "fail connect, bind with EACCES",
             "corrupt silent egress tcp",
@@ -310,7 +310,7 @@ mod repeated {
                 others[round % others.len()]
             );
             // Two at a time, one a CPU: most of an agent's short life goes into loading programs.
-            let agents = [&pair.client_cgroup, &twin_cgroup]
+            let agents = [&pair.client_cgroup, &neighbour_cgroup]
                 .map(|target| Inject::start(target, &faults, &[]));
             let mut armed = Vec::new();
             for agent in agents {

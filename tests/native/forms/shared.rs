@@ -35,8 +35,8 @@ fn only_its_own_packets_are_met() -> Result<()> {
     let pair = Pair::new()?;
     require!("frames", since 4, 5; has_frames(&pair.claim));
     require!("a delay line", since 5, 10; has_line(&pair.claim));
-    let twin = TestCgroup::new(&pair.claim, "twin")?;
-    let twin = Place::here().cgroup(&twin).netns(&pair.client_netns);
+    let neighbour = TestCgroup::new(&pair.claim, "neighbour")?;
+    let neighbour = Place::here().cgroup(&neighbour).netns(&pair.client_netns);
     let (target, server) = (pair.client(), pair.server());
     let [there, _] = pair.addresses();
     let here = SocketAddr::new(IpAddr::from([10, 200, 0, 1]), 0);
@@ -44,17 +44,17 @@ fn only_its_own_packets_are_met() -> Result<()> {
     for (verb, times) in VERBS {
         // Who sends to whom, where, and whether that is the target's.
         for (direction, own, other) in [
-            ("egress", [target, server], [twin, server]),
-            ("ingress", [server, target], [server, twin]),
+            ("egress", [target, server], [neighbour, server]),
+            ("ingress", [server, target], [server, neighbour]),
         ] {
             let fault = format!("{verb} {direction} udp");
             let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
             let bind = if direction == "egress" { there } else { here };
             // On loopback, what the target sends to another arrives at that one.
             let on_loopback = if direction == "egress" {
-                [([target, twin], true), ([twin, target], false)]
+                [([target, neighbour], true), ([neighbour, target], false)]
             } else {
-                [([twin, target], true), ([target, twin], false)]
+                [([neighbour, target], true), ([target, neighbour], false)]
             };
             let held = if verb.starts_with("delay") { 150 } else { 0 };
             let held = Duration::from_millis(held);
@@ -62,7 +62,7 @@ fn only_its_own_packets_are_met() -> Result<()> {
             for (places, bind, is_own) in [(own, bind, true), (other, bind, false)]
                 .into_iter()
                 .chain(on_loopback.map(|(places, is_own)| (places, loopback, is_own)))
-                .chain([([twin, twin], loopback, false)])
+                .chain([([neighbour, neighbour], loopback, false)])
             {
                 let received = send(places, bind, held)?;
                 met += if is_own { DATAGRAMS } else { 0 };

@@ -15,9 +15,9 @@ fn best(machine: &impl Claim) -> Result<Backend, String> {
     Backend::ALL.into_iter().find(works).ok_or_else(|| "no backend works".to_owned())
 }
 
-/// The kernel itself, where it lets programs answer calls; a warden where it does not.
+/// The kernel itself, where it lets programs answer calls; a supervisor where it does not.
 #[test]
-fn run_goes_to_a_warden_only_where_the_kernel_cannot_answer() -> Result<()> {
+fn run_goes_to_a_supervisor_only_where_the_kernel_cannot_answer() -> Result<()> {
     let machine = Shared::acquire()?;
     let best = best(&machine);
     chaos_tests::require!("answering calls", since 5, 9; best.as_ref().map(drop));

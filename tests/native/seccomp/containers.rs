@@ -226,7 +226,7 @@ fn a_container_under_the_profile_is_broken_and_healed() -> Result<()> {
     let daemon = node.agent("30s")?;
     let [pod, other] = [node.pod("pod")?, node.pod("other")?];
     let container = node.start(&pod, "main")?;
-    let twin = node.start(&other, "main")?;
+    let neighbour = node.start(&other, "main")?;
     sleep(A_WHILE);
     daemon.arm(&pod, "fail fsync with EIO")?;
     sleep(A_WHILE);
@@ -236,7 +236,7 @@ fn a_container_under_the_profile_is_broken_and_healed() -> Result<()> {
     assert_eq!(errnos(&seen), [EBADF, EIO, EBADF], "{seen:?}");
     let counts = &halted[0]["report"]["faults"][0]["counts"];
     assert_eq!(counts["injected"], times(&seen, EIO), "{halted}");
-    assert_eq!(errnos(&twin.stop()?), [EBADF], "the twin is left alone");
+    assert_eq!(errnos(&neighbour.stop()?), [EBADF], "the neighbour is left alone");
     Ok(())
 }
 
@@ -367,7 +367,7 @@ fn what_the_agent_cannot_reach_is_refused_with_the_remedy() -> Result<()> {
     let said = refusal(&daemon, &pod, "fail fsync with EIO")?;
     assert!(said.contains(&format!("process {} of the target", beside.pid())), "{said}");
     drop(beside);
-    // An agent that comes later can't have the wardens of another.
+    // An agent that comes later can't have the supervisors of another.
     daemon.process.signal(Signal::SIGKILL)?;
     drop(daemon);
     let daemon = node.agent("30s")?;
@@ -405,7 +405,7 @@ fn wait_for_children(of: Pid, number: usize) -> Result<()> {
 }
 
 #[test]
-fn the_warden_of_a_container_that_was_handed_over_in_vain_is_no_zombie() -> Result<()> {
+fn the_supervisor_of_a_container_that_was_handed_over_in_vain_is_no_zombie() -> Result<()> {
     require_seccomp!();
     let node = Node::new()?;
     let daemon = node.agent("30s")?;

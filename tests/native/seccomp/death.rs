@@ -1,4 +1,4 @@
-//! An agent that is killed or stopped, and a warden that is killed.
+//! An agent that is killed or stopped, and a supervisor that is killed.
 
 use std::fs;
 use std::path::Path;
@@ -65,7 +65,7 @@ pub(super) fn collect() -> Result<()> {
 /// A victim that calls `getppid` all the time, under `run`.
 struct Load {
     run: Process,
-    warden: Pid,
+    supervisor: Pid,
     victim: Pid,
 }
 
@@ -75,9 +75,9 @@ impl Load {
         let options = [options, &["-q"]].concat();
         let run = Process::spawn(run("fail getppid with EIO", &options, &command)?, Place::here())?;
         let victim = child(run.pid(), "raw")?;
-        let warden = child(run.pid(), "chaos-warden")?;
+        let supervisor = child(run.pid(), "chaos-supervise")?;
         sleep(Duration::from_millis(200));
-        Ok(Self { run, warden, victim })
+        Ok(Self { run, supervisor, victim })
     }
 
     /// What the victim saw in all.
@@ -87,34 +87,34 @@ impl Load {
 }
 
 #[test]
-fn a_warden_ends_with_the_last_process_of_its_target() -> Result<()> {
+fn a_supervisor_ends_with_the_last_process_of_its_target() -> Result<()> {
     require_seccomp!();
     let _quiet = Quiet::acquire()?;
     let script = "sleep 4 >&- 2>&- & echo $!";
     let command = ["sh", "-c", script];
     let mut run = Process::spawn(run("fail getppid with EIO", &["-q"], &command)?, Place::here())?;
-    let warden = child(run.pid(), "chaos-warden")?;
+    let supervisor = child(run.pid(), "chaos-supervise")?;
     let left = Pid::from_raw(run.line(PATIENCE)?.parse()?);
     assert!(run.wait(SOON)?.success());
-    for (process, name) in [(left, "process that was left"), (warden, "warden")] {
+    for (process, name) in [(left, "process that was left"), (supervisor, "supervisor")] {
         kill(process, None).with_context(|| format!("the {name} has ended too early"))?;
     }
     wait_until_gone(left)?;
-    wait_until_gone(warden)
+    wait_until_gone(supervisor)
 }
 
 /// docs/limitations.md says what then happens.
 #[test]
-fn without_a_warden_the_listed_calls_fail_with_enosys() -> Result<()> {
+fn without_a_supervisor_the_listed_calls_fail_with_enosys() -> Result<()> {
     require_seccomp!();
     let _quiet = Quiet::acquire()?;
     let programs = Programs::new()?;
     let mut load = Load::start(&programs, "100000", &[])?;
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
-        kill(load.warden, signal).context("send a signal to the warden")?;
+        kill(load.supervisor, signal).context("send a signal to the supervisor")?;
     }
     sleep(Duration::from_millis(50));
-    kill(load.warden, Signal::SIGKILL)?;
+    kill(load.supervisor, Signal::SIGKILL)?;
     let seen = load.seen()?;
     assert_eq!(seen.iter().map(|(errno, _)| *errno).collect::<Vec<_>>(), [5, 38], "{seen:?}");
     assert!(load.run.wait(SOON)?.success());
@@ -141,7 +141,7 @@ mod repeated {
             assert_eq!(seen.len(), 2, "{seen:?}");
             assert!(failed > 0 && ok > 0 && seen[0].0 == 5, "{seen:?}");
             wait_until_gone(load.victim)?;
-            wait_until_gone(load.warden)?;
+            wait_until_gone(load.supervisor)?;
             collect()?;
         }
         Ok(())
@@ -159,6 +159,6 @@ mod repeated {
         assert!(seen[0].0 == 5 && seen[1].0 == 0, "{seen:?}");
         load.run.signal(Signal::SIGCONT)?;
         assert!(load.run.wait(SOON)?.success());
-        wait_until_gone(load.warden)
+        wait_until_gone(load.supervisor)
     }
 }

@@ -121,7 +121,7 @@ fn what_the_command_starts_is_reached_and_a_twin_is_not() -> Result<()> {
     let programs = Programs::new()?;
     let raw = programs.raw()?;
     let script = format!("for i in 1 2 3; do {raw} 10 {GETPPID}; done; exec {raw} 5 {GETPPID}");
-    let twin = thread::spawn({
+    let neighbour = thread::spawn({
         let raw = raw.clone();
         move || std::process::Command::new(raw).args(["100000", GETPPID, GETPID]).output()
     });
@@ -130,12 +130,12 @@ fn what_the_command_starts_is_reached_and_a_twin_is_not() -> Result<()> {
     assert_eq!(results, ["-5*10", "-5*10", "-5*10", "-5*5"]);
     // The shell asks for its parent, too.
     assert!(ran.count(0, "injected") >= 35, "{}", ran.ledger);
-    let twin = twin.join().expect("the twin's thread")?;
-    assert!(String::from_utf8(twin.stdout)?.starts_with("OK*100000\nOK*100000\n"));
+    let neighbour = neighbour.join().expect("the neighbour's thread")?;
+    assert!(String::from_utf8(neighbour.stdout)?.starts_with("OK*100000\nOK*100000\n"));
     Ok(())
 }
 
-/// The calls that start the command are ours, and those of the warden are nobody's.
+/// The calls that start the command are ours, and those of the supervisor are nobody's.
 #[test]
 fn the_command_starts_whatever_call_fails() -> Result<()> {
     require_seccomp!();

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A call is never held up for longer than a lease; the machine may be busy.
 const LONGEST: u64 = 20_000;
 
-/// More than the warden has workers.
+/// More than the supervisor has workers.
 const MANY: &str = "40";
 
 /// Fewer than that.
@@ -106,7 +106,7 @@ fn calls_on_a_file_system_of_the_target_go_on_when_the_agent_is_killed_or_stoppe
             let command = [&*programs.fuse()?, mount, clients, "4000"];
             let started = run(&fault, &["-q", "--lease", "500ms"], &command)?;
             let mut run = Process::spawn(started, Place::here())?;
-            let warden = child(run.pid(), "chaos-warden")?;
+            let supervisor = child(run.pid(), "chaos-supervise")?;
             ensure!(run.line(PATIENCE)? == "begun", "the file system is not there");
             std::thread::sleep(Duration::from_secs(1));
             run.signal(signal)?;
@@ -117,7 +117,7 @@ fn calls_on_a_file_system_of_the_target_go_on_when_the_agent_is_killed_or_stoppe
                 run.signal(Signal::SIGCONT)?;
             }
             run.wait(PATIENCE)?;
-            wait_until_gone(warden)?;
+            wait_until_gone(supervisor)?;
             collect()?;
         }
     }
@@ -144,10 +144,10 @@ fn calls_go_on_while_every_look_at_the_targets_memory_hangs() -> Result<()> {
     Ok(())
 }
 
-/// Workers that hang do not keep the listener of a warden that is killed: its calls fail instead of
+/// Workers that hang do not keep the listener of a supervisor that is killed: its calls fail instead of
 /// waiting for it.
 #[test]
-fn calls_of_a_killed_warden_fail_although_its_workers_hang() -> Result<()> {
+fn calls_of_a_killed_supervisor_fail_although_its_workers_hang() -> Result<()> {
     require_seccomp!();
     let _quiet = Quiet::acquire()?;
     let programs = Programs::new()?;
@@ -157,7 +157,7 @@ fn calls_of_a_killed_warden_fail_although_its_workers_hang() -> Result<()> {
         let options = ["-q", "--lease", "500ms"];
         let started = run(faults, &options, &[&*programs.uffd()?, FEW, "0"])?;
         let mut run = Process::spawn(started, Place::here())?;
-        let warden = child(run.pid(), "chaos-warden")?;
+        let supervisor = child(run.pid(), "chaos-supervise")?;
         // The workers hang from now on, whatever becomes of the agent.
         ensure!(
             run.line(PATIENCE)?.starts_with(&format!("{FEW} ")),
@@ -166,14 +166,14 @@ fn calls_of_a_killed_warden_fail_although_its_workers_hang() -> Result<()> {
         if let Some(signal) = signal {
             run.signal(signal)?;
         }
-        nix::sys::signal::kill(warden, Signal::SIGKILL)?;
+        nix::sys::signal::kill(supervisor, Signal::SIGKILL)?;
         let line = run.line(PATIENCE)?;
         assert!(line.starts_with(&format!("{ENOSYS} ")), "{line}");
         if signal == Some(Signal::SIGSTOP) {
             run.signal(Signal::SIGCONT)?;
         }
         run.wait(PATIENCE)?;
-        wait_until_gone(warden)?;
+        wait_until_gone(supervisor)?;
         collect()?;
     }
     Ok(())
@@ -191,10 +191,10 @@ fn a_pattern_holds_nobody_up() -> Result<()> {
     assert_eq!((runs(&ran.lines[0]), ran.counts(0)), (vec![(2, 200)], (0, 0)), "{:?}", ran.lines);
     let command = [&*programs.raw()?, "20000", &open];
     let mut run = Process::spawn(run(&fault, &["-q"], &command)?, Place::here())?;
-    let warden = child(run.pid(), "chaos-warden")?;
+    let supervisor = child(run.pid(), "chaos-supervise")?;
     run.signal(Signal::SIGKILL)?;
     assert_eq!(runs(&run.line(PATIENCE)?), [(2, 20_000)]);
     run.wait(PATIENCE)?;
-    wait_until_gone(warden)?;
+    wait_until_gone(supervisor)?;
     collect()
 }

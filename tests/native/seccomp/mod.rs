@@ -25,7 +25,7 @@ use tempfile::NamedTempFile;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether this kernel has what wardens need; it is from 5.9 on.
+/// Whether this kernel has what supervisors need; it is from 5.9 on.
 fn support() -> Result<(), String> {
     match chaos_agent::seccomp::support() {
         Support::Works => Ok(()),
@@ -33,7 +33,7 @@ fn support() -> Result<(), String> {
     }
 }
 
-/// Whether calls of `run`'s child come to a warden here. Where the kernel itself can answer them,
+/// Whether calls of `run`'s child come to a supervisor here. Where the kernel itself can answer them,
 /// they do not, and there is nothing to test.
 pub fn answers_by_seccomp() -> Result<(), String> {
     support()?;
@@ -49,7 +49,7 @@ pub fn answers_by_seccomp() -> Result<(), String> {
     Err(format!("the calls are answered by {backend}"))
 }
 
-/// Skips a test where calls do not come to a warden.
+/// Skips a test where calls do not come to a supervisor.
 macro_rules! require_seccomp {
     () => {
         chaos_tests::require!("seccomp notification", since 5, 9; support());

@@ -1,4 +1,4 @@
-//! A system call that is answered from outside the kernel: by a warden, and by strace.
+//! A system call that is answered from outside the kernel: by a supervisor, and by strace.
 
 use std::{env, process::Command};
 

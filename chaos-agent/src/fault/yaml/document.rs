@@ -8,12 +8,12 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-use super::twin::Twin;
+use super::form::Form;
 
 /// One entry of a list: a fault by its fields, or sentences of text.
 #[derive(Debug, Clone)]
 pub(super) enum Item {
-    Fault(Box<Twin>),
+    Fault(Box<Form>),
     Text(String),
 }
 
@@ -55,8 +55,8 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
-        let twin = Twin::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Item::Fault(Box::new(twin)))
+        let form = Form::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(Item::Fault(Box::new(form)))
     }
 }
 

@@ -1,53 +1,161 @@
-//! What the YAML reader, or serde, had to say, in the words of the language.
+//! A fault as YAML and JSON have it: one field a verb, one field a clause.
 
-use serde_saphyr::{Error, Location, MessageFormatter, UserMessageFormatter};
+use serde::{Deserialize, Serialize};
+use serde_saphyr::Spanned;
 
-use super::place::Places;
-use crate::fault::{errors::Errors, mistake::Mistake, mistakes, suggest};
+use super::scalar::Leaf;
 
-/// The error at its place in the text.
-pub(super) fn errors(text: &str, places: &Places<'_>, error: &Error) -> Errors {
-    let error = error.without_snippet();
-    let location = error.location().unwrap_or(Location::UNKNOWN);
-    let span = places.span(location);
-    let found = text.get(span.clone()).filter(|found| !found.is_empty() && !found.contains('\n'));
-    let expected = |what: &str| match found {
-        Some(found) => Mistake::new(format!("expected {what}, found `{found}`")),
-        None => Mistake::new(format!("expected {what}")),
-    };
-    let mistake = match error {
-        Error::SerdeUnknownField { field, expected, .. } => unknown_field(field, expected),
-        Error::SerdeMissingField { field, .. } => {
-            Mistake::new(format!("the field `{field}` is missing"))
-        }
-        Error::DuplicateMappingKey { key: Some(key), .. } => {
-            Mistake::new(format!("the field `{key}` is given twice"))
-        }
-        Error::MultipleDocuments { .. } => Mistake::new("there is more than one YAML document")
-            .help("one document, with a list of faults"),
-        Error::Unexpected { expected: "mapping start", .. } => {
-            expected("fields").help("on lines of their own, or in braces: `{by: 100ms}`")
-        }
-        Error::Unexpected { expected: "sequence start", .. } => {
-            expected("a list").help("a dash for each entry, or in brackets: `[a, b]`")
-        }
-        Error::InvalidScalar { ty: "boolean", .. } => expected("`true` or `false`"),
-        Error::UnknownAnchor { .. } => Mistake::new("a value that begins with `*` needs quotes")
-            .help("YAML has another meaning for the star: write `\"*.example.com\"`"),
-        Error::SerdeInvalidType { expected: what, .. } => expected(what),
-        error => Mistake::new(UserMessageFormatter.format_message(error).into_owned()),
-    };
-    mistakes::only(text, span, mistake)
+/// Exactly one verb is present. Fields have the words of the sentence, values its spelling.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Form {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Spanned<bool>>,
+
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop: Option<Spanned<NoParts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrupt: Option<Spanned<Corrupt>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay: Option<Spanned<Delay>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<Spanned<NoParts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<Spanned<By>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Spanned<Limit>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Spanned<NoParts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail: Option<Spanned<Fail>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fail_dns: Option<Spanned<FailDns>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow: Option<Spanned<Slow>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill: Option<Spanned<Kill>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skew_clock: Option<Spanned<By>>,
+
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chance: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bursts_of: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub of: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Spanned<End>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Spanned<End>>,
+    /// Of either end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Spanned<Vec<Leaf>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub under: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<Leaf>,
+    #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most_per_second: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<Leaf>,
 }
 
-/// A field that is not there, with the one that was meant.
-fn unknown_field(field: &str, known: &[&'static str]) -> Mistake {
-    let fields = match known {
-        [] => "it has no fields: write `{}`".to_owned(),
-        [only] => format!("the only field is `{only}`"),
-        known => format!("fields are {}", known.join(", ")),
-    };
-    Mistake::new(format!("`{field}` is not a field here"))
-        .help(fields)
-        .maybe_help(suggest::did_you_mean(field, known.iter().copied()))
+/// `{}`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParts {}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Corrupt {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Delay {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub one_of: Option<Spanned<Vec<Leaf>>>,
+    /// With `oneOf`, that is what was in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Leaf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<Leaf>,
+    /// The name in the questions that are held, and nothing else is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Leaf>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct By {
+    pub by: Leaf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Limit {
+    pub rate: Leaf,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub per_flow: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fail {
+    pub calls: Spanned<Vec<Leaf>>,
+    pub with: Spanned<Vec<Leaf>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FailDns {
+    pub with: Leaf,
+    pub name: Leaf,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Slow {
+    pub calls: Spanned<Vec<Leaf>>,
+    pub by: Leaf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jitter: Option<Leaf>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kill {
+    pub calls: Spanned<Vec<Leaf>>,
+}
+
+/// The destination or the source.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct End {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Leaf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<Leaf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Leaf>,
 }

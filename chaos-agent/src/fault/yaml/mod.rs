@@ -1,21 +1,21 @@
-//! The YAML twin of the language, which is also its JSON and the custom resource's.
+//! The YAML form of the language, which is also its JSON and the custom resource's.
 
 mod document;
+mod field_errors;
 mod form;
-mod from_twin;
+mod from_form;
 mod place;
 mod scalar;
-mod to_twin;
-mod twin;
+mod to_form;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_saphyr::{Error, Location, Spanned};
 
 use self::{
     document::{Item, Shape, Wrapped},
-    from_twin::Misplaced,
+    form::Form,
+    from_form::Misplaced,
     place::{Places, Scalar},
-    twin::Twin,
 };
 use super::{
     abbreviate::abbreviated,
@@ -34,11 +34,12 @@ pub fn read_yaml(text: &str) -> Result<Vec<Sentence>, Errors> {
     let mut read = Vec::new();
     let mut mistakes = Mistakes::of(text);
     let places = Places::of(text);
-    let items = items(without_bom(text).0).map_err(|error| form::errors(text, &places, &error))?;
+    let items =
+        items(without_bom(text).0).map_err(|error| field_errors::errors(text, &places, &error))?;
     for item in items {
         let Spanned { value, referenced: location, .. } = item;
         match value {
-            Item::Fault(twin) => match from_twin::fault(&twin, location) {
+            Item::Fault(form) => match from_form::fault(&form, location) {
                 Ok(fault) => read.push(Sentence { fault, span: places.span(location) }),
                 Err(wrong) => wrong.into_iter().for_each(|Misplaced { location, mistake }| {
                     mistakes.add(places.span(location), mistake);
@@ -92,15 +93,15 @@ fn items(text: &str) -> Result<Vec<Spanned<Item>>, Error> {
 
 impl Serialize for Fault {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Twin::from(self).serialize(serializer)
+        Form::from(self).serialize(serializer)
     }
 }
 
 /// Well-formed faults only; the error names the mistakes.
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let twin = Twin::deserialize(deserializer)?;
-        from_twin::fault(&twin, Location::UNKNOWN).map_err(|wrong| {
+        let form = Form::deserialize(deserializer)?;
+        from_form::fault(&form, Location::UNKNOWN).map_err(|wrong| {
             let more = and_more(wrong.len().saturating_sub(MOST_SHOWN));
             let shown = wrong.into_iter().take(MOST_SHOWN);
             let texts = shown.map(|Misplaced { mistake, .. }| abbreviated(mistake.to_string()));

@@ -1,4 +1,4 @@
-//! The twin against the sentence.
+//! The form against the sentence.
 
 use proptest::prelude::*;
 

@@ -14,8 +14,8 @@ const OLD: &str = include_str!("status-0.1.0.json");
 const TEXT: &str = "drop 10% egress udp to 10.0.0.0/8 for 10m; fail connect with ECONNREFUSED; \
                     drop ingress after 1h";
 
-fn facts(text: &str) -> Facts {
-    Facts {
+fn facts(text: &str) -> Observed {
+    Observed {
         name: PodName { namespace: "shop".into(), name: "web-0".into() },
         uid: "0f-1".into(),
         cgroup: None,
@@ -39,15 +39,15 @@ fn now(wall: &str) -> Now {
 }
 
 /// What an agent knows that is started on a pod with this text and this status.
-fn resumed(text: &str, status: Option<Status>, now: &Now) -> Known {
-    let mut known = Known::new(facts(text), ObjectReference::default(), status, now);
+fn resumed(text: &str, status: Option<Status>, now: &Now) -> PodState {
+    let mut known = PodState::new(facts(text), ObjectReference::default(), status, now);
     let faults = known.facts.text.as_ref().unwrap().faults.clone().unwrap();
     known.adopt(&faults, now);
     known
 }
 
 /// The clocks in the order of the text.
-fn clocks(known: &Known) -> Vec<Option<Clock>> {
+fn clocks(known: &PodState) -> Vec<Option<Clock>> {
     known.faults.iter().map(|tracked| tracked.clock).collect()
 }
 
@@ -201,7 +201,7 @@ fn a_phase_changes_when_the_fault_begins_to_act_and_when_it_ends() {
     known.faults[0].ends = Some(now.boot + 15 * SECOND);
     known.faults[1].ends = Some(now.boot + 20 * SECOND);
     known.faults[1].status.phase = Phase::Active;
-    let next = |known: &Known| known.next_change(&now).map(|change| change.as_secs());
+    let next = |known: &PodState| known.next_change(&now).map(|change| change.as_secs());
     assert_eq!(next(&known), Some(10));
     known.faults[0].status.phase = Phase::Active;
     assert_eq!(next(&known), Some(15));
@@ -213,7 +213,7 @@ fn a_phase_changes_when_the_fault_begins_to_act_and_when_it_ends() {
 fn what_another_agent_armed_after_the_pod_was_met_goes_on() {
     let now = now("2026-01-01T12:05:00Z");
     let mut known = resumed("drop for 40s; corrupt for 40s; delay 5ms egress", None, &now);
-    let sentence = |known: &Known, index: usize| known.faults[index].status.fault.clone();
+    let sentence = |known: &PodState, index: usize| known.faults[index].status.fault.clone();
     let began = |index: usize, second: u64| (sentence(&known, index), second * SECOND);
     let clocks: ForeignClocks = [began(0, 270), began(2, 280)].into_iter().collect();
     known.faults[2].clock = Some(Clock::Since(100 * SECOND));

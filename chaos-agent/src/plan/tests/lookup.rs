@@ -7,7 +7,7 @@ use std::{
 
 use chaos_ebpf_common::{
     event::{Address, Event, EventKind, Family, FileId, ProtocolClass, widen},
-    gate::{self, Grant, Ground, Verdict},
+    gate::{self, Env, Grant, Verdict},
     ledger::Count,
     rule::{Rule, RuleSet},
     tables::{Ends, SET_BITS},
@@ -68,7 +68,7 @@ fn longest(trie: &[(u32, u32, Vec<u8>, Ends)], set: u32, key: &[u8]) -> Ends {
     covering.max_by_key(|(bits, ..)| *bits).map_or(Ends::NONE, |(.., ends)| *ends)
 }
 
-impl Ground for Tables {
+impl Env for Tables {
     fn active(&self) -> Option<&RuleSet> {
         Some(&self.set)
     }
@@ -104,7 +104,7 @@ impl Ground for Tables {
         Grant::Spent
     }
     fn count(&self, _slot: u32, _count: Count) {}
-    fn tell(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
+    fn emit(&self, _event: &Event, _verdict: &Verdict, _shadow: bool) {}
 }
 
 /// Whether the event meets every condition of the fault.

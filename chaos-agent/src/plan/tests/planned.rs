@@ -248,7 +248,7 @@ fn what_has_the_filter_is_answered_whole() {
     assert!(rule.is_by_seccomp());
     assert!(!rule.notes.iter().any(|note| note.contains("left alone")), "{:#?}", rule.notes);
     let whole = plan(&[super::fault("fail read with EIO")], &everything, &has_filter);
-    assert!(!whole.needs_wardens());
+    assert!(!whole.needs_supervisors());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::seccomp::{
     listener::Gone,
     lookup::Paths,
     pool::{MOST_WORKERS, PATIENCE, STUCK},
-    rules::{Naming, WardenRules},
+    rules::{Naming, SupervisorRules},
     under::Under,
 };
 
@@ -109,11 +109,11 @@ fn rule(slot: u32, action: Action) -> Rule {
     }
 }
 
-/// A kernel, a dispatch, and a copy of the board that it judges by.
+/// A kernel, a dispatch, and a copy of the shared rules that it judges by.
 struct Scene {
     kernel: Kernel,
     dispatch: Dispatch,
-    board: Board,
+    shared: SharedRules,
 }
 
 impl Scene {
@@ -129,11 +129,11 @@ impl Scene {
         calls.sort_by_key(|(number, _)| *number);
         let rules = vec![rule(0, action), rule(1, action)];
         let under = vec![(0, Under::new("/data"))];
-        let board = Board::create().unwrap();
-        board.publish(&WardenRules { set, rules, calls, under }).unwrap();
-        board.lease_until(u64::MAX);
-        let copy = Board::open(board.as_fd().try_clone_to_owned().unwrap()).unwrap();
-        Self { kernel: Kernel::default(), dispatch: Dispatch::new(child, [copy]), board }
+        let shared = SharedRules::create().unwrap();
+        shared.publish(&SupervisorRules { set, rules, calls, under }).unwrap();
+        shared.lease_until(u64::MAX);
+        let copy = SharedRules::open(shared.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        Self { kernel: Kernel::default(), dispatch: Dispatch::new(child, [copy]), shared }
     }
 
     fn receive(&self, id: u64, name: &str, now: u64) -> Option<Fate> {
@@ -160,7 +160,7 @@ impl Scene {
 
     fn counts(&self, slot: u32) -> Vec<(Count, u64)> {
         let counts: Vec<(Count, u64)> =
-            self.board.counts(slot).into_iter().filter(|(_, number)| *number > 0).collect();
+            self.shared.counts(slot).into_iter().filter(|(_, number)| *number > 0).collect();
         let of =
             |count| counts.iter().find(|(of, _)| *of == count).map_or(0, |(_, number)| *number);
         let parts: u64 = Count::ALL[1..].iter().map(|count| of(*count)).sum();
@@ -190,7 +190,7 @@ fn a_call_about_which_nothing_is_looked_up_is_answered_at_once() {
     let scene = Scene::new(None, Action::Fail);
     assert_eq!(scene.receive(1, GETPPID, NOW), Some(Fate::Fails(EIO)));
     assert_eq!(scene.receive(2, "getpid", NOW), Some(Fate::GoesOn));
-    scene.board.lease_until(0);
+    scene.shared.lease_until(0);
     assert_eq!(scene.receive(3, GETPPID, NOW), Some(Fate::GoesOn));
     // Nobody looks at a caller for a rule that can't act.
     assert_eq!(scene.receive(4, OPENAT, NOW), Some(Fate::GoesOn));

@@ -8,10 +8,10 @@ use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
     damage,
     event::{Family, ProtocolClass},
-    packet::{Octets, Packet},
+    packet::{Bytes, Packet},
 };
 
-use super::{FrameOctets, LINK_HEADER, Outcome, end, store};
+use super::{FrameBytes, LINK_HEADER, Outcome, end, store};
 
 /// One bit of the payload flipped and the checksum repaired, whoever is to compute it: the
 /// difference goes into the checksum field where that is final, and is left to the device where
@@ -20,7 +20,7 @@ use super::{FrameOctets, LINK_HEADER, Outcome, end, store};
 #[inline(always)]
 pub fn corrupt_silently(
     ctx: &TcContext,
-    octets: &FrameOctets,
+    octets: &FrameBytes,
     packet: &Packet,
     entropy: u64,
 ) -> Option<Outcome> {
@@ -48,7 +48,7 @@ pub fn corrupt_silently(
 #[inline(always)]
 pub fn corrupt(
     ctx: &TcContext,
-    octets: &FrameOctets,
+    octets: &FrameBytes,
     packet: &Packet,
     entropy: u64,
 ) -> Option<Outcome> {
@@ -76,7 +76,7 @@ pub fn corrupt(
 #[inline(always)]
 fn flip(
     ctx: &TcContext,
-    octets: &FrameOctets,
+    octets: &FrameBytes,
     packet: &Packet,
     entropy: u64,
 ) -> Option<(u32, u8, u8)> {

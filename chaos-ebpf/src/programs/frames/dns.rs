@@ -9,24 +9,24 @@ use chaos_ebpf_common::{
     LOOPBACK, checksum,
     dns::{self, EMBEDDED_SERVER, HEADER, LABELS, NAME, PORT},
     event::EventKind,
-    gate::Ground,
-    packet::{Octets, Packet},
+    gate::Env,
+    packet::{Bytes, Packet},
     rule::{Action, RuleSet},
     tables::{PATH_BYTES, PathKey, SET_BITS},
 };
 
 use super::{
-    FrameOctets, LINK_HEADER, Outcome,
+    FrameBytes, LINK_HEADER, Outcome,
+    headers::Place,
     hold::send_at_once,
     line::{Room, room},
-    place::Place,
-    turn::{addresses, is_partial, put, resize, spoil, turn},
-    way::redirect_back,
+    redirect::redirect_back,
+    reflect::{addresses, is_partial, put, resize, spoil, turn},
 };
 use crate::{
-    ground::Maps,
+    bytes::SkbBytes,
+    env::Maps,
     maps::{NAMES, PATHS},
-    octets::SkbOctets,
 };
 
 /// Bytes of a UDP header, and the number of the protocol.
@@ -39,13 +39,13 @@ const ASKED: u32 = 2;
 /// [`dns::undo_nat`] of a frame.
 #[inline(always)]
 pub fn undo_nat(skb: *mut __sk_buff, packet: &mut Packet) {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     dns::undo_nat(&octets, packet);
 }
 
 /// Whether a datagram is for Docker's name server, at another port than it was sent to ([`dns::is_sent_on`]).
 #[inline(always)]
-fn is_sent_on(octets: &FrameOctets, place: Place) -> bool {
+fn is_sent_on(octets: &FrameBytes, place: Place) -> bool {
     place.is_udp()
         && place.is_v4()
         && octets.read(place.network() + 16) == Some(EMBEDDED_SERVER)
@@ -67,12 +67,12 @@ pub fn send_back_before_nat(skb: *mut __sk_buff, kind: u32) {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_before_nat(skb: *mut __sk_buff, place: u64) -> u32 {
-    readdress(&SkbOctets(skb), Place(place)).is_some() as u32
+    readdress(&SkbBytes(skb), Place(place)).is_some() as u32
 }
 
 /// `None` where the frame is not such a question.
 #[inline(always)]
-fn readdress(octets: &FrameOctets, place: Place) -> Option<()> {
+fn readdress(octets: &FrameBytes, place: Place) -> Option<()> {
     if !is_sent_on(octets, place)
         || !dns::is_question(&octets.read(place.transport() + UDP_HEADER)?)
     {
@@ -103,13 +103,13 @@ pub fn by_name(skb: *mut __sk_buff, kind: u32, set: &RuleSet, rules: u64) -> u64
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_names(skb: *mut __sk_buff, place: u64, set: u32) -> u64 {
-    rules_of(&SkbOctets(skb), Place(place), set).unwrap_or(0)
+    rules_of(&SkbBytes(skb), Place(place), set).unwrap_or(0)
 }
 
 /// The rules that ask for the name that the frame asks about. It is looked up label by label from
 /// the last on, lower case, as the table has names.
 #[inline(always)]
-fn rules_of(octets: &FrameOctets, place: Place, set: u32) -> Option<u64> {
+fn rules_of(octets: &FrameBytes, place: Place, set: u32) -> Option<u64> {
     if !place.is_udp() {
         return None;
     }
@@ -147,21 +147,21 @@ fn rules_of(octets: &FrameOctets, place: Place, set: u32) -> Option<u64> {
 /// [`dns::name`], and below [`checksum::sum_of`], as functions that the verifier checks once: in line
 /// it walks what comes behind for each length of a name.
 #[inline(always)]
-fn name_at(octets: &FrameOctets, at: u32) -> Option<u32> {
+fn name_at(octets: &FrameBytes, at: u32) -> Option<u32> {
     Some(chaos_name(octets.0, at)).filter(|length| *length != u32::MAX)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_name(skb: *mut __sk_buff, at: u32) -> u32 {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     dns::name(&octets, at).unwrap_or(u32::MAX)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_sum(skb: *mut __sk_buff, at: u32, length: u32) -> u64 {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     checksum::sum_of(&octets, at, length)
 }
 
@@ -183,7 +183,7 @@ extern "C" fn chaos_name_end(end: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_label(skb: *mut __sk_buff, at: u32, end: u32) -> u32 {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     let (Some([label]), Some(name)) = (octets.read::<1>(at), NAMES.get_ptr_mut(ASKED)) else {
         return 0;
     };
@@ -226,7 +226,7 @@ pub fn answers(action: u8) -> bool {
 /// loses that, and is found to be an answer when it comes back.
 #[inline(always)]
 pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u8) -> Option<Outcome> {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     let Some(code) = code(action) else {
         spoil(&octets)?;
         return Some(redirect_back(skb));
@@ -245,7 +245,7 @@ pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u8) -> Option<
 }
 
 #[inline(always)]
-fn write(octets: &FrameOctets, place: Place, kept: u32, header: &[u8; 12]) -> Option<()> {
+fn write(octets: &FrameBytes, place: Place, kept: u32, header: &[u8; 12]) -> Option<()> {
     let message = place.transport() + UDP_HEADER;
     put(octets, message, header)?;
     if header[11] != 0 {

@@ -10,18 +10,18 @@ use aya_ebpf::bindings::{
 use chaos_ebpf_common::{
     event::EventKind,
     flows,
-    gate::{Answer, Ground, consult},
+    gate::{Decision, Env, evaluate},
     hold::LONGEST_HOLD,
     rule::{RuleSet, Stage},
 };
 
 use super::{
-    Outcome, SPARED, UNKNOWN, chaos_flow, chaos_settle, dns,
+    Outcome, SPARED, UNKNOWN, chaos_confirm, chaos_flow, dns,
     length::on_wire,
     line::{self, Held, Room, room},
 };
 use crate::{
-    ground::Maps,
+    env::Maps,
     maps::{HOLDS, TABLES},
 };
 
@@ -101,12 +101,12 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, n
         0 => None,
         _ => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
     };
-    let answer = consult(&Maps, set, rules, flow, now);
-    if answer == Answer::SPARED {
+    let answer = evaluate(&Maps, set, rules, flow, now);
+    if answer == Decision::SPARED {
         return Wait::NONE.0;
     }
     let wait = Wait(chaos_wait(skb, kind, answer.0, flow.unwrap_or(UNKNOWN), now));
-    chaos_settle(skb, kind, answer.0, wait.outcome());
+    chaos_confirm(skb, kind, answer.0, wait.outcome());
     wait.0
 }
 
@@ -115,7 +115,7 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, n
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, now: u64) -> u64 {
-    let Some(verdict) = Answer(answer).hit(now) else {
+    let Some(verdict) = Decision(answer).hit(now) else {
         return Wait::NONE.0;
     };
     let Some(hold) = HOLDS.get(verdict.slot) else {

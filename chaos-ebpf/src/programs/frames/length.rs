@@ -1,10 +1,10 @@
 //! How long a frame is on the wire.
 
 use aya_ebpf::bindings::__sk_buff;
-use chaos_ebpf_common::packet::Octets;
+use chaos_ebpf_common::packet::Bytes;
 
-use super::{FrameOctets, LINK_HEADER};
-use crate::octets::SkbOctets;
+use super::{FrameBytes, LINK_HEADER};
+use crate::bytes::SkbBytes;
 
 /// What the frame takes of a line: as queueing disciplines count, with the headers of each of the
 /// segments that it is made of.
@@ -29,7 +29,7 @@ pub fn on_wire(skb: *mut __sk_buff, ingress: bool) -> u32 {
 extern "C" fn chaos_headers(skb: *mut __sk_buff) -> u32 {
     const TCP: u8 = 6;
     const UDP_HEADER: u32 = 8;
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     let network = match octets.ethertype() {
         0x0800 => octets
             .read::<1>(0)

@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     LOOPBACK,
-    line::{Label, OVERLAY_BYTES, Reader, Ticket, cost, cost_to_reader},
+    line::{FqTag, Label, OVERLAY_BYTES, Reader, cost, cost_to_reader},
 };
 
 use crate::{
@@ -42,7 +42,7 @@ pub fn room(skb: *mut __sk_buff, now: u64) -> Room {
     let (interface, tagged, length, segment) =
         unsafe { ((*skb).ifindex, (*skb).vlan_present, (*skb).len, (*skb).gso_size) };
     let fits = if line.queue != 0 {
-        Ticket::new(0, interface, false).is_some()
+        FqTag::new(0, interface, false).is_some()
     } else {
         // A tag that is not in the data would come into the label.
         interface == LOOPBACK || tagged == 0 && (length <= LONGEST || segment != 0)
@@ -84,7 +84,7 @@ fn to_queue(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i3
     // SAFETY: reading the program's context, and a clock.
     let (interface, length, now) = unsafe { ((*skb).ifindex, (*skb).len, bpf_ktime_get_ns()) };
     let due = line.due(held.from, now, held.nanoseconds);
-    let Some(ticket) = Ticket::new(due, interface, ingress) else {
+    let Some(ticket) = FqTag::new(due, interface, ingress) else {
         return TCX_NEXT;
     };
     ticket::put(skb, ticket);

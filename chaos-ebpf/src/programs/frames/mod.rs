@@ -1,17 +1,17 @@
 //! Frames on the interfaces of the target's network namespace, which go through stages.
 
-mod copy;
+mod clone;
 mod corrupt;
 mod dns;
+mod headers;
 mod hold;
 mod layers;
 mod length;
 mod line;
-mod place;
 mod receiver;
+mod redirect;
+mod reflect;
 mod reset;
-mod turn;
-mod way;
 
 use core::ptr::NonNull;
 
@@ -27,21 +27,21 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
     event::{EventKind, Family},
-    gate::{Answer, Ground, Verdict, consult, matching, settle},
+    gate::{Decision, Env, Verdict, confirm, evaluate, matching},
     hash::flow_of,
     ledger::Count,
-    packet::{Octets, Packet, parse},
+    packet::{Bytes, Packet, parse},
     rule::{Action, STAGES, Stage},
 };
 
-use crate::{ground::Maps, maps::ENDED, octets::SkbOctets, scope::owns_egress, stamp};
-use place::Place;
+use crate::{bytes::SkbBytes, env::Maps, maps::ENDED, ownership::owns_egress, stamp};
+use headers::Place;
 
 /// The link header: the agent attaches to Ethernet and loopback devices only.
 const LINK_HEADER: u32 = 14;
 
 /// A frame's bytes from behind the link header on.
-type FrameOctets = SkbOctets<LINK_HEADER>;
+type FrameBytes = SkbBytes<LINK_HEADER>;
 
 /// `sch_handle_egress`, in `__dev_queue_xmit` before the qdisc.
 #[classifier]
@@ -154,7 +154,7 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
         return SPARED;
     };
     let now = Maps.now();
-    let answers = rules & set.by_stage[Stage::Answer as usize] != 0;
+    let answers = rules & set.by_stage[Stage::Decision as usize] != 0;
     let flow = match answers || rules & set.by_flow != 0 {
         true => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
         false => None,
@@ -169,15 +169,15 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
             return outcome;
         }
     }
-    let answer = consult(&Maps, set, rules, flow, now);
-    if answer == Answer::SPARED {
+    let answer = evaluate(&Maps, set, rules, flow, now);
+    if answer == Decision::SPARED {
         return SPARED;
     }
     if let Some(verdict) = answer.hit(now)
         && dns::answers(verdict.action)
     {
         // Before it is turned round. What cannot be turned is lost, so nobody answers it either.
-        chaos_settle(skb, kind, answer.0, Outcome::Redirected as u32);
+        chaos_confirm(skb, kind, answer.0, Outcome::Redirected as u32);
         let how = verdict.action as u32 | verdict.slot << 8;
         return chaos_reply(skb, Place::of(skb, kind).0, how);
     }
@@ -188,7 +188,7 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
         Some(_) => chaos_act(skb, kind, answer.0),
         None => SPARED,
     };
-    chaos_settle(skb, kind, answer.0, outcome);
+    chaos_confirm(skb, kind, answer.0, outcome);
     outcome
 }
 
@@ -206,10 +206,10 @@ extern "C" fn chaos_flow(skb: *mut __sk_buff, kind: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
-    let (Some(context), Some(verdict)) = (NonNull::new(skb), Answer(answer).hit(0)) else {
+    let (Some(context), Some(verdict)) = (NonNull::new(skb), Decision(answer).hit(0)) else {
         return 0;
     };
-    act(&TcContext::new(context), &SkbOctets(skb), kind, &verdict)
+    act(&TcContext::new(context), &SkbBytes(skb), kind, &verdict)
         .map_or(0, |outcome| outcome as u32)
 }
 
@@ -235,11 +235,11 @@ extern "C" fn chaos_reply(skb: *mut __sk_buff, place: u64, how: u32) -> u32 {
     dns::reply(skb, Place(place), action, slot).unwrap_or(Outcome::Lost) as u32
 }
 
-/// Closes the decision, see [`settle`], and tells of the shadow.
+/// Closes the decision, see [`confirm`], and tells of the shadow.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
-    let answer = Answer(answer);
+extern "C" fn chaos_confirm(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
+    let answer = Decision(answer);
     if outcome == Outcome::Overflow as u32 {
         if let Some(verdict) = answer.hit(0) {
             Maps.count(verdict.slot, Count::Overflow);
@@ -256,17 +256,17 @@ extern "C" fn chaos_settle(skb: *mut __sk_buff, kind: u32, answer: u64, outcome:
     };
     let now = Maps.now();
     if let Some(shadow) = answer.shadow(now) {
-        Maps.tell(&event, &shadow, true);
+        Maps.emit(&event, &shadow, true);
     }
     if let Some(verdict) = answer.hit(now) {
-        settle(&Maps, &event, &verdict, done);
+        confirm(&Maps, &event, &verdict, done);
     }
     1
 }
 
 #[inline(always)]
 fn headers(skb: *mut __sk_buff, kind: u32) -> Option<Packet> {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     parse(&octets, octets.ethertype(), direction(kind))
 }
 
@@ -281,14 +281,14 @@ fn direction(kind: u32) -> EventKind {
 
 /// Does what the verdict says; `None` where that cannot be done to this packet.
 #[inline(always)]
-fn act(ctx: &TcContext, octets: &FrameOctets, kind: u32, verdict: &Verdict) -> Option<Outcome> {
+fn act(ctx: &TcContext, octets: &FrameBytes, kind: u32, verdict: &Verdict) -> Option<Outcome> {
     let packet = headers(octets.0, kind)?;
     if verdict.is(Action::CorruptSilently) {
         corrupt::corrupt_silently(ctx, octets, &packet, verdict.entropy)
     } else if verdict.is(Action::Corrupt) {
         corrupt::corrupt(ctx, octets, &packet, verdict.entropy)
     } else if verdict.is(Action::Duplicate) {
-        copy::duplicate(octets.0, direction(kind))
+        clone::duplicate(octets.0, direction(kind))
     } else {
         None
     }
@@ -296,7 +296,7 @@ fn act(ctx: &TcContext, octets: &FrameOctets, kind: u32, verdict: &Verdict) -> O
 
 /// Where the packet ends, Ethernet padding left out.
 #[inline(always)]
-fn end(octets: &FrameOctets, packet: &Packet) -> Option<u32> {
+fn end(octets: &FrameBytes, packet: &Packet) -> Option<u32> {
     // SAFETY: reading the program's context.
     let frame = unsafe { (*octets.0).len }.wrapping_sub(LINK_HEADER);
     let length = if packet.event.family == Family::V4 {

@@ -18,10 +18,10 @@ use aya_ebpf::{
         bpf_fib_lookup as look_up_route, bpf_sk_lookup_udp, bpf_sk_release, bpf_skc_lookup_tcp,
     },
 };
-use chaos_ebpf_common::packet::Octets;
+use chaos_ebpf_common::packet::Bytes;
 
-use super::{FrameOctets, place::Place};
-use crate::{kernel_memory::address_of, octets::SkbOctets, socket_owner};
+use super::{FrameBytes, headers::Place};
+use crate::{bytes::SkbBytes, kernel_memory::address_of, socket_owner};
 
 /// `pkt_type` of a packet for this machine (`include/uapi/linux/if_packet.h`). Broadcast and multicast
 /// go to any number of sockets.
@@ -63,7 +63,7 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
     }
     let mut tuple = MaybeUninit::<bpf_sock_tuple>::zeroed();
     // SAFETY: all zeroes is a valid tuple.
-    let Some(size) = fill(unsafe { tuple.assume_init_mut() }, &SkbOctets(skb), place) else {
+    let Some(size) = fill(unsafe { tuple.assume_init_mut() }, &SkbBytes(skb), place) else {
         return NOT_OURS;
     };
     let netns = BPF_F_CURRENT_NETNS as i64 as u64;
@@ -94,7 +94,7 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
 
 /// Addresses and ports, which the headers have one behind the other as the tuple does.
 #[inline(always)]
-fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameOctets, place: Place) -> Option<u32> {
+fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameBytes, place: Place) -> Option<u32> {
     if !place.has_tcp() && !place.has_udp() {
         return None;
     }
@@ -117,7 +117,7 @@ fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameOctets, place: Place) -> Optio
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_is_local(skb: *mut __sk_buff, place: u64) -> u32 {
-    let (octets, place): (FrameOctets, _) = (SkbOctets(skb), Place(place));
+    let (octets, place): (FrameBytes, _) = (SkbBytes(skb), Place(place));
     let mut query = MaybeUninit::<bpf_fib_lookup>::zeroed();
     // SAFETY: all zeroes is a valid query.
     let asked = unsafe { query.assume_init_mut() };

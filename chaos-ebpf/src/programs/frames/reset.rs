@@ -3,17 +3,17 @@
 use aya_ebpf::bindings::__sk_buff;
 use chaos_ebpf_common::{
     event::EventKind,
-    packet::Octets,
+    packet::Bytes,
     reset::{HEADER, Reset, Segment},
 };
 
 use super::{
-    FrameOctets, Outcome,
-    place::Place,
-    turn::{addresses, end, is_partial, put, resize, turn},
-    way::{send_back, spare_arrival},
+    FrameBytes, Outcome,
+    headers::Place,
+    redirect::{send_back, spare_arrival},
+    reflect::{addresses, end, is_partial, put, resize, turn},
 };
-use crate::{maps::ENDED, octets::SkbOctets};
+use crate::{bytes::SkbBytes, maps::ENDED};
 
 /// `None` for what is no whole segment, or is a RST itself.
 ///
@@ -30,7 +30,7 @@ pub fn reset(
     flow: u64,
     again: bool,
 ) -> Option<Outcome> {
-    let octets: FrameOctets = SkbOctets(skb);
+    let octets: FrameBytes = SkbBytes(skb);
     if !place.is_tcp() {
         return None;
     }
@@ -53,7 +53,7 @@ pub fn reset(
 
 #[inline(always)]
 fn answer(
-    octets: &FrameOctets,
+    octets: &FrameBytes,
     kind: EventKind,
     place: Place,
     segment: &Segment,
@@ -70,7 +70,7 @@ fn answer(
 }
 
 #[inline(always)]
-fn put_segment(octets: &FrameOctets, place: Place, reset: &Reset) -> Option<()> {
+fn put_segment(octets: &FrameBytes, place: Place, reset: &Reset) -> Option<()> {
     let Reset { ports, sequence, acknowledged, flags } = *reset;
     let ports = (ports as u64) << 32 | flags as u64;
     let numbers = (sequence as u64) << 32 | acknowledged as u64;
@@ -81,7 +81,7 @@ fn put_segment(octets: &FrameOctets, place: Place, reset: &Reset) -> Option<()> 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_put_segment(skb: *mut __sk_buff, place: u64, ports: u64, numbers: u64) -> u32 {
-    let (octets, place) = (SkbOctets(skb), Place(place));
+    let (octets, place) = (SkbBytes(skb), Place(place));
     let Some(addresses) = addresses(&octets, place) else {
         return 0;
     };

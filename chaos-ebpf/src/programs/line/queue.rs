@@ -16,13 +16,13 @@ use aya_ebpf::{
     programs::TcContext,
 };
 use chaos_ebpf_common::{
-    gate::Ground,
+    gate::Env,
     line::{LONGEST_ROUND, cost, flow_of_departure},
 };
 
 use super::send_on;
 use crate::{
-    ground::Maps,
+    env::Maps,
     maps::{READER, RETURNED},
     ticket,
 };

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use chaos_ebpf_common::{event::EventKind, rule::Stage};
 
-use super::{Outcome, way::send_copy};
+use super::{Outcome, redirect::send_copy};
 
 /// The copy goes on with the stages behind this one. `None` where there is no room for it.
 #[inline(always)]

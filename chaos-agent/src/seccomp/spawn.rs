@@ -1,4 +1,4 @@
-//! The agent's end of a warden.
+//! The agent's end of a supervisor.
 
 use std::{
     io,
@@ -25,48 +25,50 @@ use nix::{
 };
 use thiserror::Error;
 
-use super::{board::Board, filter::Filter, install::install, order, reap::reap_when_ended};
+use super::{
+    filter::Filter, install::install, order, reap::reap_when_ended, shared_rules::SharedRules,
+};
 
-/// The hidden verb of this program that makes a process a warden.
-pub const VERB: &str = "warden";
+/// The hidden verb of this program that makes a process a supervisor.
+pub const VERB: &str = "supervisor";
 
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How long it may take a warden to take rules; the agent does nothing else meanwhile.
+/// How long it may take a supervisor to take rules; the agent does nothing else meanwhile.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why there is no warden.
+/// Why there is no supervisor.
 #[derive(Debug, Error)]
-pub enum HireError {
-    #[error("socketpair for the warden: {0}")]
+pub enum SpawnError {
+    #[error("socketpair for the supervisor: {0}")]
     Socket(io::Error),
-    #[error("start the warden (/proc/self/exe {VERB}): {0}")]
+    #[error("start the supervisor (/proc/self/exe {VERB}): {0}")]
     Start(io::Error),
-    #[error("give an order to the warden: {0}")]
+    #[error("give an order to the supervisor: {0}")]
     Order(io::Error),
-    #[error("wait for the warden to take the rules: {0}")]
+    #[error("wait for the supervisor to take the rules: {0}")]
     Silent(io::Error),
 }
 
-/// A warden that obeys this process. When it is dropped, the warden lets every call go on until
+/// A supervisor that obeys this process. When it is dropped, the supervisor lets every call go on until
 /// its target is gone.
 #[derive(Debug)]
-pub struct Warden {
+pub struct Supervisor {
     socket: OwnedFd,
     /// Taken when this is dropped.
     process: Option<Child>,
     /// Of a container whose calls it does not answer yet.
-    unattended: Option<OwnedFd>,
+    unserved: Option<OwnedFd>,
 }
 
-impl Warden {
-    fn start() -> Result<Self, HireError> {
+impl Supervisor {
+    fn start() -> Result<Self, SpawnError> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-            .map_err(|errno| HireError::Socket(errno.into()))?;
+            .map_err(|errno| SpawnError::Socket(errno.into()))?;
         let patience = TimeVal::milliseconds(PATIENCE.as_millis() as i64);
         setsockopt(&ours, ReceiveTimeout, &patience)
-            .map_err(|errno| HireError::Socket(errno.into()))?;
+            .map_err(|errno| SpawnError::Socket(errno.into()))?;
         // All our other descriptors are closed by exec: links of programs above all, which must
         // go when we do.
         let process = Command::new("/proc/self/exe")
@@ -77,32 +79,32 @@ impl Warden {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .map_err(HireError::Start)?;
-        Ok(Self { socket: ours, process: Some(process), unattended: None })
+            .map_err(SpawnError::Start)?;
+        Ok(Self { socket: ours, process: Some(process), unserved: None })
     }
 
-    /// A warden for the next child of this process that [`filtered`] prepares with the same
-    /// board.
-    pub fn of_child(board: &Board) -> Result<Self, HireError> {
-        let warden = Self::start()?;
-        order::send_child(&warden.socket, board).map_err(HireError::Order)?;
-        Ok(warden)
+    /// A supervisor for the next child of this process that [`filtered`] prepares with the same
+    /// shared rules.
+    pub fn of_child(shared: &SharedRules) -> Result<Self, SpawnError> {
+        let supervisor = Self::start()?;
+        order::send_child(&supervisor.socket, shared).map_err(SpawnError::Order)?;
+        Ok(supervisor)
     }
 
-    /// A warden for whoever has the filter of this listener. It answers from [`Warden::attend`]
+    /// A supervisor for whoever has the filter of this listener. It answers from [`Supervisor::serve`]
     /// on, at the latest when this is dropped: a listener that is closed would make the calls fail.
-    pub fn of_container(listener: OwnedFd) -> Result<Self, HireError> {
-        let mut warden = Self::start()?;
-        warden.unattended = Some(listener);
-        Ok(warden)
+    pub fn of_container(listener: OwnedFd) -> Result<Self, SpawnError> {
+        let mut supervisor = Self::start()?;
+        supervisor.unserved = Some(listener);
+        Ok(supervisor)
     }
 
-    /// Has it answer the container's calls, by the boards that it has got until now and by those
-    /// that come later. Without a board every call goes on.
-    pub fn attend(&mut self) -> Result<(), HireError> {
-        match self.unattended.take() {
+    /// Has it answer the container's calls, by the shared rules that it has got until now and by those
+    /// that come later. Without shared rules every call goes on.
+    pub fn serve(&mut self) -> Result<(), SpawnError> {
+        match self.unserved.take() {
             Some(listener) => {
-                order::send_container(&self.socket, listener).map_err(HireError::Order)
+                order::send_container(&self.socket, listener).map_err(SpawnError::Order)
             }
             None => Ok(()),
         }
@@ -118,13 +120,13 @@ impl Warden {
         Ok(())
     }
 
-    /// Has it judge by the rules on this board, too: it does when this returns. One that has ended,
+    /// Has it judge by the rules that are shared here, too: it does when this returns. One that has ended,
     /// as its target has, needs no rules.
-    pub fn judge_by(&self, board: &Board) -> Result<(), HireError> {
-        match order::send_board(&self.socket, board) {
-            Ok(()) => order::wait_for_acknowledgement(&self.socket).map_err(HireError::Silent),
+    pub fn adopt(&self, shared: &SharedRules) -> Result<(), SpawnError> {
+        match order::send_shared(&self.socket, shared) {
+            Ok(()) => order::wait_for_acknowledgement(&self.socket).map_err(SpawnError::Silent),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(HireError::Order(error)),
+            Err(error) => Err(SpawnError::Order(error)),
         }
     }
 
@@ -146,9 +148,9 @@ impl Warden {
     }
 }
 
-impl Drop for Warden {
+impl Drop for Supervisor {
     fn drop(&mut self) {
-        if let Err(error) = self.attend() {
+        if let Err(error) = self.serve() {
             tracing::warn!(%error, "the listed calls of a container fail with ENOSYS");
         }
         // It goes on until its target has ended.
@@ -158,10 +160,10 @@ impl Drop for Warden {
     }
 }
 
-/// Makes `command` start with the filter on, under a [`Warden::of_child`] of the same board. To be
+/// Makes `command` start with the filter on, under a [`Supervisor::of_child`] of the same shared rules. To be
 /// called after everything else that is to happen between fork and exec, as the calls of that
 /// might be answered, too.
-pub fn filtered(command: &mut Command, filter: Filter, board: Arc<Board>) {
+pub fn filtered(command: &mut Command, filter: Filter, shared: Arc<SharedRules>) {
     // SAFETY: between fork and exec only getpid(2), seccomp(2) and close(2) are called and memory
     // is read and written; nothing is allocated.
     unsafe {
@@ -169,7 +171,7 @@ pub fn filtered(command: &mut Command, filter: Filter, board: Arc<Board>) {
             use std::os::fd::AsRawFd;
             let pid = nix::unistd::getpid().as_raw();
             let listener = install(&filter)?;
-            board.handover().offer(pid, listener.as_raw_fd());
+            shared.handover().offer(pid, listener.as_raw_fd());
             Ok(())
         });
     }

@@ -1,15 +1,15 @@
-//! The gate's ground in user space: one call, and the rules of one board.
+//! The gate's environment in user space: one call, and the rules of one target.
 
 use chaos_ebpf_common::{
     event::{Event, Family, FileId},
-    gate::{Grant, Ground, Verdict},
+    gate::{Env, Grant, Verdict},
     ledger::Count,
     record::Record,
     rule::{Rule, RuleSet},
     tables::Ends,
 };
 
-use super::{board::Board, lookup::Paths, rules::WardenRules};
+use super::{lookup::Paths, rules::SupervisorRules, shared_rules::SharedRules};
 use crate::clock::boot_now;
 
 /// The files that a call names.
@@ -24,14 +24,14 @@ pub enum Files {
 
 /// What one call is judged by.
 pub struct BoardGround<'a> {
-    pub board: &'a Board,
-    pub rules: &'a WardenRules,
+    pub shared: &'a SharedRules,
+    pub rules: &'a SupervisorRules,
     /// The number by which the rules have the call.
     pub call: u16,
     pub files: &'a Files,
 }
 
-impl Ground for BoardGround<'_> {
+impl Env for BoardGround<'_> {
     fn active(&self) -> Option<&RuleSet> {
         Some(&self.rules.set)
     }
@@ -68,7 +68,7 @@ impl Ground for BoardGround<'_> {
     }
 
     fn lease(&self) -> u64 {
-        self.board.lease()
+        self.shared.lease()
     }
 
     fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
@@ -76,18 +76,18 @@ impl Ground for BoardGround<'_> {
             return None;
         }
         // Bursts are of packets.
-        self.board.ordinal(rule.slot).map(|ordinal| (ordinal, false))
+        self.shared.ordinal(rule.slot).map(|ordinal| (ordinal, false))
     }
 
     fn grant(&self, rule: &Rule, now: u64) -> Grant {
-        self.board.grant(rule, now)
+        self.shared.grant(rule, now)
     }
 
     fn count(&self, slot: u32, count: Count) {
-        self.board.count(slot, count, 1);
+        self.shared.count(slot, count, 1);
     }
 
-    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool) {
-        self.board.tell(&Record::new(event, verdict, shadow));
+    fn emit(&self, event: &Event, verdict: &Verdict, shadow: bool) {
+        self.shared.tell(&Record::new(event, verdict, shadow));
     }
 }

@@ -1,4 +1,4 @@
-//! The gate's ground in the kernel: BPF maps and helpers.
+//! The gate's environment in the kernel: BPF maps and helpers.
 
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
@@ -10,7 +10,7 @@ use chaos_ebpf_common::{
     MAX_RULES, correlation,
     event::{Event, Family, FileId},
     flows,
-    gate::{self, Answer, Circumstances, Grant, Ground, Verdict},
+    gate::{self, Context, Decision, Env, Grant, Verdict},
     hold,
     ledger::Count,
     record::Record,
@@ -40,7 +40,7 @@ const NOTHING: RuleState = RuleState {
 pub struct Maps;
 
 impl Maps {
-    /// [`Ground::active`], for as long as a program runs.
+    /// [`Env::active`], for as long as a program runs.
     #[inline(always)]
     pub fn active_set(&self) -> Option<&'static RuleSet> {
         self.set(*ACTIVE.get(0)?)
@@ -101,7 +101,7 @@ impl Maps {
     }
 }
 
-impl Ground for Maps {
+impl Env for Maps {
     #[inline(always)]
     fn active(&self) -> Option<&RuleSet> {
         self.active_set()
@@ -166,7 +166,7 @@ impl Ground for Maps {
             bpf_spin_lock(&raw mut (*state).lock);
             let mut copy =
                 RuleState { ordinal: (*state).ordinal, burst: (*state).burst, ..NOTHING };
-            let counted = gate::count_off(&mut copy, rule);
+            let counted = gate::next_ordinal(&mut copy, rule);
             (*state).ordinal = copy.ordinal;
             (*state).burst = copy.burst;
             bpf_spin_unlock(&raw mut (*state).lock);
@@ -211,7 +211,7 @@ impl Ground for Maps {
     }
 
     #[inline(always)]
-    fn tell(&self, event: &Event, verdict: &Verdict, shadow: bool) {
+    fn emit(&self, event: &Event, verdict: &Verdict, shadow: bool) {
         if let Some(mut entry) = RECORDS.reserve(0) {
             entry.write(Record::new(event, verdict, shadow));
             entry.submit(0);
@@ -219,13 +219,13 @@ impl Ground for Maps {
     }
 
     #[inline(always)]
-    fn walk(&self, matching: u64, circumstances: &Circumstances) -> Answer {
-        Answer(chaos_walk(matching, circumstances.now, circumstances.flow, flags(circumstances)))
+    fn walk(&self, matching: u64, context: &Context) -> Decision {
+        Decision(chaos_walk(matching, context.now, context.flow, flags(context)))
     }
 
     #[inline(always)]
-    fn ask(&self, bit: u32, circumstances: &Circumstances) -> Answer {
-        Answer(chaos_ask(bit, circumstances.now, circumstances.flow, flags(circumstances)))
+    fn evaluate_rule(&self, bit: u32, context: &Context) -> Decision {
+        Decision(chaos_ask(bit, context.now, context.flow, flags(context)))
     }
 }
 
@@ -237,22 +237,22 @@ impl Ground for Maps {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_walk(matching: u64, now: u64, flow: u64, flags: u32) -> u64 {
-    gate::walk(&Maps, matching, &circumstances(now, flow, flags)).0
+    gate::walk(&Maps, matching, &context(now, flow, flags)).0
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_ask(bit: u32, now: u64, flow: u64, flags: u32) -> u64 {
-    gate::ask(&Maps, bit, &circumstances(now, flow, flags)).0
+    gate::evaluate_rule(&Maps, bit, &context(now, flow, flags)).0
 }
 
 #[inline(always)]
-fn flags(circumstances: &Circumstances) -> u32 {
-    let Circumstances { set, leased, fragment, .. } = *circumstances;
+fn flags(context: &Context) -> u32 {
+    let Context { set, leased, fragment, .. } = *context;
     leased | fragment << 1 | set << 2
 }
 
 #[inline(always)]
-fn circumstances(now: u64, flow: u64, flags: u32) -> Circumstances {
-    Circumstances { now, flow, set: flags >> 2, leased: flags & 1, fragment: flags >> 1 & 1 }
+fn context(now: u64, flow: u64, flags: u32) -> Context {
+    Context { now, flow, set: flags >> 2, leased: flags & 1, fragment: flags >> 1 & 1 }
 }

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    facts::{Facts, Whereabouts},
     names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
+    observed::{Observed, PodAddresses},
     texts::Text,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 
 /// What is to be armed for a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Desired {
     /// There is no annotation.
     Nothing,
     /// There is one, and its time is over, whatever it says.
@@ -33,12 +33,12 @@ pub(super) struct Asked {
     /// Every fault, in the order of the text.
     pub faults: Vec<Fault>,
     /// Faults by where they go: the whole pod, single containers.
-    pub asks: Vec<Ask>,
+    pub asks: Vec<Assignment>,
 }
 
 /// The faults for one target.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Ask {
+pub(super) struct Assignment {
     pub id: ArmedId,
     pub target: Place,
     pub faults: Vec<Fault>,
@@ -50,7 +50,7 @@ pub(super) struct Ask {
 /// Where faults go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    Known {
+    PodState {
         spec: TargetSpec,
         name: String,
         /// Containers of which at least one is to be found in the pod's cgroup.
@@ -61,21 +61,21 @@ pub(super) enum Place {
 }
 
 /// What a pod asks for. `policy` holds for every pod of the node; `node_ips` are exempt.
-pub(super) fn wanted(facts: &Facts, policy: &Policy, node_ips: &[IpAddr]) -> Wanted {
+pub(super) fn wanted(facts: &Observed, policy: &Policy, node_ips: &[IpAddr]) -> Desired {
     let Some(text) = &facts.text else {
-        return Wanted::Nothing;
+        return Desired::Nothing;
     };
     if facts.is_over {
-        return Wanted::Over("the pod has finished");
+        return Desired::Over("the pod has finished");
     }
     match asked(facts, text, policy, node_ips) {
-        Ok(asked) => Wanted::Faults(asked),
-        Err(messages) => Wanted::Refused(messages),
+        Ok(asked) => Desired::Faults(asked),
+        Err(messages) => Desired::Refused(messages),
     }
 }
 
 fn asked(
-    facts: &Facts,
+    facts: &Observed,
     text: &Text,
     policy: &Policy,
     node_ips: &[IpAddr],
@@ -96,7 +96,7 @@ fn asked(
     look_up(&mut faults, facts)?;
     let mut asks = Vec::new();
     for (container, share) in by_container(&faults) {
-        asks.push(Ask {
+        asks.push(Assignment {
             id: id(&facts.name, container.as_deref()),
             target: place(facts, container.as_deref())?,
             terms: terms(facts, container, policy, node_ips),
@@ -108,15 +108,15 @@ fn asked(
 }
 
 /// Gives the pods that faults name their addresses.
-fn look_up(faults: &mut [Fault], facts: &Facts) -> Result<(), Vec<String>> {
+fn look_up(faults: &mut [Fault], facts: &Observed) -> Result<(), Vec<String>> {
     let mut messages = Vec::new();
     let peers = faults.iter_mut().filter_map(|fault| fault.peer.as_mut());
     for (pod, addresses) in peers.flat_map(|peer| &mut peer.pods) {
         let remedy = "write its address, such as `to 10.244.0.7`";
         match facts.peers.get(pod) {
-            Some(Whereabouts::At(found)) if !found.is_empty() => addresses.clone_from(found),
-            Some(Whereabouts::At(_)) => messages.push(format!("pod {pod} has no address yet")),
-            Some(Whereabouts::OnHostNetwork) => messages.push(format!(
+            Some(PodAddresses::At(found)) if !found.is_empty() => addresses.clone_from(found),
+            Some(PodAddresses::At(_)) => messages.push(format!("pod {pod} has no address yet")),
+            Some(PodAddresses::OnHostNetwork) => messages.push(format!(
                 "pod {pod} has the addresses of its node, which others have, too; {remedy}"
             )),
             None => messages.push(format!("pod {pod} is not on this node; {remedy}")),
@@ -132,12 +132,12 @@ fn id(name: &PodName, container: Option<&str>) -> ArmedId {
     })
 }
 
-fn place(facts: &Facts, container: Option<&str>) -> Result<Place, Vec<String>> {
+fn place(facts: &Observed, container: Option<&str>) -> Result<Place, Vec<String>> {
     let Some(uid) = facts.cgroup.clone() else {
         return Err(vec!["the pod's UID is no name of a cgroup".to_owned()]);
     };
     let known = |id: Option<ContainerId>, name: String, confirmed_by: Vec<ContainerId>| {
-        Place::Known { spec: TargetSpec::Pod { uid, container: id }, name, confirmed_by }
+        Place::PodState { spec: TargetSpec::Pod { uid, container: id }, name, confirmed_by }
     };
     let Some(container) = container else {
         let running = facts.running();
@@ -161,7 +161,12 @@ fn place(facts: &Facts, container: Option<&str>) -> Result<Place, Vec<String>> {
     }
 }
 
-fn terms(facts: &Facts, container: Option<String>, policy: &Policy, node_ips: &[IpAddr]) -> Terms {
+fn terms(
+    facts: &Observed,
+    container: Option<String>,
+    policy: &Policy,
+    node_ips: &[IpAddr],
+) -> Terms {
     // From the name: an agent that resumes decides as the one before, a StatefulSet's pod as on
     // the last run, and no two replicas lose the same packets.
     let mut terms = policy.terms(
@@ -189,8 +194,8 @@ mod tests {
         digit.to_string().repeat(64).parse().unwrap()
     }
 
-    fn pod(text: &str) -> Facts {
-        Facts {
+    fn pod(text: &str) -> Observed {
+        Observed {
             name: PodName { namespace: "shop".into(), name: "web-0".into() },
             uid: "0f-1".into(),
             cgroup: Some("0f-1".parse().unwrap()),
@@ -208,37 +213,37 @@ mod tests {
         }
     }
 
-    fn of(facts: &Facts) -> Wanted {
+    fn of(facts: &Observed) -> Desired {
         wanted(facts, &Policy::default(), &[NODE])
     }
 
-    fn asks(facts: &Facts) -> Vec<Ask> {
+    fn asks(facts: &Observed) -> Vec<Assignment> {
         match of(facts) {
-            Wanted::Faults(asked) => asked.asks,
+            Desired::Faults(asked) => asked.asks,
             other => panic!("{other:?}"),
         }
     }
 
-    fn refusal(facts: &Facts) -> String {
+    fn refusal(facts: &Observed) -> String {
         match of(facts) {
-            Wanted::Refused(messages) => messages.join("\n"),
+            Desired::Refused(messages) => messages.join("\n"),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn without_annotation_nothing_and_of_a_finished_pod_nothing_more() {
-        assert_eq!(of(&Facts { text: None, ..pod("") }), Wanted::Nothing);
-        let over = Facts { is_over: true, ..pod("drop egress") };
-        assert!(matches!(of(&over), Wanted::Over(_)));
+        assert_eq!(of(&Observed { text: None, ..pod("") }), Desired::Nothing);
+        let over = Observed { is_over: true, ..pod("drop egress") };
+        assert!(matches!(of(&over), Desired::Over(_)));
     }
 
     #[test]
     fn namespaces_must_allow_it_and_some_never_do() {
-        let refused = refusal(&Facts { is_enabled: false, ..pod("drop egress") });
+        let refused = refusal(&Observed { is_enabled: false, ..pod("drop egress") });
         assert!(refused.contains("label it chaos-agent.dev/enabled=true"), "{refused}");
         let name = PodName { namespace: "kube-system".into(), name: "dns".into() };
-        let refused = refusal(&Facts { name, ..pod("drop egress") });
+        let refused = refusal(&Observed { name, ..pod("drop egress") });
         assert!(refused.contains("never targets"), "{refused}");
     }
 
@@ -257,7 +262,7 @@ mod tests {
         assert_eq!((&asks[0].indices, &asks[1].indices), (&vec![1], &vec![0]));
         assert_eq!(asks[0].terms.scope, Scope::Pod);
         assert_eq!(asks[1].terms.scope, Scope::Container("db".into()));
-        let Place::Known { spec, name, confirmed_by } = &asks[1].target else {
+        let Place::PodState { spec, name, confirmed_by } = &asks[1].target else {
             panic!("{:?}", asks[1].target);
         };
         assert_eq!(spec.to_string(), format!("pod:0f-1/{}", id_of('b')));
@@ -277,11 +282,11 @@ mod tests {
         let pod_ref =
             |name: &str| fault::PodRef { namespace: "payments".into(), name: name.into() };
         let addresses = ["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
-        let facts = |text: &str| Facts {
+        let facts = |text: &str| Observed {
             peers: BTreeMap::from([
-                (pod_ref("db"), Whereabouts::At(addresses.into())),
-                (pod_ref("new"), Whereabouts::At(Default::default())),
-                (pod_ref("proxy"), Whereabouts::OnHostNetwork),
+                (pod_ref("db"), PodAddresses::At(addresses.into())),
+                (pod_ref("new"), PodAddresses::At(Default::default())),
+                (pod_ref("proxy"), PodAddresses::OnHostNetwork),
             ]),
             ..pod(text)
         };
@@ -304,7 +309,7 @@ mod tests {
     #[test]
     fn the_nodes_addresses_are_exempt_but_for_pods_that_use_them() {
         assert_eq!(asks(&pod("drop egress"))[0].terms.exempt, [NODE]);
-        let host = Facts { host_network: true, ..pod("drop egress") };
+        let host = Observed { host_network: true, ..pod("drop egress") };
         assert_eq!(asks(&host)[0].terms.exempt, Vec::<IpAddr>::new());
     }
 
@@ -316,11 +321,11 @@ mod tests {
         for host_network in [false, true] {
             for is_mirror in [false, true] {
                 for text in ["drop egress", "drop egress in container db", "drop to 192.0.2.7"] {
-                    let facts = Facts { host_network, is_mirror, ..pod(text) };
-                    let Wanted::Faults(asked) = wanted(&facts, &policy, &[NODE]) else {
+                    let facts = Observed { host_network, is_mirror, ..pod(text) };
+                    let Desired::Faults(asked) = wanted(&facts, &policy, &[NODE]) else {
                         panic!("{facts:?}");
                     };
-                    for Ask { terms, .. } in asked.asks {
+                    for Assignment { terms, .. } in asked.asks {
                         let of_policy = policy.terms(terms.seed, terms.scope.clone());
                         assert!(terms.exempt.starts_with(&of_policy.exempt), "{terms:?}");
                         let exempt = of_policy.exempt.clone();
@@ -335,16 +340,16 @@ mod tests {
     fn each_pod_has_a_seed_of_its_own_and_keeps_it() {
         let other = PodName { namespace: "shop".into(), name: "web-1".into() };
         let first = asks(&pod("drop 10%"))[0].terms.seed;
-        assert_ne!(asks(&Facts { name: other, ..pod("drop 10%") })[0].terms.seed, first);
-        let replaced = Facts { uid: "1f-2".into(), ..pod("drop 10%") };
+        assert_ne!(asks(&Observed { name: other, ..pod("drop 10%") })[0].terms.seed, first);
+        let replaced = Observed { uid: "1f-2".into(), ..pod("drop 10%") };
         assert_eq!(asks(&replaced)[0].terms.seed, first);
     }
 
     #[test]
     fn a_static_pod_must_be_confirmed_by_a_container() {
-        let mut mirror = Facts { is_mirror: true, ..pod("drop egress") };
+        let mut mirror = Observed { is_mirror: true, ..pod("drop egress") };
         assert!(
-            matches!(&asks(&mirror)[0].target, Place::Known { confirmed_by, .. } if confirmed_by.len() == 2)
+            matches!(&asks(&mirror)[0].target, Place::PodState { confirmed_by, .. } if confirmed_by.len() == 2)
         );
         mirror.containers.values_mut().for_each(|id| *id = None);
         assert!(matches!(asks(&mirror)[0].target, Place::Awaited(_)));

@@ -1,12 +1,12 @@
-//! A fault to its twin.
+//! A fault to its form.
 
 use std::time::Duration;
 
 use serde_saphyr::{Location, Spanned};
 
 use super::{
+    form::{By, Corrupt, Delay, End, Fail, FailDns, Form, Kill, Limit, NoParts, Slow},
     scalar::{Leaf, Scalar},
-    twin::{By, Corrupt, Delay, End, Fail, FailDns, Kill, Limit, NoParts, Slow, Twin},
 };
 use crate::fault::{
     model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Spread, Verb, WeightedLatency},
@@ -16,9 +16,9 @@ use crate::fault::{
     },
 };
 
-impl From<&Fault> for Twin {
+impl From<&Fault> for Form {
     fn from(fault: &Fault) -> Self {
-        let mut twin = Self {
+        let mut form = Self {
             shadow: fault.shadow.then(|| unplaced(true)),
             direction: fault.direction.map(|direction| word(direction.word())),
             protocol: fault.protocol.map(|protocol| word(protocol.word())),
@@ -31,47 +31,47 @@ impl From<&Fault> for Twin {
             seed: fault.seed.map(number),
             ..Self::default()
         };
-        put_verb(&mut twin, &fault.verb);
-        put_chance(&mut twin, fault);
+        put_verb(&mut form, &fault.verb);
+        put_chance(&mut form, fault);
         if let Some(peer) = &fault.peer {
-            put_peer(&mut twin, peer);
+            put_peer(&mut form, peer);
         }
-        twin
+        form
     }
 }
 
-fn put_verb(twin: &mut Twin, verb: &Verb) {
+fn put_verb(form: &mut Form, verb: &Verb) {
     let no_parts = || Some(unplaced(NoParts {}));
     match verb {
-        Verb::Drop => twin.drop = no_parts(),
-        Verb::Corrupt { silent } => twin.corrupt = Some(unplaced(Corrupt { silent: *silent })),
-        Verb::Delay(latency) => twin.delay = Some(unplaced(delay(latency, None))),
+        Verb::Drop => form.drop = no_parts(),
+        Verb::Corrupt { silent } => form.corrupt = Some(unplaced(Corrupt { silent: *silent })),
+        Verb::Delay(latency) => form.delay = Some(unplaced(delay(latency, None))),
         Verb::DelayDns { latency, name } => {
-            twin.delay = Some(unplaced(delay(latency, Some(name))));
+            form.delay = Some(unplaced(delay(latency, Some(name))));
         }
-        Verb::Duplicate => twin.duplicate = no_parts(),
-        Verb::Reorder { by } => twin.reorder = Some(unplaced(By { by: time(*by) })),
+        Verb::Duplicate => form.duplicate = no_parts(),
+        Verb::Reorder { by } => form.reorder = Some(unplaced(By { by: time(*by) })),
         Verb::Limit { bits_per_second, per_flow } => {
             let rate = word(&rate::print(*bits_per_second));
-            twin.limit = Some(unplaced(Limit { rate, per_flow: *per_flow }));
+            form.limit = Some(unplaced(Limit { rate, per_flow: *per_flow }));
         }
-        Verb::Reset => twin.reset = no_parts(),
+        Verb::Reset => form.reset = no_parts(),
         Verb::Fail { calls, errnos } => {
             let errnos = errnos.iter().map(|errno| word(&print_weighted_errno(*errno)));
             let with = unplaced(errnos.collect());
-            twin.fail = Some(unplaced(Fail { calls: names(calls), with }));
+            form.fail = Some(unplaced(Fail { calls: names(calls), with }));
         }
         Verb::FailDns { answer, name } => {
             let parts = FailDns { with: word(answer.word()), name: word(name) };
-            twin.fail_dns = Some(unplaced(parts));
+            form.fail_dns = Some(unplaced(parts));
         }
         Verb::Slow { calls, by, jitter } => {
             let parts = Slow { calls: names(calls), by: time(*by), jitter: jitter.map(time) };
-            twin.slow = Some(unplaced(parts));
+            form.slow = Some(unplaced(parts));
         }
-        Verb::Kill { calls } => twin.kill = Some(unplaced(Kill { calls: names(calls) })),
+        Verb::Kill { calls } => form.kill = Some(unplaced(Kill { calls: names(calls) })),
         Verb::SkewClock { offset_ns } => {
-            twin.skew_clock = Some(unplaced(By { by: word(&duration::print_offset(*offset_ns)) }));
+            form.skew_clock = Some(unplaced(By { by: word(&duration::print_offset(*offset_ns)) }));
         }
     }
 }
@@ -100,33 +100,33 @@ fn delay(latency: &Latency, dns: Option<&str>) -> Delay {
 }
 
 /// Leaves out what goes without saying, as the sentence does.
-fn put_chance(twin: &mut Twin, fault: &Fault) {
+fn put_chance(form: &mut Form, fault: &Fault) {
     let own_unit = fault.chance.of == fault.verb.default_unit();
     match fault.chance.how {
         HowOften::Always if own_unit => {}
-        HowOften::Always => twin.chance = Some(word("100%")),
+        HowOften::Always => form.chance = Some(word("100%")),
         HowOften::Probability(probability) => {
-            twin.chance = Some(word(&chance::print_percentage(probability)));
+            form.chance = Some(word(&chance::print_percentage(probability)));
         }
         HowOften::Bursts { share, length } => {
-            twin.chance = Some(word(&chance::print_percentage(share)));
-            twin.bursts_of = Some(number(length.into()));
+            form.chance = Some(word(&chance::print_percentage(share)));
+            form.bursts_of = Some(number(length.into()));
         }
-        HowOften::EveryNth(nth) => twin.every = Some(number(nth.into())),
+        HowOften::EveryNth(nth) => form.every = Some(number(nth.into())),
     }
     if !own_unit {
-        twin.of = Some(word(fault.chance.of.word()));
+        form.of = Some(word(fault.chance.of.word()));
     }
 }
 
-fn put_peer(twin: &mut Twin, found: &Peer) {
+fn put_peer(form: &mut Form, found: &Peer) {
     let networks = found.networks.iter().map(|net| word(&peer::print_network(net))).collect();
     let pods = found.pods.keys().map(|pod| word(&pod.to_string())).collect();
     let ports = found.ports.iter().map(ports).collect();
     match found.side {
-        Side::To => twin.to = Some(unplaced(End { networks, pods, ports })),
-        Side::From => twin.from = Some(unplaced(End { networks, pods, ports })),
-        Side::Either => twin.ports = Some(unplaced(ports)),
+        Side::To => form.to = Some(unplaced(End { networks, pods, ports })),
+        Side::From => form.from = Some(unplaced(End { networks, pods, ports })),
+        Side::Either => form.ports = Some(unplaced(ports)),
     }
 }
 

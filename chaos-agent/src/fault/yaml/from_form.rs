@@ -1,12 +1,12 @@
-//! A twin to its fault.
+//! A form to its fault.
 
 use std::collections::BTreeMap;
 
 use serde_saphyr::{Location, Spanned};
 
 use super::{
+    form::{Delay, End, Form},
     scalar::Leaf,
-    twin::{Delay, End, Twin},
 };
 use crate::fault::{
     check::check,
@@ -32,27 +32,27 @@ struct Builder {
     wrong: Vec<Misplaced>,
 }
 
-/// The twin's fault, or everything that is wrong with it. `location` is the whole fault's.
-pub(super) fn fault(twin: &Twin, location: Location) -> Result<Fault, Vec<Misplaced>> {
+/// The form's fault, or everything that is wrong with it. `location` is the whole fault's.
+pub(super) fn fault(form: &Form, location: Location) -> Result<Fault, Vec<Misplaced>> {
     let mut builder = Builder::default();
-    let Some(verb) = builder.verb(twin, location) else { return Err(builder.wrong) };
+    let Some(verb) = builder.verb(form, location) else { return Err(builder.wrong) };
     let mut fault = Fault::new(verb);
-    fault.shadow = twin.shadow.as_ref().is_some_and(|shadow| shadow.value);
-    fault.chance = builder.chance(twin, &fault);
-    fault.direction = builder.optional(Clause::Direction, &twin.direction, Word::expect);
-    fault.protocol = builder.optional(Clause::Protocol, &twin.protocol, Word::expect);
-    fault.peer = builder.peer(twin);
-    fault.under = builder.optional(Clause::Under, &twin.under, name::path);
-    fault.container = builder.optional(Clause::Container, &twin.container, name::container);
-    fault.after = builder.optional(Clause::After, &twin.after, duration::parse);
-    fault.duration = builder.optional(Clause::For, &twin.duration, duration::parse);
+    fault.shadow = form.shadow.as_ref().is_some_and(|shadow| shadow.value);
+    fault.chance = builder.chance(form, &fault);
+    fault.direction = builder.optional(Clause::Direction, &form.direction, Word::expect);
+    fault.protocol = builder.optional(Clause::Protocol, &form.protocol, Word::expect);
+    fault.peer = builder.peer(form);
+    fault.under = builder.optional(Clause::Under, &form.under, name::path);
+    fault.container = builder.optional(Clause::Container, &form.container, name::container);
+    fault.after = builder.optional(Clause::After, &form.after, duration::parse);
+    fault.duration = builder.optional(Clause::For, &form.duration, duration::parse);
     let count = |word: &str| number::count("atMost:", word);
-    fault.at_most = builder.optional(Clause::AtMost, &twin.at_most, count);
+    fault.at_most = builder.optional(Clause::AtMost, &form.at_most, count);
     let count = |word: &str| number::count("atMostPerSecond:", word);
     let clause = Clause::AtMostPerSecond;
-    fault.at_most_per_second = builder.optional(clause, &twin.at_most_per_second, count);
+    fault.at_most_per_second = builder.optional(clause, &form.at_most_per_second, count);
     let seed = |word: &str| number::integer("seed:", word);
-    fault.seed = builder.optional(Clause::Seed, &twin.seed, seed);
+    fault.seed = builder.optional(Clause::Seed, &form.seed, seed);
     if builder.wrong.is_empty() {
         for problem in check(&fault) {
             let place = builder.places.get(&problem.clause).copied().unwrap_or(location);
@@ -110,9 +110,9 @@ impl Builder {
     }
 
     /// The one verb; `None` when there is none, there are several, or a part is wrong.
-    fn verb(&mut self, twin: &Twin, location: Location) -> Option<Verb> {
+    fn verb(&mut self, form: &Form, location: Location) -> Option<Verb> {
         let present: Vec<(&Row, Location)> =
-            VERBS.iter().filter_map(|row| Some((row, (row.place)(twin)?))).collect();
+            VERBS.iter().filter_map(|row| Some((row, (row.place)(form)?))).collect();
         let (row, place) = match present[..] {
             [present] => present,
             [] => {
@@ -133,12 +133,12 @@ impl Builder {
         };
         self.places.insert(Clause::Verb, place);
         let before = self.wrong.len();
-        let verb = (row.build)(self, twin);
+        let verb = (row.build)(self, form);
         verb.filter(|_| self.wrong.len() == before)
     }
 
-    fn delay(&mut self, twin: &Twin) -> Option<Verb> {
-        let Spanned { value: parts, referenced, .. } = twin.delay.as_ref()?;
+    fn delay(&mut self, form: &Form) -> Option<Verb> {
+        let Spanned { value: parts, referenced, .. } = form.delay.as_ref()?;
         let latency = self.latency(parts, *referenced);
         let name = self.optional(Clause::Name, &parts.dns, name::dns);
         latency.map(|latency| match name {
@@ -147,48 +147,48 @@ impl Builder {
         })
     }
 
-    fn reorder(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.reorder.as_ref()?.value;
+    fn reorder(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.reorder.as_ref()?.value;
         self.leaf(Clause::By, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
     }
 
-    fn limit(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.limit.as_ref()?.value;
+    fn limit(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.limit.as_ref()?.value;
         let rate = self.leaf(Clause::Rate, &parts.rate, rate::parse);
         let per_flow = parts.per_flow;
         rate.map(|bits_per_second| Verb::Limit { bits_per_second, per_flow })
     }
 
-    fn fail(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.fail.as_ref()?.value;
+    fn fail(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.fail.as_ref()?.value;
         self.places.insert(Clause::With, parts.with.referenced);
         let calls = self.calls(&parts.calls);
         let errnos = self.list(&parts.with.value, word::weighted_errno);
         calls.zip(errnos).map(|(calls, errnos)| Verb::Fail { calls, errnos })
     }
 
-    fn fail_dns(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.fail_dns.as_ref()?.value;
+    fn fail_dns(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.fail_dns.as_ref()?.value;
         let answer = self.leaf(Clause::With, &parts.with, DnsAnswer::expect);
         let name = self.leaf(Clause::Name, &parts.name, name::dns);
         answer.zip(name).map(|(answer, name)| Verb::FailDns { answer, name })
     }
 
-    fn slow(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.slow.as_ref()?.value;
+    fn slow(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.slow.as_ref()?.value;
         let calls = self.calls(&parts.calls);
         let length = self.leaf(Clause::By, &parts.by, duration::parse);
         let jitter = self.optional(Clause::Jitter, &parts.jitter, duration::parse);
         calls.zip(length).map(|(calls, by)| Verb::Slow { calls, by, jitter })
     }
 
-    fn kill(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.kill.as_ref()?.value;
+    fn kill(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.kill.as_ref()?.value;
         self.calls(&parts.calls).map(|calls| Verb::Kill { calls })
     }
 
-    fn skew_clock(&mut self, twin: &Twin) -> Option<Verb> {
-        let parts = &twin.skew_clock.as_ref()?.value;
+    fn skew_clock(&mut self, form: &Form) -> Option<Verb> {
+        let parts = &form.skew_clock.as_ref()?.value;
         let offset = self.leaf(Clause::By, &parts.by, duration::offset);
         offset.map(|offset_ns| Verb::SkewClock { offset_ns })
     }
@@ -225,34 +225,34 @@ impl Builder {
         None
     }
 
-    fn chance(&mut self, twin: &Twin, fault: &Fault) -> Chance {
+    fn chance(&mut self, form: &Form, fault: &Fault) -> Chance {
         let mut chance = fault.chance;
-        if let (Some(_), Some(every)) = (&twin.chance, &twin.every) {
+        if let (Some(_), Some(every)) = (&form.chance, &form.every) {
             let mistake = Mistake::new("both `chance` and `every` in one fault");
             self.wrong(every.referenced, mistake.help("one of the two"));
             return chance;
         }
         let how = self
-            .optional(Clause::Chance, &twin.chance, chance::percentage)
-            .or_else(|| self.optional(Clause::Chance, &twin.every, chance::ordinal));
-        let bursts = self.optional(Clause::Bursts, &twin.bursts_of, chance::burst);
+            .optional(Clause::Chance, &form.chance, chance::percentage)
+            .or_else(|| self.optional(Clause::Chance, &form.every, chance::ordinal));
+        let bursts = self.optional(Clause::Bursts, &form.bursts_of, chance::burst);
         match chance::in_bursts(how.unwrap_or(HowOften::Always), bursts) {
             Ok(how) => chance.how = how,
             Err(mistake) => {
-                let place = twin.bursts_of.as_ref().map(|leaf| leaf.referenced);
+                let place = form.bursts_of.as_ref().map(|leaf| leaf.referenced);
                 self.wrong(place.unwrap_or(Location::UNKNOWN), mistake);
             }
         }
-        chance.of = self.optional(Clause::Unit, &twin.of, Word::expect).unwrap_or(chance.of);
+        chance.of = self.optional(Clause::Unit, &form.of, Word::expect).unwrap_or(chance.of);
         chance
     }
 
-    fn peer(&mut self, twin: &Twin) -> Option<Peer> {
+    fn peer(&mut self, form: &Form) -> Option<Peer> {
         let ends = [
-            twin.to.as_ref().map(|end| (Side::To, end.referenced, &end.value)),
-            twin.from.as_ref().map(|end| (Side::From, end.referenced, &end.value)),
+            form.to.as_ref().map(|end| (Side::To, end.referenced, &end.value)),
+            form.from.as_ref().map(|end| (Side::From, end.referenced, &end.value)),
         ];
-        let bare = twin.ports.as_ref().map(|ports| {
+        let bare = form.ports.as_ref().map(|ports| {
             (
                 Side::Either,
                 ports.referenced,
@@ -283,9 +283,9 @@ impl Builder {
 struct Row {
     field: &'static str,
     /// Where it stands, if it is there.
-    place: fn(&Twin) -> Option<Location>,
+    place: fn(&Form) -> Option<Location>,
     /// `None` where a part is wrong, or it is not there.
-    build: fn(&mut Builder, &Twin) -> Option<Verb>,
+    build: fn(&mut Builder, &Form) -> Option<Verb>,
 }
 
 fn place<T>(verb: &Option<Spanned<T>>) -> Option<Location> {
@@ -296,32 +296,32 @@ fn place<T>(verb: &Option<Spanned<T>>) -> Option<Location> {
 const VERBS: [Row; 12] = [
     Row {
         field: "drop",
-        place: |twin| place(&twin.drop),
-        build: |_, twin| twin.drop.as_ref().map(|_| Verb::Drop),
+        place: |form| place(&form.drop),
+        build: |_, form| form.drop.as_ref().map(|_| Verb::Drop),
     },
     Row {
         field: "corrupt",
-        place: |twin| place(&twin.corrupt),
-        build: |_, twin| {
-            twin.corrupt.as_ref().map(|parts| Verb::Corrupt { silent: parts.value.silent })
+        place: |form| place(&form.corrupt),
+        build: |_, form| {
+            form.corrupt.as_ref().map(|parts| Verb::Corrupt { silent: parts.value.silent })
         },
     },
-    Row { field: "delay", place: |twin| place(&twin.delay), build: Builder::delay },
+    Row { field: "delay", place: |form| place(&form.delay), build: Builder::delay },
     Row {
         field: "duplicate",
-        place: |twin| place(&twin.duplicate),
-        build: |_, twin| twin.duplicate.as_ref().map(|_| Verb::Duplicate),
+        place: |form| place(&form.duplicate),
+        build: |_, form| form.duplicate.as_ref().map(|_| Verb::Duplicate),
     },
-    Row { field: "reorder", place: |twin| place(&twin.reorder), build: Builder::reorder },
-    Row { field: "limit", place: |twin| place(&twin.limit), build: Builder::limit },
+    Row { field: "reorder", place: |form| place(&form.reorder), build: Builder::reorder },
+    Row { field: "limit", place: |form| place(&form.limit), build: Builder::limit },
     Row {
         field: "reset",
-        place: |twin| place(&twin.reset),
-        build: |_, twin| twin.reset.as_ref().map(|_| Verb::Reset),
+        place: |form| place(&form.reset),
+        build: |_, form| form.reset.as_ref().map(|_| Verb::Reset),
     },
-    Row { field: "fail", place: |twin| place(&twin.fail), build: Builder::fail },
-    Row { field: "failDns", place: |twin| place(&twin.fail_dns), build: Builder::fail_dns },
-    Row { field: "slow", place: |twin| place(&twin.slow), build: Builder::slow },
-    Row { field: "kill", place: |twin| place(&twin.kill), build: Builder::kill },
-    Row { field: "skewClock", place: |twin| place(&twin.skew_clock), build: Builder::skew_clock },
+    Row { field: "fail", place: |form| place(&form.fail), build: Builder::fail },
+    Row { field: "failDns", place: |form| place(&form.fail_dns), build: Builder::fail_dns },
+    Row { field: "slow", place: |form| place(&form.slow), build: Builder::slow },
+    Row { field: "kill", place: |form| place(&form.kill), build: Builder::kill },
+    Row { field: "skewClock", place: |form| place(&form.skew_clock), build: Builder::skew_clock },
 ];

@@ -6,7 +6,7 @@ use chaos_ebpf_common::{dns::NAME, tables::PATH_BYTES};
 
 use super::{
     PlannedRule,
-    octets::{Entry, entry},
+    keys::{Entry, entry},
     refusal::Objection,
 };
 use crate::fault::{Fault, PortRange, Protocol, Side};
@@ -108,7 +108,7 @@ pub(super) fn table(rules: &[PlannedRule], set: u32) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{KernelFeatures, Terms, octets::met, plan};
+    use crate::plan::{KernelFeatures, Terms, keys::met, plan};
 
     #[test]
     fn wildcards_stand_for_whole_labels() {

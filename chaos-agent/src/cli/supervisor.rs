@@ -1,9 +1,9 @@
-//! `warden`: what the agent starts to answer the calls of a target; not for people.
+//! `supervisor`: what the agent starts to answer the calls of a target; not for people.
 
 use std::{io::stdin, os::fd::AsFd, process::ExitCode};
 
 use anyhow::Context;
-use chaos_agent::seccomp::warden;
+use chaos_agent::seccomp::supervisor;
 
 use super::failure::Failure;
 
@@ -14,6 +14,6 @@ pub struct Args {}
 
 pub fn execute() -> Result<ExitCode, Failure> {
     let socket = stdin().as_fd().try_clone_to_owned().context("take the socket of the agent")?;
-    warden::serve(socket).context("answer calls")?;
+    supervisor::serve(socket).context("answer calls")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,8 +1,8 @@
-//! The warden: a small process of its own that answers the calls of one target.
+//! The supervisor: a small process of its own that answers the calls of one target.
 //!
 //! It is one of its own since somebody must answer as long as the target lives: when a listener is
 //! closed, the calls that it was told of fail with ENOSYS, and when its owner is stopped, they hang.
-//! So an agent that is killed or stopped must not be the one who answers. The warden acts while
+//! So an agent that is killed or stopped must not be the one who answers. The supervisor acts while
 //! the agent holds the other end of their socket and renews the lease in the shared memory; from
 //! then on it lets every call go on until the last process with the filter has ended, and ends.
 //!
@@ -31,12 +31,12 @@ use nix::{
 };
 
 use super::{
-    board::Board,
     dispatch::Dispatch,
     handover::Child,
     listener::Listener,
     lookup::AtCaller,
     order::{Order, acknowledge, receive},
+    shared_rules::SharedRules,
     workers,
 };
 use crate::clock::boot_now;
@@ -48,16 +48,18 @@ const MOST: usize = 8;
 /// How often it is looked whether calls have waited for too long, in milliseconds.
 const OFTEN: u16 = 1000;
 
-/// So many receivers may be lost at a time. When there are more, the warden has a bug, and decides
+/// So many receivers may be lost at a time. When there are more, the supervisor has a bug, and decides
 /// nothing from then on.
 const MOST_LOST: isize = 8;
 
 /// Answers until nobody can ask any more. `socket` leads to the agent.
 pub fn serve(socket: OwnedFd) -> io::Result<()> {
     settle_in()?;
-    let Some(Post { listener, child, boards }) = take_up(&socket)? else { return Ok(()) };
+    let Some(Assignment { listener, child, all_shared }) = receive_assignment(&socket)? else {
+        return Ok(());
+    };
     let listener = Arc::new(listener);
-    let dispatch = Arc::new(Dispatch::new(child.map(|child| child.pid), boards));
+    let dispatch = Arc::new(Dispatch::new(child.map(|child| child.pid), all_shared));
     let threads = thread::available_parallelism().map_or(FEWEST, usize::from).clamp(FEWEST, MOST);
     // One that comes back may say so before it was counted.
     let lost = Arc::new(AtomicIsize::new(0));
@@ -65,40 +67,40 @@ pub fn serve(socket: OwnedFd) -> io::Result<()> {
         start_receiver(&dispatch, &listener, &lost)?;
     }
     workers::start(&dispatch, &listener, AtCaller::new(child))?;
-    for desk in dispatch.desks().iter() {
-        desk.board.handover().accept();
+    for reader in dispatch.readers().iter() {
+        reader.shared.handover().accept();
     }
     watch(&dispatch, &listener, &socket, &lost)
 }
 
-/// Whom the warden answers, and by which boards.
-struct Post {
+/// Whom the supervisor answers, and by which shared rules.
+struct Assignment {
     listener: Listener,
     /// The child of `run`.
     child: Option<Child>,
-    boards: Vec<Board>,
+    all_shared: Vec<SharedRules>,
 }
 
 /// Waits for a listener, and for the rules that hold from its first call on; `None` when there is
 /// nobody to answer.
-fn take_up(socket: &OwnedFd) -> io::Result<Option<Post>> {
-    let mut boards = Vec::new();
+fn receive_assignment(socket: &OwnedFd) -> io::Result<Option<Assignment>> {
+    let mut all_shared = Vec::new();
     while let Some(order) = receive(socket)? {
         match order {
-            Order::Child(board) => {
-                let board = Board::open(board).map_err(io::Error::other)?;
-                let Some(offered) = board.handover().take()? else { return Ok(None) };
+            Order::Child(shared) => {
+                let shared = SharedRules::open(shared).map_err(io::Error::other)?;
+                let Some(offered) = shared.handover().take()? else { return Ok(None) };
                 let listener = Listener::new(offered.listener)?;
-                boards.push(board);
-                return Ok(Some(Post { listener, child: Some(offered.child), boards }));
+                all_shared.push(shared);
+                return Ok(Some(Assignment { listener, child: Some(offered.child), all_shared }));
             }
             Order::Container(listener) => {
                 let listener = Listener::new(listener)?;
-                return Ok(Some(Post { listener, child: None, boards }));
+                return Ok(Some(Assignment { listener, child: None, all_shared }));
             }
-            Order::Board(memory) => {
-                if let Ok(board) = Board::open(memory) {
-                    boards.push(board);
+            Order::SharedRules(memory) => {
+                if let Ok(shared) = SharedRules::open(memory) {
+                    all_shared.push(shared);
                     acknowledge(socket);
                 }
             }
@@ -108,14 +110,14 @@ fn take_up(socket: &OwnedFd) -> io::Result<Option<Post>> {
 }
 
 /// Out of the reach of what ends or stops the agent: its terminal, its process group, the signals
-/// that are sent to every process of a service. Only SIGKILL ends a warden early.
+/// that are sent to every process of a service. Only SIGKILL ends a supervisor early.
 fn settle_in() -> io::Result<()> {
     SigSet::all().thread_block()?;
     // Fails only for the leader of a group, which is out of reach already.
     let _ = setsid();
     // No file system is kept busy by it.
     chdir("/")?;
-    prctl::set_name(c"chaos-warden")?;
+    prctl::set_name(c"chaos-supervise")?;
     // The last to go when memory runs out, where we have the right to ask for that.
     drop(fs::write("/proc/self/oom_score_adj", "-999"));
     Ok(())
@@ -166,9 +168,9 @@ fn watch(
         }
         if let Some(socket) = agent.filter(|_| !events(1).is_empty()) {
             match receive(socket) {
-                Ok(Some(Order::Board(memory))) => {
-                    if let Ok(board) = Board::open(memory) {
-                        dispatch.add(board);
+                Ok(Some(Order::SharedRules(memory))) => {
+                    if let Ok(shared) = SharedRules::open(memory) {
+                        dispatch.add(shared);
                         acknowledge(socket);
                     }
                 }

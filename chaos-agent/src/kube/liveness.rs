@@ -20,7 +20,7 @@ use crate::arm::Handle;
 const QUESTIONS: u32 = 6;
 
 /// Keeps the pods' tether.
-pub(super) struct Hearing {
+pub(super) struct Liveness {
     handle: Handle,
     grace: Duration,
     state: Mutex<State>,
@@ -47,7 +47,7 @@ impl Watch {
     const ALL: [Self; 2] = [Self::Pods, Self::Namespaces];
 }
 
-impl Hearing {
+impl Liveness {
     pub fn new(handle: Handle, grace: Duration) -> Self {
         Self {
             handle,

@@ -9,10 +9,10 @@ use aya_ebpf::{
         bpf_csum_level, bpf_csum_update, bpf_skb_change_tail, bpf_skb_store_bytes,
     },
 };
-use chaos_ebpf_common::{checksum, packet::Octets};
+use chaos_ebpf_common::{checksum, packet::Bytes};
 
-use super::{FrameOctets, LINK_HEADER, place::Place};
-use crate::octets::SkbOctets;
+use super::{FrameBytes, LINK_HEADER, headers::Place};
+use crate::bytes::SkbBytes;
 
 /// Both addresses, source first; an IPv4 address is followed by zeroes.
 pub type Addresses = [u8; 32];
@@ -28,21 +28,21 @@ fn write<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N], flags: u
 
 /// Writes behind the link header, which alone is no part of what a device has summed up.
 #[inline(always)]
-pub fn put<const N: usize>(octets: &FrameOctets, at: u32, bytes: &[u8; N]) -> Option<()> {
+pub fn put<const N: usize>(octets: &FrameBytes, at: u32, bytes: &[u8; N]) -> Option<()> {
     write(octets.0, LINK_HEADER + at, bytes, BPF_F_RECOMPUTE_CSUM)
 }
 
 /// Addresses the frame to nobody, so that the stack that it comes up to takes no notice of it
 /// (`PACKET_OTHERHOST`).
 #[inline(always)]
-pub fn spoil(octets: &FrameOctets) -> Option<()> {
+pub fn spoil(octets: &FrameBytes) -> Option<()> {
     // Locally administered, and as good as certainly nobody's.
     write(octets.0, 0, &[0x02, 0xc4, 0xa0, 0x5a, 0x6e, 0x74], 0)
 }
 
 /// Where the packet ends by what its IP header says.
 #[inline(always)]
-pub fn end(octets: &FrameOctets, place: Place) -> Option<u32> {
+pub fn end(octets: &FrameBytes, place: Place) -> Option<u32> {
     let network = place.network();
     Some(if place.is_v4() {
         network + u16::from_be_bytes(octets.read(network + 2)?) as u32
@@ -54,31 +54,31 @@ pub fn end(octets: &FrameOctets, place: Place) -> Option<u32> {
 /// Cuts the frame, or makes it longer, to this many bytes behind the beginning of its transport
 /// header, and says so in its IP header. Nothing has been changed where that fails at once.
 #[inline(always)]
-pub fn resize(octets: &FrameOctets, place: Place, length: u32) -> Option<()> {
+pub fn resize(octets: &FrameBytes, place: Place, length: u32) -> Option<()> {
     if chaos_resize(octets.0, place.0, length) != 0 { Some(()) } else { None }
 }
 
 /// Exchanges source and destination, of the link as of the network; no checksum changes by that.
 #[inline(always)]
-pub fn turn(octets: &FrameOctets, place: Place) -> Option<()> {
-    if chaos_turn(octets.0, place.0) != 0 { Some(()) } else { None }
+pub fn turn(octets: &FrameBytes, place: Place) -> Option<()> {
+    if chaos_reflect(octets.0, place.0) != 0 { Some(()) } else { None }
 }
 
 /// Functions of their own, so that what they keep on the stack is there while they work only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_resize(skb: *mut __sk_buff, place: u64, length: u32) -> u32 {
-    resize_here(&SkbOctets(skb), Place(place), length).is_some() as u32
+    resize_here(&SkbBytes(skb), Place(place), length).is_some() as u32
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_turn(skb: *mut __sk_buff, place: u64) -> u32 {
-    turn_here(&SkbOctets(skb), Place(place)).is_some() as u32
+extern "C" fn chaos_reflect(skb: *mut __sk_buff, place: u64) -> u32 {
+    turn_here(&SkbBytes(skb), Place(place)).is_some() as u32
 }
 
 #[inline(always)]
-fn resize_here(octets: &FrameOctets, place: Place, length: u32) -> Option<()> {
+fn resize_here(octets: &FrameBytes, place: Place, length: u32) -> Option<()> {
     let frame = LINK_HEADER + place.transport() + length;
     // SAFETY: the pointer is the program's context.
     if unsafe { bpf_skb_change_tail(octets.0, frame, 0) } != 0 {
@@ -97,7 +97,7 @@ fn resize_here(octets: &FrameOctets, place: Place, length: u32) -> Option<()> {
 }
 
 #[inline(always)]
-pub fn addresses(octets: &FrameOctets, place: Place) -> Option<Addresses> {
+pub fn addresses(octets: &FrameBytes, place: Place) -> Option<Addresses> {
     if !place.is_v4() {
         return octets.read(place.network() + 8);
     }
@@ -109,8 +109,8 @@ pub fn addresses(octets: &FrameOctets, place: Place) -> Option<Addresses> {
 }
 
 #[inline(always)]
-fn turn_here(octets: &FrameOctets, place: Place) -> Option<()> {
-    let link: [u8; 12] = SkbOctets::<0>(octets.0).read(0)?;
+fn turn_here(octets: &FrameBytes, place: Place) -> Option<()> {
+    let link: [u8; 12] = SkbBytes::<0>(octets.0).read(0)?;
     let [a, b, c, d, e, f, g, h, i, j, k, l] = link;
     write(octets.0, 0, &[g, h, i, j, k, l, a, b, c, d, e, f], 0)?;
     if place.is_v4() {

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use chaos_ebpf_common::packet::{Chain, Octets, follow};
+use chaos_ebpf_common::packet::{Bytes, Chain, follow};
 
 /// The packet of a `__sk_buff` context, counted from behind a link header of `LINK` bytes: 0 where
 /// the program gets none.
@@ -11,7 +11,7 @@ use chaos_ebpf_common::packet::{Chain, Octets, follow};
 /// Not by `bpf_skb_load_bytes_relative`: it reads linear data only, and calls the header behind a
 /// VLAN tag in the data the network header.
 /// <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c>
-pub struct SkbOctets<const LINK: u32>(pub *mut __sk_buff);
+pub struct SkbBytes<const LINK: u32>(pub *mut __sk_buff);
 
 /// [`follow`] as a function that the verifier checks once: in line it is walked for every way in
 /// which six headers can be stacked, and with it whatever comes behind.
@@ -19,11 +19,11 @@ pub struct SkbOctets<const LINK: u32>(pub *mut __sk_buff);
 #[inline(never)]
 extern "C" fn chaos_follow(skb: *mut __sk_buff, link: u32, next: u32, offset: u32) -> u64 {
     // From here on offsets count from the beginning of the data.
-    let chain = follow(&SkbOctets::<0>(skb), next as u8, link.wrapping_add(offset));
+    let chain = follow(&SkbBytes::<0>(skb), next as u8, link.wrapping_add(offset));
     chain.0.wrapping_sub(link as u64)
 }
 
-impl<const LINK: u32> SkbOctets<LINK> {
+impl<const LINK: u32> SkbBytes<LINK> {
     /// The EtherType, in host order; a tag that the device took off is not part of it.
     #[inline(always)]
     pub fn ethertype(&self) -> u16 {
@@ -32,7 +32,7 @@ impl<const LINK: u32> SkbOctets<LINK> {
     }
 }
 
-impl<const LINK: u32> Octets for SkbOctets<LINK> {
+impl<const LINK: u32> Bytes for SkbBytes<LINK> {
     #[inline(always)]
     fn read<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();

@@ -21,7 +21,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Two pods with equal facts ask for the same. The agent's own answer is no fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct Observed {
     pub name: PodName,
     /// Of the API object. Another pod of the same name has another one.
     pub uid: String,
@@ -39,12 +39,12 @@ pub(super) struct Facts {
     pub is_enabled: bool,
     pub text: Option<Arc<Text>>,
     /// Of the pods that the text names, those of this node.
-    pub peers: BTreeMap<PodRef, Whereabouts>,
+    pub peers: BTreeMap<PodRef, PodAddresses>,
 }
 
 /// Where a pod is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Whereabouts {
+pub(super) enum PodAddresses {
     /// It has these addresses; none before it is started.
     At(BTreeSet<IpAddr>),
     /// It has those of the node.
@@ -52,9 +52,9 @@ pub(super) enum Whereabouts {
 }
 
 /// The pods of the node that have not ended.
-pub(super) type Neighbours = BTreeMap<PodRef, Whereabouts>;
+pub(super) type Neighbours = BTreeMap<PodRef, PodAddresses>;
 
-impl Facts {
+impl Observed {
     /// `text` is what the pod's annotation says.
     pub fn of(
         pod: &Pod,
@@ -104,8 +104,8 @@ pub(super) fn neighbours<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Neighbo
                 all.filter_map(|address| address.ip.parse().ok()).collect()
             };
             let whereabouts = match is_on_host_network(pod) {
-                true => Whereabouts::OnHostNetwork,
-                false => Whereabouts::At(addresses()),
+                true => PodAddresses::OnHostNetwork,
+                false => PodAddresses::At(addresses()),
             };
             (PodRef { namespace, name }, whereabouts)
         })
@@ -116,7 +116,7 @@ pub(super) fn neighbours<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Neighbo
 fn peers(
     pods: &BTreeSet<PodRef>,
     neighbours: &Neighbours,
-) -> impl Iterator<Item = (PodRef, Whereabouts)> {
+) -> impl Iterator<Item = (PodRef, PodAddresses)> {
     pods.iter().filter_map(|pod| Some((pod.clone(), neighbours.get(pod)?.clone())))
 }
 
@@ -158,13 +158,13 @@ mod tests {
     use super::*;
     use crate::kube::names::{FAULTS, STATUS};
 
-    fn facts_beside(pod: Value, neighbours: &Neighbours) -> Facts {
+    fn facts_beside(pod: Value, neighbours: &Neighbours) -> Observed {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let text = pod.annotations().get(FAULTS).map(|text| Arc::new(Text::read(text)));
-        Facts::of(&pod, text, true, neighbours)
+        Observed::of(&pod, text, true, neighbours)
     }
 
-    fn facts(pod: Value) -> Facts {
+    fn facts(pod: Value) -> Observed {
         facts_beside(pod, &Neighbours::new())
     }
 
@@ -230,7 +230,7 @@ mod tests {
             pod("proxy", at(&["192.0.2.7"]), true),
             pod("over", over, false),
         ]);
-        let peers = |text: &str| -> Vec<(String, Whereabouts)> {
+        let peers = |text: &str| -> Vec<(String, PodAddresses)> {
             let mut web = web();
             web["metadata"]["annotations"][FAULTS] = json!(text);
             let facts = facts_beside(web, &neighbours);
@@ -238,14 +238,14 @@ mod tests {
         };
         let text = "drop to POD payments/db; drop from pod payments/new, payments/proxy, a/b";
         let at = |addresses: &[&str]| {
-            Whereabouts::At(addresses.iter().map(|ip| ip.parse().unwrap()).collect())
+            PodAddresses::At(addresses.iter().map(|ip| ip.parse().unwrap()).collect())
         };
         assert_eq!(
             peers(&text.to_lowercase()),
             [
                 ("payments/db".to_owned(), at(&["10.0.0.7", "fd00::7"])),
                 ("payments/new".to_owned(), at(&[])),
-                ("payments/proxy".to_owned(), Whereabouts::OnHostNetwork),
+                ("payments/proxy".to_owned(), PodAddresses::OnHostNetwork),
             ]
         );
         assert_eq!(peers(text).len(), 3);

@@ -1,5 +1,5 @@
-//! What agent and wardens share: a piece of memory without a name (memfd_create(2)), in which the
-//! agent puts the rules and the lease, and the wardens what they counted.
+//! What agent and supervisors share: a piece of memory without a name (memfd_create(2)), in which the
+//! agent puts the rules and the lease, and the supervisors what they counted.
 //!
 //! Everything in it is atomic, so that neither can hold the other up or be misled by it, whatever
 //! moment it is killed or stopped at.
@@ -34,11 +34,11 @@ use thiserror::Error;
 use super::{
     handover::Handover,
     ring::Ring,
-    rules::{MOST_BYTES, WardenRules},
+    rules::{MOST_BYTES, SupervisorRules},
 };
 use crate::ledger::SlotCounts;
 
-/// Changes with the layout: a warden of another version must not read it.
+/// Changes with the layout: a supervisor of another version must not read it.
 const LAYOUT: u64 = 0x6368_616f_735f_3032;
 
 const WORDS: usize = MOST_BYTES.div_ceil(8);
@@ -47,10 +47,10 @@ const NANOSECONDS: u64 = 1_000_000_000;
 
 /// Why shared memory can't be used.
 #[derive(Debug, Error)]
-pub enum BoardError {
-    #[error("{call} of the memory shared with the warden: {source}")]
+pub enum SharedRulesError {
+    #[error("{call} of the memory shared with the supervisor: {source}")]
     Call { call: &'static str, source: io::Error },
-    #[error("the memory shared with the warden has another layout")]
+    #[error("the memory shared with the supervisor has another layout")]
     Layout,
     #[error("the rules of one target take {bytes} bytes, and there is room for {MOST_BYTES}")]
     TooLong { bytes: usize },
@@ -84,46 +84,46 @@ struct State {
 
 /// One target's shared memory.
 #[derive(Debug)]
-pub struct Board {
+pub struct SharedRules {
     page: NonNull<Page>,
     memory: OwnedFd,
 }
 
-// SAFETY: the page lives as long as the board and consists of atomics only.
-unsafe impl Send for Board {}
+// SAFETY: the page lives as long as the shared rules do, and consists of atomics only.
+unsafe impl Send for SharedRules {}
 // SAFETY: as above.
-unsafe impl Sync for Board {}
+unsafe impl Sync for SharedRules {}
 
-impl Board {
+impl SharedRules {
     /// Memory with no rule in it and no lease. It can't change its size any more, so nobody who
     /// maps it meets SIGBUS.
-    pub fn create() -> Result<Self, BoardError> {
+    pub fn create() -> Result<Self, SharedRulesError> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let memory = memfd_create(c"chaos-agent", flags).map_err(failed("memfd_create"))?;
-        let size = i64::try_from(size_of::<Page>()).map_err(|_| BoardError::Layout)?;
+        let size = i64::try_from(size_of::<Page>()).map_err(|_| SharedRulesError::Layout)?;
         ftruncate(&memory, size).map_err(failed("ftruncate"))?;
         let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&memory, FcntlArg::F_ADD_SEALS(seals)).map_err(failed("fcntl(F_ADD_SEALS)"))?;
-        let board = Self::map(memory)?;
-        board.page().layout.store(LAYOUT, Ordering::Release);
-        Ok(board)
+        let shared = Self::map(memory)?;
+        shared.page().layout.store(LAYOUT, Ordering::Release);
+        Ok(shared)
     }
 
-    /// The memory behind a descriptor that [`Board::create`] made, in this process or another.
-    pub fn open(memory: OwnedFd) -> Result<Self, BoardError> {
+    /// The memory behind a descriptor that [`SharedRules::create`] made, in this process or another.
+    pub fn open(memory: OwnedFd) -> Result<Self, SharedRulesError> {
         let size = fstat(&memory).map_err(failed("fstat"))?.st_size;
         if usize::try_from(size).ok() != Some(size_of::<Page>()) {
-            return Err(BoardError::Layout);
+            return Err(SharedRulesError::Layout);
         }
-        let board = Self::map(memory)?;
-        if board.page().layout.load(Ordering::Acquire) != LAYOUT {
-            return Err(BoardError::Layout);
+        let shared = Self::map(memory)?;
+        if shared.page().layout.load(Ordering::Acquire) != LAYOUT {
+            return Err(SharedRulesError::Layout);
         }
-        Ok(board)
+        Ok(shared)
     }
 
-    fn map(memory: OwnedFd) -> Result<Self, BoardError> {
-        let size = NonZeroUsize::new(size_of::<Page>()).ok_or(BoardError::Layout)?;
+    fn map(memory: OwnedFd) -> Result<Self, SharedRulesError> {
+        let size = NonZeroUsize::new(size_of::<Page>()).ok_or(SharedRulesError::Layout)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping, at an address that the kernel picks; the file is as long as it.
         let address = unsafe { mmap(None, size, protection, MapFlags::MAP_SHARED, &memory, 0) };
@@ -152,10 +152,10 @@ impl Board {
     }
 
     /// Puts rules in force, whole. One caller at a time.
-    pub fn publish(&self, rules: &WardenRules) -> Result<(), BoardError> {
+    pub fn publish(&self, rules: &SupervisorRules) -> Result<(), SharedRulesError> {
         let bytes = rules.to_bytes();
         if bytes.len() > MOST_BYTES {
-            return Err(BoardError::TooLong { bytes: bytes.len() });
+            return Err(SharedRulesError::TooLong { bytes: bytes.len() });
         }
         let page = self.page();
         let before = page.generation.load(Ordering::Relaxed);
@@ -177,7 +177,7 @@ impl Board {
 
     /// The rules in force and their number; `None` while they are being written, or when they
     /// make no sense.
-    pub fn rules(&self) -> Option<(u64, WardenRules)> {
+    pub fn rules(&self) -> Option<(u64, SupervisorRules)> {
         let page = self.page();
         let generation = self.generation();
         if generation % 2 == 1 {
@@ -190,17 +190,17 @@ impl Board {
             .collect();
         bytes.truncate(length);
         let unchanged = self.generation() == generation;
-        let rules = WardenRules::from_bytes(&bytes).filter(|_| unchanged)?;
+        let rules = SupervisorRules::from_bytes(&bytes).filter(|_| unchanged)?;
         Some((generation, rules))
     }
 
-    /// Says that nobody will arm this board again.
+    /// Says that nobody will arm on these shared rules again.
     pub fn close(&self) {
         self.lease_until(0);
         self.page().closed.store(1, Ordering::Release);
     }
 
-    /// Whether the board was closed.
+    /// Whether they were closed.
     pub fn is_closed(&self) -> bool {
         self.page().closed.load(Ordering::Acquire) != 0
     }
@@ -229,7 +229,7 @@ impl Board {
     }
 
     /// How many matching calls the rule had before this one; exact on any number of threads and
-    /// wardens.
+    /// supervisors.
     pub fn ordinal(&self, slot: u32) -> Option<u64> {
         self.slot(slot).map(|(state, _)| state.ordinal.fetch_add(1, Ordering::AcqRel))
     }
@@ -278,15 +278,15 @@ impl Board {
     }
 }
 
-impl AsFd for Board {
+impl AsFd for SharedRules {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }
 }
 
-impl Drop for Board {
+impl Drop for SharedRules {
     fn drop(&mut self) {
-        // SAFETY: mapped with this length, and no reference outlives the board.
+        // SAFETY: mapped with this length, and no reference outlives the shared rules.
         let unmapped = unsafe { munmap(self.page.cast::<c_void>(), size_of::<Page>()) };
         debug_assert!(unmapped.is_ok());
     }
@@ -296,8 +296,8 @@ fn update(word: &AtomicU64, next: impl Fn(u64) -> Option<u64>) -> Option<u64> {
     word.try_update(Ordering::AcqRel, Ordering::Acquire, next).ok()
 }
 
-fn failed(call: &'static str) -> impl Fn(nix::errno::Errno) -> BoardError {
-    move |errno| BoardError::Call { call, source: errno.into() }
+fn failed(call: &'static str) -> impl Fn(nix::errno::Errno) -> SharedRulesError {
+    move |errno| SharedRulesError::Call { call, source: errno.into() }
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use super::{
     Backend, KernelFeatures, Support, arguments,
     entry::{self, Callers},
     family::{self, End, Member},
-    guard, path,
+    path,
     refusal::Objection,
+    security,
 };
 use crate::fault::{Call, Fault, Verb};
 
@@ -294,7 +295,7 @@ fn functions_by_path(
 ) -> Result<Vec<String>, String> {
     let name = member.name;
     let knows_file = match backend {
-        Backend::Security => guard::sees_file(name, member.end),
+        Backend::Security => security::sees_file(name, member.end),
         Backend::Entry | Backend::Override | Backend::Seccomp => {
             member.end.is_none() && arguments::is_by_descriptor(name)
         }
@@ -306,8 +307,8 @@ fn functions_by_path(
         return Err(format!("nothing there tells the paths of files: {reason}"));
     }
     let mut functions = functions(backend, member, features)?;
-    let opens = functions.iter().any(|function| function == guard::OPENING);
-    for function in [guard::OPENING, guard::ACCESS] {
+    let opens = functions.iter().any(|function| function == security::OPENING);
+    for function in [security::OPENING, security::ACCESS] {
         if !features.has_function(function) {
             return Err(format!("kernel {} has no function {function}", features.release));
         }
@@ -327,8 +328,8 @@ fn functions(
 ) -> Result<Vec<String>, String> {
     let lacks = |function: &str| format!("kernel {} has no function {function}", features.release);
     if backend == Backend::Security {
-        let functions = guard::functions(name, end, features);
-        return if !guard::is_guarded(name, end) {
+        let functions = security::functions(name, end, features);
+        return if !security::is_guarded(name, end) {
             Err(format!("`{name}` passes no security function"))
         } else if functions.is_empty() {
             Err(lacks("that it would pass"))

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use chaos_ebpf_common::{MAX_PREFIXES, latencies::MAX_TABLES};
 use ipnet::IpNet;
 
-use super::{PlannedRule, Scope, Terms, name, prefix::Prefix, refusal::Objection};
+use super::{PlannedRule, Scope, Terms, dns_name, prefix::Prefix, refusal::Objection};
 use crate::fault::{Fault, Peer, print_duration};
 
 /// Whether the fault is for this target.
@@ -99,7 +99,7 @@ impl Room {
         let ports = peer
             .iter()
             .flat_map(|peer| peer.ports.iter().copied())
-            .chain(name::ports(&rule.fault))
+            .chain(dns_name::ports(&rule.fault))
             .map(|range| Prefix::ports(range.first, range.last).len())
             .sum();
         let tables = usize::from(rule.latencies().is_some());
