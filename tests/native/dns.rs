@@ -68,6 +68,10 @@ for (@questions) {
 }
 "#;
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Seconds in which an answer comes, also on an emulated machine, and in which none does.
 const SOON: &str = "10";
 const A_WHILE: &str = "0.1";
@@ -85,7 +89,6 @@ pub fn ask(
     patience: &str,
     questions: &[Vec<u8>],
 ) -> Result<Vec<Answered>> {
-    let hex = |bytes: &Vec<u8>| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let answered = |line: &str| -> Answered {
         let (bytes, took) = line.split_once(' ').expect("an answer and a time");
         let digits = |at: usize| u8::from_str_radix(&bytes[at..at + 2], 16).expect("digits");
@@ -96,7 +99,7 @@ pub fn ask(
     };
     let mut perl = Command::new("perl");
     perl.args(["-e", ASK, &to.ip().to_string(), &to.port().to_string(), patience]);
-    perl.args(questions.iter().map(hex));
+    perl.args(questions.iter().map(|question| hex(question)));
     let perl = Process::spawn(perl, place)?;
     let answers: Vec<_> = perl.remaining_lines().map(|line| answered(&line)).collect();
     assert_eq!(answers.len(), questions.len(), "questions to {to}");

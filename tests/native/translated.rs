@@ -1,17 +1,78 @@
 //! Faults by an address that NAT in the target's own network namespace hides: what packets carry instead is
 //! told, and that address is met.
 
-use anyhow::{Context, Result};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
 use chaos_tests::job::{UdpEcho, UdpSend};
+use chaos_tests::process::Process;
 use chaos_tests::require;
 use chaos_tests::victim::Victim;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, has_line};
 use crate::nat;
 use crate::pair::Pair;
 
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A Service: an address that is nobody's.
 const SERVICE: &str = "10.96.0.10:80";
+
+/// Or there is no way to a Service.
+fn route(pair: &Pair) -> Result<()> {
+    let mut route = pair.client_netns.command("ip");
+    route.args(["route", "add", "10.96.0.0/16", "via", &pair.server_end.v4.to_string()]);
+    ensure!(route.status()?.success(), "{route:?}");
+    Ok(())
+}
+
+/// Connects, asks with a word, prints the answer.
+const TALK: &str = r#"
+use IO::Socket;
+my $s = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5) or die "connect: $@";
+print $s "word\n";
+print scalar <$s>;
+"#;
+
+/// Answers each line with itself, one connection after the other, at an address and a port that it prints.
+const ECHO: &str = r#"
+use IO::Socket;
+my $l = IO::Socket::INET->new(LocalAddr => $ARGV[0], LocalPort => 0, Listen => 5) or die "listen: $@";
+$| = 1;
+print $l->sockport, "\n";
+while (my $s = $l->accept) { print $s scalar <$s>; close $s }
+"#;
+
+/// A connection to a Service with an end on this machine goes on, unheld, as NAT would not know it again.
+#[test]
+fn what_nat_brings_back_to_its_own_machine_is_not_held() -> Result<()> {
+    require!("iptables"; nat::works());
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 10; has_line(&pair.claim));
+    let own = "10.200.0.1";
+    let perl = |script: &str, arguments: &[&str]| {
+        let mut perl = Command::new("perl");
+        perl.args(["-e", script]).args(arguments);
+        perl
+    };
+    let echo = Process::spawn(perl(ECHO, &[own]), pair.client())?;
+    let port = echo.line(PATIENCE)?;
+    let rule =
+        format!("-A OUTPUT -d 10.96.0.10 -p tcp --dport 80 -j DNAT --to-destination {own}:{port}");
+    nat::change(&pair.client_netns, "iptables", &rule)?;
+    route(&pair)?;
+    for (to, to_port, held) in [(own, port.as_str(), true), ("10.96.0.10", "80", false)] {
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, "delay 50ms tcp")?;
+        let talk = Process::spawn(perl(TALK, &[to, to_port]), pair.client())?;
+        let said: Vec<String> = talk.remaining_lines().collect();
+        assert_eq!(said, ["word"], "{to}");
+        let counts = agent.report(&pair.client_cgroup)?.faults.remove(0).counts;
+        assert_eq!(counts.injected > 0, held, "{to}: {counts:?}");
+        assert_eq!(counts.spared.contains_key("unfit"), !held, "{to}: {counts:?}");
+    }
+    Ok(())
+}
 
 #[test]
 fn the_address_that_packets_carry_is_told() -> Result<()> {
@@ -22,17 +83,14 @@ fn the_address_that_packets_carry_is_told() -> Result<()> {
     let rule =
         format!("-A OUTPUT -d 10.96.0.10 -p udp --dport 80 -j DNAT --to-destination {behind}");
     nat::change(&pair.client_netns, "iptables", &rule)?;
-    // Or there is no way there.
-    let mut route = pair.client_netns.command("ip");
-    route.args(["route", "add", "10.96.0.0/16", "via", &behind.ip().to_string()]);
-    assert!(route.status()?.success(), "{route:?}");
+    route(&pair)?;
 
     let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, "drop udp to 10.96.0.10")?;
     let send = || Victim::run(UdpSend::new(SERVICE.parse()?, 5), pair.client());
     assert_eq!(send()?.total().ok, 5);
     let told = format!("write `to {} port {}`", behind.ip(), behind.port());
     // It looks every few seconds.
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(30);
     loop {
         agent.look()?;
         let report = agent.report(&pair.client_cgroup)?;
@@ -40,8 +98,8 @@ fn the_address_that_packets_carry_is_told() -> Result<()> {
         if report.notes.iter().any(|note| note.contains(&told)) {
             break;
         }
-        assert!(std::time::Instant::now() < until, "{told} is not in {report:?}");
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(Instant::now() < until, "{told} is not in {report:?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 
     // An agent that comes when connections are there tells it at once.

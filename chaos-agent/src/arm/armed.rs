@@ -24,7 +24,7 @@ use super::{
     symlinks::{self, Eyes, Sights, Symlinks},
     translations::Translations,
     turn::Turn,
-    unmatched,
+    unmatched::{self, About},
 };
 use crate::{
     clock::boot_now,
@@ -317,6 +317,12 @@ impl Armed {
         self.remember_open_files(&in_kernel)
     }
 
+    /// The same when nothing more is to come, however short a time ago it was looked.
+    pub(super) fn look_for_nat_at_last(&mut self) {
+        self.translations.forget();
+        self.look_for_nat();
+    }
+
     /// Looks, now and then, for NAT that hides packets from rules that have matched nothing.
     pub(super) fn look_for_nat(&mut self) {
         if !self.translations.is_due() {
@@ -509,6 +515,15 @@ impl Armed {
     /// What was counted, rule by rule; `is_last` where nothing more is to come.
     pub(super) fn ledger(&self, is_last: bool) -> Result<Vec<FaultReport>, ArmError> {
         let now = boot_now();
+        let about = About {
+            nat: None,
+            is_empty: self.target.cgroup.processes().is_ok_and(|processes| processes.is_empty())
+                && self.target.kind != TargetKind::Child,
+            may_have_been_moved: matches!(
+                self.target.kind,
+                TargetKind::Pid(_) | TargetKind::Cgroup
+            ),
+        };
         let patience = if is_last { 0 } else { nanoseconds(unmatched::PATIENCE) };
         let mut reports: Vec<FaultReport> = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
@@ -526,8 +541,8 @@ impl Armed {
                     .find(|before| unmatched::is_behind(&rule.planned, before))
             };
             let unmatched = is_unmatched.then(|| {
-                let nat = self.translations.of(rule.slot);
-                unmatched::reasons(&rule.planned, before().map(|before| &before.fault), nat)
+                let about = About { nat: self.translations.of(rule.slot), ..about };
+                unmatched::reasons(&rule.planned, before().map(|before| &before.fault), about)
             });
             reports.push(FaultReport {
                 fault: rule.sentence.to_string(),

@@ -1,6 +1,6 @@
 //! Processes that were started with a filter of ours, and who answers them.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fs, sync::Arc};
 
 use super::{ArmError, Armed};
 use crate::{
@@ -69,19 +69,14 @@ impl Filtered {
         }
         match self.unfiltered(root, target) {
             None => kernel.clone(),
-            Some(reason) => {
-                let remedy = "start it by `chaos-agent run`, or the pod with our seccomp profile \
-                              while the agent runs";
-                let missing = Support::Missing { reason, remedy: remedy.to_owned() };
-                kernel.clone().with_backend(Backend::Seccomp, missing)
-            }
+            Some(reason) => without_seccomp(kernel, reason),
         }
     }
 
     /// What of the target no supervisor answers.
     fn unfiltered(&self, root: &CgroupRoot, target: &Target) -> Option<String> {
         if self.containers_of(target).next().is_none() {
-            return Some("the target was not started with the filter".to_owned());
+            return Some(NOT_FILTERED.to_owned());
         }
         // A process that ends meanwhile needs no answer.
         let processes = target.cgroup.processes().unwrap_or_default();
@@ -159,6 +154,33 @@ impl Filtered {
         let (cgroup, shared) = self.child.as_ref()?;
         (*cgroup == target.cgroup.id()).then(|| shared.clone())
     }
+}
+
+const NOT_FILTERED: &str = "the target was not started with the filter";
+
+fn without_seccomp(kernel: &KernelFeatures, reason: String) -> KernelFeatures {
+    let remedy =
+        "start it by `chaos-agent run`, or the pod with our seccomp profile while the agent runs";
+    let missing = Support::Missing { reason, remedy: remedy.to_owned() };
+    kernel.clone().with_backend(Backend::Seccomp, missing)
+}
+
+/// What the kernel can do for a target that somebody asks about who arms nothing. A target without any
+/// filter has none of ours; of another one it is not known.
+pub fn features_for(kernel: &KernelFeatures, target: &Target) -> KernelFeatures {
+    let works = kernel.backend(Backend::Seccomp) == Support::Works;
+    let processes = target.cgroup.processes().unwrap_or_default();
+    if works && !processes.into_iter().any(has_filter) {
+        return without_seccomp(kernel, NOT_FILTERED.to_owned());
+    }
+    kernel.clone()
+}
+
+/// Whether system calls of the process are filtered (proc_pid_status(5), `Seccomp`).
+fn has_filter(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mode = status.lines().find_map(|line| line.strip_prefix("Seccomp:"));
+    mode.is_some_and(|mode| mode.trim() == "2")
 }
 
 /// Whether the call belongs to the fault's `read` or `write` besides the calls that do nothing but read or write: what

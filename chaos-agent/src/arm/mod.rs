@@ -24,7 +24,7 @@ mod unmatched;
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};
 pub use claim::{ForeignClocks, Occupied, TAKEN_OVER};
-pub use filtered::FilteredContainer;
+pub use filtered::{FilteredContainer, features_for};
 pub use filters::collect_filters;
 pub use keeper::{Handle, Keeper, KeeperGone};
 pub use lease::{Leases, Withheld};

@@ -86,12 +86,25 @@ fn hidden_by_nat(fault: &Fault) -> Option<&Peer> {
     (fault.verb.acts_on_packets() && leaves).then_some(peer)
 }
 
-/// The connections of each of the target's network namespaces, one a line.
-fn connections(cgroup: &Cgroup) -> Vec<String> {
+/// What is known of a network namespace.
+struct Known {
+    /// Its connections, one a line.
+    table: String,
+    /// Its own addresses.
+    own: BTreeSet<IpAddr>,
+}
+
+/// The same of each of the target's network namespaces; of this process's own where the target is over.
+fn connections(cgroup: &Cgroup) -> Vec<Known> {
     let mut namespaces = BTreeSet::<PathBuf>::new();
     let mut tables = Vec::new();
-    for process in cgroup.processes().unwrap_or_default() {
-        let process = Path::new("/proc").join(process.to_string());
+    let processes = cgroup.processes().unwrap_or_default();
+    let mut names: Vec<String> = processes.iter().map(ToString::to_string).collect();
+    if names.is_empty() {
+        names.push("self".to_owned());
+    }
+    for process in names {
+        let process = Path::new("/proc").join(process);
         if namespaces.len() == MOST_NAMESPACES {
             break;
         }
@@ -104,23 +117,58 @@ fn connections(cgroup: &Cgroup) -> Vec<String> {
         let read = File::open(process.join("net/nf_conntrack"))
             .and_then(|file| file.take(MOST_BYTES).read_to_string(&mut table));
         if read.is_ok() {
-            tables.push(table);
+            // What was cut off may be half a number.
+            table.truncate(table.rfind('\n').map_or(0, |end| end + 1));
+            tables.push(Known { table, own: own_addresses(&process) });
         }
     }
     tables
 }
 
-/// Where what is sent to an address that the fault names goes instead, to one that it does not name.
-fn destinations(table: &str, fault: &Fault, peer: &Peer) -> BTreeSet<(SocketAddr, SocketAddr)> {
+/// The addresses of a process's network namespace (`/proc/PID/net/fib_trie`, `if_inet6`).
+fn own_addresses(process: &Path) -> BTreeSet<IpAddr> {
+    let read = |name: &str| fs::read_to_string(process.join("net").join(name)).unwrap_or_default();
+    let (v4, v6) = (read("fib_trie"), read("if_inet6"));
+    local_v4(&v4).chain(v6.lines().filter_map(address_v6)).collect()
+}
+
+/// An address stands above the line that says what it is.
+fn local_v4(trie: &str) -> impl Iterator<Item = IpAddr> + use<> {
+    let mut found = Vec::new();
+    let mut last = None;
+    for line in trie.lines() {
+        let line = line.trim_start();
+        if let Some(address) = line.strip_prefix("|-- ") {
+            last = address.parse::<IpAddr>().ok();
+        } else if line.starts_with("/32 host LOCAL") {
+            found.extend(last);
+        }
+    }
+    found.into_iter()
+}
+
+fn address_v6(line: &str) -> Option<IpAddr> {
+    let digits = line.split_whitespace().next()?;
+    u128::from_str_radix(digits, 16).ok().map(|bits| IpAddr::from(bits.to_be_bytes()))
+}
+
+/// Where what is sent from here to an address that the fault names goes instead, to one that it does not
+/// name.
+fn destinations(
+    Known { table, own }: &Known,
+    fault: &Fault,
+    peer: &Peer,
+) -> BTreeSet<(SocketAddr, SocketAddr)> {
     let mut found = BTreeSet::new();
     for line in table.lines() {
-        let Some((protocol, sent_to, goes_to)) = connection(line) else { continue };
+        let Some((protocol, sent_by, sent_to, goes_to)) = connection(line) else { continue };
         let is_question = sent_to == SocketAddr::from((dns::EMBEDDED_SERVER, dns::PORT))
             && protocol == Protocol::Udp;
         if fault.protocol.is_none_or(|wanted| wanted == protocol)
             && names(peer, sent_to)
             && !names(peer, goes_to)
             && !is_question
+            && own.contains(&sent_by)
         {
             found.insert((sent_to, goes_to));
         }
@@ -128,8 +176,8 @@ fn destinations(table: &str, fault: &Fault, peer: &Peer) -> BTreeSet<(SocketAddr
     found
 }
 
-/// The protocol of a connection, where its first packet was sent to, and where its answers come from.
-fn connection(line: &str) -> Option<(Protocol, SocketAddr, SocketAddr)> {
+/// The protocol of a connection, who sent its first packet, where to, and where its answers come from.
+fn connection(line: &str) -> Option<(Protocol, IpAddr, SocketAddr, SocketAddr)> {
     let protocol = match line.split_whitespace().nth(2)? {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
@@ -144,7 +192,7 @@ fn connection(line: &str) -> Option<(Protocol, SocketAddr, SocketAddr)> {
     let port = |key: &str, nth: usize| value(key, nth)?.parse::<u16>().ok();
     let sent_to = SocketAddr::new(address("dst=", 0)?, port("dport=", 0)?);
     let goes_to = SocketAddr::new(address("src=", 1)?, port("sport=", 1)?);
-    Some((protocol, sent_to, goes_to))
+    Some((protocol, address("src=", 0)?, sent_to, goes_to))
 }
 
 fn names(peer: &Peer, end: SocketAddr) -> bool {
@@ -177,15 +225,40 @@ mod tests {
 ipv4     2 tcp      6 117 TIME_WAIT src=10.7.0.1 dst=10.96.0.10 sport=40000 dport=80 src=10.7.0.2 dst=10.7.0.1 sport=8081 dport=40000 [ASSURED] mark=0 zone=0 use=2
 ipv4     2 udp      17 25 src=127.0.0.1 dst=127.0.0.11 sport=35000 dport=53 src=127.0.0.11 dst=127.0.0.1 sport=43217 dport=35000 mark=0 zone=0 use=2
 ipv6     10 tcp      6 431999 ESTABLISHED src=fd00::1 dst=fd00::96 sport=5 dport=80 src=fd00::2 dst=fd00::1 sport=80 dport=5 [ASSURED] mark=0 zone=0 use=2
+ipv4     2 tcp      6 117 ESTABLISHED src=192.0.2.1 dst=10.7.0.9 sport=40000 dport=80 src=10.7.0.2 dst=192.0.2.1 sport=8081 dport=40000 [ASSURED] mark=0 zone=0 use=2
 ipv4     2 icmp     1 29 src=10.7.0.1 dst=10.7.0.2 type=8 code=0 id=4 src=10.7.0.2 dst=10.7.0.1 type=0 code=0 id=4 mark=0 zone=0 use=2
 ";
+
+    #[test]
+    fn own_addresses_are_read() {
+        const TRIE: &str = "\
+Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 0.0.0.0
+        /0 universe UNICAST
+Local:
+  +-- 10.7.0.0/24 2 0 2
+     |-- 10.7.0.0
+        /24 link UNICAST
+     |-- 10.7.0.2
+        /32 host LOCAL
+     |-- 10.7.0.255
+        /32 link BROADCAST
+";
+        assert_eq!(local_v4(TRIE).collect::<Vec<_>>(), ["10.7.0.2".parse::<IpAddr>().unwrap()]);
+        let line = "fd000200000000000000000000000002 02 40 00 80     eth0";
+        assert_eq!(address_v6(line), Some("fd00:200::2".parse().unwrap()));
+        assert!(own_addresses(Path::new("/proc/self")).contains(&"127.0.0.1".parse().unwrap()));
+    }
 
     #[test]
     fn what_nat_hides_is_named() {
         let told = |text: &str| {
             let fault = parse(text).unwrap().remove(0).fault;
             let peer = hidden_by_nat(&fault)?;
-            tell(&destinations(TABLE, &fault, peer))
+            let own = ["10.7.0.1", "127.0.0.1", "fd00::1"].map(|own| own.parse().unwrap());
+            let known = Known { table: TABLE.to_owned(), own: own.into() };
+            tell(&destinations(&known, &fault, peer))
         };
         for (text, write) in [
             ("drop to 10.96.0.10 port 80", Some("`to 10.7.0.2 port 8081`")),
@@ -197,6 +270,8 @@ ipv4     2 icmp     1 29 src=10.7.0.1 dst=10.7.0.2 type=8 code=0 id=4 src=10.7.0
             ("drop udp to 10.96.0.10", None),
             ("drop to 10.7.0.2", None),
             ("drop from 10.96.0.10", None),
+            // Somebody else's, which is only sent on.
+            ("drop to 10.7.0.9", None),
             // Known by its content.
             ("drop udp to port 53", None),
             // Calls are in front of NAT.

@@ -11,6 +11,23 @@ use crate::{
 /// on.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What is known of the target of a rule.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct About<'a> {
+    /// What NAT was found to have done to the addresses of the rule: the likeliest reason.
+    pub nat: Option<&'a str>,
+    /// No process is in it.
+    pub is_empty: bool,
+    /// It is a cgroup that people move processes into by hand.
+    pub may_have_been_moved: bool,
+}
+
+const NAT: &str = "NAT in the target's network namespace has put another address and port in before packets \
+                   are matched: name those";
+
+const MOVED: &str = "sockets that were open before their process was moved into this cgroup stay outside: start \
+                     it again inside";
+
 /// So many reasons are told: more do not make the right one easier to find.
 const MOST: usize = 3;
 
@@ -29,10 +46,10 @@ pub(super) fn is_behind(rule: &PlannedRule, before: &PlannedRule) -> bool {
 }
 
 /// The likely reasons, the likeliest first, with `; or ` between them. `before` is the sentence of a rule that
-/// it [is behind](is_behind); `nat` is what NAT was found to have done to its addresses, which is the reason.
-pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>, nat: Option<&str>) -> String {
-    if let Some(nat) = nat {
-        return nat.to_owned();
+/// it [is behind](is_behind).
+pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>, about: About<'_>) -> String {
+    if about.is_empty {
+        return "no process is in the target".to_owned();
     }
     let fault = &rule.fault;
     let mut reasons: Vec<String> = Vec::new();
@@ -43,8 +60,16 @@ pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>, nat: Option<&s
         reasons.extend(of_questions(name));
     } else if fault.verb.acts_on_packets() {
         reasons.extend(of_packets(fault));
+        if about.may_have_been_moved {
+            // Likelier than what is behind it, whatever the sentence says.
+            reasons.insert(reasons.len().min(1), MOVED.to_owned());
+        }
     } else {
         reasons.extend(of_calls(rule));
+    }
+    if let Some(nat) = about.nat {
+        reasons.retain(|reason| reason != NAT);
+        reasons.insert(0, nat.to_owned());
     }
     reasons.truncate(MOST);
     reasons.join("; or ")
@@ -58,11 +83,7 @@ fn of_packets(fault: &Fault) -> Vec<String> {
     let has_addresses = fault.peer.as_ref().is_some_and(Peer::has_addresses);
     let leaves = fault.directions().contains(&Direction::Egress);
     if leaves && (has_addresses || names_what_is_called) {
-        reasons.push(
-            "NAT in the target's network namespace has put another address and port in before packets \
-             are matched: name those"
-                .to_owned(),
-        );
+        reasons.push(NAT.to_owned());
     }
     let has_ports = fault.peer.as_ref().is_some_and(|peer| !peer.ports.is_empty());
     if !has_ports && matches!(fault.protocol, None | Some(Protocol::Icmp)) {
@@ -197,7 +218,6 @@ mod tests {
         plan.rules
     }
 
-    const NAT: &str = "NAT in the target's network namespace";
     const PING: &str = "a ping from outside is answered by the kernel";
     const NOTHING: &str = "the target sent and received nothing of the kind";
     const CALL: &str = "the target makes another call";
@@ -290,7 +310,7 @@ mod tests {
     #[test]
     fn each_sentence_has_its_reasons() {
         for (text, expected) in TABLE {
-            let told = reasons(&rules(text)[0], None, None);
+            let told = reasons(&rules(text)[0], None, About::default());
             let told: Vec<&str> = told.split("; or ").collect();
             assert_eq!(told.len(), expected.len(), "{text}: {told:?}");
             for (reason, beginning) in told.iter().zip(*expected) {
@@ -303,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_to_be_written_can_be_written() {
         for (text, _) in TABLE {
-            let told = reasons(&rules(text)[0], None, None);
+            let told = reasons(&rules(text)[0], None, About::default());
             for clause in told.split("rite `").skip(1).filter_map(|rest| rest.split('`').next()) {
                 let sentence = format!("drop {clause}");
                 assert_eq!(shortened(&sentence), sentence, "{text}");
@@ -324,7 +344,7 @@ mod tests {
         assert!(!behind("drop egress; drop ingress"));
         assert!(!behind("duplicate; delay 1ms"), "each is asked by itself");
         let rules = rules("drop tcp; drop to port 80");
-        let told = reasons(&rules[1], Some(&rules[0].fault), None);
+        let told = reasons(&rules[1], Some(&rules[0].fault), About::default());
         assert!(
             told.starts_with("`drop tcp` is asked before it and hits the same; or `to"),
             "{told}"

@@ -1,6 +1,6 @@
 //! `arm`: faults kept in force by a running agent.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use chaos_agent::{
     arm::TargetReport,
@@ -13,6 +13,7 @@ use super::{
     output::{self, Format, note},
     socket::{SocketArg, failure},
     target::{PodsArg, TargetArgs},
+    terms,
 };
 
 /// Have a running agent break a cgroup, process, unit or container
@@ -34,13 +35,20 @@ pub struct Args {
     pods: PodsArg,
     #[command(flatten)]
     faults: FaultArgs,
+    /// How long faults last that have no `for` of their own: as long as the agent's `--default-duration`
+    /// says, unless this is given
+    #[arg(long = "for", value_name = "DURATION", value_parser = terms::duration)]
+    lasting: Option<Duration>,
     #[command(flatten)]
     socket: SocketArg,
 }
 
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     // Read here, where errors can point into the text.
-    let faults = args.faults.read()?;
+    let mut faults = args.faults.read()?;
+    for fault in &mut faults {
+        fault.duration = fault.duration.or(args.lasting);
+    }
     // The YAML form has what was read from files, which sentences name only.
     let faults = serde_json::to_string(&faults)
         .map_err(|error| Failure::Usage(format!("cannot write the faults down: {error}")))?;

@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use chaos_agent::{
-    arm::{Eyes, path_notes},
+    arm::{Eyes, features_for, path_notes},
     fault::{Fault, HowOften, Spread, Unit, Verb, print_duration},
     kernel::release,
     plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan},
@@ -81,6 +81,10 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         Some(features) => features,
         None if !tried => KernelFeatures::everything(release()),
         None => kernel::try_features(&CgroupRoot::discover()?),
+    };
+    let features = match &target {
+        Some(target) => features_for(&features, target),
+        None => features,
     };
     let mut plan = plan(&faults, &features, &terms);
     let eyes = match &target {

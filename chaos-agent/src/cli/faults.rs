@@ -17,7 +17,7 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = true)]
 pub struct FaultArgs {
-    /// A fault, as a sentence; may be given again, and several sentences go with `;` between
+    /// A fault, as a sentence (`chaos-agent language` tells what it can say); may be given again, and several sentences go with `;` between
     #[arg(long, value_name = "TEXT")]
     fault: Vec<String>,
     /// A file of faults, sentences or YAML; `-` is standard input; may be given again

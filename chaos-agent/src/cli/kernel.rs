@@ -77,7 +77,7 @@ pub fn try_needed(probe: &Cgroup, faults: &[Fault], terms: &Terms) -> KernelFeat
     let needed: BTreeSet<Hook> = wanted.hooks();
     let mut trials = Trials::new();
     trials.try_hooks(&needed, Ok(probe.as_fd()));
-    if wanted.rules.iter().any(|rule| rule.hold().is_some()) {
+    if wanted.line().or(wanted.answer_line()).is_some() {
         trials.try_best_line();
     }
     let names_calls = faults.iter().any(|fault| !fault.verb.calls().is_empty());

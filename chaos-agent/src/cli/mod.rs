@@ -14,6 +14,7 @@ mod halt;
 mod hooks;
 mod inject;
 mod kernel;
+mod language;
 mod ledger;
 mod list;
 mod logs;
@@ -64,6 +65,9 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
+A fault is a sentence, such as `drop 10% egress tcp to port 443 for 1m` or
+`fail write with ENOSPC under /var/lib/app`; `chaos-agent language` prints all there is to say.
+
 Exit codes:
   0  it went well
   1  the plan was refused, or something failed on the way
@@ -89,6 +93,7 @@ enum Command {
     Disarm(disarm::Args),
     Halt(halt::Args),
     Follow(follow::Args),
+    Language(language::Args),
     Completions(completions::Args),
     Man(man::Args),
     Supervisor(supervisor::Args),
@@ -123,6 +128,7 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Doctor(doctor::Args {}) => doctor::execute(format),
         Command::Demo(args) => demo::execute(&args, format),
         Command::Agent(args) => agent::execute(&args, format),
+        Command::Language(language::Args {}) => language::execute(),
         Command::Arm(args) => arm::execute(&args, format),
         Command::List(args) => list::execute(&args, format),
         Command::Show(args) => show::execute(&args, format),

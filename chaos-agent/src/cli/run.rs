@@ -133,8 +133,10 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         ended_because: &ended.why,
         ledger: &ended.report,
     };
+    // Said first, as it explains what the ledger says.
+    let left = leave(cgroup, quiet);
     if !args.quiet {
-        args.print(&ended, &outcome, format)?;
+        args.print(&ended, &outcome, left, format)?;
     }
     if let (Some(mut file), Some(path)) = (report, &args.report) {
         let written = serde_json::to_string_pretty(&outcome).map_err(Into::into);
@@ -142,7 +144,6 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
             note(&format!("the ledger could not be written into {}: {error}", path.display()));
         }
     }
-    let left = leave(cgroup, quiet);
     if let (Some(supervisor), 0) = (supervisor, left) {
         // It ends with the command, unless that left something running.
         supervisor.wait(FAREWELL);
@@ -199,13 +200,23 @@ impl Args {
         Ok((child, supervisor))
     }
 
-    fn print(&self, ended: &Ended, outcome: &RunReport<'_>, format: Format) -> anyhow::Result<()> {
+    /// `left`: how many processes of the command go on without it.
+    fn print(
+        &self,
+        ended: &Ended,
+        outcome: &RunReport<'_>,
+        left: usize,
+        format: Format,
+    ) -> anyhow::Result<()> {
         match (format, &ended.report) {
             (Format::Json, _) => output::error_line(&serde_json::to_string_pretty(outcome)?),
             (Format::Table, Some(report)) => {
                 note(&format!("{} has ended; {}", self.name(), ledger::repeat(outcome.seed)));
                 output::error_line(&ledger::table(&report.faults));
-                ledger::unmatched(&report.faults).for_each(|line| note(&line));
+                // What is matched later nobody knows.
+                if left == 0 {
+                    ledger::unmatched(&report.faults).for_each(|line| note(&line));
+                }
             }
             (Format::Table, None) => note("the ledger could not be read"),
         }
@@ -273,7 +284,10 @@ fn leave(cgroup: TransientCgroup, quiet: bool) -> usize {
                 } else {
                     (&*format!("{left} processes"), "go")
                 };
-                note(&format!("{processes} outlived the command and {go} on without faults"));
+                note(&format!(
+                    "{processes} outlived the command and {go} on without faults: a server has to \
+                     stay in the foreground"
+                ));
             }
             left
         }

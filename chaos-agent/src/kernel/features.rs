@@ -206,7 +206,8 @@ fn missing_backend(backend: Backend, error: &KernelError) -> Support {
     } else if reason.contains("not modifiable") {
         "a kernel with CONFIG_FUNCTION_ERROR_INJECTION"
     } else if reason.contains("Operation not permitted") {
-        "run as root on a kernel that allows tracing programs (not in lockdown mode)"
+        "root on a kernel that lets it load tracing programs: lockdown (/sys/kernel/security/lockdown), a \
+         security module, a missing CONFIG_FUNCTION_ERROR_INJECTION or the machine's provider can forbid it"
     } else if matches!(error, KernelError::NoFunction { .. }) {
         "an x86-64 kernel with CONFIG_SECURITY and CONFIG_DEBUG_INFO_BTF"
     } else if backend == Backend::Security {

@@ -51,7 +51,7 @@ pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objecti
             "`for {}` is longer than the longest allowed, {longest}",
             print_duration(wanted)
         ))
-        .remedy(format!("write `for {longest}` or less, or allow more by `--longest`"))),
+        .remedy(format!("write `for {longest}` or less, or allow more by `--longest` of `run`, `inject` or the agent"))),
     }
 }
 

@@ -9,8 +9,9 @@ pub fn find_cgroup_of(root: &CgroupRoot, pid: i32) -> Result<(Cgroup, usize), Ta
     if cgroup.is_root() {
         return Err(TargetError::RootCgroup {
             what: format!("process {pid}"),
-            remedy: "start it with `chaos-agent run` or `systemd-run --scope`, or move it into a \
-                     cgroup of its own",
+            remedy: "start it with `chaos-agent run` or `systemd-run --scope`, or again inside a \
+                     cgroup of its own, as `sh -c 'echo $$ > CGROUP/cgroup.procs; exec COMMAND'` \
+                     does; what is moved there while it runs keeps the sockets that it has outside",
         });
     }
     let others = cgroup.processes()?.into_iter().filter(|&other| other != pid).count();

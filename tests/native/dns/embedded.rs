@@ -1,11 +1,13 @@
 //! Docker's embedded name server, whose port NAT rules of the container's own namespace hide.
 
+use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result};
-use chaos_tests::require;
+use chaos_tests::{program, require};
+use serde_json::{Value, json};
 
-use super::{A_WHILE, ADDRESS, SOON, ask, check, delays, question, took};
+use super::{A_WHILE, ADDRESS, ASK, SOON, ask, check, delays, hex, question, took};
 use crate::agent::{Agent, has_frames, has_line};
 use crate::name_server::NameServer;
 use crate::nat;
@@ -80,6 +82,39 @@ fn its_questions_are_held() -> Result<()> {
     let (pair, server) = scene()?;
     require!("a delay line", since 5, 10; has_line(&pair.claim));
     delays::check(&pair, &server)
+}
+
+/// What a client of the server is answered that `run` has started under faults.
+fn ask_under(pair: &Pair, server: &NameServer, faults: &str) -> Result<(Option<u8>, Value)> {
+    let report = tempfile::NamedTempFile::new()?;
+    let mut command = pair.client_netns.command(program::agent()?);
+    command.args(["run", "--quiet", "--fault", faults, "--report"]).arg(report.path());
+    command.args(["--", "perl", "-e", ASK, &SERVER.to_string(), "53", SOON]);
+    command.arg(hex(&question("www.example.com", 1, true)));
+    let output = command.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{faults}: {said}");
+    let line = String::from_utf8(output.stdout)?;
+    let bytes = line.split_once(' ').context("an answer and a time")?.0;
+    let code = bytes.get(6..8).map(|code| u8::from_str_radix(code, 16)).transpose()?;
+    assert!(server.address.port() == 53);
+    let report: Value = serde_json::from_str(&fs::read_to_string(report.path())?)?;
+    Ok((code.map(|code| code & 0xf), report["faults"][0]["counts"].clone()))
+}
+
+#[test]
+fn a_client_that_run_starts_is_answered_for() -> Result<()> {
+    require!("iptables"; nat::works());
+    let (pair, server) = scene()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    require!("a delay line", since 5, 10; has_line(&pair.claim));
+    let (code, counts) = ask_under(&pair, &server, "fail dns with REFUSED for *.example.com")?;
+    assert_eq!((code, &counts["injected"]), (Some(5), &json!(1)), "{counts}");
+    // The question is held; its answer, which NAT changes, is not.
+    let (code, counts) = ask_under(&pair, &server, "delay 50ms")?;
+    assert_eq!((code, &counts["injected"]), (Some(0), &json!(1)), "{counts}");
+    assert_eq!(counts["spared"], json!({ "unfit": 1 }), "{counts}");
+    Ok(())
 }
 
 #[test]

@@ -248,6 +248,15 @@ fn foreign_clause(draft: &Draft, word: &str) -> Option<String> {
             "a fault is tied to no interface: name the networks behind it, such as `to 10.1.0.0/16`"
                 .to_owned(),
         ),
+        "dst" | "dest" | "destination" if is_about_packets => {
+            Some("the destination is behind `to`: `to 10.0.0.1 port 80`".to_owned())
+        }
+        "src" | "source" if is_about_packets => {
+            Some("the source is behind `from`: `from 10.0.0.1 port 80`".to_owned())
+        }
+        "host" | "net" | "ip" | "address" if is_about_packets => {
+            Some("an address is behind `to` or `from`: `to 10.0.0.1`".to_owned())
+        }
         "except" | "not" | "but" if is_about_packets => Some(
             "nothing can be left out of a clause: name all the others, and for all ports but 22 both \
              ways apart, as in `drop ingress to port 1-21, 23-65535; drop egress from port 1-21, 23-65535`"
@@ -344,6 +353,10 @@ fn set_peer(draft: &mut Draft, peer: Peer, span: Range<usize>) -> Result<(), Fai
                 Mistake::new("`port` stands apart from its address")
                     .help("right behind it: `to 10.0.0.0/8 port 5432`")
             }
+            (Side::Either, Side::To | Side::From) => {
+                Mistake::new("`port` stands apart from its address")
+                    .help("right behind it: `to 10.0.0.0/8 port 5432`")
+            }
             (old, new) if old == new => Mistake::new("the peer is given twice")
                 .help("several networks go in one list: `to 10.0.0.0/8, 192.168.0.0/16`"),
             _ => Mistake::new("a fault has only one peer")
@@ -374,7 +387,11 @@ fn inside(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     }
     reader.value("`container` or `bursts`", |word| {
         word.eq_ignore_ascii_case("container").then_some(()).ok_or_else(|| {
-            Mistake::new(format!("expected `container` or `bursts`, found `{word}`")).help(
+            let mistake = Mistake::new(format!("expected `container` or `bursts`, found `{word}`"));
+            if word.starts_with('/') {
+                return mistake.help(format!("a path is behind `under`: `under {word}`"));
+            }
+            mistake.help(
                 "write `in container NAME` or `in bursts of 10`; for how long is `for 5m`, when is \
                  `after 10s`",
             )

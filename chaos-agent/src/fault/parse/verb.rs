@@ -88,10 +88,28 @@ pub(super) fn verb(word: &str) -> Result<VerbWord, Mistake> {
         .find(|(_, text, _)| first_word(text).eq_ignore_ascii_case(word))
         .map(|(verb, ..)| *verb)
         .ok_or_else(|| {
-            Mistake::new(format!("`{word}` is not a verb"))
-                .help(format!("a sentence begins with one of {}", verbs().join(", ")))
-                .meant(word, verbs)
+            let mistake = Mistake::new(format!("`{word}` is not a verb"));
+            match of_others(word) {
+                Some(verb) => mistake.help(verb.example()),
+                None => mistake
+                    .help(format!("a sentence begins with one of {}", verbs().join(", ")))
+                    .meant(word, verbs),
+            }
         })
+}
+
+/// The verb for what other tools call so.
+fn of_others(word: &str) -> Option<VerbWord> {
+    match word.to_ascii_lowercase().as_str() {
+        "latency" | "lag" | "sleep" => Some(VerbWord::Delay),
+        "loss" | "lose" | "block" | "deny" | "reject" | "blackhole" | "partition" => {
+            Some(VerbWord::Drop)
+        }
+        "bandwidth" | "throttle" | "rate" => Some(VerbWord::Limit),
+        "dup" => Some(VerbWord::Duplicate),
+        "error" | "inject" | "syscall" => Some(VerbWord::Fail),
+        _ => None,
+    }
 }
 
 fn first_word(text: &'static str) -> &'static str {

@@ -153,7 +153,7 @@ fn clauses_are_refused_with_the_reason() {
         (
             "drop for 2h",
             "`for 2h` is longer than the longest allowed, 1h",
-            "write `for 1h` or less, or allow more by `--longest`",
+            "write `for 1h` or less, or allow more by `--longest` of `run`, `inject` or the agent",
         ),
         (
             "drop in container db",

@@ -6,7 +6,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_l4_csum_replace, bpf_skb_load_bytes},
 };
 use chaos_ebpf_common::{
-    LOOPBACK, checksum,
+    checksum,
     dns::{self, EMBEDDED_SERVER, HEADER, LABELS, NAME, PORT},
     event::EventKind,
     gate::Env,
@@ -43,25 +43,25 @@ pub fn undo_nat(skb: *mut __sk_buff, packet: &mut Packet) {
     dns::undo_nat(&octets, packet);
 }
 
-/// Whether a datagram is for Docker's name server, at another port than it was sent to ([`dns::is_sent_on`]).
+/// Whether it is a question to Docker's name server, at another port than that of name servers
+/// ([`dns::is_sent_on`]).
 #[inline(always)]
-fn is_sent_on(octets: &FrameBytes, place: Place) -> bool {
+pub fn is_sent_on(octets: &FrameBytes, place: Place) -> bool {
     place.is_udp()
         && place.is_v4()
         && octets.read(place.network() + 16) == Some(EMBEDDED_SERVER)
         && octets.read(place.transport() + 2).is_some_and(|port| u16::from_be_bytes(port) != PORT)
+        && octets
+            .read(place.transport() + UDP_HEADER)
+            .is_some_and(|header| dns::is_question(&header))
 }
 
-/// Addresses a question that is about to be held, and was sent on, to the port at which it was asked. In
-/// the line the frame loses its connection (`nf_reset_ct`): it comes back as one that NAT has not seen, is
-/// found to be of the same connection by that port, and is sent on again.
+/// Addresses a question that is about to be held, and was [sent on](is_sent_on), to the port at which it was
+/// asked. In the line the frame loses its connection (`nf_reset_ct`): it comes back as one that NAT has not
+/// seen, is found to be of the same connection by that port, and is sent on again.
 #[inline(always)]
 pub fn send_back_before_nat(skb: *mut __sk_buff, kind: u32) {
-    // SAFETY: reading the program's context.
-    let interface = unsafe { (*skb).ifindex };
-    if interface == LOOPBACK && kind == EventKind::FrameEgress as u32 {
-        chaos_before_nat(skb, Place::of(skb, kind).0);
-    }
+    chaos_before_nat(skb, Place::of(skb, kind).0);
 }
 
 #[unsafe(no_mangle)]
@@ -70,14 +70,8 @@ extern "C" fn chaos_before_nat(skb: *mut __sk_buff, place: u64) -> u32 {
     readdress(&SkbBytes(skb), Place(place)).is_some() as u32
 }
 
-/// `None` where the frame is not such a question.
 #[inline(always)]
 fn readdress(octets: &FrameBytes, place: Place) -> Option<()> {
-    if !is_sent_on(octets, place)
-        || !dns::is_question(&octets.read(place.transport() + UDP_HEADER)?)
-    {
-        return None;
-    }
     let old: [u8; 2] = octets.read(place.transport() + 2)?;
     let new = PORT.to_be_bytes();
     let at = LINK_HEADER + place.transport() + 6;

@@ -8,6 +8,7 @@ use aya_ebpf::bindings::{
     tcx_action_base::{TCX_DROP, TCX_NEXT},
 };
 use chaos_ebpf_common::{
+    LOOPBACK,
     event::EventKind,
     flows,
     gate::{Decision, Env, evaluate},
@@ -17,10 +18,13 @@ use chaos_ebpf_common::{
 
 use super::{
     Outcome, SPARED, UNKNOWN, chaos_confirm, chaos_flow, dns,
+    headers::Place,
     length::on_wire,
     line::{self, Held, Room, room},
+    sender::Sender,
 };
 use crate::{
+    bytes::SkbBytes,
     env::Maps,
     maps::{HOLDS, TABLES},
 };
@@ -70,14 +74,24 @@ impl Wait {
 /// together. Returns what the program has to.
 #[inline(always)]
 pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> i32 {
+    let hold = STAGES.fold(0, |hold, stage| hold | set.by_stage[stage]);
+    if rules & hold == 0 {
+        return TCX_NEXT;
+    }
     let mut all = Wait::NONE;
     // One moment for all: frames leave in the order in which a rate has given them their turns, however
     // long the processor was away in between.
     let now = Maps.now();
+    // SAFETY: reading the program's context.
+    let nat = match unsafe { (*skb).ifindex } {
+        LOOPBACK => chaos_nat(skb, kind as u32),
+        _ => Nat::Nothing as u32,
+    };
+    let kind = kind as u32 | nat;
     for stage in STAGES {
         let asked = rules & set.by_stage[stage];
         if asked != 0 {
-            let one = Wait(chaos_hold(skb, kind as u32, set.id, asked, now));
+            let one = Wait(chaos_hold(skb, kind, set.id, asked, now));
             if one.outcome() == Outcome::Overflow as u32 {
                 return TCX_DROP;
             }
@@ -86,11 +100,11 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> 
             }
         }
     }
-    if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind as u32, all.0, now) }
+    if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind, all.0, now) }
 }
 
-/// Asks these rules, all of one stage: a [`Wait`]. It is beside `chaos_stage`, with as little on its
-/// stack.
+/// Asks these rules, all of one stage: a [`Wait`]. `kind` has a [`Nat`] above it, here and below. It is
+/// beside `chaos_stage`, with as little on its stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, now: u64) -> u64 {
@@ -99,14 +113,14 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, n
     };
     let flow = match rules & set.by_flow {
         0 => None,
-        _ => Some(chaos_flow(skb, kind)).filter(|flow| *flow != UNKNOWN),
+        _ => Some(chaos_flow(skb, kind & KIND)).filter(|flow| *flow != UNKNOWN),
     };
     let answer = evaluate(&Maps, set, rules, flow, now);
     if answer == Decision::SPARED {
         return Wait::NONE.0;
     }
     let wait = Wait(chaos_wait(skb, kind, answer.0, flow.unwrap_or(UNKNOWN), now));
-    chaos_confirm(skb, kind, answer.0, wait.outcome());
+    chaos_confirm(skb, kind & KIND, answer.0, wait.outcome());
     wait.0
 }
 
@@ -121,12 +135,15 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
     let Some(hold) = HOLDS.get(verdict.slot) else {
         return Wait::NONE.0;
     };
+    if kind & !KIND == Nat::Hides as u32 {
+        return Wait::NONE.0;
+    }
     match room(skb, now) {
         Room::Free => {}
         Room::Full => return Wait::OVERFLOW.0,
         Room::Nowhere => return Wait::NONE.0,
     }
-    let ingress = kind == EventKind::FrameIngress as u32;
+    let ingress = kind & KIND == EventKind::FrameIngress as u32;
     if hold.rate == 0 {
         // The gate hands on 26 bits.
         let mut entropy = verdict.entropy << 38;
@@ -157,6 +174,35 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
     }
 }
 
+/// What NAT has to do with a frame that is about to be held, above the bits of its kind.
+///
+/// In the line a frame loses its connection (`nf_reset_ct`), and NAT would take one whose addresses it has
+/// put in for one of another connection when it comes back. Beyond loopback, NAT is over when a frame leaves,
+/// and has not begun when one arrives.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+enum Nat {
+    Nothing = 0,
+    /// It has put addresses in: the frame can't be held.
+    Hides = 1 << 8,
+    /// It has sent a question on, which can be undone ([`dns::send_back_before_nat`]).
+    SendsOn = 2 << 8,
+}
+
+const KIND: u32 = 0xff;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_nat(skb: *mut __sk_buff, kind: u32) -> u32 {
+    let place = Place::of(skb, kind);
+    let sent_on = kind == EventKind::FrameEgress as u32 && dns::is_sent_on(&SkbBytes(skb), place);
+    (match (Sender::of(skb, place), sent_on) {
+        (Sender::Connected, _) | (Sender::Unknown, false) => Nat::Nothing,
+        (Sender::Hidden | Sender::Unknown, true) => Nat::SendsOn,
+        (Sender::Hidden, false) => Nat::Hides,
+    }) as u32
+}
+
 /// Sends the frame through the line without holding it. Returns what the program has to.
 #[inline(always)]
 pub fn send_at_once(skb: *mut __sk_buff, kind: EventKind, slot: u8) -> i32 {
@@ -170,9 +216,11 @@ extern "C" fn chaos_send(skb: *mut __sk_buff, kind: u32, wait: u64, now: u64) ->
     if skb.is_null() {
         return TCX_NEXT;
     }
-    dns::send_back_before_nat(skb, kind);
+    if kind & !KIND == Nat::SendsOn as u32 {
+        dns::send_back_before_nat(skb, kind & KIND);
+    }
     let wait = Wait(wait);
     let held =
         Held { from: now, nanoseconds: wait.nanoseconds().min(LONGEST_HOLD), slot: wait.slot() };
-    line::send(skb, kind == EventKind::FrameIngress as u32, held)
+    line::send(skb, kind & KIND == EventKind::FrameIngress as u32, held)
 }

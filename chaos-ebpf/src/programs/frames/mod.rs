@@ -12,6 +12,7 @@ mod receiver;
 mod redirect;
 mod reflect;
 mod reset;
+mod sender;
 
 use core::ptr::NonNull;
 

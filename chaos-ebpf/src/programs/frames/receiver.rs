@@ -94,7 +94,7 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
 
 /// Addresses and ports, which the headers have one behind the other as the tuple does.
 #[inline(always)]
-fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameBytes, place: Place) -> Option<u32> {
+pub fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameBytes, place: Place) -> Option<u32> {
     if !place.has_tcp() && !place.has_udp() {
         return None;
     }
