@@ -9,39 +9,35 @@ use super::{
         WeightedLatency,
     },
     value::{duration, name, peer, word::MOST_WEIGHT},
+    verbs::Subject,
 };
 
 /// Everything that keeps the fault from being well formed; nothing if it is.
 pub fn check(fault: &Fault) -> Vec<Problem> {
     let mut problems = Problems(Vec::new());
     values(fault, &mut problems);
-    match &fault.verb {
-        Verb::Fail { calls, .. } | Verb::Slow { calls, .. } | Verb::Kill { calls } => {
-            about_calls(fault, calls, &mut problems);
-        }
-        Verb::SkewClock { .. } => about_the_clock(fault, &mut problems),
-        Verb::Drop
-        | Verb::Corrupt { .. }
-        | Verb::Delay(_)
-        | Verb::DelayDns { .. }
-        | Verb::Duplicate
-        | Verb::Reorder { .. }
-        | Verb::Limit { .. }
-        | Verb::Reset
-        | Verb::FailDns { .. } => about_packets(fault, &mut problems),
+    match fault.verb.row().subject {
+        Subject::Packets | Subject::Dns => about_packets(fault, &mut problems),
+        Subject::Calls => about_calls(fault, fault.verb.calls(), &mut problems),
+        Subject::Process => about_the_clock(fault, &mut problems),
     }
     problems.0
 }
 
-struct Problems(Vec<Problem>);
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn add(&mut self, clause: Clause, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn add(
+        &mut self,
+        clause: Clause,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.0.push(Problem { clause, mistake: Mistake::new(message).help(help) });
     }
 
     /// Adds a problem unless the condition holds.
-    fn expect(&mut self, holds: bool, clause: Clause, message: &str, help: &str) {
+    pub(super) fn expect(&mut self, holds: bool, clause: Clause, message: &str, help: &str) {
         if !holds {
             self.add(clause, message, help);
         }
@@ -50,45 +46,7 @@ impl Problems {
 
 /// What a value alone can get wrong, and what the parts of a verb demand of each other.
 fn values(fault: &Fault, problems: &mut Problems) {
-    match &fault.verb {
-        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => a_latency(latency, problems),
-        Verb::Reorder { by } => positive(Some(*by), Clause::By, problems),
-        Verb::Slow { by, jitter, .. } => {
-            positive(Some(*by), Clause::By, problems);
-            jitter_below(*by, *jitter, problems);
-        }
-        Verb::Limit { bits_per_second, .. } => problems.expect(
-            *bits_per_second >= 8,
-            Clause::Rate,
-            "the rate lets nothing through",
-            "at least `8bit`; to let nothing through, write `drop`",
-        ),
-        Verb::Fail { errnos, .. } => {
-            problems.expect(!errnos.is_empty(), Clause::With, "an errno is missing", "`with EIO`");
-            problems.expect(
-                errnos.iter().all(|weighted| (1..=MOST_WEIGHT).contains(&weighted.weight)),
-                Clause::With,
-                "a weight is out of range",
-                "from 1 to 1000",
-            );
-            if let Some(errno) = repeated(errnos.iter().map(|weighted| weighted.errno)) {
-                let help = format!("give it a weight: `{errno}*2`");
-                problems.add(Clause::With, format!("`{errno}` is in the list twice"), help);
-            }
-        }
-        Verb::SkewClock { offset_ns } => problems.expect(
-            (1..=duration::MAX_NS).contains(&offset_ns.unsigned_abs()),
-            Clause::By,
-            "the clock cannot be moved that far, or not at all",
-            "by at least 1ns and at most 36500d",
-        ),
-        Verb::Drop
-        | Verb::Corrupt { .. }
-        | Verb::Duplicate
-        | Verb::Reset
-        | Verb::FailDns { .. }
-        | Verb::Kill { .. } => {}
-    }
+    (fault.verb.row().check)(&fault.verb, problems);
     if let Some(name) = fault.verb.dns_name() {
         canonical(name, name::dns(name), Clause::Name, problems);
     }
@@ -126,7 +84,7 @@ fn values(fault: &Fault, problems: &mut Problems) {
     the_peer(fault, problems);
 }
 
-fn a_latency(latency: &Latency, problems: &mut Problems) {
+pub(super) fn a_latency(latency: &Latency, problems: &mut Problems) {
     match &latency.spread {
         Spread::Around { by, jitter, distribution } => {
             positive(Some(*by), Clause::By, problems);
@@ -355,12 +313,12 @@ fn about_the_clock(fault: &Fault, problems: &mut Problems) {
     }
 }
 
-fn positive(duration: Option<Duration>, clause: Clause, problems: &mut Problems) {
+pub(super) fn positive(duration: Option<Duration>, clause: Clause, problems: &mut Problems) {
     let fits = duration.is_none_or(|time| (1..=duration::MAX_NS).contains(&time.as_nanos()));
     problems.expect(fits, clause, "the duration is out of range", "above 0s, at most 36500d");
 }
 
-fn jitter_below(by: Duration, jitter: Option<Duration>, problems: &mut Problems) {
+pub(super) fn jitter_below(by: Duration, jitter: Option<Duration>, problems: &mut Problems) {
     positive(jitter, Clause::Jitter, problems);
     if jitter.is_some_and(|jitter| jitter > by) {
         problems.add(
@@ -382,7 +340,7 @@ fn canonical(name: &str, read: Result<String, Mistake>, clause: Clause, problems
     }
 }
 
-fn repeated<T: Ord + Copy>(mut items: impl Iterator<Item = T>) -> Option<T> {
+pub(super) fn repeated<T: Ord + Copy>(mut items: impl Iterator<Item = T>) -> Option<T> {
     let mut seen = BTreeSet::new();
     items.find(|item| !seen.insert(*item))
 }

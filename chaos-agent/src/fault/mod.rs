@@ -17,6 +17,7 @@ mod parse;
 mod print;
 mod suggest;
 mod value;
+mod verbs;
 mod yaml;
 
 pub use check::check;

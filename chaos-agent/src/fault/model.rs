@@ -9,6 +9,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::verbs::Subject;
+
 /// One sentence of the fault language: a verb, what it applies to, how often, where, how long.
 ///
 /// A `Fault` that came out of the parser or the YAML reader is *well formed*: its clauses go
@@ -325,7 +327,13 @@ impl Fault {
 impl Verb {
     /// Whether the verb acts on packets; otherwise on calls (or, for the clock, on processes).
     pub fn acts_on_packets(&self) -> bool {
+        matches!(self.row().subject, Subject::Packets | Subject::Dns)
+    }
+
+    /// The system calls it names; none for the others.
+    pub fn calls(&self) -> &[Call] {
         match self {
+            Self::Fail { calls, .. } | Self::Slow { calls, .. } | Self::Kill { calls } => calls,
             Self::Drop
             | Self::Corrupt { .. }
             | Self::Delay(_)
@@ -334,63 +342,41 @@ impl Verb {
             | Self::Reorder { .. }
             | Self::Limit { .. }
             | Self::Reset
-            | Self::FailDns { .. } => true,
-            Self::Fail { .. } | Self::Slow { .. } | Self::Kill { .. } | Self::SkewClock { .. } => {
-                false
-            }
-        }
-    }
-
-    /// The system calls it names; none for the others.
-    pub fn calls(&self) -> &[Call] {
-        match self {
-            Self::Fail { calls, .. } | Self::Slow { calls, .. } | Self::Kill { calls } => calls,
-            _ => &[],
+            | Self::FailDns { .. }
+            | Self::SkewClock { .. } => &[],
         }
     }
 
     /// The name that DNS is asked for, where it is about such questions.
     pub fn dns_name(&self) -> Option<&str> {
-        match self {
-            Self::DelayDns { name, .. } | Self::FailDns { name, .. } => Some(name),
-            _ => None,
+        if let Self::DelayDns { name, .. } | Self::FailDns { name, .. } = self {
+            return Some(name);
         }
+        None
     }
 
     /// How long it holds what it hits, where that is a latency.
     pub fn latency(&self) -> Option<&Latency> {
-        match self {
-            Self::Delay(latency) | Self::DelayDns { latency, .. } => Some(latency),
-            _ => None,
+        if let Self::Delay(latency) | Self::DelayDns { latency, .. } = self {
+            return Some(latency);
         }
+        None
     }
 
     /// The file that its latencies are in and the place for them, where they have not been read.
     pub fn unread_file(&mut self) -> Option<(&str, &mut Vec<WeightedLatency>)> {
-        match self {
-            Self::Delay(latency) | Self::DelayDns { latency, .. } => match &mut latency.spread {
-                Spread::File { path, latencies } if latencies.is_empty() => Some((path, latencies)),
-                _ => None,
-            },
-            _ => None,
+        if let Self::Delay(latency) | Self::DelayDns { latency, .. } = self
+            && let Spread::File { path, latencies } = &mut latency.spread
+            && latencies.is_empty()
+        {
+            return Some((path, latencies));
         }
+        None
     }
 
     /// The word the sentence begins with.
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::Corrupt { .. } => "corrupt",
-            Self::Delay(_) | Self::DelayDns { .. } => "delay",
-            Self::Duplicate => "duplicate",
-            Self::Reorder { .. } => "reorder",
-            Self::Limit { .. } => "limit",
-            Self::Reset => "reset",
-            Self::Fail { .. } | Self::FailDns { .. } => "fail",
-            Self::Slow { .. } => "slow",
-            Self::Kill { .. } => "kill",
-            Self::SkewClock { .. } => "skew",
-        }
+        self.row().first_word()
     }
 
     /// What a chance counts when the sentence does not say.

@@ -5,8 +5,8 @@ use std::fmt::{self, Display, Formatter, Write};
 use super::{
     model::{Chance, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
-        chance, duration, peer, rate,
-        word::{Word, print_weighted_errno, print_weighted_latency},
+        chance, duration, peer,
+        word::{Word, print_weighted_latency},
     },
 };
 
@@ -66,39 +66,7 @@ impl Display for Fault {
 impl Display for Verb {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())?;
-        match self {
-            Self::Drop | Self::Duplicate | Self::Reset | Self::Corrupt { silent: false } => Ok(()),
-            Self::Corrupt { silent: true } => f.write_str(" silent"),
-            Self::Delay(latency) => {
-                f.write_char(' ')?;
-                latency.fmt(f)
-            }
-            Self::DelayDns { latency, name } => {
-                f.write_str(" dns ")?;
-                latency.fmt(f)?;
-                write!(f, " for {name}")
-            }
-            Self::Reorder { by } => write!(f, " by {}", duration::print(*by)),
-            Self::Limit { bits_per_second, per_flow } => {
-                let per_flow = if *per_flow { " per flow" } else { "" };
-                write!(f, " {}{per_flow}", rate::print(*bits_per_second))
-            }
-            Self::Fail { calls, errnos } => {
-                let errnos = errnos.iter().map(|errno| print_weighted_errno(*errno));
-                write!(f, " {} with {}", list(f, calls), list(f, errnos))
-            }
-            Self::FailDns { answer, name } => {
-                write!(f, " dns with {} for {name}", answer.word())
-            }
-            Self::Slow { calls, by, jitter } => {
-                write!(f, " {} by {}", list(f, calls), duration::print(*by))?;
-                jitter.map_or(Ok(()), |jitter| write!(f, " jitter {}", duration::print(jitter)))
-            }
-            Self::Kill { calls } => write!(f, " {}", list(f, calls)),
-            Self::SkewClock { offset_ns } => {
-                write!(f, " clock by {}", duration::print_offset(*offset_ns))
-            }
-        }
+        (self.row().print)(self, f)
     }
 }
 
@@ -173,7 +141,7 @@ fn write_chance(f: &mut Formatter<'_>, chance: Chance, verb: &Verb) -> fmt::Resu
 }
 
 /// Whole, unless it is long and `f` is for people.
-fn list(f: &Formatter<'_>, items: impl IntoIterator<Item: Display>) -> String {
+pub(super) fn list(f: &Formatter<'_>, items: impl IntoIterator<Item: Display>) -> String {
     let mut items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
     if !f.alternate() || items.len() <= SHORT_LIST {
         return items.join(", ");

@@ -6,7 +6,6 @@ use super::{
     Fail,
     draft::Draft,
     reader::{Read, Reader},
-    verb::VerbWord,
 };
 use crate::fault::{
     mistake::{Clause, Mistake},
@@ -15,6 +14,7 @@ use crate::fault::{
         chance, duration, name, number, peer, rate,
         word::{self, Word},
     },
+    verbs::{Amount, Subject},
 };
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
@@ -59,12 +59,12 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
     }
     if let Some(distribution) = Distribution::from_word(word) {
         return one_word(reader, draft, Clause::Distribution, "the distribution", |draft| {
-            draft.distribution = Some(distribution);
+            draft.parts.distribution = Some(distribution);
         });
     }
     match word.to_ascii_lowercase().as_str() {
         "silent" => {
-            one_word(reader, draft, Clause::Silent, "`silent`", |draft| draft.silent = true)
+            one_word(reader, draft, Clause::Silent, "`silent`", |draft| draft.parts.silent = true)
         }
         "every" => every(reader, draft),
         "to" => sided_peer(reader, draft, Side::To),
@@ -93,7 +93,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
             Clause::Correlation,
             "a percentage",
             chance::correlation,
-            |draft, correlation| draft.correlation = Some(correlation),
+            |draft, correlation| draft.parts.correlation = Some(correlation),
         ),
         "per" => per_flow(reader, draft),
         "with" => with(reader, draft),
@@ -108,7 +108,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
             "a duration",
             duration::parse,
             |draft, jitter| {
-                draft.jitter = Some(jitter);
+                draft.parts.jitter = Some(jitter);
             },
         ),
         _ => bare(reader, draft, word),
@@ -153,15 +153,19 @@ fn bare(reader: &mut Reader<'_>, draft: &mut Draft, word: &str) -> Result<(), Fa
     if word.ends_with('%') {
         return percentage(reader, draft);
     }
-    if numeric && !draft.has(Clause::By) && !draft.has(Clause::Rate) && draft.verb.has_amount() {
+    if numeric
+        && !draft.has(Clause::By)
+        && !draft.has(Clause::Rate)
+        && draft.verb.amount != Amount::Nothing
+    {
         return amount(reader, draft);
     }
-    if !numeric && draft.verb.takes_calls() && !draft.has(Clause::Calls) {
+    if !numeric && draft.verb.takes(Clause::Calls) && !draft.has(Clause::Calls) {
         let calls = reader.list("a system call", |word| {
             Call::from_name(word).map_err(|mistake| mistake.meant(word, keywords))
         })?;
         draft.place(Clause::Calls, "the list of calls", calls.span)?;
-        draft.calls = Some(calls.value);
+        draft.parts.calls = Some(calls.value);
         return Ok(());
     }
     reader.value("a clause", |word| not_a_clause(draft, word)).map(|read| read.value)
@@ -218,12 +222,12 @@ fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
         mistake.help(meant_number(draft, word, number))
     } else if let Some(help) = foreign_clause(draft, word) {
         mistake.help(help)
-    } else if is_call && draft.verb.takes_calls() {
+    } else if is_call && draft.verb.takes(Clause::Calls) {
         mistake.help("separate calls by commas: `openat, read`")
     } else if is_call {
         mistake.help("calls go with `fail`, `slow` and `kill`")
     } else {
-        mistake.help(draft.verb.example()).meant(word, keywords)
+        mistake.help(draft.verb.help()).meant(word, keywords)
     })
 }
 
@@ -231,18 +235,18 @@ fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
 fn meant_number(draft: &Draft, word: &str, number: f64) -> String {
     let is_port = word.parse::<u16>().is_ok_and(|port| port > 0);
     match (chance::of_fraction(number), number <= 100.0, is_port) {
-        _ if number == 0.0 => draft.verb.example(),
+        _ if number == 0.0 => draft.verb.help(),
         (Some(percentage), ..) => format!("write `{percentage}` for a chance, or `{word}%`"),
         (None, true, true) => format!("write `{word}%` for a chance, `port {word}` for a port"),
         (None, true, false) => format!("write `{word}%` for a chance"),
         (None, false, true) => format!("write `port {word}` for a port"),
-        (None, false, false) => draft.verb.example(),
+        (None, false, false) => draft.verb.help(),
     }
 }
 
 /// What others have words for and this language says in another way.
 fn foreign_clause(draft: &Draft, word: &str) -> Option<String> {
-    let is_about_packets = !draft.verb.takes_calls() && draft.verb != VerbWord::SkewClock;
+    let is_about_packets = matches!(draft.verb.subject, Subject::Packets | Subject::Dns);
     match word.to_ascii_lowercase().as_str() {
         "on" | "dev" | "device" | "via" | "interface" if is_about_packets => Some(
             "a fault is tied to no interface: name the networks behind it, such as `to 10.1.0.0/16`"
@@ -296,10 +300,10 @@ fn unit(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
 fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<(), Fail> {
     let keyword = reader.value("a peer", |word| Ok(word.to_ascii_lowercase()))?;
     let mut span = keyword.span;
-    if side == Side::From && draft.verb.takes_latencies() && reader.eat("file") {
+    if side == Side::From && draft.verb.amount == Amount::Latencies && reader.eat("file") {
         let read = reader.value("the name of a file", name::file)?;
         draft.place(Clause::By, "the latency", span.start..read.span.end)?;
-        draft.several = Some(Spread::File { path: read.value, latencies: Vec::new() });
+        draft.parts.several = Some(Spread::File { path: read.value, latencies: Vec::new() });
         return Ok(());
     }
     let (mut networks, mut pods) = (Vec::new(), Vec::new());
@@ -406,12 +410,12 @@ fn inside(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
 /// `for DURATION`; with `fail dns` and `delay dns` also `for NAME`
 fn for_clause(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let keyword = reader.value("`for`", |_| Ok(()))?;
-    let is_name = draft.verb.takes_name()
+    let is_name = draft.verb.takes(Clause::Name)
         && reader.peek().and_then(|token| token.value()).is_some_and(|w| !duration::looks_like(&w));
     if is_name {
         let read = reader.value("a DNS name", name::dns)?;
         draft.place(Clause::Name, "the name", keyword.span.start..read.span.end)?;
-        draft.name = Some(read.value);
+        draft.parts.name = Some(read.value);
     } else {
         let read = reader.value("a duration", duration::parse)?;
         draft.place(Clause::For, "`for`", keyword.span.start..read.span.end)?;
@@ -460,20 +464,20 @@ fn per_flow(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
         })
     })?;
     draft.place(Clause::PerFlow, "`per flow`", keyword.span.start..flow.span.end)?;
-    draft.per_flow = true;
+    draft.parts.per_flow = true;
     Ok(())
 }
 
 /// `with ERRNO[*N][, …]`, or `with ANSWER` of `fail dns`
 fn with(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let keyword = reader.value("`with`", |_| Ok(()))?;
-    let end = if draft.verb == VerbWord::FailDns {
+    let end = if draft.verb.subject == Subject::Dns {
         let read = reader.value("a DNS answer", DnsAnswer::expect)?;
-        draft.answer = Some(read.value);
+        draft.parts.answer = Some(read.value);
         read.span.end
     } else {
         let read = reader.list("an errno", word::weighted_errno)?;
-        draft.errnos = Some(read.value);
+        draft.parts.errnos = Some(read.value);
         read.span.end
     };
     draft.place(Clause::With, "`with`", keyword.span.start..end)
@@ -481,29 +485,30 @@ fn with(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
 
 /// How long, how far or how fast: what the verb is measured in.
 fn amount(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
-    match draft.verb {
-        VerbWord::Limit => {
+    match draft.verb.amount {
+        Amount::Rate => {
             let read = reader.value("a rate", rate::parse)?;
             draft.place(Clause::Rate, "the rate", read.span)?;
-            draft.rate = Some(read.value);
+            draft.parts.rate = Some(read.value);
         }
-        VerbWord::SkewClock => {
+        Amount::Offset => {
             let read = reader.value("an offset", duration::offset)?;
             draft.place(Clause::By, "the offset", read.span)?;
-            draft.offset_ns = Some(read.value);
+            draft.parts.offset_ns = Some(read.value);
         }
-        verb if verb.takes_latencies() => {
+        Amount::Latencies => {
             let read = reader.list("a duration", word::weighted_latency)?;
             draft.place(Clause::By, "the duration", read.span)?;
             match read.value[..] {
-                [only] => draft.by = Some(only.length),
-                _ => draft.several = Some(Spread::OneOf(read.value)),
+                [only] => draft.parts.by = Some(only.length),
+                _ => draft.parts.several = Some(Spread::OneOf(read.value)),
             }
         }
-        _ => {
+        // Where it does not belong, that is said when the sentence has been read.
+        Amount::Duration | Amount::Nothing => {
             let read = reader.value("a duration", duration::parse)?;
             draft.place(Clause::By, "the duration", read.span)?;
-            draft.by = Some(read.value);
+            draft.parts.by = Some(read.value);
         }
     }
     Ok(())

@@ -5,7 +5,6 @@ mod draft;
 mod lexer;
 mod opening;
 mod reader;
-mod verb;
 
 use std::{ops::Range, str::FromStr};
 

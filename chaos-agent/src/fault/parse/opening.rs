@@ -1,34 +1,70 @@
 //! Reads the beginning of a sentence: `shadow` and the verb.
 
-use super::{
-    Fail,
-    draft::Draft,
-    reader::Reader,
-    verb::{VerbWord, verb},
+use super::{Fail, draft::Draft, reader::Reader};
+use crate::fault::{
+    mistake::Mistake,
+    verbs::{Row, VERBS, each_once},
 };
-use crate::fault::mistake::Mistake;
 
 /// Reads up to and including the verb.
 pub(super) fn read(reader: &mut Reader<'_>) -> Result<Draft, Fail> {
     let shadow = reader.eat("shadow");
-    let verb = reader.value("a verb", verb)?;
-    let mut span = verb.span;
-    let verb = match verb.value {
-        VerbWord::Delay if reader.eat("dns") => VerbWord::DelayDns,
-        VerbWord::Fail if reader.eat("dns") => VerbWord::FailDns,
-        VerbWord::SkewClock => {
-            reader.value("`clock`", |word| {
-                word.eq_ignore_ascii_case("clock").then_some(()).ok_or_else(|| {
-                    Mistake::new(format!("expected `clock`, found `{word}`"))
-                        .help(VerbWord::SkewClock.example())
-                })
-            })?;
-            VerbWord::SkewClock
-        }
-        verb => verb,
-    };
+    let first = reader.value("a verb", first_word)?;
+    let mut span = first.span;
+    let verb = second_word(reader, first.value)?;
     span.end = reader.last_span().end;
     let mut draft = Draft::new(verb, span);
     draft.clauses.shadow = shadow;
     Ok(draft)
+}
+
+/// The first verb that begins with this word.
+fn first_word(word: &str) -> Result<&'static Row, Mistake> {
+    if word.eq_ignore_ascii_case("shadow") {
+        return Err(Mistake::new("`shadow` is given twice").help("once, before the verb"));
+    }
+    let row = VERBS.into_iter().find(|row| row.first_word().eq_ignore_ascii_case(word));
+    row.ok_or_else(|| {
+        let mistake = Mistake::new(format!("`{word}` is not a verb"));
+        match of_others(word) {
+            Some(help) => mistake.help(help),
+            None => mistake
+                .help(format!("a sentence begins with one of {}", first_words().join(", ")))
+                .meant(word, first_words),
+        }
+    })
+}
+
+/// The verb that begins with the first word of this one and what comes next.
+fn second_word(reader: &mut Reader<'_>, first: &'static Row) -> Result<&'static Row, Fail> {
+    let alike = || VERBS.into_iter().filter(|row| row.first_word() == first.first_word());
+    let found = alike().find(|row| row.second_word().is_some_and(|word| reader.eat(word)));
+    let alone = || alike().find(|row| row.second_word().is_none());
+    if let Some(row) = found.or_else(alone) {
+        return Ok(row);
+    }
+    let expected = first.second_word().unwrap_or_default();
+    let wrong = |word: &str| {
+        Err(Mistake::new(format!("expected `{expected}`, found `{word}`")).help(first.help()))
+    };
+    reader.value(&format!("`{expected}`"), wrong).map(|read| read.value)
+}
+
+/// The words that a sentence may begin with, besides `shadow`.
+fn first_words() -> Vec<&'static str> {
+    each_once(VERBS.iter().map(|row| row.first_word()))
+}
+
+/// A sentence that does what other tools call so.
+fn of_others(word: &str) -> Option<&'static str> {
+    match word.to_ascii_lowercase().as_str() {
+        "latency" | "lag" | "sleep" => Some("for example `delay 100ms jitter 20ms egress`"),
+        "loss" | "lose" | "block" | "deny" | "reject" | "blackhole" | "partition" => {
+            Some("for example `drop 10% egress`")
+        }
+        "bandwidth" | "throttle" | "rate" => Some("for example `limit 1mbit egress`"),
+        "dup" => Some("for example `duplicate 2%`"),
+        "error" | "inject" | "syscall" => Some("for example `fail connect with ECONNREFUSED 5%`"),
+        _ => None,
+    }
 }

@@ -8,7 +8,7 @@ use super::scalar::Leaf;
 /// Exactly one verb is present. Fields have the words of the sentence, values its spelling.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct Form {
+pub(in crate::fault) struct Form {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shadow: Option<Spanned<bool>>,
 
@@ -75,18 +75,18 @@ pub(super) struct Form {
 /// `{}`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NoParts {}
+pub(in crate::fault) struct NoParts {}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Corrupt {
+pub(in crate::fault) struct Corrupt {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub silent: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(super) struct Delay {
+pub(in crate::fault) struct Delay {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Leaf>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,13 +107,13 @@ pub(super) struct Delay {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct By {
+pub(in crate::fault) struct By {
     pub by: Leaf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Limit {
+pub(in crate::fault) struct Limit {
     pub rate: Leaf,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_flow: bool,
@@ -121,21 +121,21 @@ pub(super) struct Limit {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fail {
+pub(in crate::fault) struct Fail {
     pub calls: Spanned<Vec<Leaf>>,
     pub with: Spanned<Vec<Leaf>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FailDns {
+pub(in crate::fault) struct FailDns {
     pub with: Leaf,
     pub name: Leaf,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Slow {
+pub(in crate::fault) struct Slow {
     pub calls: Spanned<Vec<Leaf>>,
     pub by: Leaf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -144,14 +144,14 @@ pub(super) struct Slow {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Kill {
+pub(in crate::fault) struct Kill {
     pub calls: Spanned<Vec<Leaf>>,
 }
 
 /// The destination or the source.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct End {
+pub(in crate::fault) struct End {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<Leaf>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

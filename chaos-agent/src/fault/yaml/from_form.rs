@@ -11,12 +11,13 @@ use super::{
 use crate::fault::{
     check::check,
     mistake::{Clause, Mistake, Problem},
-    model::{Call, Chance, DnsAnswer, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
+    model::{Call, Chance, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
-        chance, duration, name, number, peer, rate,
+        chance, duration, name, number, peer,
         spread::spread,
         word::{self, Word},
     },
+    verbs::{Row, VERBS, each_once},
 };
 
 /// A mistake and the node it is in.
@@ -27,7 +28,7 @@ pub(super) struct Misplaced {
 
 /// Reads leaves; collects what is wrong with them, and where each clause stands.
 #[derive(Default)]
-struct Builder {
+pub(in crate::fault) struct Builder {
     places: BTreeMap<Clause, Location>,
     wrong: Vec<Misplaced>,
 }
@@ -67,8 +68,13 @@ impl Builder {
         self.wrong.push(Misplaced { location, mistake });
     }
 
+    /// Notes where a clause stands.
+    pub(in crate::fault) fn at(&mut self, clause: Clause, place: Location) {
+        self.places.insert(clause, place);
+    }
+
     /// Reads a leaf; `None` when it is wrong.
-    fn leaf<T>(
+    pub(in crate::fault) fn leaf<T>(
         &mut self,
         clause: Clause,
         leaf: &Leaf,
@@ -78,7 +84,7 @@ impl Builder {
         parse(&leaf.value.to_string()).map_err(|mistake| self.wrong(leaf.referenced, mistake)).ok()
     }
 
-    fn optional<T>(
+    pub(in crate::fault) fn optional<T>(
         &mut self,
         clause: Clause,
         leaf: &Option<Leaf>,
@@ -88,7 +94,7 @@ impl Builder {
     }
 
     /// Reads every leaf of a list; `None` when one of them is wrong.
-    fn list<T>(
+    pub(in crate::fault) fn list<T>(
         &mut self,
         leaves: &[Leaf],
         parse: impl Fn(&str) -> Result<T, Mistake>,
@@ -104,7 +110,7 @@ impl Builder {
         (self.wrong.len() == before).then_some(read)
     }
 
-    fn calls(&mut self, calls: &Spanned<Vec<Leaf>>) -> Option<Vec<Call>> {
+    pub(in crate::fault) fn calls(&mut self, calls: &Spanned<Vec<Leaf>>) -> Option<Vec<Call>> {
         self.places.insert(Clause::Calls, calls.referenced);
         self.list(&calls.value, Call::from_name)
     }
@@ -112,14 +118,13 @@ impl Builder {
     /// The one verb; `None` when there is none, there are several, or a part is wrong.
     fn verb(&mut self, form: &Form, location: Location) -> Option<Verb> {
         let present: Vec<(&Row, Location)> =
-            VERBS.iter().filter_map(|row| Some((row, (row.place)(form)?))).collect();
+            VERBS.iter().filter_map(|row| Some((*row, (row.place)(form)?))).collect();
         let (row, place) = match present[..] {
             [present] => present,
             [] => {
-                let mistake = Mistake::new("the verb is missing").help(
-                    "one of drop, corrupt, delay, duplicate, reorder, limit, reset, fail, \
-                           failDns, slow, kill, skewClock; without parts: `drop: {}`",
-                );
+                let fields = each_once(VERBS.iter().map(|row| row.field)).join(", ");
+                let mistake = Mistake::new("the verb is missing")
+                    .help(format!("one of {fields}; without parts: `drop: {{}}`"));
                 self.wrong(location, mistake);
                 return None;
             }
@@ -133,67 +138,11 @@ impl Builder {
         };
         self.places.insert(Clause::Verb, place);
         let before = self.wrong.len();
-        let verb = (row.build)(self, form);
+        let verb = (row.read)(self, form);
         verb.filter(|_| self.wrong.len() == before)
     }
 
-    fn delay(&mut self, form: &Form) -> Option<Verb> {
-        let Spanned { value: parts, referenced, .. } = form.delay.as_ref()?;
-        let latency = self.latency(parts, *referenced);
-        let name = self.optional(Clause::Name, &parts.dns, name::dns);
-        latency.map(|latency| match name {
-            Some(name) => Verb::DelayDns { latency, name },
-            None => Verb::Delay(latency),
-        })
-    }
-
-    fn reorder(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.reorder.as_ref()?.value;
-        self.leaf(Clause::By, &parts.by, duration::parse).map(|by| Verb::Reorder { by })
-    }
-
-    fn limit(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.limit.as_ref()?.value;
-        let rate = self.leaf(Clause::Rate, &parts.rate, rate::parse);
-        let per_flow = parts.per_flow;
-        rate.map(|bits_per_second| Verb::Limit { bits_per_second, per_flow })
-    }
-
-    fn fail(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.fail.as_ref()?.value;
-        self.places.insert(Clause::With, parts.with.referenced);
-        let calls = self.calls(&parts.calls);
-        let errnos = self.list(&parts.with.value, word::weighted_errno);
-        calls.zip(errnos).map(|(calls, errnos)| Verb::Fail { calls, errnos })
-    }
-
-    fn fail_dns(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.fail_dns.as_ref()?.value;
-        let answer = self.leaf(Clause::With, &parts.with, DnsAnswer::expect);
-        let name = self.leaf(Clause::Name, &parts.name, name::dns);
-        answer.zip(name).map(|(answer, name)| Verb::FailDns { answer, name })
-    }
-
-    fn slow(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.slow.as_ref()?.value;
-        let calls = self.calls(&parts.calls);
-        let length = self.leaf(Clause::By, &parts.by, duration::parse);
-        let jitter = self.optional(Clause::Jitter, &parts.jitter, duration::parse);
-        calls.zip(length).map(|(calls, by)| Verb::Slow { calls, by, jitter })
-    }
-
-    fn kill(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.kill.as_ref()?.value;
-        self.calls(&parts.calls).map(|calls| Verb::Kill { calls })
-    }
-
-    fn skew_clock(&mut self, form: &Form) -> Option<Verb> {
-        let parts = &form.skew_clock.as_ref()?.value;
-        let offset = self.leaf(Clause::By, &parts.by, duration::offset);
-        offset.map(|offset_ns| Verb::SkewClock { offset_ns })
-    }
-
-    fn latency(&mut self, parts: &Delay, place: Location) -> Option<Latency> {
+    pub(in crate::fault) fn latency(&mut self, parts: &Delay, place: Location) -> Option<Latency> {
         let by = self.optional(Clause::By, &parts.by, duration::parse);
         let one_of = parts.one_of.as_ref().map(|list| {
             self.places.insert(Clause::By, list.referenced);
@@ -279,49 +228,7 @@ impl Builder {
     }
 }
 
-/// A verb of the YAML form.
-struct Row {
-    field: &'static str,
-    /// Where it stands, if it is there.
-    place: fn(&Form) -> Option<Location>,
-    /// `None` where a part is wrong, or it is not there.
-    build: fn(&mut Builder, &Form) -> Option<Verb>,
-}
-
-fn place<T>(verb: &Option<Spanned<T>>) -> Option<Location> {
+/// Where a verb's field stands.
+pub(in crate::fault) fn place<T>(verb: &Option<Spanned<T>>) -> Option<Location> {
     verb.as_ref().map(|verb| verb.referenced)
 }
-
-/// In the order in which they are told.
-const VERBS: [Row; 12] = [
-    Row {
-        field: "drop",
-        place: |form| place(&form.drop),
-        build: |_, form| form.drop.as_ref().map(|_| Verb::Drop),
-    },
-    Row {
-        field: "corrupt",
-        place: |form| place(&form.corrupt),
-        build: |_, form| {
-            form.corrupt.as_ref().map(|parts| Verb::Corrupt { silent: parts.value.silent })
-        },
-    },
-    Row { field: "delay", place: |form| place(&form.delay), build: Builder::delay },
-    Row {
-        field: "duplicate",
-        place: |form| place(&form.duplicate),
-        build: |_, form| form.duplicate.as_ref().map(|_| Verb::Duplicate),
-    },
-    Row { field: "reorder", place: |form| place(&form.reorder), build: Builder::reorder },
-    Row { field: "limit", place: |form| place(&form.limit), build: Builder::limit },
-    Row {
-        field: "reset",
-        place: |form| place(&form.reset),
-        build: |_, form| form.reset.as_ref().map(|_| Verb::Reset),
-    },
-    Row { field: "fail", place: |form| place(&form.fail), build: Builder::fail },
-    Row { field: "failDns", place: |form| place(&form.fail_dns), build: Builder::fail_dns },
-    Row { field: "slow", place: |form| place(&form.slow), build: Builder::slow },
-    Row { field: "kill", place: |form| place(&form.kill), build: Builder::kill },
-    Row { field: "skewClock", place: |form| place(&form.skew_clock), build: Builder::skew_clock },
-];

@@ -13,16 +13,20 @@ use serde_saphyr::{Error, Location, Spanned};
 
 use self::{
     document::{Item, Shape, Wrapped},
-    form::Form,
     from_form::Misplaced,
     place::{Places, Scalar},
+};
+pub(super) use self::{
+    form::{By, Corrupt, Fail, FailDns, Form, Kill, Limit, Slow},
+    from_form::{Builder, place},
+    to_form::{delay, names, no_parts, time, unplaced, word},
 };
 use super::{
     abbreviate::abbreviated,
     errors::{Errors, and_more},
     mistakes::{MOST_SHOWN, Mistakes},
     model::Fault,
-    parse::{Fail, Sentence, parse, sentences},
+    parse::{self, Sentence, parse, sentences},
     without_bom,
 };
 
@@ -52,9 +56,11 @@ pub fn read_yaml(text: &str) -> Result<Vec<Sentence>, Errors> {
                         Ok(Sentence { fault, span }) => {
                             read.push(Sentence { fault, span: scalar.place(span) });
                         }
-                        Err(fails) => fails.into_iter().for_each(|Fail { span, mistake }| {
-                            mistakes.add(scalar.place(span), mistake);
-                        }),
+                        Err(fails) => {
+                            fails.into_iter().for_each(|parse::Fail { span, mistake }| {
+                                mistakes.add(scalar.place(span), mistake);
+                            })
+                        }
                     }
                 }
             }

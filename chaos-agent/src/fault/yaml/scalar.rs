@@ -11,13 +11,13 @@ use serde_saphyr::Spanned;
 /// One word of the language. YAML tells `53` from `10%`, the language does not: both are kept
 /// as written and read by the same code as in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Scalar {
+pub(in crate::fault) enum Scalar {
     Number(u64),
     Word(String),
 }
 
 /// A word and where it stands.
-pub(super) type Leaf = Spanned<Scalar>;
+pub(in crate::fault) type Leaf = Spanned<Scalar>;
 
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,14 +5,14 @@ use std::time::Duration;
 use serde_saphyr::{Location, Spanned};
 
 use super::{
-    form::{By, Corrupt, Delay, End, Fail, FailDns, Form, Kill, Limit, NoParts, Slow},
+    form::{Delay, End, Form, NoParts},
     scalar::{Leaf, Scalar},
 };
 use crate::fault::{
-    model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Spread, Verb, WeightedLatency},
+    model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Spread, WeightedLatency},
     value::{
-        chance, duration, peer, rate,
-        word::{Word, print_weighted_errno, print_weighted_latency},
+        chance, duration, peer,
+        word::{Word, print_weighted_latency},
     },
 };
 
@@ -31,7 +31,7 @@ impl From<&Fault> for Form {
             seed: fault.seed.map(number),
             ..Self::default()
         };
-        put_verb(&mut form, &fault.verb);
+        (fault.verb.row().write)(&fault.verb, &mut form);
         put_chance(&mut form, fault);
         if let Some(peer) = &fault.peer {
             put_peer(&mut form, peer);
@@ -40,43 +40,7 @@ impl From<&Fault> for Form {
     }
 }
 
-fn put_verb(form: &mut Form, verb: &Verb) {
-    let no_parts = || Some(unplaced(NoParts {}));
-    match verb {
-        Verb::Drop => form.drop = no_parts(),
-        Verb::Corrupt { silent } => form.corrupt = Some(unplaced(Corrupt { silent: *silent })),
-        Verb::Delay(latency) => form.delay = Some(unplaced(delay(latency, None))),
-        Verb::DelayDns { latency, name } => {
-            form.delay = Some(unplaced(delay(latency, Some(name))));
-        }
-        Verb::Duplicate => form.duplicate = no_parts(),
-        Verb::Reorder { by } => form.reorder = Some(unplaced(By { by: time(*by) })),
-        Verb::Limit { bits_per_second, per_flow } => {
-            let rate = word(&rate::print(*bits_per_second));
-            form.limit = Some(unplaced(Limit { rate, per_flow: *per_flow }));
-        }
-        Verb::Reset => form.reset = no_parts(),
-        Verb::Fail { calls, errnos } => {
-            let errnos = errnos.iter().map(|errno| word(&print_weighted_errno(*errno)));
-            let with = unplaced(errnos.collect());
-            form.fail = Some(unplaced(Fail { calls: names(calls), with }));
-        }
-        Verb::FailDns { answer, name } => {
-            let parts = FailDns { with: word(answer.word()), name: word(name) };
-            form.fail_dns = Some(unplaced(parts));
-        }
-        Verb::Slow { calls, by, jitter } => {
-            let parts = Slow { calls: names(calls), by: time(*by), jitter: jitter.map(time) };
-            form.slow = Some(unplaced(parts));
-        }
-        Verb::Kill { calls } => form.kill = Some(unplaced(Kill { calls: names(calls) })),
-        Verb::SkewClock { offset_ns } => {
-            form.skew_clock = Some(unplaced(By { by: word(&duration::print_offset(*offset_ns)) }));
-        }
-    }
-}
-
-fn delay(latency: &Latency, dns: Option<&str>) -> Delay {
+pub(in crate::fault) fn delay(latency: &Latency, dns: Option<&str>) -> Delay {
     let correlation = latency.correlation.map(|chance| word(&chance::print_percentage(chance)));
     let delay = Delay { correlation, dns: dns.map(word), ..Delay::default() };
     let one_of = |latencies: &[WeightedLatency]| {
@@ -138,15 +102,15 @@ fn ports(range: &PortRange) -> Leaf {
     }
 }
 
-fn names(calls: &[Call]) -> Spanned<Vec<Leaf>> {
+pub(in crate::fault) fn names(calls: &[Call]) -> Spanned<Vec<Leaf>> {
     unplaced(calls.iter().map(|call| word(call.name())).collect())
 }
 
-fn time(length: Duration) -> Leaf {
+pub(in crate::fault) fn time(length: Duration) -> Leaf {
     word(&duration::print(length))
 }
 
-fn word(text: &str) -> Leaf {
+pub(in crate::fault) fn word(text: &str) -> Leaf {
     unplaced(Scalar::Word(text.to_owned()))
 }
 
@@ -154,7 +118,12 @@ fn number(number: u64) -> Leaf {
     unplaced(Scalar::Number(number))
 }
 
+/// The field of a verb without parts.
+pub(in crate::fault) fn no_parts() -> Spanned<NoParts> {
+    unplaced(NoParts {})
+}
+
 /// A value that no text was read for.
-fn unplaced<T>(value: T) -> Spanned<T> {
+pub(in crate::fault) fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
 }
