@@ -12,10 +12,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use super::{ArmedId, Armory, Ended, Leases, Notice, Withheld};
-
-/// Notices kept for a subscriber that is slow; older ones are lost to it.
-const BACKLOG: usize = 4096;
+use super::{ArmedId, Armory, Ended, Leases, Notice, Withheld, audience::Audience};
 
 /// Leases are renewed this many times before they would lapse.
 const RENEWALS: u32 = 5;
@@ -43,7 +40,7 @@ enum Order {
 #[derive(Clone)]
 pub struct Handle {
     orders: mpsc::Sender<Order>,
-    notices: broadcast::Sender<Notice>,
+    audience: Audience,
     leases: Leases,
 }
 
@@ -57,11 +54,11 @@ impl Keeper {
     /// Starts the thread; `lease` is the armory's.
     pub fn start(armory: Armory, lease: Duration) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
-        let (notices, _) = broadcast::channel(BACKLOG);
-        let handle = Handle { orders, notices: notices.clone(), leases: armory.leases() };
+        let audience = Audience::default();
+        let handle = Handle { orders, audience: audience.clone(), leases: armory.leases() };
         let tick = (lease / RENEWALS).min(SLOWEST);
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-            let mut keeping = Keeping { armory, notices, tethers: BTreeMap::new() };
+            let mut keeping = Keeping { armory, audience, tethers: BTreeMap::new() };
             keeping.keep(&received, tick);
             keeping.armory.halt("the agent is shutting down");
             keeping.tell();
@@ -129,13 +126,18 @@ impl Handle {
 
     /// Everything that happens from now on.
     pub fn subscribe(&self) -> broadcast::Receiver<Notice> {
-        self.notices.subscribe()
+        self.audience.subscribe()
+    }
+
+    /// What is not armed any more, from now on. Injections, however many, push nothing of it out.
+    pub fn subscribe_to_endings(&self) -> broadcast::Receiver<Notice> {
+        self.audience.subscribe_to_endings()
     }
 }
 
 struct Keeping {
     armory: Armory,
-    notices: broadcast::Sender<Notice>,
+    audience: Audience,
     tethers: BTreeMap<String, Instant>,
 }
 
@@ -187,14 +189,6 @@ impl Keeping {
     }
 
     fn tell(&mut self) {
-        for notice in self.armory.take_notices() {
-            if let Notice::Ended(Ended { id, why, .. }) | Notice::Disarmed(Ended { id, why, .. }) =
-                &notice
-            {
-                tracing::info!(%id, %why, "disarmed");
-            }
-            // Nobody may be listening.
-            drop(self.notices.send(notice));
-        }
+        self.armory.take_notices().into_iter().for_each(|notice| self.audience.tell(notice));
     }
 }

@@ -2,6 +2,7 @@
 
 mod armed;
 mod armory;
+mod audience;
 mod claim;
 mod claims;
 mod filtered;

@@ -15,11 +15,11 @@ pub(super) enum Change {
     Unknown,
 }
 
-/// Passes on what concerns pods, until the keeper or the receiver is gone. Injections are told in
-/// great numbers; they must not push out what matters while the receiver is busy.
+/// Passes on what concerns pods, until the keeper or the receiver is gone. That a pod was disarmed because
+/// somebody asked for it must not be missed: it would be armed again.
 pub(super) async fn forward(handle: Handle, changes: mpsc::UnboundedSender<Change>) {
     let is_pod = |id: &ArmedId| id.0.split_once(':').is_some_and(|(owner, _)| owner == OWNER);
-    let mut notices = handle.subscribe();
+    let mut notices = handle.subscribe_to_endings();
     drop(handle);
     loop {
         let change = match notices.recv().await {
