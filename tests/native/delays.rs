@@ -425,7 +425,9 @@ fn loopback_is_held_for_the_target_alone() -> Result<()> {
             assert_eq!((delays.count(), counts.matched), (sent, sent), "{fault}, {ip}");
             // An emulated processor is at times away for so long that frames pass unheld.
             if counts.injected == sent || !is_emulated() {
-                assert_eq!((delays.late, counts.injected), (0, sent), "{fault}, {ip}: {counts:?}");
+                assert_eq!(counts.injected, sent, "{fault}, {ip}: {counts:?}");
+                let few = if is_emulated() { sent / 20 } else { 0 };
+                assert!(delays.late <= few, "{fault}, {ip}: {} late", delays.late);
                 assert!(delays.milliseconds()[0] >= 100.0, "{fault}, {ip}");
                 let median = delays.median();
                 assert!(median < 100.0 + margin(), "{fault}, {ip}: {median}");

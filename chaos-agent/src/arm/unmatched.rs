@@ -16,7 +16,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct About<'a> {
     /// What NAT was found to have done to the addresses of the rule: the likeliest reason.
     pub nat: Option<&'a str>,
-    /// No process is in it.
+    /// No process is in it now.
     pub is_empty: bool,
     /// It is a cgroup that people move processes into by hand.
     pub may_have_been_moved: bool,
@@ -48,9 +48,6 @@ pub(super) fn is_behind(rule: &PlannedRule, before: &PlannedRule) -> bool {
 /// The likely reasons, the likeliest first, with `; or ` between them. `before` is the sentence of a rule that
 /// it [is behind](is_behind).
 pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>, about: About<'_>) -> String {
-    if about.is_empty {
-        return "no process is in the target".to_owned();
-    }
     let fault = &rule.fault;
     let mut reasons: Vec<String> = Vec::new();
     if let Some(before) = before {
@@ -72,6 +69,9 @@ pub(super) fn reasons(rule: &PlannedRule, before: Option<&Fault>, about: About<'
         reasons.insert(0, nat.to_owned());
     }
     reasons.truncate(MOST);
+    if about.is_empty {
+        reasons.push("no process is in the target now".to_owned());
+    }
     reasons.join("; or ")
 }
 
