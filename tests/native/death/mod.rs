@@ -27,7 +27,10 @@ use crate::agent::has;
 use crate::pair::Pair;
 
 const MILLISECOND: u64 = 1_000_000;
-const SOON: Duration = Duration::from_secs(10);
+
+/// How long the kernel may take to free what a killed process had: it leaves that to threads, which wait
+/// for their turn.
+const SOON: Duration = Duration::from_secs(30);
 
 /// How long a ping waits for its echo: so long that none is late, so short that its end tells when a fault
 /// ended.
