@@ -22,7 +22,7 @@ use super::{
     retired::Retired,
     sample::Sample,
     symlinks::{self, Eyes, Sights, Symlinks},
-    translations::Translations,
+    translations::{self, Translations},
     turn::Turn,
     unmatched::{self, About},
 };
@@ -221,8 +221,7 @@ impl Armed {
         match done {
             Ok(()) => {
                 self.rules = rules;
-                self.translations.forget();
-                self.look_for_nat();
+                self.look_for_nat_anew();
             }
             Err(_) => {
                 // Looks attach again what has been taken off meanwhile.
@@ -317,12 +316,6 @@ impl Armed {
         self.remember_open_files(&in_kernel)
     }
 
-    /// The same when nothing more is to come, however short a time ago it was looked.
-    pub(super) fn look_for_nat_at_last(&mut self) {
-        self.translations.forget();
-        self.look_for_nat();
-    }
-
     /// Looks, now and then, for NAT that hides packets from rules that have matched nothing.
     pub(super) fn look_for_nat(&mut self) {
         if !self.translations.is_due() {
@@ -332,9 +325,18 @@ impl Armed {
             let counts = self.counts(rule).unwrap_or_default();
             counts.get(&Count::Matched).is_none_or(|matched| *matched == 0)
         };
-        let unmatched: Vec<&ArmedRule> = self.rules.iter().filter(is_unmatched).collect();
-        let faults = unmatched.iter().map(|rule| (rule.slot, &rule.planned.fault));
-        self.translations.look(&self.target.cgroup, faults);
+        let can_be_hidden = |rule: &&ArmedRule| translations::can_hide(&rule.planned.fault);
+        // Counts are summed over the processors: only for those that it is about.
+        let rules = self.rules.iter().filter(can_be_hidden).filter(is_unmatched);
+        let faults: Vec<(u32, &Fault)> =
+            rules.map(|rule| (rule.slot, &rule.planned.fault)).collect();
+        self.translations.look(&self.target.cgroup, &faults);
+    }
+
+    /// The same, however short a time ago it was looked: other rules are in force, or nothing more is to come.
+    pub(super) fn look_for_nat_anew(&mut self) {
+        self.translations.forget();
+        self.look_for_nat();
     }
 
     /// Puts the rules in force again that were so before others.
@@ -515,15 +517,6 @@ impl Armed {
     /// What was counted, rule by rule; `is_last` where nothing more is to come.
     pub(super) fn ledger(&self, is_last: bool) -> Result<Vec<FaultReport>, ArmError> {
         let now = boot_now();
-        let about = About {
-            nat: None,
-            is_empty: self.target.cgroup.processes().is_ok_and(|processes| processes.is_empty())
-                && self.target.kind != TargetKind::Child,
-            may_have_been_moved: matches!(
-                self.target.kind,
-                TargetKind::Pid(_) | TargetKind::Cgroup
-            ),
-        };
         let patience = if is_last { 0 } else { nanoseconds(unmatched::PATIENCE) };
         let mut reports: Vec<FaultReport> = Vec::with_capacity(self.rules.len());
         for rule in &self.rules {
@@ -541,7 +534,7 @@ impl Armed {
                     .find(|before| unmatched::is_behind(&rule.planned, before))
             };
             let unmatched = is_unmatched.then(|| {
-                let about = About { nat: self.translations.of(rule.slot), ..about };
+                let about = self.about(rule);
                 unmatched::reasons(&rule.planned, before().map(|before| &before.fault), about)
             });
             reports.push(FaultReport {
@@ -560,6 +553,17 @@ impl Armed {
             });
         }
         Ok(reports)
+    }
+
+    /// What may be why nothing has matched a rule.
+    fn about(&self, rule: &ArmedRule) -> About<'_> {
+        let Target { cgroup, kind, .. } = &self.target;
+        About {
+            nat: self.translations.of(rule.slot),
+            is_empty: *kind != TargetKind::Child
+                && cgroup.processes().is_ok_and(|processes| processes.is_empty()),
+            may_have_been_moved: matches!(kind, TargetKind::Pid(_) | TargetKind::Cgroup),
+        }
     }
 
     /// Injections since the last call, as far as the ring kept them.

@@ -291,7 +291,7 @@ impl Armory {
         }
         let drained = armed.drain_at_last();
         note(&mut self.notices, id, &armed, drained);
-        armed.look_for_nat_at_last();
+        armed.look_for_nat_anew();
         let report = report(id, &armed, true).ok();
         self.retire(armed, turn);
         // Until then nobody else arms what does not go together with it.

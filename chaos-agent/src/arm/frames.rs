@@ -292,15 +292,31 @@ impl Frames {
         place: Place<'_>,
         turn: Turn,
     ) -> Result<bool, ArmError> {
+        let looks = self.line.is_none() && self.answer_line.is_some();
+        let (done, has_server) = found.namespace.enter_in_thread(|| {
+            let done = self.serve_named(found, instance, place, turn);
+            (done, looks && has_embedded_server())
+        })?;
+        let Some((line, memory)) = self.answer_line.clone().filter(|_| has_server) else {
+            return done;
+        };
+        done?;
+        // Not by a thread that is in the namespace: the reader's would stay there. Then once more, for the
+        // line's device.
+        self.start_line(line, instance, &memory)?;
+        found.namespace.enter_in_thread(|| self.serve_named(found, instance, place, turn))?
+    }
+
+    /// [`Frames::serve_here`], with names for filters.
+    fn serve_named(
+        &mut self,
+        found: &FoundNetNs,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
         let owner = place.owner;
-        if let (None, Some((line, memory))) = (&self.line, self.answer_line.clone())
-            && found.namespace.enter_in_thread(has_embedded_server)?
-        {
-            self.start_line(line, instance, &memory)?;
-        }
-        found.namespace.enter_in_thread(|| {
-            with_naming(owner, |naming| self.serve_here(found, instance, owner, naming, turn))
-        })?
+        with_naming(owner, |naming| self.serve_here(found, instance, owner, naming, turn))
     }
 
     /// The same for the one that the calling thread is in.

@@ -43,23 +43,17 @@ impl Translations {
         self.looked_at.is_none_or(|at| at.elapsed() >= INTERVAL)
     }
 
-    /// Looks at connections for those of the faults that NAT can hide packets from.
-    pub(super) fn look<'a>(
-        &mut self,
-        cgroup: &Cgroup,
-        faults: impl Iterator<Item = (u32, &'a Fault)>,
-    ) {
-        let faults: Vec<(u32, &Fault, &Peer)> =
-            faults.filter_map(|(slot, fault)| Some((slot, fault, hidden_by_nat(fault)?))).collect();
+    /// Looks at connections for these faults, with the slots of their rules.
+    pub(super) fn look(&mut self, cgroup: &Cgroup, faults: &[(u32, &Fault)]) {
         self.looked_at = Some(Instant::now());
         self.told.clear();
         if faults.is_empty() {
             return;
         }
         let tables = connections(cgroup);
-        for (slot, fault, peer) in faults {
-            let found = tables.iter().flat_map(|table| destinations(table, fault, peer));
-            self.told.extend(tell(&found.collect()).map(|told| (slot, told)));
+        for (slot, fault) in faults {
+            let found = tables.iter().flat_map(|known| destinations(known, fault));
+            self.told.extend(tell(&found.collect()).map(|told| (*slot, told)));
         }
     }
 
@@ -79,8 +73,13 @@ impl Translations {
     }
 }
 
-/// Where packets go whose fault names where they were sent to.
-fn hidden_by_nat(fault: &Fault) -> Option<&Peer> {
+/// Whether NAT can hide packets from the fault.
+pub(super) fn can_hide(fault: &Fault) -> bool {
+    hidden_end(fault).is_some()
+}
+
+/// The end of the traffic by which the fault names what leaves.
+fn hidden_end(fault: &Fault) -> Option<&Peer> {
     let peer = fault.peer.as_ref().filter(|peer| peer.side != Side::From)?;
     let leaves = fault.directions().contains(&Direction::Egress);
     (fault.verb.acts_on_packets() && leaves).then_some(peer)
@@ -154,12 +153,9 @@ fn address_v6(line: &str) -> Option<IpAddr> {
 
 /// Where what is sent from here to an address that the fault names goes instead, to one that it does not
 /// name.
-fn destinations(
-    Known { table, own }: &Known,
-    fault: &Fault,
-    peer: &Peer,
-) -> BTreeSet<(SocketAddr, SocketAddr)> {
+fn destinations(Known { table, own }: &Known, fault: &Fault) -> BTreeSet<(SocketAddr, SocketAddr)> {
     let mut found = BTreeSet::new();
+    let Some(peer) = hidden_end(fault) else { return found };
     for line in table.lines() {
         let Some((protocol, sent_by, sent_to, goes_to)) = connection(line) else { continue };
         let is_question = sent_to == SocketAddr::from((dns::EMBEDDED_SERVER, dns::PORT))
@@ -255,10 +251,9 @@ Local:
     fn what_nat_hides_is_named() {
         let told = |text: &str| {
             let fault = parse(text).unwrap().remove(0).fault;
-            let peer = hidden_by_nat(&fault)?;
             let own = ["10.7.0.1", "127.0.0.1", "fd00::1"].map(|own| own.parse().unwrap());
             let known = Known { table: TABLE.to_owned(), own: own.into() };
-            tell(&destinations(&known, &fault, peer))
+            tell(&destinations(&known, &fault))
         };
         for (text, write) in [
             ("drop to 10.96.0.10 port 80", Some("`to 10.7.0.2 port 8081`")),
