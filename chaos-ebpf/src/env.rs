@@ -229,7 +229,7 @@ impl Env for Maps {
     }
 }
 
-/// [`gate::walk`] and, below, [`gate::ask`] as functions with external linkage: the verifier
+/// [`gate::walk`] and, below, [`gate::evaluate_rule`] as functions with external linkage: the verifier
 /// checks such a function once, on its own, and takes any answer from it (kernel 5.6,
 /// <https://docs.kernel.org/bpf/verifier.html>). Inlined, the loop over the matching rules would
 /// be walked once for each way in which headers can be stacked, and each of its 64 rounds with

@@ -3,7 +3,7 @@
 use super::{Fail, draft::Draft, reader::Reader};
 use crate::fault::{
     mistake::Mistake,
-    verbs::{Row, VERBS, each_once},
+    verbs::{Row, VERBS, each},
 };
 
 /// Reads up to and including the verb.
@@ -27,7 +27,7 @@ fn first_word(word: &str) -> Result<&'static Row, Mistake> {
     row.ok_or_else(|| {
         let mistake = Mistake::new(format!("`{word}` is not a verb"));
         match of_others(word) {
-            Some(help) => mistake.help(help),
+            Some(row) => mistake.help(row.help()),
             None => mistake
                 .help(format!("a sentence begins with one of {}", first_words().join(", ")))
                 .meant(word, first_words),
@@ -52,19 +52,18 @@ fn second_word(reader: &mut Reader<'_>, first: &'static Row) -> Result<&'static 
 
 /// The words that a sentence may begin with, besides `shadow`.
 fn first_words() -> Vec<&'static str> {
-    each_once(VERBS.iter().map(|row| row.first_word()))
+    each(Row::first_word)
 }
 
-/// A sentence that does what other tools call so.
-fn of_others(word: &str) -> Option<&'static str> {
-    match word.to_ascii_lowercase().as_str() {
-        "latency" | "lag" | "sleep" => Some("for example `delay 100ms jitter 20ms egress`"),
-        "loss" | "lose" | "block" | "deny" | "reject" | "blackhole" | "partition" => {
-            Some("for example `drop 10% egress`")
-        }
-        "bandwidth" | "throttle" | "rate" => Some("for example `limit 1mbit egress`"),
-        "dup" => Some("for example `duplicate 2%`"),
-        "error" | "inject" | "syscall" => Some("for example `fail connect with ECONNREFUSED 5%`"),
-        _ => None,
-    }
+/// The verb for what other tools call so.
+fn of_others(word: &str) -> Option<&'static Row> {
+    let words = match word.to_ascii_lowercase().as_str() {
+        "latency" | "lag" | "sleep" => "delay",
+        "loss" | "lose" | "block" | "deny" | "reject" | "blackhole" | "partition" => "drop",
+        "bandwidth" | "throttle" | "rate" => "limit",
+        "dup" => "duplicate",
+        "error" | "inject" | "syscall" => "fail",
+        _ => return None,
+    };
+    VERBS.into_iter().find(|row| row.words == words)
 }

@@ -39,8 +39,8 @@ fn build(parts: Parts) -> Result<Verb, Problem> {
 /// Shows the calls as they were written with an errno that the first of them fails with in the field.
 fn missing_errno(calls: &[Call]) -> Problem {
     let errno = calls.first().map_or("EIO", Call::usual_errno);
-    let calls = calls.iter().map(Call::name).collect::<Vec<_>>().join(", ");
-    ROW.lacks_with_help("an errno", format!("for example `fail {calls} with {errno}`"))
+    let help = format!("for example `fail {} with {errno}`", super::names(calls));
+    ROW.lacks_with_help("an errno", help)
 }
 
 /// Shows the errnos as they were written with a call that fails with the first of them in the field.

@@ -19,7 +19,7 @@ mod slow;
 pub(super) use parts::Parts;
 pub(super) use row::{Amount, Row, Subject};
 
-use super::model::Verb;
+use super::model::{Call, Verb};
 
 /// In the order in which people are told of them.
 pub(super) static VERBS: [&Row; 13] = [
@@ -38,15 +38,16 @@ pub(super) static VERBS: [&Row; 13] = [
     &skew_clock::ROW,
 ];
 
-/// Those of `names`, each once, in their order.
-pub(super) fn each_once(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
-    let mut once = Vec::new();
-    for name in names {
-        if !once.contains(&name) {
-            once.push(name);
-        }
-    }
-    once
+/// Something of each verb, once where verbs beside each other share it.
+pub(super) fn each(what: fn(&Row) -> &'static str) -> Vec<&'static str> {
+    let mut all: Vec<_> = VERBS.iter().map(|row| what(row)).collect();
+    all.dedup();
+    all
+}
+
+/// Calls as a sentence names them.
+fn names(calls: &[Call]) -> String {
+    calls.iter().map(Call::name).collect::<Vec<_>>().join(", ")
 }
 
 impl Verb {

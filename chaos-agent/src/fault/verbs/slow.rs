@@ -37,8 +37,8 @@ fn build(parts: Parts) -> Result<Verb, Problem> {
 }
 
 fn missing_slowness(calls: &[Call]) -> Problem {
-    let calls = calls.iter().map(Call::name).collect::<Vec<_>>().join(", ");
-    ROW.lacks_with_help("to know by how much", format!("for example `slow {calls} by 50ms`"))
+    let help = format!("for example `slow {} by 50ms`", super::names(calls));
+    ROW.lacks_with_help("to know by how much", help)
 }
 
 fn print(verb: &Verb, f: &mut Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use crate::fault::{
         spread::spread,
         word::{self, Word},
     },
-    verbs::{Row, VERBS, each_once},
+    verbs::{Row, VERBS, each},
 };
 
 /// A mistake and the node it is in.
@@ -122,7 +122,7 @@ impl Builder {
         let (row, place) = match present[..] {
             [present] => present,
             [] => {
-                let fields = each_once(VERBS.iter().map(|row| row.field)).join(", ");
+                let fields = each(|row| row.field).join(", ");
                 let mistake = Mistake::new("the verb is missing")
                     .help(format!("one of {fields}; without parts: `drop: {{}}`"));
                 self.wrong(location, mistake);
