@@ -71,7 +71,7 @@ pub fn execute(format: Format) -> Result<ExitCode, Failure> {
         Format::Json => output::json(&features)?,
         Format::Table if !may_try => {
             let mut machine = machine(&features, root.as_ref());
-            let untried = format!("were not tried, as that takes rights; {}", rights::REMEDY);
+            let untried = format!("were not tried, as that takes rights; {}", rights::remedy());
             machine.push(("hooks", format!("{RED}{untried}{RED:#}")));
             output::line(&[output::fields("", machine), by_fault_at_best()?].join("\n\n"))?;
         }

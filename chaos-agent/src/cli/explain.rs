@@ -151,7 +151,7 @@ fn text(
     }
     if !tried {
         let hint = "hooks were not tried, as that takes rights; this is what a kernel that has all of them would do";
-        head.push(("note", format!("{hint}; {}", rights::REMEDY)));
+        head.push(("note", format!("{hint}; {}", rights::remedy())));
     }
     head.extend(plan.notes.iter().map(|note| ("note", note.clone())));
     let positions: Vec<u32> = (0..).take(plan.rules.len()).collect();

@@ -8,8 +8,14 @@ use caps::{CapSet, Capability};
 pub const NEEDED: [Capability; 3] =
     [Capability::CAP_NET_ADMIN, Capability::CAP_SYS_ADMIN, Capability::CAP_SYS_PTRACE];
 
-/// What is to be done where they are missing.
-pub const REMEDY: &str = "run as root, such as by sudo";
+/// What is to be done where they are missing. Root in a container need not have them.
+pub fn remedy() -> &'static str {
+    if nix::unistd::geteuid().is_root() {
+        "grant the container CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_SYS_PTRACE"
+    } else {
+        "run as root, such as by sudo"
+    }
+}
 
 /// Whether it may load any of our programs. Without that right nothing has to be tried to know that
 /// nothing works.
@@ -22,7 +28,7 @@ pub fn may_load_programs() -> bool {
 /// Refuses to go on where it may not.
 pub fn require() -> anyhow::Result<()> {
     if !may_load_programs() {
-        bail!("no right to inject faults; {REMEDY}");
+        bail!("no right to inject faults; {}", remedy());
     }
     Ok(())
 }

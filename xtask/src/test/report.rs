@@ -186,6 +186,11 @@ impl fmt::Display for Report {
         if *ignored > 0 {
             writeln!(f, "{ignored} ignored")?;
         }
+        // Once more where they are seen first, however much they have printed.
+        if failures.len() > 1 {
+            let names: Vec<&str> = failures.iter().map(|failure| failure.name.as_str()).collect();
+            writeln!(f, "failed: {}", names.join(", "))?;
+        }
         writeln!(f, "{} passed, {failed} failed", passed - passed_idly)
     }
 }
@@ -283,6 +288,23 @@ mod tests {
             "test result: FAILED. 1 passed; 1 failed; 0 ignored",
         ]);
         let printed = "\nfailed a\n    left: 1\n    right: 2\n1 passed, 1 failed\n";
+        assert_eq!(report.to_string(), printed);
+    }
+
+    #[test]
+    fn all_that_failed_are_named_beside_the_sum() {
+        let report = report(&[
+            "test a ... FAILED",
+            "test b ... FAILED",
+            "failures:",
+            "---- a stdout ----",
+            "left: 1",
+            "---- b stdout ----",
+            "left: 2",
+            "test result: FAILED. 1 passed; 2 failed; 0 ignored",
+        ]);
+        let printed = "\nfailed a\n    left: 1\nfailed b\n    left: 2\nfailed: a, b\n\
+                       1 passed, 2 failed\n";
         assert_eq!(report.to_string(), printed);
     }
 
