@@ -1,15 +1,17 @@
 //! The agent of a node: the real program, with a kubeconfig file.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
-use kube::Client;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    process::{Place, Process},
+    program,
+};
+use kube::{
+    Client,
+    config::{Config, KubeConfigOptions, Kubeconfig},
+};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 

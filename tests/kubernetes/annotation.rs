@@ -1,16 +1,16 @@
 //! From the annotation to what a pod's processes see, and back.
 
-use std::thread;
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use anyhow::{Context, Result};
-use chaos_agent::arm::Phase;
-use chaos_agent::kube::PodPhase;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::kubelet::{Layout, PodSpec};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::Place;
-use chaos_tests::victim::Victim;
+use chaos_agent::{arm::Phase, kube::PodPhase};
+use chaos_tests::{
+    job::{UdpSend, UdpSink},
+    kubelet::{Layout, PodSpec},
+    netns::TestNetns,
+    process::Place,
+    victim::Victim,
+};
 
 use crate::cluster::{Cluster, GRACE, SHOP, Server};
 

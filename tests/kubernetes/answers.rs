@@ -4,8 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chaos_agent::kube::{FAULTS, PodPhase, STATUS};
-use chaos_tests::control_plane::Identity;
-use chaos_tests::kubelet::{Pod, PodSpec};
+use chaos_tests::{
+    control_plane::Identity,
+    kubelet::{Pod, PodSpec},
+};
 use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, GRACE, SHOP, Server};

@@ -1,16 +1,22 @@
 //! Each of the rights with which the DaemonSet runs the agent is needed.
 
-use std::collections::HashSet;
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use caps::Capability;
 use chaos_agent::kube::{FAULTS, PodPhase};
-use chaos_tests::kubelet::{Kubelet, PodSpec};
-use chaos_tests::requirements::Release;
+use chaos_tests::{
+    kubelet::{Kubelet, PodSpec},
+    requirements::Release,
+};
 
-use crate::cluster::{Cluster, GRACE, SHOP};
-use crate::container::{confine, of_manifest};
+use crate::{
+    cluster::{Cluster, GRACE, SHOP},
+    container::{confine, of_manifest},
+};
 
 /// A fault for each family of hooks: packets, addresses, sockets, options, frames.
 const EVERY_FAMILY: &str = "drop 10% egress udp; fail connect, bind, socket, setsockopt with \

@@ -1,24 +1,27 @@
 //! A cluster of one node with the agent's manifests applied, and what tests do with it.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::control_plane::ControlPlane;
-use chaos_tests::job::{Call, Repeated, TcpServe};
-use chaos_tests::kubelet::{Kubelet, Pod};
-use chaos_tests::machine::{Claim, Shared};
-use chaos_tests::tally::Tally;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    control_plane::ControlPlane,
+    job::{Call, Repeated, TcpServe},
+    kubelet::{Kubelet, Pod},
+    machine::{Claim, Shared},
+    tally::Tally,
+    victim::Victim,
+};
 use serde_json::json;
 
-use crate::agent::Agent;
-use crate::container;
+use crate::{agent::Agent, container};
 
 pub const NODE: &str = "node-a";
 

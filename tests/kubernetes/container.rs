@@ -1,17 +1,21 @@
 //! What a runtime does to the agent's process: a cgroup and a cgroup namespace of its own, and the
 //! DaemonSet's capabilities.
 
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::process::CommandExt as _,
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use caps::{CapSet, Capability};
 use chaos_tests::cgroup::TestCgroup;
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::prctl;
+use nix::{
+    sched::{CloneFlags, unshare},
+    sys::prctl,
+};
 
 /// Lets a program begin in a cgroup that it sees as the root. The host's hierarchy stays mounted,
 /// as the DaemonSet's volume has it.

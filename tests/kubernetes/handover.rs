@@ -1,17 +1,17 @@
 //! Two agents on one node, as while a DaemonSet is updated, and an agent beside a process that breaks the
 //! same pod: what is asked for is armed once, and by whoever is there.
 
-use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Duration;
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::Result;
 use chaos_agent::kube::{PodPhase, Status};
-use chaos_tests::job::{Repeat, UdpSend, UdpSink};
-use chaos_tests::kubelet::{Pod, PodSpec};
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{Repeat, UdpSend, UdpSink},
+    kubelet::{Pod, PodSpec},
+    process::{Place, Process},
+    program,
+    victim::Victim,
+};
 use nix::sys::signal::Signal;
 
 use crate::cluster::{Cluster, GRACE, SHOP};

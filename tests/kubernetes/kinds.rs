@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use chaos_agent::kube::{FAULTS, PodPhase};
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::kubelet::{MIRROR, PodSpec};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::Place;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{UdpSend, UdpSink},
+    kubelet::{MIRROR, PodSpec},
+    netns::TestNetns,
+    process::Place,
+    victim::Victim,
+};
 
 use crate::cluster::{Cluster, GRACE, SHOP, Server};
 

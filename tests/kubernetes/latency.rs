@@ -1,24 +1,32 @@
 //! How long it takes from writing the annotation to the first fault that a process sees.
 
-use std::net::SocketAddr;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status};
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::control_plane::Identity;
-use chaos_tests::job::{Call, Repeat, Repeated, TcpServe};
-use chaos_tests::kubelet::PodSpec;
-use chaos_tests::machine::Quiet;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    clock::boottime_ns,
+    control_plane::Identity,
+    job::{Call, Repeat, Repeated, TcpServe},
+    kubelet::PodSpec,
+    machine::Quiet,
+    victim::Victim,
+};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::json;
 
-use crate::agent::client;
-use crate::cluster::{Cluster, GRACE, SHOP};
+use crate::{
+    agent::client,
+    cluster::{Cluster, GRACE, SHOP},
+};
 
 const RUNS: usize = 100;
 

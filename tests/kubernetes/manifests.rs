@@ -1,11 +1,9 @@
 //! A real API server takes the manifests, and kustomize makes of them what they promise.
 
-use std::path::Path;
-use std::process::Command;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::control_plane::ControlPlane;
-use chaos_tests::overlay::Overlay;
+use chaos_tests::{control_plane::ControlPlane, overlay::Overlay};
 use serde_json::json;
 use xtask::kube_binaries::KubeBinaries;
 

@@ -1,15 +1,19 @@
 //! `drop to pod`: a pod cut off from another one, wherever that is.
 
-use std::net::{IpAddr, SocketAddr};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::Result;
 use chaos_agent::kube::{FAULTS, PodPhase, Status};
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::kubelet::{Pod, PodSpec};
-use chaos_tests::netns::End;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{UdpSend, UdpSink},
+    kubelet::{Pod, PodSpec},
+    netns::End,
+    victim::Victim,
+};
 
 use crate::cluster::{Cluster, GRACE, SHOP};
 

@@ -1,17 +1,15 @@
 //! The agent's arming side inside the test.
 
-use std::os::fd::AsFd;
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::{os::fd::AsFd, sync::OnceLock, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport};
-use chaos_agent::kernel::find_features;
-use chaos_agent::plan::{Backend, Hook, KernelFeatures, Line, Plan, Support, Terms};
-use chaos_agent::target::{CgroupRoot, Target, TargetSpec};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::injector::parse;
-use chaos_tests::machine::Claim;
+use chaos_agent::{
+    arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport},
+    kernel::find_features,
+    plan::{Backend, Hook, KernelFeatures, Line, Plan, Support, Terms},
+    target::{CgroupRoot, Target, TargetSpec},
+};
+use chaos_tests::{cgroup::TestCgroup, injector::parse, machine::Claim};
 
 /// Longer than any test: what is armed ends by its deadline or with the [`Agent`].
 const LEASE: Duration = Duration::from_secs(600);

@@ -1,18 +1,21 @@
 //! `fail`: calls return the errno asked for, as many as the ledger says.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Result;
-use chaos_tests::job::{Call, Repeated, SocketKind, TcpServe, UdpSend, UdpSink};
-use chaos_tests::require;
-use chaos_tests::stats::binomial_interval;
-use chaos_tests::tally::Tally;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{Call, Repeated, SocketKind, TcpServe, UdpSend, UdpSink},
+    require,
+    stats::binomial_interval,
+    tally::Tally,
+    victim::Victim,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::agent::Agent;
-use crate::pair::Pair;
+use crate::{agent::Agent, pair::Pair};
 
 const CALLS: u64 = 2_000;
 

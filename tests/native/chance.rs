@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink};
-use chaos_tests::ordinals::Ordinals;
-use chaos_tests::stats::binomial_interval;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink},
+    ordinals::Ordinals,
+    stats::binomial_interval,
+    victim::Victim,
+};
 
-use crate::agent::Agent;
-use crate::pair::Pair;
+use crate::{agent::Agent, pair::Pair};
 
 const TRIALS: u64 = 100_000;
 const CONFIDENCE: f64 = 0.999;

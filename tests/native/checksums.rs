@@ -1,7 +1,6 @@
 //! What a namespace's network stack noticed by itself.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result};
 use chaos_tests::netns::TestNetns;

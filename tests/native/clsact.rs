@@ -1,24 +1,27 @@
 //! Frames by filters of `clsact`, where the kernel has no links to interfaces.
 
-use std::mem::forget;
-use std::process::id;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{mem::forget, process::id, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result};
-use chaos_agent::arm::collect_filters;
-use chaos_agent::kernel::{Instance, Link, Naming};
-use chaos_agent::plan::{Hook, KernelFeatures, Position, Support};
-use chaos_agent::target::{CgroupRoot, Owner};
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::machine::{Claim, Quiet};
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::residue::Snapshot;
-use chaos_tests::victim::Victim;
+use chaos_agent::{
+    arm::collect_filters,
+    kernel::{Instance, Link, Naming},
+    plan::{Hook, KernelFeatures, Position, Support},
+    target::{CgroupRoot, Owner},
+};
+use chaos_tests::{
+    job::{UdpSend, UdpSink},
+    machine::{Claim, Quiet},
+    process::Place,
+    require,
+    residue::Snapshot,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, features, has};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, features, has},
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 2_000;
 const SOON: Duration = Duration::from_secs(5);

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{Call, Repeated, Sunk, TcpServe, UdpSend, UdpSink};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated, Sunk, TcpServe, UdpSend, UdpSink},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 3_000;
 

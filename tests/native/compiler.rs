@@ -1,9 +1,11 @@
 //! Small programs in C and Go, compiled for a test.
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
-use std::process::Command;
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;

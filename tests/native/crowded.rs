@@ -1,23 +1,29 @@
 //! A target with hundreds of interfaces, or dozens of network namespaces: its neighbours keep their faults
 //! and their leases, who asks is answered, and an emergency stop stops everything at once.
 
-use std::fs;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::job::{Repeat, UdpEcho, UdpPing};
-use chaos_tests::machine::Quiet;
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::boottime_ns,
+    job::{Repeat, UdpEcho, UdpPing},
+    machine::Quiet,
+    netns::TestNetns,
+    process::{Place, Process},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{has_frames, has_line};
-use crate::daemon::{Daemon, path};
+use crate::{
+    agent::{has_frames, has_line},
+    daemon::{Daemon, path},
+};
 
 /// As many as take longer to serve than a lease lasts: 601 interfaces.
 const PAIRS: usize = 300;

@@ -1,16 +1,20 @@
 //! `chaos-agent agent --standalone` as a process, and the verbs that talk to it.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::Claim;
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::Claim,
+    process::{Place, Process},
+};
 use serde_json::Value;
 
 /// For a start, in which every hook is tried, and for each answer.

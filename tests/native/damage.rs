@@ -1,19 +1,19 @@
 //! `corrupt silent`: where in a payload bits are flipped.
 
-use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use chaos_tests::job::UdpSend;
-use chaos_tests::payload;
-use chaos_tests::process::Process;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{job::UdpSend, payload, process::Process, require, victim::Victim};
 
-use crate::agent::{Agent, has_frames};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 400;
 const PARTS: usize = 8;

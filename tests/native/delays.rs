@@ -1,23 +1,29 @@
 //! `delay`: what the victim measures is what was asked for, and nothing is lost.
 
-use std::net::{IpAddr, SocketAddr};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use chaos_agent::plan::Line;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{
-    Delays, TcpConnects, TcpReceive, TcpSend, TcpServe, UdpDelays, UdpSend, UdpSink, UdpStamps,
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::is_emulated,
+    job::{
+        Delays, TcpConnects, TcpReceive, TcpSend, TcpServe, UdpDelays, UdpSend, UdpSink, UdpStamps,
+    },
+    process::Place,
+    require,
+    victim::Victim,
 };
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
 
-use crate::agent::{Agent, has_line, line};
-use crate::checksums::Counters;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_line, line},
+    checksums::Counters,
+    pair::Pair,
+};
 
 /// What a frame takes without us, and how late a busy machine wakes a thread: half of all frames are earlier
 /// than this. An emulated processor may be away for tens of milliseconds.

@@ -3,20 +3,26 @@
 mod delays;
 mod embedded;
 
-use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    process::{Place, Process},
+    require,
+};
 
-use crate::agent::{Agent, has_frames};
-use crate::checksums::Counters;
-use crate::name_server::NameServer;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    checksums::Counters,
+    name_server::NameServer,
+    pair::Pair,
+};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 9, 8, 7);
 

@@ -1,17 +1,20 @@
 //! `duplicate`: what the receiver gets twice is what the ledger says.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{TcpReceive, TcpSend, UdpSend, UdpSink};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{TcpReceive, TcpSend, UdpSend, UdpSink},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames};
-use crate::checksums::Counters;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    checksums::Counters,
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 10_000;
 const BYTES: u64 = 2_000_000;

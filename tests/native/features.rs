@@ -4,17 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use aya::programs::loaded_programs;
-use chaos_agent::kernel::Instance;
-use chaos_agent::plan::{Backend, Hook};
+use chaos_agent::{
+    kernel::Instance,
+    plan::{Backend, Hook},
+};
 use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::{Quiet, Shared};
-use chaos_tests::require;
-use chaos_tests::requirements::{Release, Verdict, judge};
-use chaos_tests::residue::Snapshot;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::{Quiet, Shared},
+    require,
+    requirements::{Release, Verdict, judge},
+    residue::Snapshot,
+};
 
-use crate::agent::{Agent, answers, features, has};
-use crate::syscalls::{answered, at_best};
+use crate::{
+    agent::{Agent, answers, features, has},
+    syscalls::{answered, at_best},
+};
 
 /// The first kernel in which a hook cannot be missing where cgroup BPF is there at all.
 fn since(hook: Hook) -> Release {

@@ -4,15 +4,15 @@
 mod build;
 
 use anyhow::{Context, Result};
-use chaos_agent::arm::Counts;
-use chaos_agent::clock::boot_now;
-use chaos_agent::kernel::{Instance, Trial};
-use chaos_agent::plan::{Hook, KernelFeatures, Terms, compile, plan};
-use chaos_agent::target::CgroupRoot;
-use chaos_tests::injector::parse;
-use chaos_tests::machine::Shared;
-
 use build::{Ip, LINK, Segment, TRANSPORT_CHECKSUM, ethernet, sum, tagged};
+use chaos_agent::{
+    arm::Counts,
+    clock::boot_now,
+    kernel::{Instance, Trial},
+    plan::{Hook, KernelFeatures, Terms, compile, plan},
+    target::CgroupRoot,
+};
+use chaos_tests::{injector::parse, machine::Shared};
 
 /// Of `cgroup_skb` programs.
 const PASS: u32 = 1;

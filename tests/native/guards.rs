@@ -1,18 +1,18 @@
 //! The guards themselves: what they make goes away, and what stays behind is noticed.
 
-use std::fs;
-use std::process::Command;
-use std::time::Duration;
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use aya::maps::{Array, MapData};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::machine::{Quiet, Shared};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::residue::Snapshot;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{UdpSend, UdpSink},
+    machine::{Quiet, Shared},
+    netns::TestNetns,
+    process::{Place, Process},
+    residue::Snapshot,
+    victim::Victim,
+};
 
 const SOON: Duration = Duration::from_secs(5);
 

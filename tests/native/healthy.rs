@@ -1,14 +1,15 @@
 //! Victims without any fault: what the other tests measure is the fault and not the set-up.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
-use chaos_tests::job::{
-    Call, Repeat, Repeated, SocketKind, TcpReceive, TcpSend, TcpServe, UdpEcho, UdpPing, UdpSend,
-    UdpSink,
+use chaos_tests::{
+    job::{
+        Call, Repeat, Repeated, SocketKind, TcpReceive, TcpSend, TcpServe, UdpEcho, UdpPing,
+        UdpSend, UdpSink,
+    },
+    victim::Victim,
 };
-use chaos_tests::victim::Victim;
 
 use crate::pair::Pair;
 

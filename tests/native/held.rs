@@ -1,26 +1,26 @@
 //! What all delay lines of an agent hold has one budget, and nobody else puts anything into them.
 
-use std::fs;
-use std::io;
-use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{fs, io, path::PathBuf, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::plan::Line;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{UdpDelays, UdpSend, UdpSink, UdpStamps};
-use chaos_tests::machine::{Claim, Quiet};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{UdpDelays, UdpSend, UdpSink, UdpStamps},
+    machine::{Claim, Quiet},
+    netns::TestNetns,
+    process::{Place, Process},
+    require,
+    victim::Victim,
+};
 use nix::libc;
 use serde_json::Value;
 
-use crate::agent::{Agent, has_line, line};
-use crate::daemon::Daemon;
-use crate::pair::{Pair, idle};
+use crate::{
+    agent::{Agent, has_line, line},
+    daemon::Daemon,
+    pair::{Pair, idle},
+};
 
 /// Longer than any test.
 const FAULT: &str = "delay 1m egress udp";

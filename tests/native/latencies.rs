@@ -1,23 +1,22 @@
 //! Delays of several latencies: what the victim measures is spread as the list, or the file, says.
 
-use std::fmt::Write;
-use std::fs;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{fmt::Write, fs, process::Command, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result};
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{UdpDelays, UdpStamps};
-use chaos_tests::machine::Shared;
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
-use chaos_tests::require;
-use chaos_tests::victim::{Victim, command_line, parse_report};
+use chaos_tests::{
+    clock::is_emulated,
+    job::{UdpDelays, UdpStamps},
+    machine::Shared,
+    netns::TestNetns,
+    process::{Place, Process},
+    program, require,
+    victim::{Victim, command_line, parse_report},
+};
 
-use crate::agent::{Agent, has_line};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_line},
+    pair::Pair,
+};
 
 const COUNT: u64 = 800;
 const PATIENCE: Duration = Duration::from_secs(30);

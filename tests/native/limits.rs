@@ -2,20 +2,26 @@
 
 mod flows;
 
-use std::net::SocketAddr;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use chaos_agent::arm::Counts;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{TcpReceive, TcpSend, UdpSend, UdpSink};
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    clock::is_emulated,
+    job::{TcpReceive, TcpSend, UdpSend, UdpSink},
+    process::Place,
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_line};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_line},
+    pair::Pair,
+};
 
 const PAYLOAD: u64 = 1000;
 /// Ethernet, IPv4, UDP.

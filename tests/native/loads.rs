@@ -2,16 +2,19 @@
 
 /// For this machine alone: the lab's sends a tenth.
 mod repeated {
-    use std::thread::sleep;
-    use std::time::Duration;
+    use std::{thread::sleep, time::Duration};
 
     use anyhow::Result;
-    use chaos_tests::job::{UdpSend, UdpSink};
-    use chaos_tests::require;
-    use chaos_tests::victim::Victim;
+    use chaos_tests::{
+        job::{UdpSend, UdpSink},
+        require,
+        victim::Victim,
+    };
 
-    use crate::agent::{Agent, has_line};
-    use crate::pair::Pair;
+    use crate::{
+        agent::{Agent, has_line},
+        pair::Pair,
+    };
 
     const DATAGRAMS: u64 = 100_000;
 

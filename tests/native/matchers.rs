@@ -1,15 +1,18 @@
 //! Which traffic a fault is about: addresses, ports, protocols, exemptions.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::Result;
 use chaos_agent::plan::Terms;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{UdpSend, UdpSink},
+    victim::Victim,
+};
 
-use crate::agent::Agent;
-use crate::pair::Pair;
+use crate::{agent::Agent, pair::Pair};
 
 /// Where the client sends to, by number.
 const DESTINATIONS: [&str; 5] = [

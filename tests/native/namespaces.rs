@@ -1,24 +1,30 @@
 //! Network namespaces and interfaces of a target that come and go: each is served for what it is, not for
 //! a number that it has from one before, and what is gone is given up.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
 use chaos_agent::plan::Hook;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{UdpDelays, UdpSend, UdpSink, UdpStamps};
-use chaos_tests::machine::{Quiet, Shared};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{UdpDelays, UdpSend, UdpSink, UdpStamps},
+    machine::{Quiet, Shared},
+    netns::TestNetns,
+    process::{Place, Process},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has, has_frames, has_line};
-use crate::pair::{Pair, idle};
+use crate::{
+    agent::{Agent, has, has_frames, has_line},
+    pair::{Pair, idle},
+};
 
 const DATAGRAMS: u64 = 20;
 

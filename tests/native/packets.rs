@@ -1,20 +1,21 @@
 //! `drop` and `corrupt`: what is lost or wrong at the receiver is what the ledger says.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{
-    Call, Repeated, StreamReceived, Sunk, TcpReceive, TcpSend, TcpServe, UdpSend, UdpSink,
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated, StreamReceived, Sunk, TcpReceive, TcpSend, TcpServe, UdpSend, UdpSink},
+    require,
+    victim::Victim,
 };
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
 
-use crate::agent::{Agent, has_frames};
-use crate::checksums::Counters;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    checksums::Counters,
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 20_000;
 const BYTES: u64 = 4_000_000;

@@ -1,13 +1,14 @@
 //! The surroundings of most tests.
 
-use std::net::SocketAddr;
-use std::process::Command;
+use std::{net::SocketAddr, process::Command};
 
 use anyhow::Result;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::{Claim, Shared};
-use chaos_tests::netns::{End, TestNetns};
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::{Claim, Shared},
+    netns::{End, TestNetns},
+    process::{Place, Process},
+};
 
 /// Two hosts, each a namespace and a cgroup, with a wire between them. In each cgroup one process
 /// that does nothing lives from the beginning, as a pod's does: a target with processes has

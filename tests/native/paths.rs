@@ -1,22 +1,28 @@
 //! `under PATH` by programs in the kernel.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use chaos_agent::plan::{Backend, Terms, plan};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::injector::parse;
-use chaos_tests::machine::{Claim, Shared};
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    injector::parse,
+    machine::{Claim, Shared},
+    process::{Place, Process},
+    require,
+};
 use tempfile::TempDir;
 
-use crate::agent::{Agent, answers, features};
-use crate::seccomp::programs::Programs;
+use crate::{
+    agent::{Agent, answers, features},
+    seccomp::programs::Programs,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

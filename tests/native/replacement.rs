@@ -3,17 +3,23 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chaos_agent::arm::{Outcome, Request};
-use chaos_agent::plan::Terms;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::injector::parse;
-use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink};
-use chaos_tests::process::Place;
-use chaos_tests::victim::Victim;
+use chaos_agent::{
+    arm::{Outcome, Request},
+    plan::Terms,
+};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::is_emulated,
+    injector::parse,
+    job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink},
+    process::Place,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, id, target};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, id, target},
+    pair::Pair,
+};
 
 #[test]
 fn no_datagram_meets_a_mixture_of_two_rule_sets() -> Result<()> {

@@ -1,23 +1,24 @@
 //! `reset`: both ends of a connection are told, and by errno as often as the ledger says.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{
-    Call, Repeated, StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed,
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated, StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed},
+    process::Place,
+    require,
+    stats::binomial_interval,
+    tally::Tally,
+    victim::Victim,
 };
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::stats::binomial_interval;
-use chaos_tests::tally::Tally;
-use chaos_tests::victim::Victim;
 
-use crate::agent::{Agent, has_frames};
-use crate::checksums::Counters;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    checksums::Counters,
+    pair::Pair,
+};
 
 const CONNECTS: u64 = 300;
 const BYTES: u64 = 50_000_000;

@@ -2,18 +2,18 @@
 //! agent as the specification of the OCI says. Unlike runc it makes no call between the two, so that
 //! every call can be listed.
 
-use std::collections::BTreeSet;
-use std::io::IoSlice;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::thread;
+use std::{
+    collections::BTreeSet,
+    io::IoSlice,
+    os::{fd::AsRawFd, unix::net::UnixStream},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    thread,
+};
 
 use anyhow::{Context, Result, anyhow};
-use chaos_agent::seccomp::container::METADATA;
-use chaos_agent::seccomp::{Filter, SharedRules, filtered};
+use chaos_agent::seccomp::{Filter, SharedRules, container::METADATA, filtered};
 use chaos_tests::process::{Place, Process};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::json;

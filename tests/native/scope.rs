@@ -1,22 +1,21 @@
 //! Whom a fault reaches: everything in the target's subtree, and nobody beside it.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Duration;
+use std::{fs, net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{
-    Call, Repeat, Repeated, SocketKind, TcpServe, UdpEcho, UdpPing, UdpSend, UdpSink,
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeat, Repeated, SocketKind, TcpServe, UdpEcho, UdpPing, UdpSend, UdpSink},
+    process::{Place, Process},
+    require,
+    tally::{Attempts, Tally},
+    victim::{self, Victim},
 };
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
-use chaos_tests::tally::{Attempts, Tally};
-use chaos_tests::victim::{self, Victim};
 
-use crate::agent::{Agent, has_frames};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames},
+    pair::Pair,
+};
 
 const OPERATIONS: u64 = 100_000;
 

@@ -1,19 +1,25 @@
 //! Everything that can be failed, failed.
 
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::plan::Backend;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::SYSCALLS;
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::SYSCALLS,
+    machine::Shared,
+    process::{Place, Process},
+    require,
+};
 
-use crate::agent::{Agent, answers, features};
-use crate::syscalls::{Caller, answered, at_best, every_name};
+use crate::{
+    agent::{Agent, answers, features},
+    syscalls::{Caller, answered, at_best, every_name},
+};
 
 /// As the issue of a machine that must stay up goes: so long does every call fail.
 const STORM: Duration = Duration::from_secs(10);

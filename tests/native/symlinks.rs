@@ -1,24 +1,30 @@
 //! Symbolic links in the path of a rule: followed as the target sees them, and again when they change.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::PathBuf,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::plan::Backend;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::{program, require};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::Shared,
+    process::{Place, Process},
+    program, require,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::agent::{Agent, answers, features};
-use crate::copies::{require_paths, support};
-use crate::seccomp::Ran;
+use crate::{
+    agent::{Agent, answers, features},
+    copies::{require_paths, support},
+    seccomp::Ran,
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,21 +1,27 @@
 //! `fail` and `kill` of system calls by programs in the kernel.
 
-use std::fs;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::fault::Verb;
-use chaos_agent::plan::{Backend, KernelFeatures, Support, Terms, plan};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::injector::parse;
-use chaos_tests::job::{SYSCALLS, Syscalls};
-use chaos_tests::machine::{Claim, Shared};
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::stats::binomial_interval;
-use chaos_tests::tally::Attempts;
-use chaos_tests::victim::Victim;
+use chaos_agent::{
+    fault::Verb,
+    plan::{Backend, KernelFeatures, Support, Terms, plan},
+};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    injector::parse,
+    job::{SYSCALLS, Syscalls},
+    machine::{Claim, Shared},
+    process::Place,
+    require,
+    stats::binomial_interval,
+    tally::Attempts,
+    victim::Victim,
+};
 use nix::sys::signal::Signal;
 
 use crate::agent::{Agent, answers, features};

@@ -1,18 +1,24 @@
 //! Faults by an address that NAT in the target's own network namespace hides: what packets carry instead is
 //! told, and that address is met.
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::job::{UdpEcho, UdpSend};
-use chaos_tests::process::Process;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{UdpEcho, UdpSend},
+    process::Process,
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_line};
-use crate::nat;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_line},
+    nat,
+    pair::Pair,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use chaos_tests::clock::precision;
-use chaos_tests::job::{Call, Repeat, Repeated, SocketKind, Sunk, UdpSend, UdpSink};
-use chaos_tests::process::Process;
-use chaos_tests::tally::Tally;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    clock::precision,
+    job::{Call, Repeat, Repeated, SocketKind, Sunk, UdpSend, UdpSink},
+    process::Process,
+    tally::Tally,
+    victim::Victim,
+};
 
-use crate::agent::Agent;
-use crate::pair::Pair;
+use crate::{agent::Agent, pair::Pair};
 
 /// Sends datagrams on one flow from the client under its faults.
 fn send(pair: &Pair, send: impl FnOnce(UdpSend) -> UdpSend) -> Result<(Tally, Sunk)> {

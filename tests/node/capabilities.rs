@@ -7,8 +7,10 @@ use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
 use serde_json::{Value, json};
 
-use crate::Test;
-use crate::scene::{Scene, try_break};
+use crate::{
+    Test,
+    scene::{Scene, try_break},
+};
 
 pub const TESTS: &[(&str, Test)] = &[("capabilities::each_one_is_needed", each_one_is_needed)];
 

@@ -1,20 +1,21 @@
 //! Every verb that the agent has, on a pod of a Deployment: what its containers see, what its
 //! status says, and that its neighbour sees nothing.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
 use chaos_agent::kube::PodPhase;
-use chaos_tests::job::{
-    Calls, Delays, Repeated, SocketKind, UdpDelays, UdpSend, UdpSink, UdpStamps,
+use chaos_tests::{
+    job::{Calls, Delays, Repeated, SocketKind, UdpDelays, UdpSend, UdpSink, UdpStamps},
+    node::Pod,
+    requirements::Release,
 };
-use chaos_tests::node::Pod;
-use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
 
-use crate::Test;
-use crate::scene::{MAIN, SIDE, Scene, TCP, any, injected};
+use crate::{
+    Test,
+    scene::{MAIN, SIDE, Scene, TCP, any, injected},
+};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("faults::datagrams_are_dropped", datagrams_are_dropped),

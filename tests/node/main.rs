@@ -9,9 +9,7 @@ mod recovery;
 mod scene;
 mod seccomp;
 
-use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
 use chaos_tests::node::Node;

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::kube::{PodPhase, Status};
-use chaos_tests::job::{KillSignal, PingSpan, Pinged, Repeat, UdpPing};
-use chaos_tests::node::Exec;
+use chaos_tests::{
+    job::{KillSignal, PingSpan, Pinged, Repeat, UdpPing},
+    node::Exec,
+};
 use libtest_mimic::Completion;
 
-use crate::Test;
-use crate::scene::{ECHO, MAIN, Scene, hangman, injected, is_hit, to_agent};
+use crate::{
+    Test,
+    scene::{ECHO, MAIN, Scene, hangman, injected, is_hit, to_agent},
+};
 
 pub const TESTS: &[(&str, Test)] = &[
     (

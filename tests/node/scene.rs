@@ -1,14 +1,18 @@
 //! The pods that the tests look at.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::thread;
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    thread,
+};
 
 use anyhow::{Result, ensure};
 use chaos_agent::kube::{PodPhase, Status, digest};
-use chaos_tests::job::{Job, Kill, KillSignal, TcpServe, UdpEcho};
-use chaos_tests::node::{Deployment, Node, Pod, Shop};
-use chaos_tests::requirements::Release;
+use chaos_tests::{
+    job::{Job, Kill, KillSignal, TcpServe, UdpEcho},
+    node::{Deployment, Node, Pod, Shop},
+    requirements::Release,
+};
 use libtest_mimic::Completion;
 
 /// Where the store takes connections, and echoes datagrams.

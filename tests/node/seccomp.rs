@@ -1,17 +1,20 @@
 //! A call that these kernels let no program answer, in a pod under our seccomp profile.
 
-use std::thread::sleep;
-use std::time::Duration;
+use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::kube::PodPhase;
-use chaos_tests::job::{Calls, Job, KillSignal, Repeated, TcpServe};
-use chaos_tests::node::Deployment;
+use chaos_tests::{
+    job::{Calls, Job, KillSignal, Repeated, TcpServe},
+    node::Deployment,
+};
 use libtest_mimic::Completion;
 
-use crate::Test;
-use crate::scene::{
-    MAIN, Scene, TCP, any, break_pod, hangman, heal_pod, injected, is_hit, to_agent, try_break,
+use crate::{
+    Test,
+    scene::{
+        MAIN, Scene, TCP, any, break_pod, hangman, heal_pod, injected, is_hit, to_agent, try_break,
+    },
 };
 
 pub const TESTS: &[(&str, Test)] =

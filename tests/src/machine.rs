@@ -5,10 +5,12 @@
 //! The lock is an flock(2) on one file, so it also holds between test binaries and checkouts, and
 //! the kernel releases it when its holder dies.
 
-use std::fs::File;
-use std::path::Path;
-use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fs::File,
+    path::Path,
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context, Result};
 

@@ -3,16 +3,19 @@
 //! A namespace here has no name: it is held by a file descriptor alone, so nothing of it survives
 //! the test, however that ends. Devices are made by `ip` run inside.
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Write;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::os::unix::fs::MetadataExt;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::thread;
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io::Write,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd},
+        unix::{fs::MetadataExt, process::CommandExt},
+    },
+    path::PathBuf,
+    process::{Command, Stdio},
+    thread,
+};
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns, unshare};

@@ -1,7 +1,6 @@
 //! Kustomizations of a test's own, on top of `manifests/base`.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};

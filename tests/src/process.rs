@@ -1,22 +1,26 @@
 //! Processes that are put somewhere and do not outlive their test.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Write},
+    os::{fd::OwnedFd, unix::process::CommandExt},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
+    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
-use nix::sched::{CloneFlags, setns};
-use nix::sys::prctl;
-use nix::sys::signal::{SigHandler, Signal, kill, signal};
-use nix::unistd::{self, Pid};
+use nix::{
+    sched::{CloneFlags, setns},
+    sys::{
+        prctl,
+        signal::{SigHandler, Signal, kill, signal},
+    },
+    unistd::{self, Pid},
+};
 
-use crate::cgroup::TestCgroup;
-use crate::netns::TestNetns;
+use crate::{cgroup::TestCgroup, netns::TestNetns};
 
 /// What a shell without job control has its background commands ignore, and nohup: tests do not
 /// depend on how they were started, and a shell can't trap what it began by ignoring.

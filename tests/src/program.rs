@@ -1,7 +1,6 @@
 //! Finding programs of this workspace.
 
-use std::env;
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use anyhow::{Context, Result};
 

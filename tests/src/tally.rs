@@ -1,13 +1,11 @@
 //! What came of repeated attempts, as the process that made them saw it.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::{collections::BTreeMap, io};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::clock::boottime_ns;
-use crate::ordinals::Ordinals;
+use crate::{clock::boottime_ns, ordinals::Ordinals};
 
 /// The name under which a wait that ended without an answer is counted.
 pub const TIMEOUT: &str = "TIMEOUT";

@@ -1,18 +1,15 @@
 //! Starting victims and reading what they report.
 
-use std::ffi::OsString;
-use std::marker::PhantomData;
-use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Duration;
+use std::{ffi::OsString, marker::PhantomData, net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
+use nix::{sys::signal::Signal, unistd::Pid};
 
-use crate::job::{Job, Options, Ready};
-use crate::process::{Place, Process};
-use crate::program;
+use crate::{
+    job::{Job, Options, Ready},
+    process::{Place, Process},
+    program,
+};
 
 /// How long a victim may take to start, and to report after it was told to stop.
 const PATIENCE: Duration = Duration::from_secs(60);

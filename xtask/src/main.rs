@@ -5,6 +5,7 @@ mod build_ebpf;
 mod ci;
 mod command;
 mod demo;
+mod fmt;
 mod image;
 mod integration;
 mod profiles;
@@ -29,6 +30,8 @@ enum Verb {
     Setup(setup::Args),
     /// Build the BPF object and check what is in it
     BuildEbpf,
+    /// Format the sources
+    Fmt(fmt::Args),
     /// Run the tests; without a choice of kind, all of them
     Test(test::Args),
     /// Show a client and a server broken and healed, fault by fault; needs root
@@ -56,6 +59,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
+        Verb::Fmt(args) => fmt::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Demo(args) => demo::run(&args).map(|()| ExitCode::SUCCESS),

@@ -1,11 +1,10 @@
 //! Whose a filter on an interface is, and those of agents that were killed.
 
+use super::ArmError;
 use crate::{
     kernel::{self, Naming},
     target::{CgroupRoot, NetNs, Owner},
 };
-
-use super::ArmError;
 
 /// How the names of filters begin; [`Owner`] writes the rest, with 1 as the number where a queueing
 /// discipline was made for the filter and 0 where it was there.

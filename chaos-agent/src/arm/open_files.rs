@@ -75,7 +75,10 @@ fn seen(path: Vec<u8>, root: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, os::fd::AsRawFd, os::unix::fs::MetadataExt};
+    use std::{
+        fs::File,
+        os::{fd::AsRawFd, unix::fs::MetadataExt},
+    };
 
     use super::*;
 

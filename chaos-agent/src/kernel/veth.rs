@@ -8,7 +8,6 @@ use netlink_packet_route::{
     RouteNetlinkMessage,
     link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage},
 };
-
 use nix::unistd::{SysconfVar, sysconf};
 
 use super::{

@@ -35,20 +35,19 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{reflector, watcher},
 };
+use liveness::{Liveness, Watch};
+pub use names::{ENABLED, FAULTS, FIELD_MANAGER, PodName, STATUS};
+use reconcile::Reconciler;
+pub use status::{FaultStatus, PodPhase, Status, digest};
+use status_writer::Writer;
+use texts::{Text, Texts};
 use thiserror::Error;
 use tokio::sync::mpsc;
-
-pub use names::{ENABLED, FAULTS, FIELD_MANAGER, PodName, STATUS};
-pub use status::{FaultStatus, PodPhase, Status, digest};
 
 use crate::{
     arm::{Handle, KeeperGone},
     policy::Policy,
 };
-use liveness::{Liveness, Watch};
-use reconcile::Reconciler;
-use status_writer::Writer;
-use texts::{Text, Texts};
 
 /// What the loop is told by whoever starts it.
 #[derive(Debug, Clone)]

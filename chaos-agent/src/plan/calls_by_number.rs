@@ -1,8 +1,7 @@
 //! System calls that no cgroup hook answers: by which backend each is.
 
-use serde::Serialize;
-
 use chaos_ebpf_common::tables::{CLONING, GUARDED, IOCTL};
+use serde::Serialize;
 
 use super::{
     Backend, KernelFeatures, Support, arguments,

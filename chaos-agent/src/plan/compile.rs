@@ -10,7 +10,11 @@ use chaos_ebpf_common::{
 };
 use ipnet::IpNet;
 
-use super::{PlannedRule, dns_name, nanoseconds, path, prefix::Prefix, prefix::PrefixTable, seed};
+use super::{
+    PlannedRule, dns_name, nanoseconds, path,
+    prefix::{Prefix, PrefixTable},
+    seed,
+};
 use crate::fault::{
     Fault, HowOften, Peer, PortRange, Probability, Protocol, Side, Unit, Verb, WeightedErrno,
 };

@@ -42,12 +42,10 @@ mod tests;
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action, tables::MAX_LEADS};
-use serde::{Serialize, Serializer};
-
 pub use attachment::{Attachment, attachment, attachments};
 pub use backend::Backend;
 pub use calls_by_number::PlannedCall;
+use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action, tables::MAX_LEADS};
 pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use composition::{Position, clash, is_asked};
@@ -57,14 +55,15 @@ pub use hook::Hook;
 pub use latencies::table as latency_table;
 pub use line::Line;
 pub use path::plain_part;
+use refusal::Objection;
 pub use refusal::Refusal;
 pub use scope::{Scope, Share, by_container};
 pub use seed::seed_from;
+use serde::{Serialize, Serializer};
 pub use slots::{OutOfSlots, Slot, assign};
 pub(crate) use time::nanoseconds;
 
 use crate::fault::{self, Fault, WeightedLatency};
-use refusal::Objection;
 
 /// What holds for every fault of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]

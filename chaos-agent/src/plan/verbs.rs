@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use chaos_ebpf_common::{rule::Action, rule::MAX_ERRNOS};
+use chaos_ebpf_common::rule::{Action, MAX_ERRNOS};
 
 use super::{
     Hook, KernelFeatures, calls, dns_name, hold,

@@ -5,12 +5,11 @@
 
 use std::{collections::BTreeSet, mem::offset_of};
 
+use chaos_ebpf_common::tables::{CLONING, FICLONE, FICLONERANGE, IOCTL};
 use nix::libc::{
     BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W,
     SECCOMP_RET_ALLOW, SECCOMP_RET_USER_NOTIF, seccomp_data, sock_filter,
 };
-
-use chaos_ebpf_common::tables::{CLONING, FICLONE, FICLONERANGE, IOCTL};
 
 use super::abi::{ARCH_I386, ARCH_X86_64, Numbers, X32_BIT, numbers};
 

@@ -218,15 +218,15 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use chaos_ebpf_common::tables::IOCTL;
-
     use std::sync::Arc;
 
+    use chaos_ebpf_common::tables::IOCTL;
+
     use super::*;
-    use crate::seccomp::caller::NamedFile;
     use crate::{
         fault::Fault,
         plan::{Backend, KernelFeatures, Support, Terms, compile, plan},
+        seccomp::caller::NamedFile,
     };
 
     fn rules(texts: &[&str]) -> SupervisorRules {

@@ -3,22 +3,31 @@
 
 mod request;
 
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status, digest};
-use chaos_tests::control_plane::{ControlPlane, Identity};
-use chaos_tests::kubelet::{Pod, PodSpec};
+use chaos_tests::{
+    control_plane::{ControlPlane, Identity},
+    kubelet::{Pod, PodSpec},
+};
 use kube::Client;
+use request::{
+    Answer,
+    Answer::{Done, Invalid, NoRight, Policy},
+    Request, Verb,
+};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::agent::client;
-use crate::cluster::{Cluster, GRACE, SHOP};
-use request::Answer::{Done, Invalid, NoRight, Policy};
-use request::{Answer, Request, Verb};
+use crate::{
+    agent::client,
+    cluster::{Cluster, GRACE, SHOP},
+};
 
 const NODE: &str = "node-a";
 const OTHER_NODE: &str = "node-b";

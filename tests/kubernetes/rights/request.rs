@@ -3,10 +3,11 @@
 use std::fmt;
 
 use anyhow::{Result, bail, ensure};
-use kube::Client;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::core::Request as Builder;
-use kube::core::params::GetParams;
+use kube::{
+    Client,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    core::{Request as Builder, params::GetParams},
+};
 use serde_json::Value;
 
 /// What is done to one object, or to all of a kind.

@@ -1,11 +1,9 @@
 //! curl, with HTTP/1.1 and with HTTP/2, and nginx.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::Result;
-use chaos_tests::process::Process;
-use chaos_tests::require;
+use chaos_tests::{process::Process, require};
 
 use super::{LINE, LINES, Scene, compare, is_installed};
 

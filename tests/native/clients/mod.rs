@@ -9,20 +9,23 @@ mod redis;
 mod resolvers;
 mod table;
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::process::Process;
-use chaos_tests::require;
+use chaos_tests::{process::Process, require};
+use table::{Row, Says, Table, matches};
 use tempfile::TempDir;
 
-use crate::agent::{Agent, has_frames, has_line};
-use crate::name_server::NameServer;
-use crate::pair::Pair;
-use table::{Row, Says, Table, matches};
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    name_server::NameServer,
+    pair::Pair,
+};
 
 /// For anything that a client or a server does.
 const PATIENCE: Duration = Duration::from_secs(60);

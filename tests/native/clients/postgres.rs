@@ -1,15 +1,15 @@
 //! psql.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
-use std::process::Stdio;
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::Path,
+    process::Stdio,
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::process::Process;
-use chaos_tests::require;
-use nix::sys::signal::Signal;
-use nix::unistd::User;
+use chaos_tests::{process::Process, require};
+use nix::{sys::signal::Signal, unistd::User};
 
 use super::{PATIENCE, Scene, compare, is_installed};
 use crate::databases::postgres::{USER, as_user, programs};

@@ -3,8 +3,7 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use chaos_tests::process::Process;
-use chaos_tests::require;
+use chaos_tests::{process::Process, require};
 
 use super::{LINE, LINES, Scene, compare, is_installed};
 

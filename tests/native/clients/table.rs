@@ -1,7 +1,6 @@
 //! The tables of `docs/faults.md` that say what a client reports: the tests read them from there.
 
-use std::fs;
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 

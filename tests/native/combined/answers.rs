@@ -1,20 +1,26 @@
 //! Pairs with a verb that answers in the other end's place, `reset` and `fail dns`: what is answered
 //! reaches no later stage, the rest is met there as if it were alone.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{Call, Repeated, TcpServe};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    clock::is_emulated,
+    job::{Call, Repeated, TcpServe},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames, has_line};
-use crate::dns::{ask, question};
-use crate::name_server::NameServer;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    dns::{ask, question},
+    name_server::NameServer,
+    pair::Pair,
+};
 
 const QUESTIONS: u64 = 60;
 const CONNECTS: u64 = 20;

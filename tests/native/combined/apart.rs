@@ -5,24 +5,29 @@
 mod answered;
 mod processes;
 
-use std::thread::sleep;
-use std::time::Duration;
+use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::arm::{Armed, ArmedId, Armory, Counts, Outcome as Arming, Request};
-use chaos_agent::plan::{Terms, plan};
-use chaos_agent::target::CgroupRoot;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::injector::parse;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::process::{Place, Process};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_agent::{
+    arm::{Armed, ArmedId, Armory, Counts, Outcome as Arming, Request},
+    plan::{Terms, plan},
+    target::CgroupRoot,
+};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::is_emulated,
+    injector::parse,
+    job::{UdpSend, UdpSink},
+    process::{Place, Process},
+    require,
+    victim::Victim,
+};
 
 use super::pairs::{DATAGRAMS, Effect, LONGEST, Outcome, VERBS, Verb, in_order, verb};
-use crate::agent::{Agent, features, has_frames, has_line, target};
-use crate::pair::{Pair, idle};
+use crate::{
+    agent::{Agent, features, has_frames, has_line, target},
+    pair::{Pair, idle},
+};
 
 /// Who arms the second of two texts, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,20 @@
 //! Every pair of verbs that can meet on a datagram: what arrives, and what the ledger says, is what
 //! the order on the page and each verb alone would give.
 
-use std::collections::BTreeSet;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{collections::BTreeSet, thread::sleep, time::Duration};
 
 use anyhow::Result;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    clock::is_emulated,
+    job::{UdpSend, UdpSink},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames, has_line};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    pair::Pair,
+};
 
 pub(super) const DATAGRAMS: u64 = 420;
 

@@ -1,7 +1,6 @@
 //! The calls that copy, one by one.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::Result;
 use chaos_tests::machine::Shared;

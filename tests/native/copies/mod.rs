@@ -5,9 +5,11 @@ mod calls;
 mod programs;
 mod server;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use chaos_tests::program;

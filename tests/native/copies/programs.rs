@@ -1,16 +1,16 @@
 //! Programs that copy files, on a disk that is full or broken.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result};
 use chaos_tests::machine::Shared;
 
 use super::{Scene, contents, is_empty, require_paths};
-use crate::compiler::Compiler;
-use crate::seccomp::Ran;
+use crate::{compiler::Compiler, seccomp::Ran};
 
 const GO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/copies/copy.go");
 const JAVA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/native/copies/Copy.java");

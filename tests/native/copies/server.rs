@@ -3,8 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use chaos_tests::machine::Shared;
-use chaos_tests::require;
+use chaos_tests::{machine::Shared, require};
 
 use super::{Scene, contents, require_paths};
 use crate::seccomp::Ran;

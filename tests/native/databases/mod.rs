@@ -4,22 +4,25 @@ pub mod postgres;
 mod redis;
 mod sqlite;
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::plan::Support;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::Shared,
+    process::{Place, Process},
+};
 use tempfile::TempDir;
 
-use crate::daemon::Daemon;
-use crate::runtime;
+use crate::{daemon::Daemon, runtime};
 
 /// For anything that a database does.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,14 +1,15 @@
 //! PostgreSQL.
 
-use std::fs::{self, File};
-use std::os::unix::fs::chown;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    fs::{self, File},
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, ensure};
 use chaos_tests::process::Process;
-use nix::sys::signal::Signal;
-use nix::unistd::User;
+use nix::{sys::signal::Signal, unistd::User};
 
 use super::{Machine, PATIENCE, support, text, until};
 

@@ -3,28 +3,29 @@
 mod calls;
 mod line;
 
-use std::io::{BufRead, BufReader, PipeReader};
-use std::process::Command;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    io::{BufRead, BufReader, PipeReader},
+    process::Command,
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::arm::TargetReport;
-use chaos_agent::plan::Hook;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::clock::{boottime_ns, is_emulated, precision};
-use chaos_tests::job::{PingSpan, Pinged, Repeat, UdpEcho, UdpPing, UdpSend};
-use chaos_tests::machine::Quiet;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
-use chaos_tests::require;
-use chaos_tests::residue::Snapshot;
-use chaos_tests::victim::Victim;
+use chaos_agent::{arm::TargetReport, plan::Hook};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::{boottime_ns, is_emulated, precision},
+    job::{PingSpan, Pinged, Repeat, UdpEcho, UdpPing, UdpSend},
+    machine::Quiet,
+    process::{Place, Process},
+    program, require,
+    residue::Snapshot,
+    victim::Victim,
+};
 use nix::sys::signal::Signal;
 use serde::Deserialize;
 
-use crate::agent::has;
-use crate::pair::Pair;
+use crate::{agent::has, pair::Pair};
 
 const MILLISECOND: u64 = 1_000_000;
 

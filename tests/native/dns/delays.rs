@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::require;
+use chaos_tests::{clock::is_emulated, require};
 
 use super::{ADDRESS, SOON, ask, names, question, took};
-use crate::agent::{Agent, has_line};
-use crate::name_server::NameServer;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_line},
+    name_server::NameServer,
+    pair::Pair,
+};
 
 /// Milliseconds in which an answer comes that nothing holds.
 fn at_once() -> f64 {

@@ -1,17 +1,21 @@
 //! Docker's embedded name server, whose port NAT rules of the container's own namespace hide.
 
-use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use anyhow::{Context, Result};
 use chaos_tests::{program, require};
 use serde_json::{Value, json};
 
 use super::{A_WHILE, ADDRESS, ASK, SOON, ask, check, delays, hex, question, took};
-use crate::agent::{Agent, has_frames, has_line};
-use crate::name_server::NameServer;
-use crate::nat;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    name_server::NameServer,
+    nat,
+    pair::Pair,
+};
 
 const SERVER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 

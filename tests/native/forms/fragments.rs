@@ -2,20 +2,22 @@
 //!
 //! `cgroup_skb` sees them whole, tcx in pieces, of which the first alone has ports.
 
-use std::net::SocketAddr;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{net::SocketAddr, thread::sleep, time::Duration};
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{Sunk, UdpSend, UdpSink};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Sunk, UdpSend, UdpSink},
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames, has_line};
-use crate::checksums::Counters;
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    checksums::Counters,
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 80;
 

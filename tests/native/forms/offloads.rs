@@ -1,20 +1,22 @@
 //! What an interface segments on its way out, and merges on its way in.
 
-use std::net::SocketAddr;
-use std::process::Command;
-use std::time::Duration;
+use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 use chaos_agent::arm::Counts;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{TcpReceive, TcpSend};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::is_emulated,
+    job::{TcpReceive, TcpSend},
+    netns::TestNetns,
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames, has_line};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    pair::Pair,
+};
 
 const BYTES: u64 = 2_000_000;
 

@@ -1,19 +1,25 @@
 //! A target on the network of its host: others have sockets in the same namespace, and send through the
 //! same interfaces.
 
-use std::net::{IpAddr, SocketAddr};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::Result;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{Sunk, UdpSend, UdpSink};
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Sunk, UdpSend, UdpSink},
+    process::Place,
+    require,
+    victim::Victim,
+};
 
-use crate::agent::{Agent, has_frames, has_line};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    pair::Pair,
+};
 
 const DATAGRAMS: u64 = 500;
 

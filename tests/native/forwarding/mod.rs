@@ -4,20 +4,23 @@
 mod echo;
 mod scene;
 
-use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use chaos_agent::arm::Counts;
-use chaos_tests::machine::Shared;
-use chaos_tests::require;
-
-use crate::agent::{Agent, has_frames, has_line};
-use crate::dns::question;
-use crate::nat;
+use chaos_tests::{machine::Shared, require};
 use echo::{Transport, exchange};
 use scene::{NEIGHBOURS, Scene, Way, targets_own};
+
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    dns::question,
+    nat,
+};
 
 /// Also on an emulated machine, under load.
 const SOON: Duration = Duration::from_secs(20);

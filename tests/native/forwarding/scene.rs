@@ -1,19 +1,22 @@
 //! A machine that routes between two hosts and for a container of its own, with the target on it.
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context, Result};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{TcpServe, UdpEcho};
-use chaos_tests::machine::Shared;
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{TcpServe, UdpEcho},
+    machine::Shared,
+    netns::TestNetns,
+    process::{Place, Process},
+    victim::Victim,
+};
 
 use super::echo::Echo;
-use crate::nat;
-use crate::pair::idle;
+use crate::{nat, pair::idle};
 
 /// Where a process that is no target listens on the router, and a server behind it, too.
 pub const NEIGHBOURS: u16 = 53;

@@ -1,7 +1,6 @@
 //! Frames, byte by byte, with right checksums.
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 /// Length of an Ethernet header.
 pub const LINK: usize = 14;

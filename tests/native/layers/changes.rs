@@ -4,10 +4,12 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{UdpSend, UdpSink},
+    process::Place,
+    require,
+    victim::Victim,
+};
 
 use super::scene::{Kind, Scene};
 use crate::agent::{Agent, has_frames};

@@ -4,24 +4,30 @@
 mod changes;
 mod scene;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::OnceLock,
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::Result;
 use chaos_agent::arm::Counts;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{Call, Repeated, Sunk, TcpServe, UdpDelays, UdpSend, UdpSink, UdpStamps};
-use chaos_tests::machine::Shared;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
-
-use crate::agent::{Agent, has_frames, has_line};
-use crate::dns::{ask, question};
-use crate::name_server::NameServer;
+use chaos_tests::{
+    clock::is_emulated,
+    job::{Call, Repeated, Sunk, TcpServe, UdpDelays, UdpSend, UdpSink, UdpStamps},
+    machine::Shared,
+    require,
+    victim::Victim,
+};
 use scene::{Kind, Scene};
+
+use crate::{
+    agent::{Agent, has_frames, has_line},
+    dns::{ask, question},
+    name_server::NameServer,
+};
 
 /// Of each family; each verb hits every so many, and both families have the same share.
 const DATAGRAMS: u64 = 420;

@@ -1,14 +1,18 @@
 //! Two hosts that talk by an interface on top of others.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, ensure};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::Shared;
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::Shared,
+    netns::TestNetns,
+    process::{Place, Process},
+};
 
 use crate::pair::idle;
 

@@ -1,18 +1,24 @@
 //! `limit … per flow`: every flow has the rate, whatever the others do.
 
-use std::net::SocketAddr;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
-use chaos_tests::job::{TcpReceive, TcpSend, UdpSend, UdpSink};
-use chaos_tests::process::Place;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    job::{TcpReceive, TcpSend, UdpSend, UdpSink},
+    process::Place,
+    require,
+    victim::Victim,
+};
 
 use super::{BACKLOG, HEADERS, PAYLOAD, at_least};
-use crate::agent::{Agent, has_line};
-use crate::pair::Pair;
+use crate::{
+    agent::{Agent, has_line},
+    pair::Pair,
+};
 
 const RATE: u64 = 1_000_000;
 const SECONDS: u64 = 3;

@@ -1,15 +1,18 @@
 //! Time namespaces, in which a process sees the clocks moved and the programs in the kernel do not.
 
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Output};
+use std::{
+    os::unix::process::CommandExt,
+    process::{Command, Output},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::job::{Call, Repeated};
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::victim::{command_line, parse_report};
-use nix::errno::Errno;
-use nix::libc;
+use chaos_tests::{
+    job::{Call, Repeated},
+    machine::Shared,
+    process::{Place, Process},
+    victim::{command_line, parse_report},
+};
+use nix::{errno::Errno, libc};
 
 use crate::daemon::{PATIENCE, command, complaint};
 

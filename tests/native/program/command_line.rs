@@ -1,24 +1,30 @@
 //! `chaos-agent run` and `inject` as their users meet them, against real processes.
 
-use std::ffi::OsString;
-use std::fs;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    ffi::OsString,
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup::{self, TestCgroup};
-use chaos_tests::job::{Call, Repeated, TcpServe};
-use chaos_tests::machine::{Quiet, Shared};
-use chaos_tests::netns::TestNetns;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
-use chaos_tests::residue::Snapshot;
-use chaos_tests::tally::Tally;
-use chaos_tests::victim::{Victim, command_line, parse_report};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use chaos_tests::{
+    cgroup::{self, TestCgroup},
+    job::{Call, Repeated, TcpServe},
+    machine::{Quiet, Shared},
+    netns::TestNetns,
+    process::{Place, Process},
+    program,
+    residue::Snapshot,
+    tally::Tally,
+    victim::{Victim, command_line, parse_report},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);

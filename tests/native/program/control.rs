@@ -1,21 +1,24 @@
 //! A running agent and its socket: what the verbs do, and what nobody may do.
 
-use std::fs::{self, Permissions};
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, Permissions},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{Call, Repeated};
-use chaos_tests::machine::Shared;
-use chaos_tests::process::Place;
-use chaos_tests::tally::Tally;
-use chaos_tests::victim::Victim;
-use nix::libc;
-use nix::sys::signal::Signal;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated},
+    machine::Shared,
+    process::Place,
+    tally::Tally,
+    victim::Victim,
+};
+use nix::{libc, sys::signal::Signal};
 use serde_json::Value;
 
 use crate::daemon::{Daemon, PATIENCE, Talk, command, complaint, path};

@@ -1,19 +1,22 @@
 //! File descriptors: how many targets find room, and what happens when there are none left.
 
-use std::fs::{self, File};
-use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    net::SocketAddr,
+    os::unix::{net::UnixStream, process::CommandExt},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::job::{Call, Repeated};
-use chaos_tests::machine::Shared;
-use chaos_tests::process::Place;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated},
+    machine::Shared,
+    process::Place,
+    victim::Victim,
+};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::daemon::{Daemon, PATIENCE, command, complaint, path};

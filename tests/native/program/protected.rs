@@ -1,15 +1,13 @@
 //! What is never a target, or only on purpose, with real processes.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::cgroup::{self, TestCgroup};
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    cgroup::{self, TestCgroup},
+    machine::Shared,
+    process::{Place, Process},
+};
 
 use crate::daemon::{Daemon, PATIENCE, command, complaint, path};
 

@@ -1,14 +1,18 @@
 //! `chaos-agent demo` and the program behind `cargo xtask bench` work.
 
-use std::process::{Command, Output};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    process::{Command, Output},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::machine::Quiet;
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program::agent;
-use chaos_tests::residue::Snapshot;
+use chaos_tests::{
+    machine::Quiet,
+    process::{Place, Process},
+    program::agent,
+    residue::Snapshot,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

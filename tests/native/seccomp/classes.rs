@@ -1,16 +1,17 @@
 //! Every class of calls with every kind of errno, made in each way that a program of this machine
 //! can make them.
 
-use std::fs;
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result};
 use chaos_tests::machine::Shared;
 use syscalls::{x86, x86_64};
 use tempfile::TempDir;
 
-use super::programs::Programs;
-use super::{Ran, support};
+use super::{Ran, programs::Programs, support};
 
 const ROUNDS: u64 = 3;
 

@@ -1,30 +1,42 @@
 //! Containers that a real runc starts under the profile that is shipped.
 
-use std::fs::{self, File};
-use std::io::IoSlice;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    io::IoSlice,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use chaos_agent::plan::Backend;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
-use nix::sys::signal::Signal;
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
-use nix::unistd::{Pid, pipe};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    machine::Shared,
+    process::{Place, Process},
+};
+use nix::{
+    sys::{
+        signal::Signal,
+        socket::{ControlMessage, MsgFlags, sendmsg},
+    },
+    unistd::{Pid, pipe},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::death::children;
-use super::programs::Programs;
-use super::{answers_by_seccomp, require_seccomp, runs, support, times};
-use crate::agent::answers;
-use crate::daemon::{Daemon, complaint, path};
+use super::{
+    answers_by_seccomp, death::children, programs::Programs, require_seccomp, runs, support, times,
+};
+use crate::{
+    agent::answers,
+    daemon::{Daemon, complaint, path},
+};
 
 /// `fsync(-1)`, which fails with EBADF when nobody interferes.
 const FSYNC: &str = "74,-1";

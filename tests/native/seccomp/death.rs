@@ -1,18 +1,25 @@
 //! An agent that is killed or stopped, and a supervisor that is killed.
 
-use std::fs;
-use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::machine::Quiet;
-use chaos_tests::process::{Place, Process};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use chaos_tests::{
+    machine::Quiet,
+    process::{Place, Process},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
-use super::programs::Programs;
-use super::{PATIENCE, answers_by_seccomp, require_seccomp, run, runs, support, times};
+use super::{
+    PATIENCE, answers_by_seccomp, programs::Programs, require_seccomp, run, runs, support, times,
+};
 
 const GETPPID: &str = "110";
 const SOON: Duration = Duration::from_secs(10);

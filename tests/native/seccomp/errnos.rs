@@ -1,15 +1,18 @@
 //! What the victims of `fail` and `kill` see, and what the ledger says of it.
 
-use std::fs;
-use std::thread;
+use std::{fs, thread};
 
 use anyhow::Result;
-use chaos_tests::machine::Shared;
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    machine::Shared,
+    process::{Place, Process},
+};
 use tempfile::TempDir;
 
-use super::programs::Programs;
-use super::{PATIENCE, Ran, answers_by_seccomp, require_seccomp, run, runs, support, times};
+use super::{
+    PATIENCE, Ran, answers_by_seccomp, programs::Programs, require_seccomp, run, runs, support,
+    times,
+};
 
 /// x86-64 numbers.
 const GETPID: &str = "39";

@@ -1,19 +1,23 @@
 //! Targets that make whoever looks at them wait: by a file system that they serve themselves (FUSE),
 //! by memory that nobody fills (userfaultfd), by a pattern.
 
-use std::fs::File;
-use std::time::Duration;
+use std::{fs::File, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::arm::Counts;
-use chaos_tests::machine::{Quiet, Shared};
-use chaos_tests::process::{Place, Process};
+use chaos_tests::{
+    machine::{Quiet, Shared},
+    process::{Place, Process},
+};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use super::death::{child, collect, wait_until_gone};
-use super::programs::Programs;
-use super::{Ran, answers_by_seccomp, require_seccomp, run, runs, support};
+use super::{
+    Ran, answers_by_seccomp,
+    death::{child, collect, wait_until_gone},
+    programs::Programs,
+    require_seccomp, run, runs, support,
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

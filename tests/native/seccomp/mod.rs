@@ -11,15 +11,14 @@ mod parity;
 mod paths;
 pub mod programs;
 
-use std::ffi::OsStr;
-use std::fs;
-use std::process::Command;
-use std::time::Duration;
+use std::{ffi::OsStr, fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use chaos_agent::plan::{Backend, Support};
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
+use chaos_tests::{
+    process::{Place, Process},
+    program,
+};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 

@@ -1,13 +1,11 @@
 //! The same faults by `strace -e inject=` and by us: the victim must see the same sequence.
 
-use std::fmt::Write;
-use std::process::Command;
+use std::{fmt::Write, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use chaos_tests::machine::Shared;
 
-use super::programs::Programs;
-use super::{Ran, answers_by_seccomp, require_seccomp, support};
+use super::{Ran, answers_by_seccomp, programs::Programs, require_seccomp, support};
 
 /// Calls that can be made again and again, as `raw` is told to make them: name, errno, number and
 /// arguments. Of socket calls only those that no cgroup hook answers, of each family of names one.

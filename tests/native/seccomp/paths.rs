@@ -1,7 +1,6 @@
 //! `under PATH`, on whatever way a file is named.
 
-use std::fs;
-use std::os::unix::fs::symlink;
+use std::{fs, os::unix::fs::symlink};
 
 use anyhow::{Context, Result};
 use chaos_tests::machine::Shared;

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::json;
 
-use super::identity::write_kubeconfig;
-use super::{AGENT_NAMESPACE, AGENT_SERVICE_ACCOUNT, ControlPlane};
+use super::{AGENT_NAMESPACE, AGENT_SERVICE_ACCOUNT, ControlPlane, identity::write_kubeconfig};
 
 impl ControlPlane {
     /// A kubeconfig file with which a client is the agent of `node`: its token is bound to a pod

@@ -1,9 +1,11 @@
 //! Who the server is and who its clients are: certificates, bearer tokens, kubeconfig files.
 
-use std::fmt::Write as _;
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};

@@ -12,11 +12,13 @@ mod identity;
 mod programs;
 pub(crate) mod servers;
 
-use std::ffi::OsStr;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::{
+    ffi::OsStr,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use identity::Credentials;
@@ -25,8 +27,7 @@ pub use identity::{AGENT_NAMESPACE, AGENT_SERVICE_ACCOUNT, Identity, NODE};
 use nix::unistd::Pid;
 use servers::Servers;
 use tempfile::TempDir;
-use xtask::kube_binaries::KubeBinaries;
-use xtask::node_binaries::NodeBinaries;
+use xtask::{kube_binaries::KubeBinaries, node_binaries::NodeBinaries};
 
 use crate::netns::TestNetns;
 

@@ -1,20 +1,21 @@
 //! The servers' command lines.
 
-use std::ffi::{CStr, CString};
-use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::Command;
+use std::{
+    ffi::{CStr, CString},
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
 
-use super::identity::Pki;
-use super::servers::Server;
-use super::{Extent, HOST};
+use super::{Extent, HOST, identity::Pki, servers::Server};
 
 /// etcd with its data in memory.
 pub fn etcd(program: &Path, dir: &Path, client: u16, peer: u16) -> Result<Server> {

@@ -1,19 +1,25 @@
 //! Server processes.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver, Sender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use nix::unistd::Pid;
 
-use crate::netns::TestNetns;
-use crate::process::{Place, Process};
+use crate::{
+    netns::TestNetns,
+    process::{Place, Process},
+};
 
 /// Lines of a server's log that an error shows.
 const LOG_TAIL: usize = 15;

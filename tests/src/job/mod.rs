@@ -10,16 +10,13 @@ mod syscalls;
 mod tcp;
 mod udp;
 
-use std::net::SocketAddr;
-use std::time::Duration;
-
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, time::Duration};
 
 pub use arrival::Arrival;
 pub use call::{Call, Calls, Repeated, SocketKind};
 pub use delays::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
 pub use kill::{Kill, KillSignal, Killed};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use syscalls::{NAMES as SYSCALLS, Syscalls};
 pub use tcp::{StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed};
 pub use udp::{Echoed, FlowSeen, PingSpan, Pinged, Sunk, UdpEcho, UdpPing, UdpSend, UdpSink};

@@ -1,7 +1,6 @@
 //! Jobs over TCP. Connecting again and again is a [`super::Call`].
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 

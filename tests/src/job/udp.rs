@@ -1,14 +1,11 @@
 //! Jobs over UDP. Payloads are those of [`crate::payload`].
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Arrival, Repeat};
-use crate::ordinals::Ordinals;
-use crate::tally::Tally;
+use crate::{ordinals::Ordinals, tally::Tally};
 
 /// Sends every datagram back to where it came from.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -8,21 +8,19 @@
 
 mod layout;
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::process::Command;
-use std::rc::Rc;
+use std::{collections::BTreeMap, net::IpAddr, process::Command, rc::Rc};
 
 use anyhow::{Context, Result};
+pub use layout::{Driver, Layout, QualityOfService};
 use serde_json::{Value, json};
 
-use crate::cgroup::TestCgroup;
-use crate::control_plane::ControlPlane;
-use crate::machine::Claim;
-use crate::netns::TestNetns;
-use crate::process::{Place, Process};
-
-pub use layout::{Driver, Layout, QualityOfService};
+use crate::{
+    cgroup::TestCgroup,
+    control_plane::ControlPlane,
+    machine::Claim,
+    netns::TestNetns,
+    process::{Place, Process},
+};
 
 /// The kubelet writes it on the mirror of a static pod; its value names the pod's cgroup.
 pub const MIRROR: &str = "kubernetes.io/config.mirror";

@@ -1,14 +1,12 @@
 //! What the node's daemons are configured with. The machine sees the host's files, so they are
 //! written where the kit says, before it boots.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 use chaos_guest::{CgroupDriver, NodeSetup};
 use serde_json::json;
-use xtask::node::NodeKit;
-use xtask::node_binaries::NodeBinaries;
+use xtask::{node::NodeKit, node_binaries::NodeBinaries};
 
 use super::network::{PODS, PREFIX};
 use crate::control_plane::{HOST, NODE, NODE_ADDRESS, Pki};

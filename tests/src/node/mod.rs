@@ -14,22 +14,28 @@ mod files;
 mod network;
 mod shop;
 
-use std::fmt::Display;
-use std::path::Path;
-use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Display,
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 pub use shop::{Deployment, Exec, Pod, Shop};
 use xtask::node::NodeKit;
 
-use crate::control_plane::servers::{Server, Servers};
-use crate::control_plane::{ControlPlane, Identity, NODE};
-use crate::netns::TestNetns;
-use crate::overlay::Overlay;
-use crate::requirements::Release;
+use crate::{
+    control_plane::{
+        ControlPlane, Identity, NODE,
+        servers::{Server, Servers},
+    },
+    netns::TestNetns,
+    overlay::Overlay,
+    requirements::Release,
+};
 
 /// How long the machine may take until its kubelet says that it is ready: some 20 seconds on a
 /// machine with two idle cores.

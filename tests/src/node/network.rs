@@ -2,8 +2,10 @@
 
 use anyhow::Result;
 
-use crate::control_plane::{HOST, NODE_ADDRESS, SERVICE};
-use crate::netns::TestNetns;
+use crate::{
+    control_plane::{HOST, NODE_ADDRESS, SERVICE},
+    netns::TestNetns,
+};
 
 /// The pods' addresses.
 pub const PODS: &str = "10.244.0.0/24";

@@ -1,11 +1,7 @@
 //! What runs on a node: Deployments in a namespace that allows faults, whose pods are broken and
 //! looked at from inside.
 
-use std::marker::PhantomData;
-use std::net::Ipv4Addr;
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{marker::PhantomData, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use chaos_agent::kube::{ENABLED, FAULTS, STATUS, Status};
@@ -13,10 +9,12 @@ use serde_json::{Value, json};
 use xtask::node::NodeKit;
 
 use super::Node;
-use crate::control_plane::Identity;
-use crate::job::{Job, Options, Ready};
-use crate::process::{Place, Process};
-use crate::victim::parse_report;
+use crate::{
+    control_plane::Identity,
+    job::{Job, Options, Ready},
+    process::{Place, Process},
+    victim::parse_report,
+};
 
 /// The path of the victim in its image.
 const VICTIM: &str = "/victim";

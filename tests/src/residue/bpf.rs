@@ -3,8 +3,10 @@
 use std::io;
 
 use anyhow::{Context, Error, Result};
-use aya::maps::loaded_maps;
-use aya::programs::{loaded_links, loaded_programs};
+use aya::{
+    maps::loaded_maps,
+    programs::{loaded_links, loaded_programs},
+};
 
 use super::Inventory;
 

@@ -1,8 +1,6 @@
 //! The directories of the cgroup v2 hierarchy.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::{fs, io, path::Path};
 
 use anyhow::{Context, Result};
 

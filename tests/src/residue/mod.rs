@@ -4,15 +4,15 @@ mod bpf;
 mod cgroups;
 mod network;
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    fmt, thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 
-use crate::machine::Quiet;
-use crate::netns::TestNetns;
+use crate::{machine::Quiet, netns::TestNetns};
 
 /// One line for each thing that exists, such as `bpf link 7 (Cgroup, program 31)`.
 type Inventory = BTreeSet<String>;

@@ -1,19 +1,24 @@
 //! One system call, again and again in several threads.
 
-use std::fs::{self, File};
-use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::thread;
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, Shutdown, SocketAddr, UdpSocket},
+    os::{fd::AsFd, unix::fs::FileExt},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
-use chaos_tests::job::{Call, Calls, Repeat, Repeated, SocketKind};
-use chaos_tests::tally::{Attempts, Lane};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use chaos_tests::{
+    job::{Call, Calls, Repeat, Repeated, SocketKind},
+    tally::{Attempts, Lane},
+};
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::stage::{QUIET, Rounds, Stage, pause};

@@ -1,15 +1,21 @@
 //! How long something takes on the network.
 
-use std::collections::BTreeMap;
-use std::net::{TcpStream, UdpSocket};
+use std::{
+    collections::BTreeMap,
+    net::{TcpStream, UdpSocket},
+};
 
 use anyhow::{Context, Result};
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::job::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
+use chaos_tests::{
+    clock::boottime_ns,
+    job::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps},
+};
 
-use crate::flow::{bind_any, bind_roomy};
-use crate::serve::unless_quiet;
-use crate::stage::{QUIET, Stage, pause};
+use crate::{
+    flow::{bind_any, bind_roomy},
+    serve::unless_quiet,
+    stage::{QUIET, Stage, pause},
+};
 
 /// Flow, sequence number and time.
 const STAMP: usize = 4 + 8 + 8;

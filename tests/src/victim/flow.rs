@@ -1,19 +1,27 @@
 //! Many datagrams, one way.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::thread;
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    thread,
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::job::{Arrival, FlowSeen, Sunk, UdpSend, UdpSink};
-use chaos_tests::payload::{self, Identity, MIN_SIZE};
-use chaos_tests::tally::{Attempts, Lane};
-use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
+use chaos_tests::{
+    clock::boottime_ns,
+    job::{Arrival, FlowSeen, Sunk, UdpSend, UdpSink},
+    payload::{self, Identity, MIN_SIZE},
+    tally::{Attempts, Lane},
+};
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt},
+};
 
-use crate::serve::unless_quiet;
-use crate::stage::{QUIET, Stage, pause};
+use crate::{
+    serve::unless_quiet,
+    stage::{QUIET, Stage, pause},
+};
 
 /// Room for some 300,000 small datagrams, so that none is lost to a receiver that lags. In a pod it
 /// is what the system allows everybody, which is enough for the hundreds that are sent there.

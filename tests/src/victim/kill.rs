@@ -3,10 +3,14 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::job::{Kill, KillSignal, Killed};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use chaos_tests::{
+    clock::boottime_ns,
+    job::{Kill, KillSignal, Killed},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::stage::Stage;
 

@@ -1,16 +1,19 @@
 //! Asking and waiting for the answer, to see when a fault begins and ends.
 
-use std::io;
-use std::net::UdpSocket;
+use std::{io, net::UdpSocket};
 
 use anyhow::{Context, Result};
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::job::{PingSpan, Pinged, UdpPing};
-use chaos_tests::payload::{self, Identity, MIN_SIZE};
-use chaos_tests::tally::error_name;
+use chaos_tests::{
+    clock::boottime_ns,
+    job::{PingSpan, Pinged, UdpPing},
+    payload::{self, Identity, MIN_SIZE},
+    tally::error_name,
+};
 
-use crate::flow::bind_any;
-use crate::stage::{QUIET, Stage, pause};
+use crate::{
+    flow::bind_any,
+    stage::{QUIET, Stage, pause},
+};
 
 pub fn ping(options: &UdpPing, stage: &Stage) -> Result<Pinged> {
     let socket = bind_any(options.to)?;

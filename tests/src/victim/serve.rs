@@ -1,7 +1,6 @@
 //! Servers that answer and no more.
 
-use std::io;
-use std::net::UdpSocket;
+use std::{io, net::UdpSocket};
 
 use anyhow::{Context, Result};
 use chaos_tests::job::{Echoed, TcpServe, TcpServed, UdpEcho};

@@ -1,16 +1,22 @@
 //! One TCP stream whose every byte is known.
 
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+};
 
 use anyhow::{Context, Result};
-use chaos_tests::clock::boottime_ns;
-use chaos_tests::job::{Arrival, StreamReceived, StreamSent, TcpReceive, TcpSend};
-use chaos_tests::payload::{self, Identity, STREAM_BLOCK};
-use chaos_tests::tally::{TIMEOUT, error_name};
+use chaos_tests::{
+    clock::boottime_ns,
+    job::{Arrival, StreamReceived, StreamSent, TcpReceive, TcpSend},
+    payload::{self, Identity, STREAM_BLOCK},
+    tally::{TIMEOUT, error_name},
+};
 
-use crate::serve::{listen, unless_quiet};
-use crate::stage::{QUIET, Stage};
+use crate::{
+    serve::{listen, unless_quiet},
+    stage::{QUIET, Stage},
+};
 
 pub fn send(options: &TcpSend, stage: &Stage) -> Result<StreamSent> {
     stage.ready(None)?;

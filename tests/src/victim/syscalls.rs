@@ -1,23 +1,33 @@
 //! Many system calls, each by itself and again and again.
 
-use std::ffi::CString;
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::ptr::null;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    ptr::null,
+    sync::atomic::{AtomicBool, Ordering},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
-use chaos_tests::job::Syscalls;
-use chaos_tests::tally::{Attempts, Lane};
-use nix::fcntl::{OFlag, open};
-use nix::libc::{self, c_int, c_long};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
-use nix::sys::stat::Mode;
+use chaos_tests::{
+    job::Syscalls,
+    tally::{Attempts, Lane},
+};
+use nix::{
+    fcntl::{OFlag, open},
+    libc::{self, c_int, c_long},
+    sys::{
+        signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction},
+        socket::{AddressFamily, SockFlag, SockType, socketpair},
+        stat::Mode,
+    },
+};
 
 use crate::stage::Stage;
 

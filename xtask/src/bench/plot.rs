@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
-
 use xtask::figures::delays::{Histogram, Measured, Row};
 
 /// Where the picture is, which docs/faults.md shows.

@@ -6,9 +6,8 @@ mod compose;
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
-use xtask::paths;
-
 use compose::{Profile, shipped};
+use xtask::paths;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

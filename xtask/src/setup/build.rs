@@ -69,6 +69,17 @@ fn nightly(toolchain: &str) -> Result<()> {
     ]))
 }
 
+/// What formats imports.
+pub fn ensure_rustfmt(toolchain: &str) -> Result<()> {
+    nightly(toolchain)?;
+    let mut version = nightly_command(toolchain, "rustfmt")?;
+    if capture(version.arg("--version")).is_ok() {
+        return Ok(());
+    }
+    progress(&format!("adding rustfmt to {toolchain}"));
+    run(Command::new("rustup").args(["component", "add", "rustfmt", "--toolchain", toolchain]))
+}
+
 fn musl() -> Result<()> {
     let installed = capture(Command::new("rustup").args(["target", "list", "--installed"]))?;
     if installed.lines().any(|target| target == MUSL_TARGET) {

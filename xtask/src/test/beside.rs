@@ -11,9 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::command::target_directory;
-
 use super::{Extent, Kind, Report};
+use crate::command::target_directory;
 
 /// How far it gives way: it gets a tenth of a processor that another process wants for itself (nice(2)), so
 /// that no kernel of the lab takes itself for stalled.

@@ -34,9 +34,9 @@ use chaos_ebpf_common::{
     packet::{Bytes, Packet, parse},
     rule::{Action, STAGES, Stage},
 };
+use headers::Place;
 
 use crate::{bytes::SkbBytes, env::Maps, maps::ENDED, ownership::owns_egress, stamp};
-use headers::Place;
 
 /// The link header: the agent attaches to Ethernet and loopback devices only.
 const LINK_HEADER: u32 = 14;

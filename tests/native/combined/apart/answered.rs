@@ -1,18 +1,24 @@
 //! The same for verbs that answer in the other end's place, and for questions of the DNS.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use anyhow::Result;
-use chaos_tests::clock::is_emulated;
-use chaos_tests::job::{Call, Repeated, TcpServe};
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_tests::{
+    clock::is_emulated,
+    job::{Call, Repeated, TcpServe},
+    require,
+    victim::Victim,
+};
 
 use super::{Apart, Scene, WAYS};
-use crate::agent::{has_frames, has_line};
-use crate::dns::{ask, question};
-use crate::name_server::NameServer;
+use crate::{
+    agent::{has_frames, has_line},
+    dns::{ask, question},
+    name_server::NameServer,
+};
 
 const CONNECTS: u64 = 20;
 const QUESTIONS: usize = 24;

@@ -1,25 +1,32 @@
 //! Processes that arm the same target: each is told what the other has armed, for as long as that lives
 //! and renews its lease.
 
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::arm::{ArmedId, Armory, Outcome, Request};
-use chaos_agent::plan::Terms;
-use chaos_tests::cgroup::TestCgroup;
-use chaos_tests::injector::parse;
-use chaos_tests::job::{UdpSend, UdpSink};
-use chaos_tests::process::{Place, Process};
-use chaos_tests::program;
-use chaos_tests::require;
-use chaos_tests::victim::Victim;
+use chaos_agent::{
+    arm::{ArmedId, Armory, Outcome, Request},
+    plan::Terms,
+};
+use chaos_tests::{
+    cgroup::TestCgroup,
+    injector::parse,
+    job::{UdpSend, UdpSink},
+    process::{Place, Process},
+    program, require,
+    victim::Victim,
+};
 use nix::sys::signal::Signal;
 
 use super::Scene;
-use crate::agent::{Agent, has_frames, target};
-use crate::death::Inject;
+use crate::{
+    agent::{Agent, has_frames, target},
+    death::Inject,
+};
 
 /// For whatever a process does, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
