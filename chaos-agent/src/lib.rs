@@ -1,6 +1,6 @@
 //! chaos-agent: in-kernel fault injection, scoped to a cgroup.
 //!
-//! Data flows one way: fault text → [`fault`] model → [`plan`] → armed hooks ([`arm`]) → kernel
+//! Data flows one way: fault text → model ([`chaos_fault`]) → plan ([`chaos_plan`]) → armed hooks ([`arm`]) → kernel
 //! decision ([`kernel`]) → ledger → status.
 
 pub mod arm;
@@ -8,11 +8,9 @@ pub mod clock;
 pub mod control;
 pub mod demo;
 pub mod descriptors;
-pub mod fault;
 pub mod kernel;
 pub mod kube;
 pub mod ledger;
-pub mod plan;
 pub mod policy;
 pub mod seccomp;
 pub mod target;

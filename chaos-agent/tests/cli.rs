@@ -14,7 +14,8 @@ use chaos_agent::target::CgroupRoot;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_chaos-agent");
 
-const FEATURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/features/linux-6.18.json");
+const FEATURES: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../chaos-plan/tests/features/linux-6.18.json");
 
 /// (arguments, exit code, part of the message)
 type Row = (&'static [&'static str], i32, &'static str);

@@ -1,7 +1,5 @@
 //! The sentences of the README are sentences of the language.
 
-use chaos_agent::fault;
-
 #[test]
 fn the_language_in_fifteen_lines_is_the_language() {
     let readme = include_str!("../../README.md");
@@ -9,7 +7,7 @@ fn the_language_in_fifteen_lines_is_the_language() {
     let mut fences = section.split("```\n");
     let sentences = fences.nth(1).expect("a fence");
     assert_eq!(sentences.lines().count(), 15);
-    match fault::parse(sentences) {
+    match chaos_fault::parse(sentences) {
         // One of the lines has two.
         Ok(faults) => assert_eq!(faults.len(), 16),
         Err(errors) => panic!("{}", errors.render(sentences, "README.md", false)),

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail, ensure};
 use chaos_agent::{
     arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport},
     kernel::find_features,
-    plan::{Backend, Hook, KernelFeatures, Line, Plan, Support, Terms},
     target::{CgroupRoot, Target, TargetSpec},
 };
+use chaos_plan::{Backend, Hook, KernelFeatures, Line, Plan, Support, Terms};
 use chaos_tests::{cgroup::TestCgroup, injector::parse, machine::Claim};
 
 /// Longer than any test: what is armed ends by its deadline or with the [`Agent`].

@@ -6,9 +6,9 @@ use anyhow::{Context, Result};
 use chaos_agent::{
     arm::collect_filters,
     kernel::{Instance, Link, Naming},
-    plan::{Hook, KernelFeatures, Position, Support},
     target::{CgroupRoot, Owner},
 };
+use chaos_plan::{Hook, KernelFeatures, Position, Support};
 use chaos_tests::{
     job::{UdpSend, UdpSink},
     machine::{Claim, Quiet},

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use chaos_agent::plan::Line;
+use chaos_plan::Line;
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,

@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use aya::programs::loaded_programs;
-use chaos_agent::{
-    kernel::Instance,
-    plan::{Backend, Hook},
-};
+use chaos_agent::kernel::Instance;
 use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN};
+use chaos_plan::{Backend, Hook};
 use chaos_tests::{
     cgroup::TestCgroup,
     machine::{Quiet, Shared},

@@ -9,9 +9,9 @@ use chaos_agent::{
     arm::Counts,
     clock::boot_now,
     kernel::{Instance, Trial},
-    plan::{Hook, KernelFeatures, Terms, compile, plan},
     target::CgroupRoot,
 };
+use chaos_plan::{Hook, KernelFeatures, Terms, compile, plan};
 use chaos_tests::{injector::parse, machine::Shared};
 
 /// Of `cgroup_skb` programs.

@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::plan::Line;
+use chaos_plan::Line;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{UdpDelays, UdpSend, UdpSink, UdpStamps},

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use chaos_agent::plan::Terms;
+use chaos_plan::Terms;
 use chaos_tests::{
     job::{UdpSend, UdpSink},
     victim::Victim,

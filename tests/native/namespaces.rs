@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use chaos_agent::plan::Hook;
+use chaos_plan::Hook;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{UdpDelays, UdpSend, UdpSink, UdpStamps},

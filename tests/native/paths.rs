@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use chaos_agent::plan::{Backend, Terms, plan};
+use chaos_plan::{Backend, Terms, plan};
 use chaos_tests::{
     cgroup::TestCgroup,
     injector::parse,

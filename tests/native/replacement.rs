@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chaos_agent::{
-    arm::{Outcome, Request},
-    plan::Terms,
-};
+use chaos_agent::arm::{Outcome, Request};
+use chaos_plan::Terms;
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::plan::Backend;
+use chaos_plan::Backend;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::SYSCALLS,

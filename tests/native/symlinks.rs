@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::plan::Backend;
+use chaos_plan::Backend;
 use chaos_tests::{
     cgroup::TestCgroup,
     machine::Shared,

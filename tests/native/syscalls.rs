@@ -7,10 +7,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::{
-    fault::Verb,
-    plan::{Backend, KernelFeatures, Support, Terms, plan},
-};
+use chaos_fault::Verb;
+use chaos_plan::{Backend, KernelFeatures, Support, Terms, plan};
 use chaos_tests::{
     cgroup::TestCgroup,
     injector::parse,
@@ -96,7 +94,7 @@ pub fn answered(
     let mut answered = Vec::new();
     for name in names {
         let plan = plan(&parse(&format!("fail {name} with EIO"))?, features, &Terms::default());
-        let by_backend = |rule: &chaos_agent::plan::PlannedRule| {
+        let by_backend = |rule: &chaos_plan::PlannedRule| {
             rule.calls.iter().any(|call| call.name == *name && call.backend == backend)
         };
         if plan.rules.iter().any(by_backend) {

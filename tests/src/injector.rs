@@ -5,11 +5,11 @@ use std::{os::fd::AsFd, path::Path, time::Duration};
 use anyhow::{Context, Result, bail};
 use chaos_agent::{
     arm::{ArmedId, Armory, Outcome, Request, TargetReport},
-    fault::{self, Fault},
     kernel::find_features,
-    plan::{KernelFeatures, Terms},
     target::{CgroupRoot, Target, TargetSpec},
 };
+use chaos_fault::Fault;
+use chaos_plan::{KernelFeatures, Terms};
 
 /// Longer than any measurement: nobody renews it.
 const LEASE: Duration = Duration::from_secs(3600);
@@ -63,6 +63,6 @@ fn id() -> ArmedId {
 
 /// Reads a text of sentences.
 pub fn parse(text: &str) -> Result<Vec<Fault>> {
-    let sentences = fault::parse(text).with_context(|| format!("parse {text:?}"))?;
+    let sentences = chaos_fault::parse(text).with_context(|| format!("parse {text:?}"))?;
     Ok(sentences.into_iter().map(|sentence| sentence.fault).collect())
 }

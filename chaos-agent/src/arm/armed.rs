@@ -11,6 +11,11 @@ use std::{
 use chaos_ebpf_common::{
     SETS, SLOTS, hold::Hold, latencies::MAX_TABLES, ledger::Count, record::Record,
 };
+use chaos_fault::Fault;
+use chaos_plan::{
+    CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Position, Slot, assign, attachments, compile,
+    latency_table, nanoseconds,
+};
 use thiserror::Error;
 
 use super::{
@@ -29,13 +34,8 @@ use super::{
 use crate::{
     clock::boot_now,
     descriptors::{Descriptors, TooFew},
-    fault::Fault,
     kernel::{Instance, KernelError, Link},
     ledger::SlotCounts,
-    plan::{
-        CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Position, Slot, assign, attachments,
-        compile, latency_table, nanoseconds,
-    },
     policy::Policy,
     seccomp::{SharedRules, SharedRulesError, SpawnError, SupervisorRules, Under},
     target::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError, TargetKind},

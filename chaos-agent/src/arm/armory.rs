@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use chaos_fault::Fault;
+use chaos_plan::{KernelFeatures, Plan, PlannedRule, Terms, nanoseconds, plan};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -23,8 +25,6 @@ use super::{
 };
 use crate::{
     clock::boot_now,
-    fault::Fault,
-    plan::{KernelFeatures, Plan, PlannedRule, Terms, nanoseconds, plan},
     policy::Policy,
     seccomp::SharedRules,
     target::{CgroupRoot, Target},

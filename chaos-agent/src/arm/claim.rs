@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, fs, process};
 
+use chaos_fault::{Fault, shortened};
+use chaos_plan::{Plan, PlannedRule, Refusal, clash, is_asked};
 use serde::{Deserialize, Serialize};
 
 use super::ArmedId;
 use crate::{
-    fault::{self, Fault, shortened},
     kernel::CLAIM_BYTES,
-    plan::{Plan, PlannedRule, Refusal, clash, is_asked},
     target::{CgroupRoot, Target, TargetError},
 };
 
@@ -291,14 +291,17 @@ fn remedy(
 
 /// The fault of a claim's sentence.
 fn claimed_fault(sentence: &str) -> Fault {
-    let first = |sentences: Vec<fault::Sentence>| sentences.into_iter().next();
+    let first = |sentences: Vec<chaos_fault::Sentence>| sentences.into_iter().next();
     // Of an agent that knows more than this one: it may hold everything.
-    fault::parse(sentence).ok().and_then(first).map_or_else(anything, |sentence| sentence.fault)
+    chaos_fault::parse(sentence)
+        .ok()
+        .and_then(first)
+        .map_or_else(anything, |sentence| sentence.fault)
 }
 
 /// A fault that holds or copies everything.
 fn anything() -> Fault {
-    Fault::new(fault::Verb::Duplicate)
+    Fault::new(chaos_fault::Verb::Duplicate)
 }
 
 fn this_process() -> String {
@@ -334,7 +337,7 @@ mod tests {
     }
 
     fn faults(text: &str) -> Vec<Fault> {
-        fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect()
+        chaos_fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect()
     }
 
     fn refusals(armed: &Claim, asked: &Claim, text: &str, is_foreign: bool) -> Vec<String> {

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use chaos_fault::Fault;
+
 use super::{
     ArmedId,
     claim::{Claim, Occupied},
@@ -13,7 +15,6 @@ use super::{
 };
 use crate::{
     clock::boot_now,
-    fault::Fault,
     kernel::{FoundClaim, KernelError, PublishedClaim, published_claims},
 };
 
@@ -218,7 +219,6 @@ fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault;
 
     const NOW: u64 = 1_000;
 
@@ -236,7 +236,7 @@ mod tests {
     fn look(others: &[FoundClaim], own: u64) -> &'static str {
         let claim = Claim::of_text(&found(7, false, 2 * NOW).text).unwrap();
         let faults: Vec<Fault> =
-            fault::parse(TEXT).unwrap().into_iter().map(|sentence| sentence.fault).collect();
+            chaos_fault::parse(TEXT).unwrap().into_iter().map(|sentence| sentence.fault).collect();
         match compare(&claim, &faults, others, |number| number == own, NOW) {
             Look::Free => "free",
             Look::Occupied(_) => "occupied",

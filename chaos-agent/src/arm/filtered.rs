@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, fs, sync::Arc};
 
+use chaos_fault::Fault;
+use chaos_plan::{Backend, KernelFeatures, Plan, PlannedCall, PlannedRule, Refusal, Support};
+
 use super::{ArmError, Armed};
 use crate::{
-    fault::Fault,
-    plan::{Backend, KernelFeatures, Plan, PlannedCall, PlannedRule, Refusal, Support},
     seccomp::{SharedRules, Supervisor},
     target::{Cgroup, CgroupRoot, Target, is_sandbox_process},
 };

@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use chaos_plan::{Hook, Line, Position};
+
 use self::{
     bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
     embedded_server::has_embedded_server,
@@ -22,7 +24,6 @@ use super::{
 };
 use crate::{
     kernel::{Instance, Link, Naming},
-    plan::{Hook, Line, Position},
     target::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
 };
 

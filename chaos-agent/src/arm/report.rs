@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chaos_ebpf_common::ledger::Count;
+use chaos_plan::Hook;
 use serde::{Deserialize, Serialize};
 
-use crate::{ledger::SlotCounts, plan::Hook};
+use crate::ledger::SlotCounts;
 
 /// Where a fault is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,12 +15,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chaos_plan::plain_part;
 use nix::{errno::Errno, libc};
 
-use crate::{
-    plan::plain_part,
-    target::{View, ViewKey},
-};
+use crate::target::{View, ViewKey};
 
 /// Who looks for a path.
 #[derive(Debug, Clone, PartialEq, Eq)]

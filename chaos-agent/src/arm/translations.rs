@@ -14,11 +14,9 @@ use std::{
 };
 
 use chaos_ebpf_common::dns;
+use chaos_fault::{Direction, Fault, Peer, Protocol, Side};
 
-use crate::{
-    fault::{Direction, Fault, Peer, Protocol, Side},
-    target::Cgroup,
-};
+use crate::target::Cgroup;
 
 /// How often connections are looked at while a fault matches nothing.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -214,8 +212,9 @@ fn tell(found: &BTreeSet<(SocketAddr, SocketAddr)>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use chaos_fault::parse;
+
     use super::*;
-    use crate::fault::parse;
 
     const TABLE: &str = "\
 ipv4     2 tcp      6 117 TIME_WAIT src=10.7.0.1 dst=10.96.0.10 sport=40000 dport=80 src=10.7.0.2 dst=10.7.0.1 sport=8081 dport=40000 [ASSURED] mark=0 zone=0 use=2

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    fault::{Direction, Fault, Peer, Protocol, Side},
-    plan::PlannedRule,
-};
+use chaos_fault::{Direction, Fault, Peer, Protocol, Side};
+use chaos_plan::PlannedRule;
 
 /// How long a fault has to be in force before it is remarked on that nothing has matched it, where it goes
 /// on.
@@ -204,15 +202,14 @@ fn of_calls(rule: &PlannedRule) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use chaos_fault::shortened;
+    use chaos_plan::{KernelFeatures, Terms, plan};
+
     use super::*;
-    use crate::{
-        fault::{self, shortened},
-        plan::{KernelFeatures, Terms, plan},
-    };
 
     fn rules(text: &str) -> Vec<PlannedRule> {
         let faults: Vec<Fault> =
-            fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
+            chaos_fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
         let plan = plan(&faults, &KernelFeatures::everything("6.12.0"), &Terms::default());
         assert!(plan.refused.is_empty(), "{:?}", plan.refused);
         plan.rules

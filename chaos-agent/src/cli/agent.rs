@@ -6,11 +6,11 @@ use anyhow::Context;
 use chaos_agent::{
     arm::{ArmedId, Armory, Ended, Handle, Keeper, Notice},
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
-    fault::print_duration,
     kube,
-    plan::Support,
     policy::Policy,
 };
+use chaos_fault::print_duration;
+use chaos_plan::Support;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast::error::TryRecvError, watch},

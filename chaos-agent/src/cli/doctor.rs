@@ -6,11 +6,10 @@ use caps::CapSet;
 use chaos_agent::{
     clock::boot_offset,
     descriptors::Descriptors,
-    fault,
     kernel::{check_clock, find_features, release},
-    plan::{KernelFeatures, Plan, PlannedRule, Support, Terms, plan},
     target::{CgroupRoot, TargetError},
 };
+use chaos_plan::{KernelFeatures, Plan, PlannedRule, Support, Terms, plan};
 
 use super::{
     failure::Failure,
@@ -205,7 +204,7 @@ fn by_fault_at_best() -> anyhow::Result<String> {
 
 fn plans(features: &KernelFeatures) -> anyhow::Result<Vec<(&'static str, Plan)>> {
     let plan_of = |text| {
-        let faults = fault::parse(text)?.into_iter().map(|sentence| sentence.fault);
+        let faults = chaos_fault::parse(text)?.into_iter().map(|sentence| sentence.fault);
         Ok((text, plan(&faults.collect::<Vec<_>>(), features, &Terms::default())))
     };
     FAMILIES.into_iter().map(plan_of).collect()
@@ -233,7 +232,8 @@ mod tests {
     #[test]
     fn every_family_is_a_sentence_of_the_language() {
         for text in FAMILIES {
-            let sentences = fault::parse(text).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+            let sentences =
+                chaos_fault::parse(text).unwrap_or_else(|errors| panic!("{text}: {errors}"));
             assert_eq!(sentences.len(), 1, "{text}");
         }
     }

@@ -4,12 +4,12 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use chaos_agent::{
     arm::{Eyes, features_for, path_notes},
-    fault::{Fault, HowOften, Spread, Unit, Verb, print_duration},
     kernel::release,
-    plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan},
     target::{CgroupRoot, Target},
 };
 use chaos_ebpf_common::rule::{Action, Rule};
+use chaos_fault::{Fault, HowOften, Spread, Unit, Verb, print_duration};
+use chaos_plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan};
 use serde::Serialize;
 
 use super::{

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use chaos_agent::{plan::Refusal, target::TargetError};
+use chaos_agent::target::TargetError;
+use chaos_plan::Refusal;
 
 use super::output;
 

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use chaos_agent::fault::{self, Fault};
+use chaos_fault::Fault;
 
 use super::failure::Failure;
 
@@ -42,7 +42,7 @@ impl FaultArgs {
         let mut faults = Vec::new();
         let mut reports = Vec::new();
         for (name, text) in &sources {
-            match fault::read(text) {
+            match chaos_fault::read(text) {
                 Ok(sentences) if sentences.is_empty() => {
                     return Err(Failure::Usage(format!("{name} holds no fault")));
                 }
@@ -65,7 +65,7 @@ impl FaultArgs {
 fn read_latencies(fault: &mut Fault) -> Result<Option<String>, Failure> {
     let Some((path, latencies)) = fault.verb.unread_file() else { return Ok(None) };
     let text = read_file(Path::new(path))?;
-    match fault::read_latencies(&text) {
+    match chaos_fault::read_latencies(&text) {
         Ok(read) => *latencies = read,
         Err(errors) => return Ok(Some(errors.render(&text, path, true))),
     }

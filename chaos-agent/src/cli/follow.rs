@@ -6,8 +6,8 @@ use anyhow::anyhow;
 use chaos_agent::{
     arm::{ArmedId, Ended},
     control::{Event, Injection},
-    fault::shortened,
 };
+use chaos_fault::shortened;
 use jiff::Timestamp;
 
 use super::{

@@ -1,6 +1,6 @@
 //! Hooks in the words of people who write faults.
 
-use chaos_agent::plan::{Backend, Hook};
+use chaos_plan::{Backend, Hook};
 
 /// What passes the hook, and so why a fault goes there.
 pub fn sees(hook: Hook) -> &'static str {

@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, os::fd::AsFd};
 use chaos_agent::{
     arm::collect_filters,
     clock::boot_offset,
-    fault::Fault,
     kernel::{Trials, check_clock, find_features, release},
-    plan::{Hook, KernelFeatures, Plan, Terms, plan},
     target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
+use chaos_fault::Fault;
+use chaos_plan::{Hook, KernelFeatures, Plan, Terms, plan};
 
 use super::{failure::Failure, rights};
 

@@ -1,9 +1,7 @@
 //! The ledger as people read it.
 
-use chaos_agent::{
-    arm::{Counts, FaultReport},
-    fault::shortened,
-};
+use chaos_agent::arm::{Counts, FaultReport};
+use chaos_fault::shortened;
 
 use super::output;
 

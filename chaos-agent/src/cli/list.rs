@@ -6,8 +6,8 @@ use chaos_agent::{
     arm::{Counts, FaultReport, Phase, TargetReport},
     clock::boot_now,
     control::{Answer, Command},
-    fault::{print_duration, shortened},
 };
+use chaos_fault::{print_duration, shortened};
 
 use super::{
     failure::Failure,
@@ -87,7 +87,7 @@ pub fn ends_in(fault: &FaultReport, now: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chaos_agent::plan::Hook;
+    use chaos_plan::Hook;
 
     use super::*;
 

@@ -15,10 +15,10 @@ use anyhow::{Context, anyhow};
 use chaos_agent::{
     arm::{Armory, Ended, TargetReport},
     descriptors,
-    plan::Terms,
     seccomp::{Filter, SharedRules, Supervisor, filtered},
     target::{Target, TransientCgroup},
 };
+use chaos_plan::Terms;
 use nix::sys::signal::{Signal, kill};
 use serde::Serialize;
 

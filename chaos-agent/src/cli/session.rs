@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use chaos_agent::{
     arm::{ArmedId, Armory, Ended, Outcome, Phase, Request},
-    fault::Fault,
-    plan::Terms,
     target::Target,
 };
+use chaos_fault::Fault;
+use chaos_plan::Terms;
 
 use super::{
     failure::Failure,

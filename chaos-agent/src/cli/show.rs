@@ -6,8 +6,8 @@ use chaos_agent::{
     arm::{ArmedId, FaultReport, TargetReport},
     clock::boot_now,
     control::{Answer, Command},
-    fault::shortened,
 };
+use chaos_fault::shortened;
 
 use super::{
     failure::Failure,

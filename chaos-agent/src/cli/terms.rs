@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use chaos_agent::{
-    fault::{parse_duration, print_duration},
-    plan::Terms,
-};
+use chaos_fault::{parse_duration, print_duration};
+use chaos_plan::Terms;
 
 use super::failure::Failure;
 

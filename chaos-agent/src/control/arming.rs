@@ -2,14 +2,15 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use chaos_fault::Fault;
+use chaos_plan::Scope;
+
 use super::{
     Agent,
     protocol::{Refusal, RefusalKind},
 };
 use crate::{
     arm::{ArmedId, Armory, Outcome, Request, TargetReport},
-    fault::{self, Fault},
-    plan::Scope,
     target::{Target, TargetSpec},
 };
 
@@ -38,7 +39,7 @@ pub(super) async fn arm(
 
 fn read(text: &str) -> Result<Vec<Fault>, Refusal> {
     let refused = |message: String| Refusal::new(RefusalKind::Faults, message);
-    let sentences = fault::read(text).map_err(|errors| refused(errors.to_string()))?;
+    let sentences = chaos_fault::read(text).map_err(|errors| refused(errors.to_string()))?;
     if sentences.is_empty() {
         return Err(refused("the text has no fault; write one, such as `drop 10%`".to_owned()));
     }

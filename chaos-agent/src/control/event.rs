@@ -7,6 +7,7 @@ use chaos_ebpf_common::{
     record::Record,
     tables::{CLONING, IOCTL, NUMBERS},
 };
+use chaos_fault::Errno;
 use jiff::{SignedDuration, Timestamp};
 use syscalls::x86_64::Sysno;
 
@@ -14,7 +15,6 @@ use super::protocol::{Endpoint, Event, Injection};
 use crate::{
     arm::{self, Notice},
     clock::boot_now,
-    fault::Errno,
 };
 
 /// The wall clock and the boot clock (ns) at the same moment.

@@ -3,9 +3,8 @@
 use std::io;
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use chaos_plan::Hook;
 use thiserror::Error;
-
-use crate::plan::Hook;
 
 /// A bpf(2) call, or what leads to one, that failed.
 #[derive(Debug, Error)]

@@ -16,15 +16,13 @@ use chaos_ebpf_common::{
     LOOPBACK,
     line::{DEVICES, QUEUE},
 };
+use chaos_plan::{Backend, Hook, KernelFeatures, Line, Position, Support, attachment};
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
     Instance, KernelError, Naming, Tap, Veth, error::reason, injectable::injectable, tracer,
 };
-use crate::{
-    plan::{Backend, Hook, KernelFeatures, Line, Position, Support, attachment},
-    seccomp,
-};
+use crate::seccomp;
 
 /// What is made for a trial is called.
 const TRIAL: &str = "chaos-agent-trial";

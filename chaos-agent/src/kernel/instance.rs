@@ -10,6 +10,7 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use chaos_ebpf_common::object::{LINE_ENTER, LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
+use chaos_plan::{Attachment, Hook, Line, Position};
 
 use super::{
     KernelError, LineMaps, Link, Naming, TargetMaps, Trial,
@@ -19,7 +20,6 @@ use super::{
     tracer::{self, Tracer},
     trial,
 };
-use crate::plan::{Attachment, Hook, Line, Position};
 
 /// Built by `build.rs`.
 const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));

@@ -10,13 +10,13 @@ use aya::{
     programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, SchedClassifier},
     sys::SyscallError,
 };
+use chaos_plan::{Hook, Position};
 
 use super::{
     KernelError,
     clsact::{Filter, Naming, Side},
     tcx::TcxLink,
 };
-use crate::plan::{Hook, Position};
 
 /// One program attached at one place. Dropping it detaches the program.
 pub struct Link(Attached);

@@ -23,9 +23,10 @@ use chaos_ebpf_common::{
     rule::{Rule, RuleSet, RuleState},
     tables::{Ends, FileKey, PathKey, PeerKey4, PeerKey6, PortKey, call_index},
 };
+use chaos_plan::CompiledSet;
 
 use super::KernelError;
-use crate::{ledger::SlotCounts, plan::CompiledSet};
+use crate::ledger::SlotCounts;
 
 /// Records that are read at once.
 const MOST_RECORDS: usize = 4 * RING_BYTES / size_of::<Record>();

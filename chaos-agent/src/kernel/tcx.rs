@@ -8,12 +8,12 @@ use std::{
 };
 
 use aya_obj::generated::{BPF_F_AFTER, BPF_F_BEFORE, bpf_attach_type, bpf_cmd, bpf_link_info};
+use chaos_plan::Position;
 
 use super::{
     bpf::{bpf, no_attr, own},
     clsact::Side,
 };
-use crate::plan::Position;
 
 /// A program at one side of an interface. Dropping it detaches the program, for which the kernel waits
 /// for a grace period (10 ms).

@@ -20,6 +20,7 @@ use aya_obj::{
     generated::{bpf_attach_type, bpf_cmd, bpf_prog_type},
 };
 use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
+use chaos_plan::{Attachment, compat_numbers};
 
 use super::{
     KernelError,
@@ -27,7 +28,6 @@ use super::{
     btf::{Functions, Offsets},
     error::last_words,
 };
-use crate::plan::{Attachment, compat_numbers};
 
 /// Section of the constants, and the map they are in.
 const CONSTANTS: &str = ".rodata";

@@ -4,9 +4,9 @@ use aya::{
     Ebpf, TestRun, TestRunOptions,
     programs::{Program, ProgramError},
 };
+use chaos_plan::Hook;
 
 use super::KernelError;
-use crate::plan::Hook;
 
 /// Where `struct __sk_buff` has its `gso_size`, and where that ends
 /// (`include/uapi/linux/bpf.h`; the layout never changes).

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chaos_fault::Fault;
+use chaos_plan::{Plan, Refusal, Scope, clash, nanoseconds, plan};
+
 use super::{
     clock::Clock,
     desired::{Assignment, Place},
@@ -9,8 +12,6 @@ use super::{
 use crate::{
     arm::{ArmError, ArmedId, Armory, ForeignClocks, Occupied, Outcome, Request, TargetReport},
     clock::boot_now,
-    fault::Fault,
-    plan::{Plan, Refusal, Scope, clash, nanoseconds, plan},
     policy::Policy,
     target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
 };
@@ -324,12 +325,10 @@ fn arm(
 
 #[cfg(test)]
 mod tests {
+    use chaos_plan::{KernelFeatures, Terms};
+
     use super::*;
-    use crate::{
-        fault,
-        kube::clock::Why,
-        plan::{KernelFeatures, Terms},
-    };
+    use crate::kube::clock::Why;
 
     const SECOND: u64 = 1_000_000_000;
 
@@ -337,7 +336,7 @@ mod tests {
     fn a_fault_whose_time_is_up_is_not_left() {
         let text = "delay 5ms egress for 40s; drop for 40s after 20s; corrupt";
         let faults: Vec<Fault> =
-            fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
+            chaos_fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
         let sentences: Vec<String> = faults.iter().map(Fault::to_string).collect();
         let ask = Assignment {
             id: ArmedId("pod:shop/web-0".to_owned()),

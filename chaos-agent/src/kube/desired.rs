@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use chaos_fault::Fault;
+use chaos_plan::{Scope, Terms, by_container, seed_from};
+
 use super::{
     names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
     observed::{Observed, PodAddresses},
@@ -9,8 +12,6 @@ use super::{
 };
 use crate::{
     arm::ArmedId,
-    fault::Fault,
-    plan::{Scope, Terms, by_container, seed_from},
     policy::Policy,
     target::{ContainerId, TargetSpec},
 };
@@ -186,7 +187,6 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
-    use crate::fault;
 
     const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn pods_are_where_they_are_known_to_be() {
         let pod_ref =
-            |name: &str| fault::PodRef { namespace: "payments".into(), name: name.into() };
+            |name: &str| chaos_fault::PodRef { namespace: "payments".into(), name: name.into() };
         let addresses = ["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
         let facts = |text: &str| Observed {
             peers: BTreeMap::from([

@@ -6,14 +6,12 @@ use std::{
     sync::Arc,
 };
 
+use chaos_fault::PodRef;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
 use super::{names::PodName, texts::Text};
-use crate::{
-    fault::PodRef,
-    target::{ContainerId, PodUid},
-};
+use crate::target::{ContainerId, PodUid};
 
 /// Set by the kubelet on the mirror of a static pod; its value names the pod's cgroup.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chaos_fault::Fault;
+use chaos_plan::nanoseconds;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::MicroTime};
 
 use super::{
@@ -13,11 +15,7 @@ use super::{
     observed::Observed,
     status::{FaultStatus, PodPhase, Status},
 };
-use crate::{
-    arm::{ArmedId, ForeignClocks, Phase, TargetReport},
-    fault::Fault,
-    plan::nanoseconds,
-};
+use crate::arm::{ArmedId, ForeignClocks, Phase, TargetReport};
 
 /// The pause before something that failed is tried again doubles between these.
 const FIRST_RETRY: Duration = Duration::from_millis(100);

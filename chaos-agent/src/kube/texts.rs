@@ -7,12 +7,12 @@ use std::{
     sync::Arc,
 };
 
+use chaos_fault::{Fault, PodRef};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{names::FAULTS, status::digest};
-use crate::fault::{self, Fault, PodRef};
 
 /// Longer texts are refused unread, in bytes. A node has many pods, and each of them could bring a
 /// text that takes long to read.
@@ -54,7 +54,7 @@ impl Text {
                 ),
             );
         }
-        let faults: Result<Vec<Fault>, Vec<String>> = match fault::read(text) {
+        let faults: Result<Vec<Fault>, Vec<String>> = match chaos_fault::read(text) {
             Ok(sentences) => Ok(sentences.into_iter().map(|sentence| sentence.fault).collect()),
             Err(errors) => Err(errors.lines()),
         };

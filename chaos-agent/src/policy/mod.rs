@@ -3,9 +3,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use chaos_plan::{Scope, Terms};
 use thiserror::Error;
-
-use crate::plan::{Scope, Terms};
 
 /// Bytes for the frames that all faults of a node hold at a time, where nobody says how many.
 const HELD_MEMORY: u64 = 128 << 20;

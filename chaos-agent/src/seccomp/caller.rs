@@ -8,6 +8,7 @@
 //! reads it: docs/limitations.md.
 
 use chaos_ebpf_common::tables::IOCTL;
+use chaos_plan::End;
 use nix::libc::{AT_FDCWD, PATH_MAX, seccomp_data};
 
 use super::{
@@ -15,10 +16,7 @@ use super::{
     arguments::{Named, files, files_of_ioctl},
     memory,
 };
-use crate::{
-    plan::End,
-    target::{View, join},
-};
+use crate::target::{View, join};
 
 /// Of i386's first mmap, whose one argument is the address of the others.
 const OLD_MMAP: i32 = 90;

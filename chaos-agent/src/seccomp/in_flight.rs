@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::plan::nanoseconds;
+use chaos_plan::nanoseconds;
 
 /// How long a call waits at most: as long as a lease lasts, unless the agent was told otherwise.
 pub const LONGEST: Duration = Duration::from_secs(5);

@@ -9,13 +9,15 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use chaos_plan::plain_part;
+
 use super::{
     caller::{Caller, NamedFile},
     handover::Child,
     listener::Notification,
     under::Under,
 };
-use crate::{plan::plain_part, target::View};
+use crate::target::View;
 
 /// Paths that were compiled for links, of which so many are kept.
 const MOST_COMPILED: usize = 256;

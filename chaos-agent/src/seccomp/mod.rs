@@ -30,11 +30,10 @@ pub mod supervisor;
 mod under;
 mod workers;
 
+use chaos_plan::{abi, arguments};
 pub use filter::Filter;
 pub use probe::support;
 pub use rules::SupervisorRules;
 pub use shared_rules::{SharedRules, SharedRulesError};
 pub use spawn::{SpawnError, Supervisor, VERB, filtered};
 pub use under::Under;
-
-use crate::plan::{abi, arguments};

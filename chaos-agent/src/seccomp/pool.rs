@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::plan::nanoseconds;
+use chaos_plan::nanoseconds;
 
 /// Threads that look up for one supervisor, those that are stuck included.
 pub const MOST_WORKERS: usize = 32;

@@ -2,6 +2,7 @@
 
 use std::{io, os::fd::AsFd, sync::mpsc, thread};
 
+use chaos_plan::Support;
 use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -15,7 +16,6 @@ use super::{
     install::install,
     listener::{Answers, Listener, Reply},
 };
-use crate::plan::Support;
 
 /// A call that nothing else in the thread makes, and what it is answered with.
 const CALL: &str = "getpid";

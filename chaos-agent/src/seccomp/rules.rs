@@ -7,12 +7,12 @@ use chaos_ebpf_common::{
     rule::{Rule, RuleSet},
     tables::{CALLS, CLONING},
 };
+use chaos_plan::{CompiledSet, End, PlannedRule};
 
 use super::{
     lookup::{Link, Paths},
     under::Under,
 };
-use crate::plan::{CompiledSet, End, PlannedRule};
 
 /// Room for 64 rules, each with a path of the greatest length.
 pub const MOST_BYTES: usize = 300 * 1024;
@@ -221,13 +221,11 @@ mod tests {
     use std::sync::Arc;
 
     use chaos_ebpf_common::tables::IOCTL;
+    use chaos_fault::Fault;
+    use chaos_plan::{Backend, KernelFeatures, Support, Terms, compile, plan};
 
     use super::*;
-    use crate::{
-        fault::Fault,
-        plan::{Backend, KernelFeatures, Support, Terms, compile, plan},
-        seccomp::caller::NamedFile,
-    };
+    use crate::seccomp::caller::NamedFile;
 
     fn rules(texts: &[&str]) -> SupervisorRules {
         let faults: Vec<Fault> = texts.iter().map(|text| text.parse().unwrap()).collect();

@@ -10,9 +10,9 @@ use std::{thread::sleep, time::Duration};
 use anyhow::{Context, Result, bail};
 use chaos_agent::{
     arm::{Armed, ArmedId, Armory, Counts, Outcome as Arming, Request},
-    plan::{Terms, plan},
     target::CgroupRoot,
 };
+use chaos_plan::{Terms, plan};
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::plan::Support;
+use chaos_plan::Support;
 use chaos_tests::{
     cgroup::TestCgroup,
     machine::Shared,

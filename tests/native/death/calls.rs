@@ -1,6 +1,6 @@
 //! The same of calls that programs in the kernel answer.
 
-use chaos_agent::plan::Backend;
+use chaos_plan::Backend;
 
 use super::*;
 use crate::agent::answers;

@@ -1,6 +1,6 @@
 //! The same of frames that are held: they wait in the agent, or in a queue of the kernel.
 
-use chaos_agent::plan::Line;
+use chaos_plan::Line;
 
 use super::*;
 use crate::agent::{has_line, line};

@@ -11,7 +11,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::{arm::TargetReport, plan::Hook};
+use chaos_agent::arm::TargetReport;
+use chaos_plan::Hook;
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::{boottime_ns, is_emulated, precision},

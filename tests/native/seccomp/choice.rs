@@ -1,7 +1,7 @@
 //! What `run` answers calls by, where it has a choice.
 
 use anyhow::{Context, Result};
-use chaos_agent::plan::{Backend, Support};
+use chaos_plan::{Backend, Support};
 use chaos_tests::machine::{Claim, Shared};
 use tempfile::NamedTempFile;
 

@@ -14,7 +14,7 @@ pub mod programs;
 use std::{ffi::OsStr, fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::plan::{Backend, Support};
+use chaos_plan::{Backend, Support};
 use chaos_tests::{
     process::{Place, Process},
     program,

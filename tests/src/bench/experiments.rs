@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use chaos_agent::fault::Fault;
+use chaos_fault::Fault;
 use chaos_tests::{
     cgroup::TestCgroup,
     injector::{Injector, parse},

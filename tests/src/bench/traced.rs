@@ -3,10 +3,8 @@
 use std::{env, process::Command};
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::{
-    fault::Fault,
-    plan::{Backend, Support},
-};
+use chaos_fault::Fault;
+use chaos_plan::{Backend, Support};
 use chaos_tests::{
     cgroup::TestCgroup,
     injector::{Injector, parse},

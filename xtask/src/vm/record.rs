@@ -42,7 +42,7 @@ pub fn compare(lab: &Lab, kernel: &Kernel) -> Result<()> {
 
 /// Where the tests of the agent have it.
 fn path(kernel: &Kernel) -> PathBuf {
-    paths::workspace().join("chaos-agent/tests/features").join(format!("{}.json", kernel.name))
+    paths::workspace().join("chaos-plan/tests/features").join(format!("{}.json", kernel.name))
 }
 
 /// Asks the agent on that kernel.

@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use chaos_plan::{Hook, Position};
+
 use super::bounds::choose;
 use crate::{
     arm::{
@@ -13,7 +15,6 @@ use crate::{
         turn::Turn,
     },
     kernel::{Instance, Link, Naming},
-    plan::{Hook, Position},
     target::FoundNetNs,
 };
 

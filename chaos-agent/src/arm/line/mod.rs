@@ -13,13 +13,13 @@ mod reader;
 use std::io;
 
 use chaos_ebpf_common::line::{DEVICE_MASK, DEVICES};
+use chaos_plan::Line;
 
 pub(super) use self::{leaving::Leaving, lost::Lost, memory::HeldMemory};
 use self::{queue::QueueLine, reader::ReaderLine};
 use super::{ArmError, turn::Turn};
 use crate::{
     kernel::{Instance, KernelError, LineMaps, Naming},
-    plan::Line,
     target::{NetNsKey, Owner},
 };
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use chaos_ebpf_common::line::{Reader as Said, cost};
+use chaos_plan::Line;
 
 use super::{
     ALIAS, NAME,
@@ -24,7 +25,6 @@ use crate::{
     },
     clock::boot_ahead,
     kernel::{Instance, KernelError, LineMaps, Link, Naming, Veth},
-    plan::Line,
     target::{NetNs, NetNsKey, Owner},
 };
 

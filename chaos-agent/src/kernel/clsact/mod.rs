@@ -9,10 +9,9 @@ mod requests;
 
 use std::io;
 
+use chaos_plan::Position;
 pub use requests::Side;
 use requests::{Place, Requests};
-
-use crate::plan::Position;
 
 /// A filter that goes away when this is dropped; so does the queueing discipline, where it was made for
 /// such a filter and none is left in it.

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use chaos_plan::Position;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_ECHO, NLM_F_EXCL};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -12,7 +13,7 @@ use netlink_packet_route::{
     },
 };
 
-use crate::{kernel::rtnetlink::Rtnetlink, plan::Position};
+use crate::kernel::rtnetlink::Rtnetlink;
 
 /// Where an interface has its `clsact` queueing discipline: `ffff:`.
 const QDISC: TcHandle = TcHandle { major: 0xffff, minor: 0 };

@@ -8,10 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::{
-    arm::{ArmedId, Armory, Outcome, Request},
-    plan::Terms,
-};
+use chaos_agent::arm::{ArmedId, Armory, Outcome, Request};
+use chaos_plan::Terms;
 use chaos_tests::{
     cgroup::TestCgroup,
     injector::parse,

@@ -17,6 +17,7 @@ use std::{
 };
 
 use chaos_ebpf_common::line::QUEUE;
+use chaos_plan::Line;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use self::{
@@ -31,7 +32,6 @@ use crate::{
     },
     clock::boot_now,
     kernel::{Instance, KernelError, LineMaps, Link, Naming, Tap},
-    plan::Line,
     target::{NetNsKey, Owner},
 };
 

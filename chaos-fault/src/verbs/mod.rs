@@ -1,0 +1,87 @@
+//! The verbs, a row each. Whatever tells verbs apart in the language asks their rows.
+
+mod corrupt;
+mod delay;
+mod delay_dns;
+mod drop;
+mod duplicate;
+mod fail;
+mod fail_dns;
+mod kill;
+mod limit;
+mod parts;
+mod reorder;
+mod reset;
+mod row;
+mod skew_clock;
+mod slow;
+
+pub(super) use parts::Parts;
+pub(super) use row::{Amount, Row, Subject};
+
+use super::model::{Call, Verb};
+
+/// In the order in which people are told of them.
+pub(super) static VERBS: [&Row; 13] = [
+    &drop::ROW,
+    &corrupt::ROW,
+    &delay::ROW,
+    &delay_dns::ROW,
+    &duplicate::ROW,
+    &reorder::ROW,
+    &limit::ROW,
+    &reset::ROW,
+    &fail::ROW,
+    &fail_dns::ROW,
+    &slow::ROW,
+    &kill::ROW,
+    &skew_clock::ROW,
+];
+
+/// Something of each verb, once where verbs beside each other share it.
+pub(super) fn each(what: fn(&Row) -> &'static str) -> Vec<&'static str> {
+    let mut all: Vec<_> = VERBS.iter().map(|row| what(row)).collect();
+    all.dedup();
+    all
+}
+
+/// Calls as a sentence names them.
+fn names(calls: &[Call]) -> String {
+    calls.iter().map(Call::name).collect::<Vec<_>>().join(", ")
+}
+
+impl Verb {
+    pub(super) fn row(&self) -> &'static Row {
+        match self {
+            Self::Drop => &drop::ROW,
+            Self::Corrupt { .. } => &corrupt::ROW,
+            Self::Delay(_) => &delay::ROW,
+            Self::DelayDns { .. } => &delay_dns::ROW,
+            Self::Duplicate => &duplicate::ROW,
+            Self::Reorder { .. } => &reorder::ROW,
+            Self::Limit { .. } => &limit::ROW,
+            Self::Reset => &reset::ROW,
+            Self::Fail { .. } => &fail::ROW,
+            Self::FailDns { .. } => &fail_dns::ROW,
+            Self::Slow { .. } => &slow::ROW,
+            Self::Kill { .. } => &kill::ROW,
+            Self::SkewClock { .. } => &skew_clock::ROW,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    #[test]
+    fn each_row_is_that_of_its_example() {
+        for row in VERBS {
+            let sentences = parse(row.example).unwrap();
+            let [sentence] = &sentences[..] else { panic!("{}: one sentence", row.example) };
+            assert!(std::ptr::eq(sentence.fault.verb.row(), row), "{}", row.words);
+            assert!(row.example.starts_with(row.words), "{}", row.words);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How long verbs hold frames.
+
+use std::time::Duration;
+
+use chaos_ebpf_common::{
+    distribution::Shape,
+    hold::{Hold, LONGEST_HOLD, SLOWEST_RATE},
+};
+use chaos_fault::{Distribution, Fault, Latency, Spread, Verb, print_duration};
+
+use super::{KernelFeatures, Line, Support, latencies, nanoseconds, refusal::Objection};
+
+/// What a verb that holds frames asks for; `None` for the others.
+pub(super) fn hold(verb: &Verb) -> Option<Hold> {
+    match verb {
+        Verb::Delay(latency) | Verb::DelayDns { latency, .. } => {
+            let hold = Hold { correlated: latency.correlation.is_some().into(), ..Hold::default() };
+            Some(match &latency.spread {
+                Spread::Around { by, jitter, distribution } => Hold {
+                    by: nanoseconds(*by),
+                    jitter: nanoseconds(jitter.unwrap_or_default()),
+                    shape: shape(*distribution) as u32,
+                    ..hold
+                },
+                Spread::OneOf(_) | Spread::File { .. } => hold,
+            })
+        }
+        Verb::Limit { bits_per_second, per_flow } => {
+            Some(Hold { rate: *bits_per_second, per_flow: u32::from(*per_flow), ..Hold::default() })
+        }
+        Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),
+        _ => None,
+    }
+}
+
+fn shape(distribution: Option<Distribution>) -> Shape {
+    match distribution {
+        None | Some(Distribution::Uniform) => Shape::Uniform,
+        Some(Distribution::Normal) => Shape::Normal,
+        Some(Distribution::Pareto) => Shape::Pareto,
+        Some(Distribution::ParetoNormal) => Shape::ParetoNormal,
+    }
+}
+
+/// Whether frames can be held for as long as this.
+pub(super) fn check_latency(latency: &Latency) -> Result<(), Objection> {
+    latencies::check(latency)?;
+    match &latency.spread {
+        Spread::Around { by, jitter, .. } => check(*by, *jitter),
+        Spread::OneOf(latencies) | Spread::File { latencies, .. } => {
+            let longest = latencies.iter().map(|latency| latency.length).max();
+            check(longest.unwrap_or_default(), None)
+        }
+    }
+}
+
+/// Whether frames can be held for so long.
+pub(super) fn check(by: Duration, jitter: Option<Duration>) -> Result<(), Objection> {
+    let longest = Duration::from_nanos(LONGEST_HOLD);
+    let most = by.saturating_add(jitter.unwrap_or_default());
+    if most <= longest {
+        return Ok(());
+    }
+    Err(Objection::new(format!(
+        "packets are held for up to {}, and {} is the longest",
+        print_duration(most),
+        print_duration(longest)
+    ))
+    .remedy("`drop` loses them: nobody waits that long"))
+}
+
+/// Whether traffic can be held to this rate.
+pub(super) fn check_rate(bits_per_second: u64) -> Result<(), Objection> {
+    if bits_per_second >= SLOWEST_RATE {
+        return Ok(());
+    }
+    Err(Objection::new("a packet of 64 KiB would be held for more than a minute at this rate")
+        .remedy("write `limit 10kbit` or more; `drop` lets nothing through"))
+}
+
+/// The delay line to hold them in.
+pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<Line, Objection> {
+    features.best_line().ok_or_else(|| {
+        let missing = features.lines().filter_map(|(line, support)| match support {
+            Support::Works => None,
+            Support::Missing { reason, remedy } => {
+                Some((format!("{line}: {reason}"), format!("for {line}: {remedy}")))
+            }
+        });
+        let (reasons, remedies): (Vec<_>, Vec<_>) = missing.unzip();
+        let (word, reasons) = (fault.verb.word(), reasons.join("; nor "));
+        Objection::new(format!("`{word}` needs a delay line, which cannot be had: {reasons}"))
+            .remedy(remedies.join(", or "))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn up_to_a_minute_is_held() {
+        let seconds = Duration::from_secs;
+        assert!(check(seconds(60), None).is_ok());
+        assert!(check(seconds(40), Some(seconds(20))).is_ok());
+        let objection = check(seconds(40), Some(seconds(21))).unwrap_err();
+        assert!(format!("{objection:?}").contains("up to 1m1s, and 1m is the longest"));
+        assert!(check(Duration::MAX, Some(Duration::MAX)).is_err());
+    }
+}

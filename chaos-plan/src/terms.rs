@@ -1,0 +1,120 @@
+//! Clauses that have to fit the target and the terms.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use chaos_ebpf_common::{MAX_PREFIXES, latencies::MAX_TABLES};
+use chaos_fault::{Fault, Peer, print_duration};
+use ipnet::IpNet;
+
+use super::{PlannedRule, Scope, Terms, dns_name, prefix::Prefix, refusal::Objection};
+
+/// Whether the fault is for this target.
+pub(super) fn container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
+    let Some(container) = &fault.container else {
+        return Ok(());
+    };
+    match scope {
+        Scope::Container(name) if name == container => Ok(()),
+        Scope::Container(name) => Err(Objection::new(format!(
+            "`in container {container}`: the target is the container `{name}`"
+        ))),
+        Scope::Pod => Err(Objection::new(format!(
+            "`in container {container}`: no such container is known in the target pod"
+        ))
+        .remedy("use the name of a container of the pod, or leave `in container` out")),
+        Scope::Whole => {
+            Err(Objection::new(format!("`in container {container}`: the target is not a pod"))
+                .remedy("leave `in container` out: the fault is for the whole target"))
+        }
+    }
+}
+
+/// Whether it is known where the pods are that the fault names.
+pub(super) fn pods(fault: &Fault) -> Result<(), Objection> {
+    let unknown = |peer: &Peer| {
+        peer.pods.iter().find(|(_, addresses)| addresses.is_empty()).map(|(pod, _)| pod.to_string())
+    };
+    let Some(pod) = fault.peer.as_ref().and_then(unknown) else { return Ok(()) };
+    Err(Objection::new(format!(
+        "`pod {pod}`: where pods are is known to the agent of a node, for faults in annotations"
+    ))
+    .remedy("write the pod's address, such as `to 10.244.0.7`"))
+}
+
+/// How long the fault lasts.
+pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objection> {
+    let longest = print_duration(terms.longest);
+    match fault.duration {
+        None => Ok(terms.default_duration.min(terms.longest)),
+        Some(wanted) if wanted <= terms.longest => Ok(wanted),
+        Some(wanted) => Err(Objection::new(format!(
+            "`for {}` is longer than the longest allowed, {longest}",
+            print_duration(wanted)
+        ))
+        .remedy(format!("write `for {longest}` or less, or allow more by `--longest` of `run`, `inject` or the agent"))),
+    }
+}
+
+/// The exempt addresses that the fault leaves alone, and those that it touches because it names
+/// them. IPv4-mapped addresses become IPv4, as they are in events.
+pub(super) fn exemptions(fault: &Fault, exempt: &[IpAddr]) -> (BTreeSet<IpAddr>, BTreeSet<IpAddr>) {
+    exempt.iter().map(IpAddr::to_canonical).partition(|address| {
+        let names = |peer: &Peer| peer.all_networks().any(|net| net == IpNet::from(*address));
+        !fault.peer.as_ref().is_some_and(names)
+    })
+}
+
+/// What is left of a rule set's tables. Prefixes that rules share are counted for each of them.
+pub(super) struct Room {
+    v4: usize,
+    v6: usize,
+    ports: usize,
+    latencies: usize,
+}
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self { v4: MAX_PREFIXES, v6: MAX_PREFIXES, ports: MAX_PREFIXES, latencies: MAX_TABLES }
+    }
+
+    /// Takes what the rule needs; nothing when there is not enough.
+    pub(super) fn take(&mut self, rule: &PlannedRule) -> Result<(), Objection> {
+        let peer = rule.fault.peer.as_ref();
+        let addresses = || {
+            peer.iter()
+                .flat_map(|peer| peer.all_networks().map(|network| network.addr()))
+                .chain(rule.exempt.iter().copied())
+        };
+        let left = |room: usize, needed: usize, what: &str| {
+            room.checked_sub(needed).ok_or_else(|| {
+                let room = if room == MAX_PREFIXES {
+                    format!("a target has room for {room}")
+                } else {
+                    format!("of {MAX_PREFIXES} only {room} are left")
+                };
+                Objection::new(format!("the fault needs {needed} {what} prefixes, and {room}"))
+                    .remedy("use fewer and larger networks or port ranges")
+            })
+        };
+        let ports = peer
+            .iter()
+            .flat_map(|peer| peer.ports.iter().copied())
+            .chain(dns_name::ports(&rule.fault))
+            .map(|range| Prefix::ports(range.first, range.last).len())
+            .sum();
+        let tables = usize::from(rule.latencies().is_some());
+        let latencies = self.latencies.checked_sub(tables).ok_or_else(|| {
+            Objection::new(format!(
+                "a target takes at most {MAX_TABLES} faults with several latencies"
+            ))
+            .remedy("write jitter instead, or join the lists")
+        })?;
+        *self = Self {
+            latencies,
+            v4: left(self.v4, addresses().filter(IpAddr::is_ipv4).count(), "IPv4")?,
+            v6: left(self.v6, addresses().filter(IpAddr::is_ipv6).count(), "IPv6")?,
+            ports: left(self.ports, ports, "port")?,
+        };
+        Ok(())
+    }
+}
