@@ -53,9 +53,9 @@ impl fmt::Display for ArmedId {
 }
 
 /// What is asked of the armory.
-pub struct Request<'a> {
+pub struct Request<'a, T = Target> {
     pub id: ArmedId,
-    pub target: Target,
+    pub target: T,
     pub faults: &'a [Fault],
     pub terms: Terms,
     /// The boot-clock moment (ns) at which a fault was first armed, for one that is resumed.

@@ -6,6 +6,8 @@ use super::{Ended, Notice};
 
 /// Notices kept for a subscriber that is slow; older ones are lost to it.
 const BACKLOG: usize = 4096;
+/// Of endings: more than there are targets on a node.
+const ENDINGS: usize = 1024;
 
 /// Whoever listens to the keeper.
 #[derive(Clone)]
@@ -17,7 +19,7 @@ pub(super) struct Audience {
 
 impl Default for Audience {
     fn default() -> Self {
-        Self { notices: broadcast::channel(BACKLOG).0, endings: broadcast::channel(BACKLOG).0 }
+        Self { notices: broadcast::channel(BACKLOG).0, endings: broadcast::channel(ENDINGS).0 }
     }
 }
 

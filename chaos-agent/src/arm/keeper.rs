@@ -1,4 +1,4 @@
-//! The thread that owns the armory: it does all the work, and only it renews the leases. If it
+//! Owns the engine on a thread of its own, which does all the work, and only it renews the leases. If it
 //! hangs, the leases lapse in the kernel.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use super::{ArmedId, Armory, Ended, Leases, Notice, Withheld, audience::Audience};
+use super::{ArmedId, Armory, Ended, Engine, Leases, Notice, Withheld, audience::Audience};
 
 /// Leases are renewed this many times before they would lapse.
 const RENEWALS: u32 = 5;
@@ -25,11 +25,11 @@ const SLOWEST: Duration = Duration::from_secs(1);
 #[error("the agent is shutting down")]
 pub struct KeeperGone;
 
-type Work = Box<dyn FnOnce(&mut Armory) -> Answer + Send>;
+type Work<E> = Box<dyn FnOnce(&mut E) -> Answer + Send>;
 type Answer = Box<dyn FnOnce() + Send>;
 
-enum Order {
-    Work(Work),
+enum Order<E> {
+    Work(Work<E>),
     /// The named owner is alive; what it armed may go on for this long.
     Tether(String, Duration),
     Stop,
@@ -37,41 +37,40 @@ enum Order {
 
 /// A way to the keeper; clone it freely. When the last one goes, the keeper disarms everything
 /// and ends.
-#[derive(Clone)]
-pub struct Handle {
-    orders: mpsc::Sender<Order>,
+pub struct Handle<E = Armory> {
+    orders: mpsc::Sender<Order<E>>,
     audience: Audience,
     leases: Leases,
 }
 
 /// The keeper's thread. Dropping it disarms everything.
-pub struct Keeper {
-    handle: Handle,
+pub struct Keeper<E: Engine = Armory> {
+    handle: Handle<E>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Keeper {
-    /// Starts the thread; `lease` is the armory's.
-    pub fn start(armory: Armory, lease: Duration) -> io::Result<Self> {
+impl<E: Engine> Keeper<E> {
+    /// Starts the thread; `lease` is the engine's.
+    pub fn start(engine: E, lease: Duration) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
         let audience = Audience::default();
-        let handle = Handle { orders, audience: audience.clone(), leases: armory.leases() };
+        let handle = Handle { orders, audience: audience.clone(), leases: engine.leases() };
         let tick = (lease / RENEWALS).min(SLOWEST);
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-            let mut keeping = Keeping { armory, audience, tethers: BTreeMap::new() };
+            let mut keeping = Keeping { engine, audience, tethers: BTreeMap::new() };
             keeping.keep(&received, tick);
-            keeping.armory.halt("the agent is shutting down");
+            keeping.engine.halt("the agent is shutting down");
             keeping.tell();
         })?;
         Ok(Self { handle, thread: Some(thread) })
     }
 
-    pub fn handle(&self) -> Handle {
+    pub fn handle(&self) -> Handle<E> {
         self.handle.clone()
     }
 }
 
-impl Drop for Keeper {
+impl<E: Engine> Drop for Keeper<E> {
     fn drop(&mut self) {
         // A keeper that is gone already has disarmed everything.
         if self.handle.orders.send(Order::Stop).is_ok()
@@ -83,16 +82,23 @@ impl Drop for Keeper {
     }
 }
 
-impl Handle {
-    /// Has `work` done on the armory and waits for its answer. What is to be told of the work has
+impl<E> Clone for Handle<E> {
+    fn clone(&self) -> Self {
+        let Self { orders, audience, leases } = self;
+        Self { orders: orders.clone(), audience: audience.clone(), leases: leases.clone() }
+    }
+}
+
+impl<E: Engine> Handle<E> {
+    /// Has `work` done on the engine and waits for its answer. What is to be told of the work has
     /// been told by then.
     pub async fn with<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Armory) -> T + Send + 'static,
+        work: impl FnOnce(&mut E) -> T + Send + 'static,
     ) -> Result<T, KeeperGone> {
         let (answer, answered) = oneshot::channel();
-        let work = move |armory: &mut Armory| -> Answer {
-            let done = work(armory);
+        let work = move |engine: &mut E| -> Answer {
+            let done = work(engine);
             // Whoever asked may have gone; the work is done all the same.
             Box::new(move || drop(answer.send(done)))
         };
@@ -103,8 +109,8 @@ impl Handle {
     /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything.
     pub async fn halt(&self, why: String) -> Result<Vec<Ended>, KeeperGone> {
         let withheld = self.withhold();
-        self.with(move |armory| {
-            let ended = armory.halt(&why);
+        self.with(move |engine| {
+            let ended = engine.halt(&why);
             drop(withheld);
             ended
         })
@@ -135,14 +141,14 @@ impl Handle {
     }
 }
 
-struct Keeping {
-    armory: Armory,
+struct Keeping<E> {
+    engine: E,
     audience: Audience,
     tethers: BTreeMap<String, Instant>,
 }
 
-impl Keeping {
-    fn keep(&mut self, orders: &mpsc::Receiver<Order>, tick: Duration) {
+impl<E: Engine> Keeping<E> {
+    fn keep(&mut self, orders: &mpsc::Receiver<Order<E>>, tick: Duration) {
         let mut next = Instant::now();
         loop {
             let now = Instant::now();
@@ -151,13 +157,13 @@ impl Keeping {
                 next = Instant::now() + tick;
             }
             // What nobody waits for is done a little at a time, between orders and looks.
-            let wait = match self.armory.has_work() {
+            let wait = match self.engine.has_work() {
                 true => Duration::ZERO,
                 false => next.saturating_duration_since(now),
             };
             match orders.recv_timeout(wait) {
                 Ok(Order::Work(work)) => {
-                    let answer = work(&mut self.armory);
+                    let answer = work(&mut self.engine);
                     self.tell();
                     answer();
                 }
@@ -167,7 +173,7 @@ impl Keeping {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.armory.work();
+            self.engine.work();
         }
     }
 
@@ -179,16 +185,19 @@ impl Keeping {
         for owner in lost {
             let prefix = format!("{owner}:");
             let why = format!("{owner} has not been heard of for too long");
-            let ids = self.armory.ids().filter(|id| id.0.starts_with(&prefix));
+            let ids = self.engine.ids().filter(|id| id.0.starts_with(&prefix));
             over.extend(ids.map(|id| (id.clone(), why.clone())));
         }
-        self.armory.end_all(&over);
-        self.armory.tick();
-        self.armory.sample();
+        self.engine.end_all(&over);
+        self.engine.tick();
+        self.engine.sample();
         self.tell();
     }
 
     fn tell(&mut self) {
-        self.armory.take_notices().into_iter().for_each(|notice| self.audience.tell(notice));
+        self.engine.take_notices().into_iter().for_each(|notice| self.audience.tell(notice));
     }
 }
+
+#[cfg(test)]
+mod tests;

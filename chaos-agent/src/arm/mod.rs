@@ -5,6 +5,7 @@ mod armory;
 mod audience;
 mod claim;
 mod claims;
+mod engine;
 mod filtered;
 mod filters;
 mod frames;
@@ -25,6 +26,9 @@ mod unmatched;
 pub use armed::{ArmError, Armed};
 pub use armory::{ArmedId, Armory, Outcome, Request};
 pub use claim::{ForeignClocks, Occupied, TAKEN_OVER};
+#[cfg(test)]
+pub(crate) use engine::fake;
+pub use engine::{Engine, Found};
 pub use filtered::{FilteredContainer, features_for};
 pub use filters::collect_filters;
 pub use keeper::{Handle, Keeper, KeeperGone};

@@ -6,14 +6,15 @@ use chaos_fault::Fault;
 use chaos_plan::{Plan, Refusal, Scope, clash, nanoseconds, plan};
 
 use super::{
-    clock::Clock,
+    clock::{Clock, TimeSource},
     desired::{Assignment, Place},
 };
 use crate::{
-    arm::{ArmError, ArmedId, Armory, ForeignClocks, Occupied, Outcome, Request, TargetReport},
-    clock::boot_now,
+    arm::{
+        ArmError, ArmedId, Engine, ForeignClocks, Found, Occupied, Outcome, Request, TargetReport,
+    },
     policy::Policy,
-    target::{CgroupRoot, ContainerId, Target, TargetError, TargetSpec, find_pod},
+    target::TargetError,
 };
 
 /// The clocks of faults that were armed before, by their canonical sentences.
@@ -25,6 +26,7 @@ pub(super) struct Arming {
     pub clocks: Clocks,
     pub armed: BTreeSet<ArmedId>,
     pub policy: Policy,
+    pub clock: TimeSource,
 }
 
 /// What became of it.
@@ -57,14 +59,14 @@ pub(super) enum ArmResult {
 }
 
 impl Arming {
-    pub fn run(self, armory: &mut Armory) -> Verdict {
+    pub fn run<E: Engine>(self, engine: &mut E) -> Verdict {
         let plans: Vec<Plan> =
-            self.asks.iter().map(|ask| plan(&ask.faults, armory.features(), &ask.terms)).collect();
+            self.asks.iter().map(|ask| plan(&ask.faults, engine.features(), &ask.terms)).collect();
         let mut refusals: Vec<String> =
             plans.iter().flat_map(|plan| &plan.refused).map(ToString::to_string).collect();
         let mut targets = Vec::new();
         for ask in &self.asks {
-            targets.push(match resolve(&ask.target, armory.root()) {
+            targets.push(match resolve(&ask.target, engine) {
                 Err(Obstacle::Refused(reason)) => {
                     refusals.push(reason);
                     continue;
@@ -75,32 +77,33 @@ impl Arming {
         }
         refusals.extend(self.clashes());
         if !refusals.is_empty() {
-            disarm(armory, &self.armed, "its faults were refused");
+            disarm(engine, &self.armed, "its faults were refused");
             return Verdict::Refused(refusals);
         }
-        let occupied = self.occupied(armory, &plans, &targets);
+        let occupied = self.occupied(engine, &plans, &targets);
         if !occupied.is_empty() {
-            disarm(armory, &self.armed, "its faults were refused");
+            disarm(engine, &self.armed, "its faults were refused");
             return Verdict::Occupied(occupied);
         }
         let mut stale = self.armed;
         for ask in &self.asks {
             stale.remove(&ask.id);
         }
-        disarm(armory, &stale, "its faults were taken back");
+        disarm(engine, &stale, "its faults were taken back");
         let mut fates = Vec::new();
         for ((ask, plan), target) in self.asks.iter().zip(&plans).zip(targets) {
-            let is_armed = armory.ids().any(|id| *id == ask.id);
+            let is_armed = engine.ids().any(|id| *id == ask.id);
             let admitted = target.and_then(|target| match is_armed {
                 true => Ok(target),
-                false => admit(&self.policy, armory).map(|()| target),
+                false => admit(&self.policy, engine).map(|()| target),
             });
             let armed = admitted.and_then(|target| {
-                arm(armory, ask, plan, &self.clocks, target).map_err(|error| error.to_string())
+                let now = self.clock.now().boot;
+                arm(engine, ask, plan, &self.clocks, now, target).map_err(|error| error.to_string())
             });
             let fate = armed.unwrap_or_else(ArmResult::Waiting);
             if !matches!(fate, ArmResult::Armed { .. }) {
-                disarm(armory, [&ask.id], "it cannot go on");
+                disarm(engine, [&ask.id], "it cannot go on");
             }
             fates.push(fate);
         }
@@ -113,7 +116,7 @@ impl Arming {
         };
         let occupied: Vec<String> = fates.iter().filter_map(occupied).collect();
         if !occupied.is_empty() {
-            disarm(armory, self.asks.iter().map(|ask| &ask.id), "its faults were refused");
+            disarm(engine, self.asks.iter().map(|ask| &ask.id), "its faults were refused");
             return Verdict::Occupied(occupied);
         }
         Verdict::Done(fates)
@@ -146,11 +149,11 @@ impl Arming {
 
     /// What others have armed that does not go together with these faults. All are compared before the first
     /// is armed.
-    fn occupied<T>(
+    fn occupied<E: Engine, T>(
         &self,
-        armory: &Armory,
+        engine: &E,
         plans: &[Plan],
-        targets: &[Result<Target, T>],
+        targets: &[Result<E::Target, T>],
     ) -> Vec<String> {
         if self.asks.len() < 2 {
             // Arming it tells.
@@ -162,10 +165,10 @@ impl Arming {
         for ((ask, plan), target) in self.asks.iter().zip(plans).zip(targets) {
             // What cannot be compared cannot be armed either, and says why.
             if let Ok(target) = target
-                && let Ok(before) = armory.report(&ask.id).transpose()
+                && let Ok(before) = engine.report(&ask.id).transpose()
                 && let Some((_, faults)) =
-                    left(ask, plan, &self.clocks, before.as_ref(), boot_now())
-                && let Ok(Some(occupied)) = armory.occupied(
+                    left(ask, plan, &self.clocks, before.as_ref(), self.clock.now().boot)
+                && let Ok(Some(occupied)) = engine.occupied(
                     &ask.id,
                     target,
                     plan,
@@ -183,17 +186,17 @@ impl Arming {
 }
 
 /// Whether the node takes one target more.
-fn admit(policy: &Policy, armory: &Armory) -> Result<(), String> {
-    policy.admit(armory.ids().count()).map_err(|error| error.to_string())
+fn admit(policy: &Policy, engine: &impl Engine) -> Result<(), String> {
+    policy.admit(engine.ids().count()).map_err(|error| error.to_string())
 }
 
 /// Disarms what is armed of `ids` and returns the last ledgers.
 pub(super) fn disarm<'a>(
-    armory: &mut Armory,
+    engine: &mut impl Engine,
     ids: impl IntoIterator<Item = &'a ArmedId>,
     why: &str,
 ) -> Vec<TargetReport> {
-    armory.disarm_all(ids, why).into_iter().filter_map(|ended| ended.report).collect()
+    engine.disarm_all(ids, why).into_iter().filter_map(|ended| ended.report).collect()
 }
 
 enum Obstacle {
@@ -201,20 +204,15 @@ enum Obstacle {
     Refused(String),
 }
 
-fn resolve(place: &Place, root: &CgroupRoot) -> Result<Target, Obstacle> {
+fn resolve<E: Engine>(place: &Place, engine: &E) -> Result<E::Target, Obstacle> {
     let (spec, name, confirmed_by) = match place {
-        Place::PodState { spec, name, confirmed_by } => (spec, name, confirmed_by),
+        Place::At { spec, name, confirmed_by } => (spec, name, confirmed_by),
         Place::Awaited(reason) => return Err(Obstacle::Awaited(reason.clone())),
     };
-    let found = spec.resolve(root).and_then(|target| {
-        let is_confirmed = is_confirmed(spec, root, confirmed_by)?;
-        Ok((target, is_confirmed))
-    });
-    match found {
-        Ok((target, true)) => Ok(target.named(name.clone())),
-        Ok((target, false)) => Err(Obstacle::Awaited(format!(
-            "cgroup {} has none of the pod's running containers yet",
-            target.cgroup.path().display()
+    match engine.find(spec, name, confirmed_by) {
+        Ok(Found::Target(target)) => Ok(target),
+        Ok(Found::Unconfirmed { cgroup }) => Err(Obstacle::Awaited(format!(
+            "cgroup {cgroup} has none of the pod's running containers yet"
         ))),
         Err(
             error @ (TargetError::Protected { .. }
@@ -223,21 +221,6 @@ fn resolve(place: &Place, root: &CgroupRoot) -> Result<Target, Obstacle> {
             | TargetError::Malformed { .. }),
         ) => Err(Obstacle::Refused(error.to_string())),
         Err(error) => Err(Obstacle::Awaited(error.to_string())),
-    }
-}
-
-/// Whether the pod's cgroup has one of the containers that the kubelet says run in it.
-fn is_confirmed(
-    spec: &TargetSpec,
-    root: &CgroupRoot,
-    containers: &[ContainerId],
-) -> Result<bool, TargetError> {
-    match spec {
-        // A container is found by its id in the first place.
-        TargetSpec::Pod { uid, container: None } if !containers.is_empty() => {
-            find_pod(root, uid)?.is_confirmed_by(containers)
-        }
-        _ => Ok(true),
     }
 }
 
@@ -268,10 +251,6 @@ fn left(
             began.saturating_add(nanoseconds(span)) <= now
         }
     };
-    let all_over = ask.faults.iter().enumerate().all(|(index, fault)| is_over(index, fault));
-    if all_over && before.is_none() {
-        return None;
-    }
     // What is in the kernel already keeps its ledger there after its end.
     let is_there = |sentence: &str| {
         before.iter().flat_map(|report| &report.faults).any(|report| report.fault == sentence)
@@ -280,22 +259,22 @@ fn left(
         .zip(&ask.faults)
         .filter(|(index, fault)| !is_over(*index, fault) || is_there(&fault.to_string()))
         .map(|(index, fault)| (ask.indices[index], fault.clone()));
-    Some(left.unzip())
+    let (indices, faults): (Vec<usize>, Vec<Fault>) = left.unzip();
+    (!faults.is_empty()).then_some((indices, faults))
 }
 
-fn arm(
-    armory: &mut Armory,
+fn arm<E: Engine>(
+    engine: &mut E,
     ask: &Assignment,
     plan: &Plan,
     clocks: &Clocks,
-    target: Target,
+    now: u64,
+    target: E::Target,
 ) -> Result<ArmResult, ArmError> {
-    let before = armory.report(&ask.id).transpose()?;
-    let Some((indices, faults)) = left(ask, plan, clocks, before.as_ref(), boot_now()) else {
+    let before = engine.report(&ask.id).transpose()?;
+    let Some((indices, faults)) = left(ask, plan, clocks, before.as_ref(), now) else {
         return Ok(ArmResult::Over);
     };
-    let is_fresh =
-        before.is_none_or(|before| before.cgroup != target.cgroup.path().display().to_string());
     let request = Request {
         id: ask.id.clone(),
         target,
@@ -307,7 +286,7 @@ fn arm(
         let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         reasons.join("; ")
     };
-    match armory.arm(request)? {
+    match engine.arm(request)? {
         Outcome::Armed(_) => {}
         Outcome::Refused(plan) => return Ok(ArmResult::Waiting(reasons(&plan.refused))),
         Outcome::Occupied(Occupied { refusals, handed_over: Some(clocks) }) => {
@@ -317,8 +296,11 @@ fn arm(
             return Ok(ArmResult::Occupied(reasons(&refusals)));
         }
     }
-    match armory.report(&ask.id).transpose()? {
-        Some(report) => Ok(ArmResult::Armed { report, indices, is_fresh }),
+    match engine.report(&ask.id).transpose()? {
+        Some(report) => {
+            let is_fresh = before.is_none_or(|before| before.cgroup != report.cgroup);
+            Ok(ArmResult::Armed { report, indices, is_fresh })
+        }
         None => Ok(ArmResult::Over),
     }
 }

@@ -4,7 +4,7 @@
 //! A fault is never given time that it may have had already. Where it is not sure how much is left,
 //! it is over: asking again is easy, and a fault that begins anew with each restart never ends.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Instant};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -13,7 +13,7 @@ use crate::clock::{boot_id, boot_now};
 /// So much of the boot id tells one start of a machine from another. A status may have to be short.
 const BOOT_ID_LENGTH: usize = 18;
 
-/// Both clocks, read at the same moment.
+/// All clocks, read at the same moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
     pub wall: Timestamp,
@@ -21,6 +21,29 @@ pub(super) struct Now {
     pub boot: u64,
     /// Which start of the machine the boot clock counts from; `None` where that is not known.
     pub boot_id: Option<&'static str>,
+    /// For pauses.
+    pub instant: Instant,
+}
+
+/// Where clocks are read.
+#[derive(Clone)]
+pub(super) struct TimeSource(Arc<dyn Fn() -> Now + Send + Sync>);
+
+impl TimeSource {
+    /// Those of the machine.
+    pub fn machine() -> Self {
+        Self(Arc::new(Now::read))
+    }
+
+    /// Others.
+    #[cfg(test)]
+    pub fn of(read: impl Fn() -> Now + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    pub fn now(&self) -> Now {
+        (self.0)()
+    }
 }
 
 /// What a status notes of one fault's clock.
@@ -60,7 +83,12 @@ pub(super) enum Why {
 
 impl Now {
     pub fn read() -> Self {
-        Self { wall: Timestamp::now(), boot: boot_now(), boot_id: Self::boot_id() }
+        Self {
+            wall: Timestamp::now(),
+            boot: boot_now(),
+            boot_id: Self::boot_id(),
+            instant: Instant::now(),
+        }
     }
 
     /// The beginning of the boot id.
@@ -135,7 +163,12 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn now() -> Now {
-        Now { wall: at(1_000_000), boot: 100 * SECOND, boot_id: Some("ours") }
+        Now {
+            wall: at(1_000_000),
+            boot: 100 * SECOND,
+            boot_id: Some("ours"),
+            instant: Instant::now(),
+        }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -242,7 +275,7 @@ mod tests {
             wall in moment(),
             boot in prop_oneof![Just(0), Just(u64::MAX), 0..200 * SECOND],
         ) {
-            let now = Now { wall, boot, boot_id: Some("ours") };
+            let now = Now { wall, boot, boot_id: Some("ours"), ..now() };
             let noted = Noted { since, until, boot_id: boot_id.as_deref(), began, has_ended };
             match now.resume(&noted) {
                 None => prop_assert!(since.is_none() && began.is_none()),
@@ -262,7 +295,7 @@ mod tests {
             let mut left = span;
             for (seconds, wall) in steps {
                 boot += seconds * SECOND;
-                let now = Now { wall, boot, boot_id: Some("ours") };
+                let now = Now { wall, boot, boot_id: Some("ours"), ..now() };
                 let Some(Clock::Since(began)) = now.resume(&status) else {
                     return Err(TestCaseError::fail("it was resumed as something else"));
                 };

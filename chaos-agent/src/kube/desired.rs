@@ -51,7 +51,7 @@ pub(super) struct Assignment {
 /// Where faults go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    PodState {
+    At {
         spec: TargetSpec,
         name: String,
         /// Containers of which at least one is to be found in the pod's cgroup.
@@ -137,8 +137,10 @@ fn place(facts: &Observed, container: Option<&str>) -> Result<Place, Vec<String>
     let Some(uid) = facts.cgroup.clone() else {
         return Err(vec!["the pod's UID is no name of a cgroup".to_owned()]);
     };
-    let known = |id: Option<ContainerId>, name: String, confirmed_by: Vec<ContainerId>| {
-        Place::PodState { spec: TargetSpec::Pod { uid, container: id }, name, confirmed_by }
+    let known = |id: Option<ContainerId>, name: String, confirmed_by: Vec<ContainerId>| Place::At {
+        spec: TargetSpec::Pod { uid, container: id },
+        name,
+        confirmed_by,
     };
     let Some(container) = container else {
         let running = facts.running();
@@ -262,7 +264,7 @@ mod tests {
         assert_eq!((&asks[0].indices, &asks[1].indices), (&vec![1], &vec![0]));
         assert_eq!(asks[0].terms.scope, Scope::Pod);
         assert_eq!(asks[1].terms.scope, Scope::Container("db".into()));
-        let Place::PodState { spec, name, confirmed_by } = &asks[1].target else {
+        let Place::At { spec, name, confirmed_by } = &asks[1].target else {
             panic!("{:?}", asks[1].target);
         };
         assert_eq!(spec.to_string(), format!("pod:0f-1/{}", id_of('b')));
@@ -349,7 +351,7 @@ mod tests {
     fn a_static_pod_must_be_confirmed_by_a_container() {
         let mut mirror = Observed { is_mirror: true, ..pod("drop egress") };
         assert!(
-            matches!(&asks(&mirror)[0].target, Place::PodState { confirmed_by, .. } if confirmed_by.len() == 2)
+            matches!(&asks(&mirror)[0].target, Place::At { confirmed_by, .. } if confirmed_by.len() == 2)
         );
         mirror.containers.values_mut().for_each(|id| *id = None);
         assert!(matches!(asks(&mirror)[0].target, Place::Awaited(_)));

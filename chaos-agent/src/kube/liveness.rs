@@ -13,15 +13,16 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::names::OWNER;
-use crate::arm::Handle;
+use super::{clock::TimeSource, names::OWNER};
+use crate::arm::{Engine, Handle};
 
 /// The server is asked this many times within the grace.
 const QUESTIONS: u32 = 6;
 
 /// Keeps the pods' tether.
-pub(super) struct Liveness {
-    handle: Handle,
+pub(super) struct Liveness<E> {
+    handle: Handle<E>,
+    clocks: TimeSource,
     grace: Duration,
     state: Mutex<State>,
     /// Counts the lapses; whoever watches lists anew when it changes.
@@ -47,10 +48,11 @@ impl Watch {
     const ALL: [Self; 2] = [Self::Pods, Self::Namespaces];
 }
 
-impl Liveness {
-    pub fn new(handle: Handle, grace: Duration) -> Self {
+impl<E: Engine> Liveness<E> {
+    pub fn new(handle: Handle<E>, clocks: TimeSource, grace: Duration) -> Self {
         Self {
             handle,
+            clocks,
             grace,
             state: Mutex::default(),
             lapses: watch::Sender::new(0),
@@ -63,7 +65,7 @@ impl Liveness {
     pub fn heard(&self) {
         let mut state = self.lock();
         if state.current.iter().all(|current| *current) {
-            if state.last.replace(Instant::now()).is_none() {
+            if state.last.replace(self.clocks.now().instant).is_none() {
                 self.changed.notify_one();
             }
             self.tether(self.grace);
@@ -80,7 +82,7 @@ impl Liveness {
 
     /// Whether something may be armed now. If so, it is tethered for what is left of the grace.
     pub fn may_arm(&self) -> bool {
-        let left = self.lock().last.and_then(|last| self.grace.checked_sub(last.elapsed()));
+        let left = self.lock().last.and_then(|last| self.grace.checked_sub(self.since(last)));
         match left {
             Some(left) if !left.is_zero() => {
                 self.tether(left);
@@ -109,9 +111,13 @@ impl Liveness {
         }
     }
 
-    fn give_up_after_grace(&self) {
+    fn since(&self, moment: Instant) -> Duration {
+        self.clocks.now().instant.saturating_duration_since(moment)
+    }
+
+    pub(super) fn give_up_after_grace(&self) {
         let mut state = self.lock();
-        if state.last.is_some_and(|last| last.elapsed() >= self.grace) {
+        if state.last.is_some_and(|last| self.since(last) >= self.grace) {
             tracing::warn!(grace = ?self.grace, "the API server is not heard; pods are disarmed");
             *state = State::default();
             self.lapses.send_modify(|lapses| *lapses += 1);

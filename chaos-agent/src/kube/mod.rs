@@ -29,6 +29,7 @@ mod watch;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
+use clock::TimeSource;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::{
     Api, Client, Config,
@@ -45,7 +46,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 
 use crate::{
-    arm::{Handle, KeeperGone},
+    arm::{Engine, Handle, KeeperGone},
     policy::Policy,
 };
 
@@ -81,8 +82,8 @@ pub enum KubeError {
 ///
 /// The cluster is that of the pod that the agent runs in, or of `KUBECONFIG`. An API server that
 /// is not there, now or later, is no error: it is waited for.
-pub async fn run(
-    handle: Handle,
+pub async fn run<E: Engine>(
+    handle: Handle<E>,
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
@@ -92,13 +93,13 @@ pub async fn run(
 }
 
 /// [`run`] with a client of the caller's.
-pub async fn run_with(
+pub async fn run_with<E: Engine>(
     client: Client,
-    handle: Handle,
+    handle: Handle<E>,
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
-    let liveness = Liveness::new(handle.clone(), options.grace);
+    let liveness = Liveness::new(handle.clone(), TimeSource::machine(), options.grace);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (answers, answered) = mpsc::unbounded_channel();
@@ -132,6 +133,7 @@ pub async fn run_with(
     };
     let reconciler = Reconciler {
         handle,
+        clocks: TimeSource::machine(),
         options: &options,
         liveness: &liveness,
         pods,

@@ -3,7 +3,7 @@
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 
 use super::names::OWNER;
-use crate::arm::{ArmedId, Ended, Handle, Notice};
+use crate::arm::{ArmedId, Ended, Engine, Handle, Notice};
 
 /// Something of a pod is not armed any more.
 pub(super) enum Change {
@@ -17,7 +17,7 @@ pub(super) enum Change {
 
 /// Passes on what concerns pods, until the keeper or the receiver is gone. That a pod was disarmed because
 /// somebody asked for it must not be missed: it would be armed again.
-pub(super) async fn forward(handle: Handle, changes: mpsc::UnboundedSender<Change>) {
+pub(super) async fn forward<E: Engine>(handle: Handle<E>, changes: mpsc::UnboundedSender<Change>) {
     let is_pod = |id: &ArmedId| id.0.split_once(':').is_some_and(|(owner, _)| owner == OWNER);
     let mut notices = handle.subscribe_to_endings();
     drop(handle);

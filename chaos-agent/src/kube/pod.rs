@@ -212,10 +212,9 @@ impl PodState {
     }
 
     /// Takes the last ledgers of what was armed.
-    pub fn count_all(&mut self, reports: &[TargetReport]) {
-        let now = Now::read();
+    pub fn count_all(&mut self, reports: &[TargetReport], now: &Now) {
         for report in reports {
-            self.count(report, false, &now);
+            self.count(report, false, now);
         }
     }
 
@@ -294,12 +293,12 @@ impl PodState {
 
     /// Nothing is armed as long as somebody else has armed what does not go together with it. The clocks
     /// go on.
-    pub fn refuse_for_now(&mut self, messages: Vec<String>) {
+    pub fn refuse_for_now(&mut self, messages: Vec<String>, now: &Now) {
         self.armed.clear();
         self.phase = PodPhase::Refused;
         self.messages = messages;
         self.mark_unarmed(Phase::Waiting);
-        self.retry_shortly();
+        self.retry_shortly(now);
     }
 
     fn is_answered(&self) -> bool {
@@ -315,11 +314,11 @@ impl PodState {
     }
 
     /// Something is not armed any more, and nobody asked for that.
-    pub fn lose(&mut self, id: &ArmedId, why: String) {
+    pub fn lose(&mut self, id: &ArmedId, why: String, now: &Now) {
         self.armed.remove(id);
         self.settle(vec![why]);
         if self.phase != PodPhase::Ended {
-            self.retry_soon();
+            self.retry_soon(now);
         }
     }
 
@@ -336,40 +335,40 @@ impl PodState {
     }
 
     /// Tries again, at first soon, then less often.
-    pub fn retry_later(&mut self) {
-        self.retry_within(LAST_RETRY);
+    pub fn retry_later(&mut self, now: &Now) {
+        self.retry_within(LAST_RETRY, now);
     }
 
     /// The same, never long after it would work.
-    pub fn retry_shortly(&mut self) {
-        self.retry_within(LAST_RETRY_OF_OCCUPIED);
+    pub fn retry_shortly(&mut self, now: &Now) {
+        self.retry_within(LAST_RETRY_OF_OCCUPIED, now);
     }
 
-    fn retry_within(&mut self, longest: Duration) {
+    fn retry_within(&mut self, longest: Duration, now: &Now) {
         let pause = self.retry.map_or(FIRST_RETRY, |retry| (retry.pause * 2).min(longest));
-        self.retry = Some(Retry { at: Instant::now() + pause, pause });
+        self.retry = Some(Retry { at: now.instant + pause, pause });
     }
 
-    fn retry_soon(&mut self) {
-        self.retry = Some(Retry { at: Instant::now() + FIRST_RETRY, pause: FIRST_RETRY });
+    fn retry_soon(&mut self, now: &Now) {
+        self.retry = Some(Retry { at: now.instant + FIRST_RETRY, pause: FIRST_RETRY });
     }
 
     /// Whether something is to be tried again now.
-    pub fn is_due(&self) -> bool {
-        self.retry.is_some_and(|retry| retry.at <= Instant::now())
+    pub fn is_due(&self, now: &Now) -> bool {
+        self.retry.is_some_and(|retry| retry.at <= now.instant)
     }
 
     /// Tries again later what would be due now.
-    pub fn put_off(&mut self) {
-        if self.is_due() {
-            self.retry_later();
+    pub fn put_off(&mut self, now: &Now) {
+        if self.is_due(now) {
+            self.retry_later(now);
         }
     }
 
     /// Tries again now what would be due later.
-    pub fn hurry(&mut self) {
+    pub fn hurry(&mut self, now: &Now) {
         if self.retry.is_some() {
-            self.retry = Some(Retry { at: Instant::now(), pause: FIRST_RETRY });
+            self.retry = Some(Retry { at: now.instant, pause: FIRST_RETRY });
         }
     }
 }

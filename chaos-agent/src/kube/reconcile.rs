@@ -17,7 +17,7 @@ use super::{
     Options,
     arming::{self, ArmResult, Arming, Verdict},
     cadence::next_look,
-    clock::Now,
+    clock::TimeSource,
     desired::{Asked, Desired, wanted},
     events::event,
     liveness::Liveness,
@@ -30,13 +30,14 @@ use super::{
     status_writer::Message,
     texts::{Look, Texts},
 };
-use crate::arm::{ArmedId, Armory, Ended, Handle, KeeperGone, TargetReport};
+use crate::arm::{ArmedId, Ended, Engine, Handle, KeeperGone, TargetReport};
 
 /// The one who arms pods.
-pub(super) struct Reconciler<'a> {
-    pub handle: Handle,
+pub(super) struct Reconciler<'a, E: Engine> {
+    pub handle: Handle<E>,
+    pub clocks: TimeSource,
     pub options: &'a Options,
-    pub liveness: &'a Liveness,
+    pub liveness: &'a Liveness<E>,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     pub answers: mpsc::UnboundedSender<Message>,
@@ -46,7 +47,7 @@ pub(super) struct Reconciler<'a> {
     pub is_deaf: bool,
 }
 
-impl Reconciler<'_> {
+impl<E: Engine> Reconciler<'_, E> {
     /// Works until `shutdown` says so, then takes back what it armed.
     pub async fn run(
         mut self,
@@ -79,11 +80,13 @@ impl Reconciler<'_> {
     async fn reconcile(&mut self) -> Result<(), KeeperGone> {
         if !self.liveness.may_arm() {
             self.is_deaf = true;
-            self.known.values_mut().for_each(PodState::put_off);
+            let now = self.clocks.now();
+            self.known.values_mut().for_each(|known| known.put_off(&now));
             return Ok(());
         }
         if std::mem::take(&mut self.is_deaf) {
-            self.known.values_mut().for_each(PodState::hurry);
+            let now = self.clocks.now();
+            self.known.values_mut().for_each(|known| known.hurry(&now));
         }
         let enabled: BTreeSet<String> =
             self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
@@ -124,6 +127,7 @@ impl Reconciler<'_> {
 
     async fn reconcile_pod(&mut self, pod: &Arc<Pod>, facts: Observed) -> Result<(), KeeperGone> {
         let name = facts.name.clone();
+        let now = self.clocks.now();
         match self.known.get_mut(&name) {
             Some(known) => {
                 if known.facts != facts {
@@ -137,7 +141,7 @@ impl Reconciler<'_> {
                     if known.is_finished() && same_text {
                         return Ok(());
                     }
-                } else if !known.is_due() {
+                } else if !known.is_due(&now) {
                     return Ok(());
                 }
             }
@@ -148,7 +152,7 @@ impl Reconciler<'_> {
                     return Ok(());
                 }
                 let reference = pod.object_ref(&());
-                let known = PodState::new(facts, reference, answered, &Now::read());
+                let known = PodState::new(facts, reference, answered, &now);
                 let is_finished = known.is_finished();
                 self.known.insert(name.clone(), known);
                 if is_finished {
@@ -175,16 +179,19 @@ impl Reconciler<'_> {
     }
 
     async fn arm(&mut self, name: &PodName, asked: Asked) -> Result<(), KeeperGone> {
+        let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let armed = known.armed_ids();
-        known.adopt(&asked.faults, &Now::read());
+        known.adopt(&asked.faults, &now);
         let arming = Arming {
             asks: asked.asks.clone(),
             clocks: known.clocks(),
             armed,
             policy: self.options.policy.clone(),
+            clock: self.clocks.clone(),
         };
-        let verdict = self.handle.with(move |armory| arming.run(armory)).await?;
+        let verdict = self.handle.with(move |engine| arming.run(engine)).await?;
+        let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
             Verdict::Done(fates) => fates,
@@ -193,11 +200,10 @@ impl Reconciler<'_> {
                 return Ok(());
             }
             Verdict::Occupied(messages) => {
-                known.refuse_for_now(messages);
+                known.refuse_for_now(messages, &now);
                 return Ok(());
             }
         };
-        let now = Now::read();
         let mut messages: Vec<String> = known.over().collect();
         let (mut is_waiting, mut is_handed_over) = (false, false);
         for (ask, fate) in asked.asks.into_iter().zip(fates) {
@@ -224,9 +230,9 @@ impl Reconciler<'_> {
             }
         }
         if is_handed_over {
-            known.retry_shortly();
+            known.retry_shortly(&now);
         } else if is_waiting {
-            known.retry_later();
+            known.retry_later(&now);
         } else {
             known.retry = None;
         }
@@ -244,8 +250,9 @@ impl Reconciler<'_> {
     ) -> Result<(), KeeperGone> {
         let Some(known) = self.known.get(name) else { return Ok(()) };
         let reports = self.disarm(known.armed_ids(), &messages.join("; ")).await?;
+        let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
-        known.count_all(&reports);
+        known.count_all(&reports, &now);
         known.close(phase, messages);
         Ok(())
     }
@@ -255,8 +262,9 @@ impl Reconciler<'_> {
         if let Some(name) = self.owner_of_lost(&ended.id).await?
             && let Some(known) = self.known.get_mut(&name)
         {
-            known.count_all(ended.report.as_slice());
-            known.lose(&ended.id, ended.why);
+            let now = self.clocks.now();
+            known.count_all(ended.report.as_slice(), &now);
+            known.lose(&ended.id, ended.why, &now);
             self.answer(&name);
         }
         Ok(())
@@ -266,7 +274,7 @@ impl Reconciler<'_> {
     async fn disarmed(&mut self, ended: Ended) -> Result<(), KeeperGone> {
         if let Some(name) = self.owner_of_lost(&ended.id).await? {
             if let Some(known) = self.known.get_mut(&name) {
-                known.count_all(ended.report.as_slice());
+                known.count_all(ended.report.as_slice(), &self.clocks.now());
             }
             self.close(&name, PodPhase::Ended, vec![ended.why]).await?;
             self.answer(&name);
@@ -281,7 +289,7 @@ impl Reconciler<'_> {
             if let Some(name) = self.owner_of_lost(&id).await?
                 && let Some(known) = self.known.get_mut(&name)
             {
-                known.lose(&id, "it is not armed any more".to_owned());
+                known.lose(&id, "it is not armed any more".to_owned(), &self.clocks.now());
                 self.answer(&name);
             }
         }
@@ -295,7 +303,7 @@ impl Reconciler<'_> {
         let Some(name) = owner.map(|known| known.facts.name.clone()) else { return Ok(None) };
         let id = id.clone();
         let is_armed =
-            self.handle.with(move |armory| armory.ids().any(|armed| *armed == id)).await?;
+            self.handle.with(move |engine| engine.ids().any(|armed| *armed == id)).await?;
         Ok((!is_armed).then_some(name))
     }
 
@@ -306,16 +314,16 @@ impl Reconciler<'_> {
 
     /// Reads the ledgers that are due.
     async fn refresh(&mut self) -> Result<(), KeeperGone> {
-        let now = Instant::now();
-        let is_due = |known: &&PodState| known.next_look.is_some_and(|at| at <= now);
+        let now = self.clocks.now();
+        let is_due = |known: &&PodState| known.next_look.is_some_and(|at| at <= now.instant);
         let due: Vec<(PodName, BTreeSet<ArmedId>)> = self
             .armed()
             .filter(is_due)
             .map(|known| (known.facts.name.clone(), known.armed_ids()))
             .collect();
         let ids: Vec<ArmedId> = due.iter().flat_map(|(_, ids)| ids).cloned().collect();
-        let read = move |armory: &mut Armory| -> Vec<_> {
-            ids.into_iter().map(|id| (armory.report(&id), id)).collect()
+        let read = move |engine: &mut E| -> Vec<_> {
+            ids.into_iter().map(|id| (engine.report(&id), id)).collect()
         };
         let mut reports = BTreeMap::new();
         for (report, id) in self.handle.with(read).await? {
@@ -328,7 +336,7 @@ impl Reconciler<'_> {
         }
         for (name, ids) in due {
             let Some(known) = self.known.get_mut(&name) else { continue };
-            let now = Now::read();
+            let now = self.clocks.now();
             for id in ids {
                 if let Some(report) = reports.remove(&id) {
                     known.count(&report, false, &now);
@@ -346,8 +354,9 @@ impl Reconciler<'_> {
         let Some(known) = self.known.get_mut(name) else { return };
         // Without random numbers all nodes have the same interval, and no pod is forgotten.
         let dice = getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX));
-        let change = known.next_change(&Now::read());
-        known.next_look = Some(next_look(Instant::now(), armed, dice, change));
+        let now = self.clocks.now();
+        let change = known.next_change(&now);
+        known.next_look = Some(next_look(now.instant, armed, dice, change));
     }
 
     /// Takes everything back as the agent stops; the next one goes on with the clocks.
@@ -360,7 +369,7 @@ impl Reconciler<'_> {
         let reports = self.disarm(ids, &message).await?;
         for name in names {
             if let Some(known) = self.known.get_mut(&name) {
-                known.count_all(&reports);
+                known.count_all(&reports, &self.clocks.now());
                 known.close(PodPhase::Waiting, vec![message.clone()]);
             }
             self.answer(&name);
@@ -377,7 +386,7 @@ impl Reconciler<'_> {
             return Ok(Vec::new());
         }
         let why = why.to_owned();
-        self.handle.with(move |armory| arming::disarm(armory, &ids, &why)).await
+        self.handle.with(move |engine| arming::disarm(engine, &ids, &why)).await
     }
 
     /// Has the pod's status written, if it is not what is written already.
@@ -415,3 +424,6 @@ async fn sleep_or_wait(until: Option<Instant>) {
 async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
     drop(shutdown.wait_for(|stop| *stop).await);
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::liveness::{Liveness, Watch};
+use crate::arm::Engine;
 
 /// The server ends a watch after so many seconds, and the client takes it up again. A connection
 /// that died silently is noticed no later.
@@ -27,13 +28,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 ///
 /// After any error everything is listed anew: then it is known that nothing was missed, above all
 /// no deletion.
-pub(super) async fn keep<K>(
+pub(super) async fn keep<K, E: Engine>(
     watch: Watch,
     api: Api<K>,
     config: watcher::Config,
     mut store: Writer<K>,
     slim: impl Fn(&mut K),
-    liveness: &Liveness,
+    liveness: &Liveness<E>,
 ) -> Infallible
 where
     K: Resource + Lookup + Clone + Debug + DeserializeOwned + Send + 'static,

@@ -35,7 +35,7 @@ fn at(time: &str) -> Timestamp {
 
 /// Five minutes after boot.
 fn now(wall: &str) -> Now {
-    Now { wall: at(wall), boot: 300 * SECOND, boot_id: Now::boot_id() }
+    Now { wall: at(wall), boot: 300 * SECOND, boot_id: Now::boot_id(), instant: Instant::now() }
 }
 
 /// What an agent knows that is started on a pod with this text and this status.
