@@ -11,7 +11,7 @@ use clap::ValueEnum as _;
 use crate::{
     build_ebpf,
     command::{self, run as run_command},
-    fmt, profiles,
+    dependencies, fmt, profiles,
     setup::{self, Part},
     test::{self, Extent, Kind, Ran, Report},
 };
@@ -30,6 +30,7 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     stages.run("setup", || setup::ensure(Part::value_variants()))?;
     // A later stage still tells something when an earlier one fails.
     let format = stages.run("format", || fmt::run(&fmt::Args { check: true }));
+    let dependencies = stages.run("dependencies", dependencies::run);
     let lints = stages.run("lints", || {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         cargo(&args)
@@ -46,13 +47,14 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     println!();
     for Stage { name, took, passed } in &stages.ran {
         let verdict = if *passed { "ok" } else { "FAILED" };
-        println!("{name:<10} {:>5.1} min  {verdict}", took.as_secs_f64() / 60.0);
+        println!("{name:<12} {:>5.1} min  {verdict}", took.as_secs_f64() / 60.0);
     }
     // Less than their sum, as some run beside others.
     let whole = start.elapsed();
-    println!("{:<10} {:>5.1} min", "together", whole.as_secs_f64() / 60.0);
+    println!("{:<12} {:>5.1} min", "together", whole.as_secs_f64() / 60.0);
     print!("{report}");
-    let checks_passed = format.is_ok() && lints.is_ok() && object.is_ok() && profiles.is_ok();
+    let checks = [format, dependencies, lints, object, profiles];
+    let checks_passed = checks.iter().all(Result::is_ok);
     Ok(if checks_passed { report.exit_code() } else { ExitCode::FAILURE })
 }
 

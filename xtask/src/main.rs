@@ -5,6 +5,7 @@ mod build_ebpf;
 mod ci;
 mod command;
 mod demo;
+mod dependencies;
 mod fmt;
 mod image;
 mod integration;
@@ -30,6 +31,8 @@ enum Verb {
     Setup(setup::Args),
     /// Build the BPF object and check what is in it
     BuildEbpf,
+    /// Check licences, sources and bans of all dependencies
+    Dependencies,
     /// Format the sources
     Fmt(fmt::Args),
     /// Run the tests; without a choice of kind, all of them
@@ -59,6 +62,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
+        Verb::Dependencies => dependencies::run().map(|()| ExitCode::SUCCESS),
         Verb::Fmt(args) => fmt::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args).map(|()| ExitCode::SUCCESS),
