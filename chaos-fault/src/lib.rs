@@ -34,7 +34,8 @@ pub use model::{
 pub use parse::{Sentence, parse};
 pub use print::shortened;
 pub use value::duration::{parse as parse_duration, print as print_duration};
-pub use yaml::{read, read_yaml, to_yaml};
+pub use verbs::{VerbSummary, verbs};
+pub use yaml::{read, read_yaml, schema, to_yaml};
 
 /// A text without the mark of byte order that some editors begin files with, and the length of that.
 fn without_bom(text: &str) -> (&str, usize) {

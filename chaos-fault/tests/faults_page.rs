@@ -1,8 +1,8 @@
 //! `docs/faults.md` is true: every sentence and every YAML on the page is read here.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use chaos_fault::{Errors, Fault, Verb, parse, read, read_yaml, to_yaml};
+use chaos_fault::{Errors, Fault, Verb, VerbSummary, parse, read, read_yaml, to_yaml, verbs};
 
 /// A fenced block: its label, its text, and the line it begins at.
 struct Fence {
@@ -56,6 +56,26 @@ fn faults(
 fn only_error(text: &str, errors: Errors) -> String {
     assert_eq!(errors.iter().count(), 1, "{text}: {errors}");
     errors.iter().next().expect("one error").message.clone()
+}
+
+/// The page with the table of verbs as the rows have it.
+fn with_table(page: &str) -> String {
+    const END: &str = "<!-- end of the table -->";
+    let begin = page.find("<!-- The table is generated").expect("where the table begins");
+    let begin = begin + page[begin..].find('\n').expect("a line") + 1;
+    let end = page.find(END).expect("where the table ends");
+    let mut table = "\n| verb | what happens | for example |\n|---|---|---|\n".to_owned();
+    for VerbSummary { words, summary, example, .. } in verbs() {
+        let link = words.replace(' ', "-");
+        writeln!(table, "| [{words}](#{link}) | {summary} | `{example}` |").expect("a string");
+    }
+    format!("{}{table}\n{}", &page[..begin], &page[end..])
+}
+
+#[test]
+fn the_table_of_verbs_is_that_of_the_rows() {
+    let table = with_table(&page());
+    snapbox::assert_data_eq!(table, snapbox::file!["../../docs/faults.md"].raw());
 }
 
 #[test]
@@ -113,7 +133,7 @@ fn sentences_in_running_text_are_read_too() {
     for line in prose {
         for code in line.split('`').skip(1).step_by(2) {
             let first = code.split(' ').next().unwrap_or_default();
-            if code.contains(' ') && verbs().iter().any(|verb| verb.starts_with(first)) {
+            if code.contains(' ') && verbs().any(|verb| verb.words.starts_with(first)) {
                 parse(code).unwrap_or_else(|errors| panic!("{line}\n{errors}"));
             }
         }
@@ -133,7 +153,7 @@ fn the_page_shows_every_verb_and_every_clause_in_both_forms() {
         let shows = |what: fn(&Fault) -> bool| shown.iter().any(what);
         let words: BTreeSet<&str> = shown.iter().map(|fault| verb(&fault.verb)).collect();
         if label == "fault" {
-            assert_eq!(words, verbs());
+            assert_eq!(words, all_words());
         }
         assert!(shows(|fault| fault.direction.is_some()), "{label}: direction");
         assert!(shows(|fault| fault.protocol.is_some()), "{label}: protocol");
@@ -149,22 +169,8 @@ fn the_page_shows_every_verb_and_every_clause_in_both_forms() {
     }
 }
 
-fn verbs() -> BTreeSet<&'static str> {
-    BTreeSet::from([
-        "corrupt",
-        "delay",
-        "delay dns",
-        "drop",
-        "duplicate",
-        "fail",
-        "fail dns",
-        "kill",
-        "limit",
-        "reorder",
-        "reset",
-        "skew clock",
-        "slow",
-    ])
+fn all_words() -> BTreeSet<&'static str> {
+    verbs().map(|verb| verb.words).collect()
 }
 
 /// No arm for the rest: a new verb must be named here, and shown on the page.

@@ -9,38 +9,6 @@ use chaos_plan::{KernelFeatures, Line, Plan, PlannedRule, Support, Terms, plan};
 const KERNELS: [&str; 5] =
     ["debian-5.10", "debian-6.1", "debian-6.12", "debian-7", "override-6.12"];
 
-/// Plain faults of every family, and one of each class of system calls.
-const FAULTS: [&str; 28] = [
-    "drop egress",
-    "drop ingress",
-    "corrupt",
-    "corrupt silent",
-    "fail connect with ECONNREFUSED",
-    "fail bind with EADDRINUSE",
-    "fail sendto, sendmsg, sendmmsg with ENETUNREACH",
-    "fail socket with EMFILE",
-    "fail setsockopt with EPERM",
-    "fail getsockopt with EPERM",
-    "fail recvfrom, recvmsg, recvmmsg with ECONNRESET",
-    "fail accept with EMFILE",
-    "fail open, read with EIO",
-    "fail write, fsync with ENOSPC",
-    "fail open, read, write, mmap with EIO under /data",
-    "fail fsync with EIO under /data",
-    "fail stat, rename, unlink with EACCES",
-    "fail mmap, brk with ENOMEM",
-    "fail clone with EAGAIN",
-    "fail execve with ENOENT",
-    "kill 1% of calls accept",
-    "slow fsync by 50ms",
-    "delay 100ms",
-    "duplicate 2%",
-    "limit 1mbit",
-    "reset tcp",
-    "fail dns with NXDOMAIN for *.example.com",
-    "skew clock by +1d",
-];
-
 fn features(kernel: &str) -> KernelFeatures {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/features/{kernel}.json"));
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
@@ -69,7 +37,7 @@ fn by_fault(kernels: &[KernelFeatures]) -> String {
     let mut table = format!("| fault | {} |\n|---|", KERNELS.join(" | "));
     table += &"---|".repeat(KERNELS.len());
     table.push('\n');
-    for text in FAULTS {
+    for text in chaos_fault::verbs().flat_map(|verb| verb.samples) {
         write!(table, "| `{text}` |").unwrap();
         for features in kernels {
             let means: Vec<String> = plan_of(text, features).rules.iter().map(means).collect();

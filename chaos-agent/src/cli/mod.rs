@@ -22,6 +22,7 @@ mod man;
 mod output;
 mod rights;
 mod run;
+mod schema;
 mod session;
 mod show;
 mod signals;
@@ -94,6 +95,7 @@ enum Command {
     Halt(halt::Args),
     Follow(follow::Args),
     Language(language::Args),
+    Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
     Supervisor(supervisor::Args),
@@ -129,6 +131,7 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Demo(args) => demo::execute(&args, format),
         Command::Agent(args) => agent::execute(&args, format),
         Command::Language(language::Args {}) => language::execute(),
+        Command::Schema(schema::Args {}) => schema::execute(),
         Command::Arm(args) => arm::execute(&args, format),
         Command::List(args) => list::execute(&args, format),
         Command::Show(args) => show::execute(&args, format),

@@ -12,7 +12,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "corrupt",
     field: "corrupt",
+    summary: "Packets are damaged, so that the checksum fails; with `silent`, so that it holds.",
     example: "corrupt 1% silent egress udp",
+    samples: &["corrupt", "corrupt silent"],
     subject: Subject::Packets,
     parts: &[Clause::Silent],
     amount: Amount::Nothing,

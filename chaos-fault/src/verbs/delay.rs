@@ -13,7 +13,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "delay",
     field: "delay",
+    summary: "Packets are held for a time.",
     example: "delay 100ms jitter 20ms egress",
+    samples: &["delay 100ms"],
     subject: Subject::Packets,
     parts: &[Clause::By, Clause::Jitter, Clause::Distribution, Clause::Correlation],
     amount: Amount::Latencies,

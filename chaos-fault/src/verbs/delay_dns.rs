@@ -14,7 +14,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "delay dns",
     field: "delay",
+    summary: "Questions to name servers are held for a time, where they ask for such a name.",
     example: "delay dns by 200ms for *.example.com",
+    samples: &["delay dns by 200ms for *.example.com"],
     subject: Subject::Dns,
     parts: &[Clause::Name, Clause::By, Clause::Jitter, Clause::Distribution, Clause::Correlation],
     amount: Amount::Latencies,

@@ -9,7 +9,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "drop",
     field: "drop",
+    summary: "Packets are lost without a word, as on a bad line.",
     example: "drop 10% egress",
+    samples: &["drop egress", "drop ingress"],
     subject: Subject::Packets,
     parts: &[],
     amount: Amount::Nothing,

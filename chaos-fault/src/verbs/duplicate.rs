@@ -9,7 +9,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "duplicate",
     field: "duplicate",
+    summary: "Packets arrive twice.",
     example: "duplicate 2%",
+    samples: &["duplicate 2%"],
     subject: Subject::Packets,
     parts: &[],
     amount: Amount::Nothing,

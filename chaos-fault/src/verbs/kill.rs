@@ -13,7 +13,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "kill",
     field: "kill",
+    summary: "A process is killed that makes such a call.",
     example: "kill 1% of calls accept",
+    samples: &["kill 1% of calls accept"],
     subject: Subject::Calls,
     parts: &[Clause::Calls],
     amount: Amount::Nothing,

@@ -14,7 +14,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "limit",
     field: "limit",
+    summary: "Packets go no faster than a rate.",
     example: "limit 1mbit egress",
+    samples: &["limit 1mbit"],
     subject: Subject::Packets,
     parts: &[Clause::Rate, Clause::PerFlow],
     amount: Amount::Rate,

@@ -38,6 +38,27 @@ pub(super) static VERBS: [&Row; 13] = [
     &skew_clock::ROW,
 ];
 
+/// What people are told of a verb.
+#[derive(Debug, Clone, Copy)]
+pub struct VerbSummary {
+    /// The words that a sentence begins with.
+    pub words: &'static str,
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// A sentence of the language that shows it.
+    pub example: &'static str,
+    /// A plain fault for each way that it is done in.
+    pub samples: &'static [&'static str],
+}
+
+/// All verbs, in the order in which people are told of them.
+pub fn verbs() -> impl Iterator<Item = VerbSummary> {
+    VERBS.into_iter().map(|row| {
+        let Row { words, summary, example, samples, .. } = *row;
+        VerbSummary { words, summary, example, samples }
+    })
+}
+
 /// Something of each verb, once where verbs beside each other share it.
 pub(super) fn each(what: fn(&Row) -> &'static str) -> Vec<&'static str> {
     let mut all: Vec<_> = VERBS.iter().map(|row| what(row)).collect();
@@ -76,12 +97,18 @@ mod tests {
     use crate::parse;
 
     #[test]
-    fn each_row_is_that_of_its_example() {
+    fn each_row_is_that_of_its_example_and_its_samples() {
         for row in VERBS {
             let sentences = parse(row.example).unwrap();
             let [sentence] = &sentences[..] else { panic!("{}: one sentence", row.example) };
             assert!(std::ptr::eq(sentence.fault.verb.row(), row), "{}", row.words);
             assert!(row.example.starts_with(row.words), "{}", row.words);
+            assert!(!row.samples.is_empty(), "{}", row.words);
+            for sample in row.samples {
+                let sentences = parse(sample).unwrap();
+                let [sentence] = &sentences[..] else { panic!("{sample}: one sentence") };
+                assert!(std::ptr::eq(sentence.fault.verb.row(), row), "{sample}");
+            }
         }
     }
 }

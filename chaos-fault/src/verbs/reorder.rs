@@ -14,7 +14,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "reorder",
     field: "reorder",
+    summary: "Packets are held for a time, so that those behind them overtake them.",
     example: "reorder 5% by 10ms",
+    samples: &["reorder 5% by 10ms"],
     subject: Subject::Packets,
     parts: &[Clause::By],
     amount: Amount::Duration,

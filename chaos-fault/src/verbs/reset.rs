@@ -9,7 +9,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "reset",
     field: "reset",
+    summary: "TCP connections are reset at both ends.",
     example: "reset 10% of flows tcp to port 6379",
+    samples: &["reset tcp"],
     subject: Subject::Packets,
     parts: &[],
     amount: Amount::Nothing,

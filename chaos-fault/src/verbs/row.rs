@@ -18,8 +18,12 @@ pub(crate) struct Row {
     pub words: &'static str,
     /// Its field in YAML.
     pub field: &'static str,
-    /// A sentence that shows it.
+    /// What it does, in a sentence.
+    pub summary: &'static str,
+    /// A sentence of the language that shows it.
     pub example: &'static str,
+    /// A plain fault for each way that it is done in: what kernels can do is shown by these.
+    pub samples: &'static [&'static str],
     pub subject: Subject,
     /// The clauses that are parts of it. What all verbs can have is not among them.
     pub parts: &'static [Clause],

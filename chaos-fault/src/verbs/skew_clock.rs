@@ -14,7 +14,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "skew clock",
     field: "skewClock",
+    summary: "Processes see another time.",
     example: "skew clock by +1d",
+    samples: &["skew clock by +1d"],
     subject: Subject::Process,
     parts: &[Clause::By],
     amount: Amount::Offset,

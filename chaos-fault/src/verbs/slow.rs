@@ -15,7 +15,9 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "slow",
     field: "slow",
+    summary: "System calls take longer.",
     example: "slow fsync by 50ms",
+    samples: &["slow fsync by 50ms"],
     subject: Subject::Calls,
     parts: &[Clause::Calls, Clause::By, Clause::Jitter],
     amount: Amount::Duration,

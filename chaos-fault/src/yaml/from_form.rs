@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Location;
 
 use super::{
     form::{Delay, End, Form},
+    placed::Placed,
     scalar::Leaf,
 };
 use crate::{
@@ -110,7 +111,7 @@ impl Builder {
         (self.wrong.len() == before).then_some(read)
     }
 
-    pub(crate) fn calls(&mut self, calls: &Spanned<Vec<Leaf>>) -> Option<Vec<Call>> {
+    pub(crate) fn calls(&mut self, calls: &Placed<Vec<Leaf>>) -> Option<Vec<Call>> {
         self.places.insert(Clause::Calls, calls.referenced);
         self.list(&calls.value, Call::from_name)
     }
@@ -229,6 +230,6 @@ impl Builder {
 }
 
 /// Where a verb's field stands.
-pub(crate) fn place<T>(verb: &Option<Spanned<T>>) -> Option<Location> {
+pub(crate) fn place<T>(verb: &Option<Placed<T>>) -> Option<Location> {
     verb.as_ref().map(|verb| verb.referenced)
 }

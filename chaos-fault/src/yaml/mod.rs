@@ -5,12 +5,15 @@ mod field_errors;
 mod form;
 mod from_form;
 mod place;
+mod placed;
 mod scalar;
+mod schema;
 mod to_form;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_saphyr::{Error, Location, Spanned};
 
+pub use self::schema::schema;
 use self::{
     document::{Item, Shape, Wrapped},
     from_form::Misplaced,

@@ -6,7 +6,8 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
-use serde_saphyr::Spanned;
+
+use super::placed::Placed;
 
 /// One word of the language. YAML tells `53` from `10%`, the language does not: both are kept
 /// as written and read by the same code as in a sentence.
@@ -17,7 +18,7 @@ pub(crate) enum Scalar {
 }
 
 /// A word and where it stands.
-pub(crate) type Leaf = Spanned<Scalar>;
+pub(crate) type Leaf = Placed<Scalar>;
 
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

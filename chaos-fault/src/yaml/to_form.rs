@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use serde_saphyr::{Location, Spanned};
-
 use super::{
     form::{Delay, End, Form, NoParts},
+    placed::Placed,
     scalar::{Leaf, Scalar},
 };
 use crate::{
@@ -102,7 +101,7 @@ fn ports(range: &PortRange) -> Leaf {
     }
 }
 
-pub(crate) fn names(calls: &[Call]) -> Spanned<Vec<Leaf>> {
+pub(crate) fn names(calls: &[Call]) -> Placed<Vec<Leaf>> {
     unplaced(calls.iter().map(|call| word(call.name())).collect())
 }
 
@@ -119,11 +118,11 @@ fn number(number: u64) -> Leaf {
 }
 
 /// The field of a verb without parts.
-pub(crate) fn no_parts() -> Spanned<NoParts> {
+pub(crate) fn no_parts() -> Placed<NoParts> {
     unplaced(NoParts {})
 }
 
 /// A value that no text was read for.
-pub(crate) fn unplaced<T>(value: T) -> Spanned<T> {
-    Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
+pub(crate) fn unplaced<T>(value: T) -> Placed<T> {
+    Placed::nowhere(value)
 }
