@@ -6,7 +6,7 @@
 
 use crate::{
     MAX_RULES, SLOTS, burst, correlation,
-    event::{Event, EventKind, Family, FileId},
+    event::{Event, EventKind, Family, FileId, ProtocolClass},
     hash,
     ledger::Count,
     rule::{Action, ErrnoChoice, MAX_ERRNOS, Rule, RuleSet, RuleState, Trigger},
@@ -282,15 +282,26 @@ pub fn matching<G: Env>(env: &G, set: &RuleSet, event: &Event) -> u64 {
             rules &= !set.by_path | env.paths(set.generation, &event.file);
         }
     }
-    if rules & (set.port_source | set.port_destination) != 0 {
+    if rules & (set.port_source | set.port_destination | set.port_exempt) != 0 {
         let mut allowed = !(set.port_source | set.port_destination);
-        if rules & set.port_destination != 0 {
-            allowed |= env.port(set.id, event.destination_port).destination;
+        let mut exempt = 0;
+        if rules & (set.port_destination | set.port_exempt) != 0 {
+            let ends = env.port(set.id, event.destination_port);
+            allowed |= ends.destination;
+            exempt |= ends.exempt;
         }
-        if rules & set.port_source != 0 {
-            allowed |= env.port(set.id, event.source_port).source;
+        if rules & (set.port_source | set.port_exempt) != 0 {
+            let ends = env.port(set.id, event.source_port);
+            allowed |= ends.source;
+            exempt |= ends.exempt;
         }
-        rules &= allowed;
+        // A fragment may be one of a packet that is left alone: nobody knows its ports.
+        if event.source_port | event.destination_port == 0
+            && (event.protocol == ProtocolClass::Tcp || event.protocol == ProtocolClass::Udp)
+        {
+            exempt |= set.port_exempt;
+        }
+        rules &= allowed & !exempt;
     }
     if rules & (set.peer_source | set.peer_destination | set.peer_exempt) != 0 {
         let mut allowed = !(set.peer_source | set.peer_destination);

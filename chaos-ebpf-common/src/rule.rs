@@ -158,6 +158,8 @@ pub struct RuleSet {
     /// Rules that constrain the source or destination port.
     pub port_source: u64,
     pub port_destination: u64,
+    /// Rules that leave ports alone.
+    pub port_exempt: u64,
     /// Rules whose chance is taken by flow.
     pub by_flow: u64,
     /// Rules that ask for a path.
@@ -181,6 +183,7 @@ impl RuleSet {
             peer_exempt: 0,
             port_source: 0,
             port_destination: 0,
+            port_exempt: 0,
             by_flow: 0,
             by_path: 0,
             by_name: 0,
@@ -231,7 +234,7 @@ mod tests {
     #[test]
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
-        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 8) * 8 + 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 9) * 8 + 8);
         assert_eq!(size_of::<RuleState>(), 72);
     }
 }

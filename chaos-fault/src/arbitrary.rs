@@ -13,8 +13,8 @@ use proptest::{
 use super::{
     check::check,
     model::{
-        Call, Chance, Direction, Distribution, DnsAnswer, Errno, Fault, HowOften, Latency, Peer,
-        PodRef, PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno,
+        Call, Chance, Direction, Distribution, DnsAnswer, Errno, Except, Fault, HowOften, Latency,
+        Peer, PodRef, PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno,
         WeightedLatency,
     },
     value::{duration::MAX_NS, peer::join_ports, word::Word},
@@ -152,6 +152,17 @@ fn peer() -> impl Strategy<Value = Peer> {
     })
 }
 
+fn except() -> impl Strategy<Value = Except> {
+    (peer(), peer(), any::<bool>()).prop_map(|(one, other, is_ports)| match is_ports {
+        true => Except { ports: one.ports, ..Except::default() },
+        false => Except {
+            networks: one.networks,
+            pods: if one.pods.is_empty() { other.pods } else { one.pods },
+            ports: Vec::new(),
+        },
+    })
+}
+
 /// Any well-formed fault, over all verbs and clauses.
 ///
 /// Draws clauses at random and lets go of those that do not go with the rest, as [`check`]
@@ -159,18 +170,24 @@ fn peer() -> impl Strategy<Value = Peer> {
 pub(super) fn fault() -> impl Strategy<Value = Fault> {
     let path = "/([a-z\"'\\\\,;# ü.-]{0,6}[a-z](/[A-Z0-9 ]{1,5}x){0,2})?";
     let what = (verb(), chance(), option::of(word::<Direction>()), option::of(word::<Protocol>()));
-    let where_ = (option::of(peer()), option::of(path), option::of("[a-z][a-z0-9-]{0,5}[a-z0-9]"));
+    let where_ = (
+        option::of(peer()),
+        option::of(except()),
+        option::of(path),
+        option::of("[a-z][a-z0-9-]{0,5}[a-z0-9]"),
+    );
     let when = (option::of(duration()), option::of(duration()));
     let limits = (option::of(1_u64..), option::of(1_u32..), option::of(any::<u64>()));
     (what, where_, when, limits, any::<bool>()).prop_map(|(what, where_, when, limits, shadow)| {
         let plain = Fault::new(what.0.clone());
         let mut fault = Fault { verb: what.0, shadow, ..plain };
         keep(&mut fault, |fault| fault.chance = what.1);
-        keep(&mut fault, |fault| fault.under = where_.1);
+        keep(&mut fault, |fault| fault.under = where_.2);
         keep(&mut fault, |fault| fault.direction = what.2);
         keep(&mut fault, |fault| fault.protocol = what.3);
         keep(&mut fault, |fault| fault.peer = where_.0);
-        keep(&mut fault, |fault| fault.container = where_.2);
+        keep(&mut fault, |fault| fault.except = where_.1);
+        keep(&mut fault, |fault| fault.container = where_.3);
         keep(&mut fault, |fault| fault.duration = when.0);
         keep(&mut fault, |fault| fault.after = when.1);
         keep(&mut fault, |fault| fault.at_most = limits.0);

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{
     mistake::{Clause, Mistake, Problem},
     model::{
-        Call, Direction, Fault, HowOften, Latency, Probability, Protocol, Side, Spread, Unit, Verb,
-        WeightedLatency,
+        Call, Direction, Fault, HowOften, Latency, PortRange, Probability, Protocol, Side, Spread,
+        Unit, Verb, WeightedLatency,
     },
     value::{duration, name, peer, word::MOST_WEIGHT},
     verbs::Subject,
@@ -19,7 +19,7 @@ pub fn check(fault: &Fault) -> Vec<Problem> {
     match fault.verb.row().subject {
         Subject::Packets | Subject::Dns => about_packets(fault, &mut problems),
         Subject::Calls => about_calls(fault, fault.verb.calls(), &mut problems),
-        Subject::Process => about_the_clock(fault, &mut problems),
+        Subject::Process => about_a_process(fault, &mut problems),
     }
     problems.0
 }
@@ -82,6 +82,7 @@ fn values(fault: &Fault, problems: &mut Problems) {
         canonical(container, name::container(container), Clause::Container, problems);
     }
     the_peer(fault, problems);
+    what_is_left_alone(fault, problems);
 }
 
 pub(super) fn a_latency(latency: &Latency, problems: &mut Problems) {
@@ -186,8 +187,7 @@ fn the_peer(fault: &Fault, problems: &mut Problems) {
         "`10.0.0.0/8`, not `10.0.0.1/8`",
     );
     problems.expect(
-        peer::join_ports(found.ports.clone()) == found.ports
-            && found.ports.iter().all(|range| (1..=range.last).contains(&range.first)),
+        are_ports(&found.ports),
         clause,
         "the ports are not sorted, apart and above 0",
         "for example 80, 443, 8000-8080",
@@ -198,6 +198,51 @@ fn the_peer(fault: &Fault, problems: &mut Problems) {
         "icmp has no ports",
         "leave out the port, or write `tcp` or `udp`",
     );
+}
+
+fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
+    let Some(except) = &fault.except else { return };
+    let has_addresses = !(except.networks.is_empty() && except.pods.is_empty());
+    let has_ports = !except.ports.is_empty();
+    problems.expect(
+        has_addresses || has_ports,
+        Clause::Except,
+        "nothing is left alone",
+        "`except 10.0.0.1`, `except port 22`, or leave it out",
+    );
+    problems.expect(
+        !(has_addresses && has_ports),
+        Clause::Except,
+        "addresses and ports in one `except`",
+        "one of the two: `except 10.0.0.1` leaves all ports of it alone",
+    );
+    for pod in except.pods.keys().map(ToString::to_string) {
+        let read = name::pod(&pod).map(|pod| pod.to_string());
+        canonical(&pod, read, Clause::Except, problems);
+    }
+    problems.expect(
+        except.networks.iter().all(|net| *net == net.trunc()),
+        Clause::Except,
+        "a network has bits set behind its prefix",
+        "`10.0.0.0/8`, not `10.0.0.1/8`",
+    );
+    problems.expect(
+        are_ports(&except.ports),
+        Clause::Except,
+        "the ports are not sorted, apart and above 0",
+        "for example 80, 443, 8000-8080",
+    );
+    problems.expect(
+        fault.protocol != Some(Protocol::Icmp) || !has_ports,
+        Clause::Except,
+        "icmp has no ports",
+        "leave out the port, or write `tcp` or `udp`",
+    );
+}
+
+fn are_ports(ports: &[PortRange]) -> bool {
+    peer::join_ports(ports.to_vec()) == ports
+        && ports.iter().all(|range| (1..=range.last).contains(&range.first))
 }
 
 fn about_packets(fault: &Fault, problems: &mut Problems) {
@@ -278,6 +323,11 @@ fn about_calls(fault: &Fault, calls: &[Call], problems: &mut Problems) {
         let help = "peers and ports go with calls such as `connect`, `bind` and `sendto`";
         problems.add(clause, not_about(call, "has no peer"), help);
     }
+    if let (Some(_), Some(call)) = (&fault.except, calls.iter().find(|call| !call.can_have_peer()))
+    {
+        let help = "`except` goes with calls such as `connect`, `bind` and `sendto`";
+        problems.add(Clause::Except, not_about(call, "has no peer"), help);
+    }
     if let (Some(_), Some(call)) =
         (fault.protocol, calls.iter().find(|call| !call.is_socket_call()))
     {
@@ -290,13 +340,15 @@ fn about_calls(fault: &Fault, calls: &[Call], problems: &mut Problems) {
     }
 }
 
-fn about_the_clock(fault: &Fault, problems: &mut Problems) {
-    let help = "a clock is moved for a process as a whole, for as long as the fault lasts";
+fn about_a_process(fault: &Fault, problems: &mut Problems) {
+    let words = fault.verb.row().words;
+    let help = "it is done to a process as a whole, for as long as the fault lasts";
     let clauses = [
         (Clause::Chance, "a chance", fault.chance.how != HowOften::Always),
         (Clause::Unit, "a chance", fault.chance.of != Unit::Calls),
         (Clause::Direction, "a direction", fault.direction.is_some()),
         (Clause::Protocol, "a protocol", fault.protocol.is_some()),
+        (Clause::Except, "`except`", fault.except.is_some()),
         (Clause::Under, "a path", fault.under.is_some()),
         (Clause::AtMost, "`at most`", fault.at_most.is_some()),
         (Clause::AtMostPerSecond, "`at most`", fault.at_most_per_second.is_some()),
@@ -304,12 +356,12 @@ fn about_the_clock(fault: &Fault, problems: &mut Problems) {
     ];
     for (clause, what, present) in clauses {
         if present {
-            problems.add(clause, format!("`skew clock` does not take {what}"), help);
+            problems.add(clause, format!("`{words}` does not take {what}"), help);
         }
     }
     if let Some(peer) = &fault.peer {
         let clause = if peer.side == Side::Either { Clause::Port } else { Clause::Peer };
-        problems.add(clause, "`skew clock` does not take a peer", help);
+        problems.add(clause, format!("`{words}` does not take a peer"), help);
     }
 }
 

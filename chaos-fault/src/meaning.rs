@@ -6,7 +6,9 @@ impl Fault {
     /// The packets that it is about, as seen from the target: `packets that arrive from port 9100`. `None`
     /// where no peer is named, and for what is no fault of packets, or one of questions for a name.
     pub fn packets(&self) -> Option<String> {
-        let peer = self.peer.as_ref()?;
+        if self.peer.is_none() && self.except.is_none() {
+            return None;
+        }
         if !self.verb.acts_on_packets() || self.verb.dns_name().is_some() {
             return None;
         }
@@ -16,6 +18,13 @@ impl Fault {
             [Direction::Egress] => "leave",
             [Direction::Ingress] => "arrive",
             _ => "leave or arrive",
+        };
+        let but = match &self.except {
+            None => String::new(),
+            Some(except) => format!(", but for those with {except:#} at either end"),
+        };
+        let Some(peer) = &self.peer else {
+            return Some(format!("{protocol}packets that {go}{but}"));
         };
         let place = format!("{peer:#}");
         let place = match peer.side {
@@ -31,7 +40,7 @@ impl Fault {
                 format!("with {place} at either end, the target's own or its peer's")
             }
         };
-        Some(format!("{protocol}packets that {go} {end}"))
+        Some(format!("{protocol}packets that {go} {end}{but}"))
     }
 }
 
@@ -66,6 +75,17 @@ mod tests {
             (
                 "drop from pod shop/db port 5432",
                 Some("packets that arrive from pod shop/db port 5432"),
+            ),
+            (
+                "drop except port 22",
+                Some("packets that leave or arrive, but for those with port 22 at either end"),
+            ),
+            (
+                "drop to 10.0.0.0/8 except 10.0.0.1, pod shop/db",
+                Some(
+                    "packets that leave for 10.0.0.0/8, but for those with 10.0.0.1, pod shop/db at \
+                     either end",
+                ),
             ),
             ("drop egress", None),
             ("fail connect with EIO to port 80", None),

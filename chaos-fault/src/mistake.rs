@@ -69,6 +69,8 @@ pub enum Clause {
     /// `to` or `from`.
     Peer,
     Port,
+    /// What is left alone.
+    Except,
     Under,
     Container,
     For,

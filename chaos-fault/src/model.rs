@@ -24,6 +24,8 @@ pub struct Fault {
     pub direction: Option<Direction>,
     pub protocol: Option<Protocol>,
     pub peer: Option<Peer>,
+    /// `except …`: what is left alone, whatever the rest says.
+    pub except: Option<Except>,
     /// `under PATH`: files at or below this path, as the target sees it.
     pub under: Option<String>,
     /// `in container NAME`: only this container of the target pod.
@@ -246,6 +248,26 @@ pub struct Peer {
     pub ports: Vec<PortRange>,
 }
 
+/// What is left alone: traffic that has one of these addresses, or one of these ports, at either end. One of the
+/// lists is not empty; addresses and ports do not stand together.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Except {
+    /// Never with host bits set; sorted, without duplicates.
+    pub networks: BTreeSet<IpNet>,
+    /// Each with its addresses as far as somebody has looked them up: none as it is written.
+    pub pods: BTreeMap<PodRef, BTreeSet<IpAddr>>,
+    /// Sorted, not overlapping, not adjacent.
+    pub ports: Vec<PortRange>,
+}
+
+impl Except {
+    /// The networks, and the addresses of the pods.
+    pub fn all_networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        let of_pods = self.pods.values().flatten().copied().map(IpNet::from);
+        self.networks.iter().copied().chain(of_pods)
+    }
+}
+
 /// A pod of the target's node, by its name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodRef {
@@ -281,6 +303,18 @@ pub struct PortRange {
 }
 
 impl Fault {
+    /// The pods that it names, with their addresses as far as somebody has looked them up.
+    pub fn pods(&self) -> impl Iterator<Item = (&PodRef, &BTreeSet<IpAddr>)> {
+        let of_peer = self.peer.iter().flat_map(|peer| &peer.pods);
+        of_peer.chain(self.except.iter().flat_map(|except| &except.pods))
+    }
+
+    /// The same, for whoever looks them up.
+    pub fn pods_mut(&mut self) -> impl Iterator<Item = (&PodRef, &mut BTreeSet<IpAddr>)> {
+        let of_peer = self.peer.iter_mut().flat_map(|peer| &mut peer.pods);
+        of_peer.chain(self.except.iter_mut().flat_map(|except| &mut except.pods))
+    }
+
     /// A fault of this verb with every clause left out.
     pub fn new(verb: Verb) -> Self {
         let of = verb.default_unit();
@@ -290,6 +324,7 @@ impl Fault {
             direction: None,
             protocol: None,
             peer: None,
+            except: None,
             under: None,
             container: None,
             duration: None,

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter, Write};
 
 use super::{
-    model::{Chance, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
+    model::{Chance, Except, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
         chance, duration, peer,
         word::{Word, print_weighted_latency},
@@ -18,7 +18,7 @@ const BEGINNING: usize = 2;
 /// The canonical sentence: parsing it gives the same fault again. With `{:#}` it is for people: of a
 /// long list it has the beginning, and says how many more there are.
 ///
-/// Order: `shadow`, verb with its parts, chance, direction, protocol, peer, `under`,
+/// Order: `shadow`, verb with its parts, chance, direction, protocol, peer, `except`, `under`,
 /// `in container`, `after`, `for`, `at most`, `at most … per second`, `seed`.
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -36,6 +36,10 @@ impl Display for Fault {
         if let Some(peer) = &self.peer {
             f.write_char(' ')?;
             peer.fmt(f)?;
+        }
+        if let Some(except) = &self.except {
+            f.write_str(" except ")?;
+            except.fmt(f)?;
         }
         if let Some(path) = &self.under {
             write!(f, " under {}", Quoted(path))?;
@@ -116,6 +120,24 @@ impl Display for Peer {
             words.push(list(f, self.ports.iter().map(|range| peer::print_ports(*range))));
         }
         f.write_str(&words.join(" "))
+    }
+}
+
+/// What is left alone, as behind `except`: `10.0.0.1, pod shop/db`, `port 22`.
+impl Display for Except {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut lists = Vec::new();
+        if !self.networks.is_empty() {
+            lists.push(list(f, self.networks.iter().map(peer::print_network)));
+        }
+        if !self.pods.is_empty() {
+            lists.push(format!("pod {}", list(f, self.pods.keys())));
+        }
+        if !self.ports.is_empty() {
+            let ports = self.ports.iter().map(|range| peer::print_ports(*range));
+            lists.push(format!("port {}", list(f, ports)));
+        }
+        f.write_str(&lists.join(", "))
     }
 }
 

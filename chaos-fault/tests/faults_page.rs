@@ -164,6 +164,7 @@ fn the_page_shows_every_verb_and_every_clause_in_both_forms() {
         assert!(shows(|fault| fault.after.is_some()), "{label}: after");
         assert!(shows(|fault| fault.at_most.is_some()), "{label}: at most");
         assert!(shows(|fault| fault.at_most_per_second.is_some()), "{label}: per second");
+        assert!(shows(|fault| fault.except.is_some()), "{label}: except");
         assert!(shows(|fault| fault.seed.is_some()), "{label}: seed");
         assert!(shows(|fault| fault.shadow), "{label}: shadow");
     }

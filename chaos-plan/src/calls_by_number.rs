@@ -222,7 +222,7 @@ fn members(call: &Call) -> Result<Vec<Member>, Objection> {
 
 /// What no backend that answers calls by number can tell apart.
 fn check_peer(call: &Call, fault: &Fault) -> Result<(), Objection> {
-    let clause = if fault.peer.is_some() {
+    let clause = if fault.peer.is_some() || fault.except.is_some() {
         "an address or a port"
     } else if fault.protocol.is_some() {
         "a protocol"

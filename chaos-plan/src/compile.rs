@@ -84,10 +84,14 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         if let Some(range) = dns_name::ports(&rule.fault) {
             add_port_range(range, Ends { destination: bit, ..Ends::NONE }, &mut set, &mut ports);
         }
-        for address in &rule.exempt {
+        let exempt = Ends { exempt: bit, ..Ends::NONE };
+        for network in exempt_networks(rule) {
             set.peer_exempt |= bit;
-            let exempt = Ends { exempt: bit, ..Ends::NONE };
-            add_network(IpNet::from(*address), exempt, &mut peers4, &mut peers6);
+            add_network(network, exempt, &mut peers4, &mut peers6);
+        }
+        for range in rule.fault.except.iter().flat_map(|except| &except.ports) {
+            set.port_exempt |= bit;
+            add_port_range(*range, exempt, &mut set, &mut ports);
         }
     }
     let seeds = seed::seeds(rules);
@@ -105,6 +109,12 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
         calls,
         paths: [path::table(rules, set_id), dns_name::table(rules, set_id)].concat(),
     }
+}
+
+/// What the terms and the fault itself leave alone.
+pub(super) fn exempt_networks(rule: &PlannedRule) -> impl Iterator<Item = IpNet> + '_ {
+    let of_terms = rule.exempt.iter().copied().map(IpNet::from);
+    of_terms.chain(rule.fault.except.iter().flat_map(|except| except.all_networks()))
 }
 
 /// The protocols whose events can meet the rule.

@@ -29,7 +29,15 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
             Some(Hold { rate: *bits_per_second, per_flow: u32::from(*per_flow), ..Hold::default() })
         }
         Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),
-        _ => None,
+        Verb::Drop
+        | Verb::Corrupt { .. }
+        | Verb::Duplicate
+        | Verb::Reset
+        | Verb::Fail { .. }
+        | Verb::FailDns { .. }
+        | Verb::Slow { .. }
+        | Verb::Kill { .. }
+        | Verb::SkewClock { .. } => None,
     }
 }
 

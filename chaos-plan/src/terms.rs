@@ -6,7 +6,10 @@ use chaos_ebpf_common::{MAX_PREFIXES, latencies::MAX_TABLES};
 use chaos_fault::{Fault, Peer, print_duration};
 use ipnet::IpNet;
 
-use super::{PlannedRule, Scope, Terms, dns_name, prefix::Prefix, refusal::Objection};
+use super::{
+    PlannedRule, Scope, Terms, compile::exempt_networks, dns_name, prefix::Prefix,
+    refusal::Objection,
+};
 
 /// Whether the fault is for this target.
 pub(super) fn container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
@@ -31,10 +34,8 @@ pub(super) fn container(fault: &Fault, scope: &Scope) -> Result<(), Objection> {
 
 /// Whether it is known where the pods are that the fault names.
 pub(super) fn pods(fault: &Fault) -> Result<(), Objection> {
-    let unknown = |peer: &Peer| {
-        peer.pods.iter().find(|(_, addresses)| addresses.is_empty()).map(|(pod, _)| pod.to_string())
-    };
-    let Some(pod) = fault.peer.as_ref().and_then(unknown) else { return Ok(()) };
+    let unknown = fault.pods().find(|(_, addresses)| addresses.is_empty());
+    let Some((pod, _)) = unknown else { return Ok(()) };
     Err(Objection::new(format!(
         "`pod {pod}`: where pods are is known to the agent of a node, for faults in annotations"
     ))
@@ -83,7 +84,7 @@ impl Room {
         let addresses = || {
             peer.iter()
                 .flat_map(|peer| peer.all_networks().map(|network| network.addr()))
-                .chain(rule.exempt.iter().copied())
+                .chain(exempt_networks(rule).map(|network| network.addr()))
         };
         let left = |room: usize, needed: usize, what: &str| {
             room.checked_sub(needed).ok_or_else(|| {
@@ -100,6 +101,7 @@ impl Room {
             .iter()
             .flat_map(|peer| peer.ports.iter().copied())
             .chain(dns_name::ports(&rule.fault))
+            .chain(rule.fault.except.iter().flat_map(|except| except.ports.iter().copied()))
             .map(|range| Prefix::ports(range.first, range.last).len())
             .sum();
         let tables = usize::from(rule.latencies().is_some());

@@ -3,12 +3,14 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, SocketAddr},
+    time::Duration,
 };
 
 use anyhow::Result;
 use chaos_plan::Terms;
 use chaos_tests::{
-    job::{UdpSend, UdpSink},
+    cgroup::TestCgroup,
+    job::{TcpReceive, TcpSend, UdpSend, UdpSink},
     victim::Victim,
 };
 
@@ -25,6 +27,8 @@ const DESTINATIONS: [&str; 5] = [
 const V4: [usize; 3] = [0, 1, 2];
 const V6: [usize; 2] = [3, 4];
 const ALL: [usize; 5] = [0, 1, 2, 3, 4];
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Datagrams to each destination for each fault.
 const EACH: u64 = 10;
@@ -125,11 +129,50 @@ fn peers_ports_and_protocols_are_told_apart() -> Result<()> {
         ("drop ingress port 1000", &[0, 2, 3]),
         ("drop ingress from ::/0", &V6),
         ("drop ingress tcp", &[]),
+        ("drop egress except port 1000", &[1, 4]),
+        ("drop egress except port 999-1001, 32768-60999", &[]),
+        ("drop egress except 10.200.0.66", &[0, 1, 3, 4]),
+        ("drop to 10.200.0.0/24 except 10.200.0.64/26, ::/0", &[0, 1]),
+        ("drop to port 1000 except fd00:200::/64", &[0, 2]),
+        ("drop ingress except port 2000", &[0, 2, 3]),
+        ("drop from 10.200.0.0/24 except 10.200.0.66", &[0, 1]),
     ];
     for (fault, hit) in faults {
         network.check(fault, &[], hit)?;
     }
     network.reconcile()
+}
+
+#[test]
+fn a_session_whose_port_is_left_alone_goes_on_whatever_else_is_hit() -> Result<()> {
+    let pair = Pair::new()?;
+    for bind in pair.addresses() {
+        let receiver = Victim::start(TcpReceive { bind }, pair.server())?;
+        let port = receiver.address().port();
+        let mut agents = Vec::new();
+        for target in [&pair.client_cgroup, &pair.server_cgroup] {
+            let mut agent = Agent::new(&pair.claim)?;
+            let text = format!("drop except port {port}; corrupt except port {port}");
+            agent.arm_on(target, &text, Terms::default())?;
+            agents.push((agent, target));
+        }
+        let send = TcpSend { to: receiver.address(), bytes: 1_000_000, timeout: PATIENCE };
+        let sent = Victim::run(send, pair.client())?;
+        let received = receiver.report()?;
+        assert_eq!((sent.error, received.error), (None, None), "{bind}");
+        assert_eq!((received.bytes, received.wrong_bytes), (1_000_000, 0), "{bind}");
+        let matched = || -> Result<u64> {
+            let of = |(agent, target): &(Agent, &TestCgroup)| {
+                Ok(agent.counts(target, 0)?.matched + agent.counts(target, 1)?.matched)
+            };
+            agents.iter().map(of).sum()
+        };
+        assert_eq!(matched()?, 0, "{bind}");
+        let other = SocketAddr::new(bind.ip(), port.wrapping_add(1));
+        assert_eq!(Victim::run(UdpSend::new(other, EACH), pair.client())?.total().ok, EACH);
+        assert_eq!(matched()?, EACH, "{bind}");
+    }
+    Ok(())
 }
 
 #[test]

@@ -251,7 +251,15 @@ fn hold(verb: &Verb) -> String {
             let each = if *per_flow { "each flow " } else { "" };
             format!("hold {each}back to {bits_per_second} bits per second")
         }
-        _ => "hold back".to_owned(),
+        Verb::Drop
+        | Verb::Corrupt { .. }
+        | Verb::Duplicate
+        | Verb::Reset
+        | Verb::Fail { .. }
+        | Verb::FailDns { .. }
+        | Verb::Slow { .. }
+        | Verb::Kill { .. }
+        | Verb::SkewClock { .. } => "hold back".to_owned(),
     }
 }
 

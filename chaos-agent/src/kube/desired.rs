@@ -111,8 +111,7 @@ fn asked(
 /// Gives the pods that faults name their addresses.
 fn look_up(faults: &mut [Fault], facts: &Observed) -> Result<(), Vec<String>> {
     let mut messages = Vec::new();
-    let peers = faults.iter_mut().filter_map(|fault| fault.peer.as_mut());
-    for (pod, addresses) in peers.flat_map(|peer| &mut peer.pods) {
+    for (pod, addresses) in faults.iter_mut().flat_map(Fault::pods_mut) {
         let remedy = "write its address, such as `to 10.244.0.7`";
         match facts.peers.get(pod) {
             Some(PodAddresses::At(found)) if !found.is_empty() => addresses.clone_from(found),

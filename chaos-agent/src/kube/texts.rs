@@ -58,8 +58,8 @@ impl Text {
             Ok(sentences) => Ok(sentences.into_iter().map(|sentence| sentence.fault).collect()),
             Err(errors) => Err(errors.lines()),
         };
-        let named = faults.iter().flatten().filter_map(|fault| fault.peer.as_ref());
-        let pods = named.flat_map(|peer| peer.pods.keys().cloned()).collect();
+        let named = faults.iter().flatten().flat_map(Fault::pods);
+        let pods = named.map(|(pod, _)| pod.clone()).collect();
         Self { digest: digest(text), faults, pods }
     }
 

@@ -312,6 +312,21 @@ fn errnos_are_picked_by_weight() {
 }
 
 #[test]
+fn ports_are_left_alone_at_either_end_and_where_nobody_knows_them() {
+    let mut env = env(std::vec![rule(0), rule(1)]);
+    // Rule 0 for any packet; rule 1 for all but port 22.
+    env.set.port_exempt = 0b10;
+    env.ports.insert(22, Ends { exempt: 0b10, ..Ends::NONE });
+    let rules = |event: &Event| matching(&env, &env.set, event);
+    assert_eq!(rules(&packet()), 0b11);
+    assert_eq!(rules(&Event { destination_port: 22, ..packet() }), 0b01);
+    assert_eq!(rules(&Event { source_port: 22, ..packet() }), 0b01);
+    let fragment = Event { source_port: 0, destination_port: 0, ..packet() };
+    assert_eq!(rules(&fragment), 0b01);
+    assert_eq!(rules(&Event { protocol: ProtocolClass::Icmp, ..fragment }), 0b11);
+}
+
+#[test]
 fn dimensions_are_intersected_and_exemptions_win() {
     let mut env = env(std::vec![rule(0), rule(1)]);
     // Rule 0 only to 10.0.0.2 port 443; rule 1 any, but never the node at 10.0.0.9.

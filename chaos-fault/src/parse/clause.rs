@@ -9,7 +9,9 @@ use super::{
 };
 use crate::{
     mistake::{Clause, Mistake},
-    model::{Call, Direction, Distribution, DnsAnswer, Peer, PortRange, Protocol, Side, Spread},
+    model::{
+        Call, Direction, Distribution, DnsAnswer, Except, Peer, PortRange, Protocol, Side, Spread,
+    },
     value::{
         chance, duration, name, number, peer, rate,
         word::{self, Word},
@@ -19,12 +21,13 @@ use crate::{
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
 /// [`Distribution`].
-const KEYWORDS: [&str; 16] = [
+const KEYWORDS: [&str; 17] = [
     "every",
     "of",
     "to",
     "from",
     "port",
+    "except",
     "under",
     "in",
     "for",
@@ -70,6 +73,7 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
         "to" => sided_peer(reader, draft, Side::To),
         "from" => sided_peer(reader, draft, Side::From),
         "port" => bare_port(reader, draft),
+        "except" => except(reader, draft),
         "under" => keyword(reader, draft, Clause::Under, "a path", name::path, |draft, path| {
             draft.clauses.under = Some(path);
         }),
@@ -261,11 +265,9 @@ fn foreign_clause(draft: &Draft, word: &str) -> Option<String> {
         "host" | "net" | "ip" | "address" if is_about_packets => {
             Some("an address is behind `to` or `from`: `to 10.0.0.1`".to_owned())
         }
-        "except" | "not" | "but" if is_about_packets => Some(
-            "nothing can be left out of a clause: name all the others, and for all ports but 22 both \
-             ways apart, as in `drop ingress to port 1-21, 23-65535; drop egress from port 1-21, 23-65535`"
-                .to_owned(),
-        ),
+        "not" | "but" | "without" | "exclude" if is_about_packets => {
+            Some("what is left alone is behind `except`: `except port 22`".to_owned())
+        }
         _ => None,
     }
 }
@@ -343,6 +345,46 @@ fn bare_port(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
         ports: read.value,
     };
     set_peer(draft, peer, keyword.span.start..read.span.end)
+}
+
+/// `except NETWORK[, …][, pod POD[, …]]` or `except port PORTS`
+fn except(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let keyword = reader.value("`except`", |_| Ok(()))?;
+    let mut except = Except::default();
+    let end = if reader.eat("port") {
+        let read = ports(reader)?;
+        except.ports = read.value;
+        read.span.end
+    } else {
+        let mut are_pods = false;
+        loop {
+            are_pods |= reader.eat("pod");
+            if are_pods {
+                let read = reader.value("a pod", name::pod)?;
+                except.pods.insert(read.value, Default::default());
+            } else {
+                let what = "an address, a network, `pod` or `port`";
+                except.networks.insert(reader.value(what, peer::network)?.value);
+            }
+            if !reader.eat_comma() {
+                break reader.last_span().end;
+            }
+        }
+    };
+    if except.ports.is_empty()
+        && reader.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("port"))
+    {
+        let ambiguous = |_: &str| {
+            Err(Mistake::new("addresses and ports in one `except`").help(
+                "`except` takes one of the two; a port that the fault is about stands before it: \
+                 `to port 443 except 10.0.0.1`",
+            ))
+        };
+        return reader.value("a clause", ambiguous).map(|read| read.value);
+    }
+    draft.place(Clause::Except, "`except`", keyword.span.start..end)?;
+    draft.clauses.except = Some(except);
+    Ok(())
 }
 
 fn ports(reader: &mut Reader<'_>) -> Result<Read<Vec<PortRange>>, Fail> {

@@ -23,7 +23,7 @@ fn first_word(word: &str) -> Result<&'static Row, Mistake> {
     if word.eq_ignore_ascii_case("shadow") {
         return Err(Mistake::new("`shadow` is given twice").help("once, before the verb"));
     }
-    let row = VERBS.into_iter().find(|row| row.first_word().eq_ignore_ascii_case(word));
+    let row = VERBS.iter().copied().find(|row| row.first_word().eq_ignore_ascii_case(word));
     row.ok_or_else(|| {
         let mistake = Mistake::new(format!("`{word}` is not a verb"));
         match of_others(word) {
@@ -37,7 +37,7 @@ fn first_word(word: &str) -> Result<&'static Row, Mistake> {
 
 /// The verb that begins with the first word of this one and what comes next.
 fn second_word(reader: &mut Reader<'_>, first: &'static Row) -> Result<&'static Row, Fail> {
-    let alike = || VERBS.into_iter().filter(|row| row.first_word() == first.first_word());
+    let alike = || VERBS.iter().copied().filter(|row| row.first_word() == first.first_word());
     let found = alike().find(|row| row.second_word().is_some_and(|word| reader.eat(word)));
     let alone = || alike().find(|row| row.second_word().is_none());
     if let Some(row) = found.or_else(alone) {
@@ -57,13 +57,6 @@ fn first_words() -> Vec<&'static str> {
 
 /// The verb for what other tools call so.
 fn of_others(word: &str) -> Option<&'static Row> {
-    let words = match word.to_ascii_lowercase().as_str() {
-        "latency" | "lag" | "sleep" => "delay",
-        "loss" | "lose" | "block" | "deny" | "reject" | "blackhole" | "partition" => "drop",
-        "bandwidth" | "throttle" | "rate" => "limit",
-        "dup" => "duplicate",
-        "error" | "inject" | "syscall" => "fail",
-        _ => return None,
-    };
-    VERBS.into_iter().find(|row| row.words == words)
+    let is_it = |synonym: &&str| synonym.eq_ignore_ascii_case(word);
+    VERBS.iter().copied().find(|row| row.synonyms.iter().any(is_it))
 }

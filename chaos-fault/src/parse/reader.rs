@@ -77,6 +77,13 @@ impl<'t> Reader<'t> {
         found
     }
 
+    /// Reads a comma, if there is one.
+    pub fn eat_comma(&mut self) -> bool {
+        let found = self.peek().is_some_and(|token| token.lexeme == Lexeme::Comma);
+        self.at += usize::from(found);
+        found
+    }
+
     /// The place of the token that was read last.
     pub fn last_span(&self) -> Range<usize> {
         let last = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
@@ -113,8 +120,7 @@ impl<'t> Reader<'t> {
     ) -> Result<Read<Vec<T>>, Fail> {
         let first = self.value(what, &mut parse)?;
         let mut list = Read { value: vec![first.value], span: first.span };
-        while self.peek().is_some_and(|token| token.lexeme == Lexeme::Comma) {
-            self.at += 1;
+        while self.eat_comma() {
             let next = self.value(what, &mut parse)?;
             list.value.push(next.value);
             list.span.end = next.span.end;

@@ -12,6 +12,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "corrupt",
     field: "corrupt",
+    synonyms: &[],
     summary: "Packets are damaged, so that the checksum fails; with `silent`, so that it holds.",
     example: "corrupt 1% silent egress udp",
     samples: &["corrupt", "corrupt silent"],

@@ -13,6 +13,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "delay",
     field: "delay",
+    synonyms: &["latency", "lag", "sleep"],
     summary: "Packets are held for a time.",
     example: "delay 100ms jitter 20ms egress",
     samples: &["delay 100ms"],

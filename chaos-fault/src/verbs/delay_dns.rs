@@ -14,6 +14,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "delay dns",
     field: "delay",
+    synonyms: &[],
     summary: "Questions to name servers are held for a time, where they ask for such a name.",
     example: "delay dns by 200ms for *.example.com",
     samples: &["delay dns by 200ms for *.example.com"],

@@ -9,6 +9,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "drop",
     field: "drop",
+    synonyms: &["loss", "lose", "block", "deny", "reject", "blackhole", "partition"],
     summary: "Packets are lost without a word, as on a bad line.",
     example: "drop 10% egress",
     samples: &["drop egress", "drop ingress"],

@@ -9,6 +9,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "duplicate",
     field: "duplicate",
+    synonyms: &["dup"],
     summary: "Packets arrive twice.",
     example: "duplicate 2%",
     samples: &["duplicate 2%"],

@@ -15,6 +15,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "fail",
     field: "fail",
+    synonyms: &["error", "inject", "syscall"],
     summary: "System calls fail with an errno, without having done anything.",
     example: "fail connect with ECONNREFUSED 5%",
     samples: &[

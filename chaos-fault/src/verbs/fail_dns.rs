@@ -13,6 +13,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "fail dns",
     field: "failDns",
+    synonyms: &[],
     summary: "Questions to name servers get an error for an answer, or none, where they ask for such a name.",
     example: "fail dns with NXDOMAIN for *.example.com",
     samples: &["fail dns with NXDOMAIN for *.example.com"],

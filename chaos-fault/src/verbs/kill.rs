@@ -13,6 +13,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "kill",
     field: "kill",
+    synonyms: &[],
     summary: "A process is killed that makes such a call.",
     example: "kill 1% of calls accept",
     samples: &["kill 1% of calls accept"],

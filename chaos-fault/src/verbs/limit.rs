@@ -14,6 +14,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "limit",
     field: "limit",
+    synonyms: &["bandwidth", "throttle", "rate"],
     summary: "Packets go no faster than a rate.",
     example: "limit 1mbit egress",
     samples: &["limit 1mbit"],

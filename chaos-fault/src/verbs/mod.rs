@@ -22,7 +22,7 @@ pub(super) use row::{Amount, Row, Subject};
 use super::model::{Call, Verb};
 
 /// In the order in which people are told of them.
-pub(super) static VERBS: [&Row; 13] = [
+pub(super) static VERBS: &[&Row] = &[
     &drop::ROW,
     &corrupt::ROW,
     &delay::ROW,
@@ -53,8 +53,8 @@ pub struct VerbSummary {
 
 /// All verbs, in the order in which people are told of them.
 pub fn verbs() -> impl Iterator<Item = VerbSummary> {
-    VERBS.into_iter().map(|row| {
-        let Row { words, summary, example, samples, .. } = *row;
+    VERBS.iter().map(|row| {
+        let Row { words, summary, example, samples, .. } = **row;
         VerbSummary { words, summary, example, samples }
     })
 }
@@ -101,13 +101,13 @@ mod tests {
         for row in VERBS {
             let sentences = parse(row.example).unwrap();
             let [sentence] = &sentences[..] else { panic!("{}: one sentence", row.example) };
-            assert!(std::ptr::eq(sentence.fault.verb.row(), row), "{}", row.words);
+            assert!(std::ptr::eq(sentence.fault.verb.row(), *row), "{}", row.words);
             assert!(row.example.starts_with(row.words), "{}", row.words);
             assert!(!row.samples.is_empty(), "{}", row.words);
             for sample in row.samples {
                 let sentences = parse(sample).unwrap();
                 let [sentence] = &sentences[..] else { panic!("{sample}: one sentence") };
-                assert!(std::ptr::eq(sentence.fault.verb.row(), row), "{sample}");
+                assert!(std::ptr::eq(sentence.fault.verb.row(), *row), "{sample}");
             }
         }
     }

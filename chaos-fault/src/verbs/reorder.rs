@@ -14,6 +14,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "reorder",
     field: "reorder",
+    synonyms: &[],
     summary: "Packets are held for a time, so that those behind them overtake them.",
     example: "reorder 5% by 10ms",
     samples: &["reorder 5% by 10ms"],

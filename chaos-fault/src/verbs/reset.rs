@@ -9,6 +9,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "reset",
     field: "reset",
+    synonyms: &[],
     summary: "TCP connections are reset at both ends.",
     example: "reset 10% of flows tcp to port 6379",
     samples: &["reset tcp"],

@@ -18,6 +18,8 @@ pub(crate) struct Row {
     pub words: &'static str,
     /// Its field in YAML.
     pub field: &'static str,
+    /// What other tools call it, for a hint.
+    pub synonyms: &'static [&'static str],
     /// What it does, in a sentence.
     pub summary: &'static str,
     /// A sentence of the language that shows it.

@@ -14,6 +14,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "skew clock",
     field: "skewClock",
+    synonyms: &[],
     summary: "Processes see another time.",
     example: "skew clock by +1d",
     samples: &["skew clock by +1d"],

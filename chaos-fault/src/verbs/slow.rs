@@ -15,6 +15,7 @@ use crate::{
 pub(crate) static ROW: Row = Row {
     words: "slow",
     field: "slow",
+    synonyms: &[],
     summary: "System calls take longer.",
     example: "slow fsync by 50ms",
     samples: &["slow fsync by 50ms"],

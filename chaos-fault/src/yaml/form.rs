@@ -65,6 +65,9 @@ pub(crate) struct Form {
     /// Of either end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ports: Option<Placed<Vec<Leaf>>>,
+    /// What is left alone: these addresses, or these ports, at either end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub except: Option<Placed<End>>,
     /// The files at this path or below it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub under: Option<Leaf>,

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     check::check,
     mistake::{Clause, Mistake, Problem},
-    model::{Call, Chance, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
+    model::{Call, Chance, Except, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
         chance, duration, name, number, peer,
         spread::spread,
@@ -44,6 +44,7 @@ pub(super) fn fault(form: &Form, location: Location) -> Result<Fault, Vec<Mispla
     fault.direction = builder.optional(Clause::Direction, &form.direction, Word::expect);
     fault.protocol = builder.optional(Clause::Protocol, &form.protocol, Word::expect);
     fault.peer = builder.peer(form);
+    fault.except = builder.except(form);
     fault.under = builder.optional(Clause::Under, &form.under, name::path);
     fault.container = builder.optional(Clause::Container, &form.container, name::container);
     fault.after = builder.optional(Clause::After, &form.after, duration::parse);
@@ -220,12 +221,24 @@ impl Builder {
         }
         let clause = if side == Side::Either { Clause::Port } else { Clause::Peer };
         self.places.insert(clause, place);
+        let Except { networks, pods, ports } = self.end(end)?;
+        Some(Peer { side, networks, pods, ports })
+    }
+
+    fn except(&mut self, form: &Form) -> Option<Except> {
+        let except = form.except.as_ref()?;
+        self.places.insert(Clause::Except, except.referenced);
+        self.end(&except.value)
+    }
+
+    /// Reads addresses and ports, whatever is to be done with them.
+    fn end(&mut self, end: &End) -> Option<Except> {
         let networks = self.list(&end.networks, peer::network);
         let pods = self.list(&end.pods, name::pod);
         let ports = self.list(&end.ports, peer::ports).map(peer::join_ports);
         let networks = networks?.into_iter().collect();
         let pods = pods?.into_iter().map(|pod| (pod, Default::default())).collect();
-        Some(Peer { side, networks, pods, ports: ports? })
+        Some(Except { networks, pods, ports: ports? })
     }
 }
 

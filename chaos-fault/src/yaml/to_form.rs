@@ -1,6 +1,8 @@
 //! A fault to its form.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use ipnet::IpNet;
 
 use super::{
     form::{Delay, End, Form, NoParts},
@@ -8,7 +10,10 @@ use super::{
     scalar::{Leaf, Scalar},
 };
 use crate::{
-    model::{Call, Fault, HowOften, Latency, Peer, PortRange, Side, Spread, WeightedLatency},
+    model::{
+        Call, Except, Fault, HowOften, Latency, Peer, PodRef, PortRange, Side, Spread,
+        WeightedLatency,
+    },
     value::{
         chance, duration, peer,
         word::{Word, print_weighted_latency},
@@ -35,6 +40,10 @@ impl From<&Fault> for Form {
         if let Some(peer) = &fault.peer {
             put_peer(&mut form, peer);
         }
+        form.except = fault.except.as_ref().map(|except| {
+            let Except { networks, pods, ports } = except;
+            unplaced(end(networks, pods.keys(), ports))
+        });
         form
     }
 }
@@ -83,13 +92,23 @@ fn put_chance(form: &mut Form, fault: &Fault) {
 }
 
 fn put_peer(form: &mut Form, found: &Peer) {
-    let networks = found.networks.iter().map(|net| word(&peer::print_network(net))).collect();
-    let pods = found.pods.keys().map(|pod| word(&pod.to_string())).collect();
-    let ports = found.ports.iter().map(ports).collect();
+    let end = end(&found.networks, found.pods.keys(), &found.ports);
     match found.side {
-        Side::To => form.to = Some(unplaced(End { networks, pods, ports })),
-        Side::From => form.from = Some(unplaced(End { networks, pods, ports })),
-        Side::Either => form.ports = Some(unplaced(ports)),
+        Side::To => form.to = Some(unplaced(end)),
+        Side::From => form.from = Some(unplaced(end)),
+        Side::Either => form.ports = Some(unplaced(end.ports)),
+    }
+}
+
+fn end<'a>(
+    networks: &BTreeSet<IpNet>,
+    pods: impl Iterator<Item = &'a PodRef>,
+    listed: &[PortRange],
+) -> End {
+    End {
+        networks: networks.iter().map(|net| word(&peer::print_network(net))).collect(),
+        pods: pods.map(|pod| word(&pod.to_string())).collect(),
+        ports: listed.iter().map(ports).collect(),
     }
 }
 

@@ -12,7 +12,7 @@ use chaos_ebpf_common::{
     rule::{Rule, RuleSet},
     tables::{Ends, SET_BITS},
 };
-use chaos_fault::{Call, Direction, Peer, PortRange, Protocol, Side, Verb};
+use chaos_fault::{Call, Direction, Except, Peer, PortRange, Protocol, Side, Verb};
 use ipnet::IpNet;
 use proptest::{
     collection::{btree_set, vec},
@@ -113,6 +113,7 @@ fn meets(fault: &Fault, exempt: &[IpAddr], event: &Event) -> bool {
         && (event.kind != EventKind::Call || numbers(fault).contains(&event.call))
         && protocol_fits(fault, event.protocol)
         && fault.peer.as_ref().is_none_or(|peer| peer_fits(peer, event))
+        && !fault.except.as_ref().is_some_and(|except| is_left_alone(except, event))
         && !exempt.iter().any(|address| {
             let named = fault.peer.as_ref().is_some_and(|peer| {
                 peer.networks
@@ -120,6 +121,21 @@ fn meets(fault: &Fault, exempt: &[IpAddr], event: &Event) -> bool {
                     .any(|net| net.addr() == *address && net.prefix_len() == net.max_prefix_len())
             });
             !named && [source(event), destination(event)].contains(&Some(*address))
+        })
+}
+
+fn is_left_alone(except: &Except, event: &Event) -> bool {
+    let ports = [event.source_port, event.destination_port];
+    let is_of = |address: Option<IpAddr>| {
+        address.is_some_and(|address| except.networks.iter().any(|net| net.contains(&address)))
+    };
+    // Of a fragment nobody knows the ports.
+    let has_no_ports =
+        ports == [0, 0] && matches!(event.protocol, ProtocolClass::Tcp | ProtocolClass::Udp);
+    is_of(source(event))
+        || is_of(destination(event))
+        || except.ports.iter().any(|range| {
+            has_no_ports || ports.iter().any(|port| (range.first..=range.last).contains(port))
         })
 }
 
@@ -265,6 +281,15 @@ fn some_peer() -> impl Strategy<Value = Peer> {
     })
 }
 
+fn some_except() -> impl Strategy<Value = Except> {
+    (btree_set(some_network(), 0..3), some_ports(), any::<bool>()).prop_map(
+        |(networks, ports, is_ports)| match is_ports {
+            true => Except { ports, ..Except::default() },
+            false => Except { networks, ..Except::default() },
+        },
+    )
+}
+
 fn some_verb() -> impl Strategy<Value = Verb> {
     let names = vec![
         "connect",
@@ -294,10 +319,12 @@ fn some_verb() -> impl Strategy<Value = Verb> {
 fn some_fault() -> impl Strategy<Value = Fault> {
     let direction = option::of(select(vec![Direction::Egress, Direction::Ingress]));
     let protocol = option::of(select(vec![Protocol::Tcp, Protocol::Udp, Protocol::Icmp]));
-    (some_verb(), direction, protocol, option::weighted(0.8, some_peer()))
-        .prop_map(|(verb, direction, protocol, peer)| {
+    let peer = option::weighted(0.8, some_peer());
+    let except = option::weighted(0.3, some_except());
+    (some_verb(), direction, protocol, peer, except)
+        .prop_map(|(verb, direction, protocol, peer, except)| {
             let direction = direction.filter(|_| verb.acts_on_packets());
-            Fault { direction, protocol, peer, ..Fault::new(verb) }
+            Fault { direction, protocol, peer, except, ..Fault::new(verb) }
         })
         .prop_filter("well formed", |fault| chaos_fault::check(fault).is_empty())
 }
@@ -346,7 +373,9 @@ impl Boundaries {
             ports: BTreeSet::from([0, 1, u16::MAX]),
         };
         let peers = || faults.iter().filter_map(|fault| fault.peer.as_ref());
+        let excepts = || faults.iter().filter_map(|fault| fault.except.as_ref());
         let networks = peers().flat_map(|peer| peer.networks.iter().copied());
+        let networks = networks.chain(excepts().flat_map(|except| except.networks.iter().copied()));
         for network in networks.chain(exempt.iter().copied().map(IpNet::from)) {
             match network {
                 IpNet::V4(net) => {
@@ -361,7 +390,8 @@ impl Boundaries {
                 }
             }
         }
-        for range in peers().flat_map(|peer| &peer.ports) {
+        let ports = excepts().flat_map(|except| &except.ports);
+        for range in peers().flat_map(|peer| &peer.ports).chain(ports) {
             let near = [range.first.wrapping_sub(1), range.first, range.last];
             found.ports.extend(near.into_iter().chain([range.last.wrapping_add(1)]));
         }
