@@ -9,6 +9,7 @@ pub mod control;
 pub mod demo;
 pub mod descriptors;
 pub mod kernel;
+#[cfg(feature = "cluster")]
 pub mod kube;
 pub mod ledger;
 pub mod policy;

@@ -6,7 +6,6 @@ use anyhow::Context;
 use chaos_agent::{
     arm::{ArmedId, Armory, Ended, Handle, Keeper, Notice},
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
-    kube,
     policy::Policy,
 };
 use chaos_fault::print_duration;
@@ -53,7 +52,7 @@ pub struct Args {
 
 /// Which part of a cluster is served. The cluster itself is that of the pod that the agent runs
 /// in, or of KUBECONFIG.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Kubernetes")]
 struct Node {
     /// The node whose pods are looked after
@@ -95,19 +94,6 @@ impl Limits {
             .map_err(|error| Failure::Usage(error.to_string()))?;
         let policy = policy.most_targets(self.most_targets).holding(self.held_memory);
         Ok(policy.exempting(self.exempt.clone()))
-    }
-}
-
-impl Args {
-    /// What the loop of the cluster is told; `None` without a cluster.
-    fn cluster(&self, policy: &Policy) -> Option<kube::Options> {
-        let Node { node_name, node_ip, grace } = &self.node;
-        Some(kube::Options {
-            node_name: node_name.clone().filter(|_| !self.standalone)?,
-            node_ips: node_ip.clone(),
-            policy: policy.clone(),
-            grace: *grace,
-        })
     }
 }
 
@@ -168,7 +154,8 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     let handle = keeper.handle();
     let (stop_watching, watching) = watch::channel(false);
     let (stop_serving, serving) = watch::channel(false);
-    let cluster = args.cluster(&policy);
+    let cluster = (!args.standalone).then(|| args.node.clone());
+    let allowed = policy.clone();
     if let Some(runtimes) = runtimes {
         tokio::spawn(serve_runtimes(runtimes, handle.clone(), root.clone(), serving.clone()));
     }
@@ -179,7 +166,7 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         let handle = handle.clone();
         async move {
             match cluster {
-                Some(options) => kube::run(handle, options, watching).await,
+                Some(node) => look_after_pods(node, allowed, handle, watching).await,
                 None => std::future::pending().await,
             }
         }
@@ -218,7 +205,31 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
             Err(TryRecvError::Empty | TryRecvError::Closed) => break,
         }
     }
-    failure.map_or(Ok(ended), |error| Err(error.into()))
+    failure.map_or(Ok(ended), Err)
+}
+
+/// Looks after the pods of a node until `stop` says so.
+#[cfg(feature = "cluster")]
+async fn look_after_pods(
+    node: Node,
+    policy: Policy,
+    handle: Handle,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let Node { node_name, node_ip: node_ips, grace } = node;
+    let node_name = node_name.context("the node has no name")?;
+    let options = chaos_agent::kube::Options { node_name, node_ips, policy, grace };
+    Ok(chaos_agent::kube::run(handle, options, stop).await?)
+}
+
+#[cfg(not(feature = "cluster"))]
+async fn look_after_pods(
+    _: Node,
+    _: Policy,
+    _: Handle,
+    _: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    anyhow::bail!("this agent was built without the feature `cluster`; say `--standalone`")
 }
 
 const SHUTDOWN: &str = "the agent is shutting down";
