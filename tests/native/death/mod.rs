@@ -329,7 +329,7 @@ mod repeated {
             for mut agent in armed {
                 agent.process.wait(SOON)?;
             }
-            let left = before.settle(&pair.claim, &namespaces, Duration::from_secs(1))?;
+            let left = before.settle(&pair.claim, &namespaces, SOON)?;
             ensure!(left.is_empty(), "round {round} left something behind:\n{left}");
         }
         let mut recoveries = vec![Vec::new(); others.len()];
