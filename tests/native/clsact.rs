@@ -24,7 +24,6 @@ use crate::{
 };
 
 const DATAGRAMS: u64 = 2_000;
-const SOON: Duration = Duration::from_secs(5);
 
 /// What this kernel could do before 6.6.
 fn without_tcx(claim: &impl Claim) -> Result<KernelFeatures> {
@@ -73,7 +72,7 @@ fn filters_corrupt_frames_and_go_away() -> Result<()> {
     drop((agent, idle));
     drop(other);
     drop(second);
-    before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+    before.settle(&pair.claim, &namespaces)?.assert_empty();
     Ok(())
 }
 
@@ -112,7 +111,7 @@ fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
         }
     }
     sleep(Duration::from_millis(50));
-    before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+    before.settle(&pair.claim, &namespaces)?.assert_empty();
     Ok(())
 }
 

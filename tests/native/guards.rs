@@ -33,7 +33,7 @@ fn nothing_of_a_test_stays_behind() -> Result<()> {
         assert!(diff.to_string().contains("kubepods/burstable/pod1"), "{diff}");
         assert!(diff.to_string().contains("eth3"), "{diff}");
     }
-    before.settle(&quiet, &[&netns], SOON)?.assert_empty();
+    before.settle(&quiet, &[&netns])?.assert_empty();
     Ok(())
 }
 
@@ -44,7 +44,7 @@ fn leftovers_of_every_kind_are_noticed() -> Result<()> {
     netns.veth(&peer, 0)?;
     let before = Snapshot::take(&quiet, &[&netns])?;
     let notices = |what: &str| -> Result<()> {
-        let diff = before.settle(&quiet, &[&netns], Duration::ZERO)?;
+        let diff = before.diff(&Snapshot::take(&quiet, &[&netns])?);
         ensure!(diff.to_string().contains(what), "{what} was not noticed:\n{diff}");
         Ok(())
     };
@@ -60,7 +60,7 @@ fn leftovers_of_every_kind_are_noticed() -> Result<()> {
     netns.ip("link add tap0 type ifb\n")?;
     notices("tap0")?;
     netns.ip("link del tap0\n")?;
-    before.settle(&quiet, &[&netns], SOON)?.assert_empty();
+    before.settle(&quiet, &[&netns])?.assert_empty();
     Ok(())
 }
 

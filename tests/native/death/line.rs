@@ -73,7 +73,7 @@ fn frames_are_sent_on_when_the_agent_is_told_to_end() -> Result<()> {
         let report = agent.printed()?;
         let counts = &report.faults[0].counts;
         assert_eq!((sent.ok, counts.injected, counts.lost), (100, 100, 0), "{counts:?}");
-        before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+        before.settle(&pair.claim, &namespaces)?.assert_empty();
     }
     assert_eq!(echo.stop()?.received, 200);
     Ok(())

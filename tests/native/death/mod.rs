@@ -30,8 +30,6 @@ use crate::{agent::has, pair::Pair};
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// How long the kernel may take to free what a killed process had: it leaves that to threads, which wait
-/// for their turn.
 const SOON: Duration = Duration::from_secs(30);
 
 /// How long a ping waits for its echo: so long that none is late, so short that its end tells when a fault
@@ -140,7 +138,7 @@ fn kill_again_and_again(
         killed.push(boottime_ns());
         agent.process.signal(Signal::SIGKILL)?;
         agent.process.wait(SOON)?;
-        before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+        before.settle(&pair.claim, &namespaces)?.assert_empty();
         sleep(RECOVERY);
     }
     let pinged = ping.stop()?;
@@ -239,7 +237,7 @@ fn an_agent_that_is_told_to_end_leaves_nothing_and_tells_what_it_did() -> Result
         let report = agent.printed()?;
         let counts = &report.faults[0].counts;
         assert_eq!((counts.matched, counts.injected), (100, pinged.lost()), "{signal}");
-        before.settle(&pair.claim, &namespaces, SOON)?.assert_empty();
+        before.settle(&pair.claim, &namespaces)?.assert_empty();
     }
     Ok(())
 }
@@ -329,7 +327,7 @@ mod repeated {
             for mut agent in armed {
                 agent.process.wait(SOON)?;
             }
-            let left = before.settle(&pair.claim, &namespaces, SOON)?;
+            let left = before.settle(&pair.claim, &namespaces)?;
             ensure!(left.is_empty(), "round {round} left something behind:\n{left}");
         }
         let mut recoveries = vec![Vec::new(); others.len()];

@@ -163,7 +163,7 @@ fn what_outlives_the_command_is_let_go() -> Result<()> {
     assert!(output.status.success(), "{}", errors(&output));
     assert!(errors(&output).contains("1 process outlived the command"), "{}", errors(&output));
     let left = Pid::from_raw(String::from_utf8(output.stdout)?.trim().parse()?);
-    let diff = before.settle(&quiet, &[], SOON)?;
+    let diff = before.settle(&quiet, &[])?;
     kill(left, Signal::SIGKILL).context("it still ran")?;
     diff.assert_empty();
     Ok(())
@@ -177,7 +177,7 @@ fn one_refused_fault_keeps_the_command_from_running() -> Result<()> {
     assert_eq!(output.status.code(), Some(1));
     assert!(output.stdout.is_empty());
     assert!(errors(&output).contains("error: cannot `skew clock by +1d`: "), "{}", errors(&output));
-    before.settle(&quiet, &[], SOON)?.assert_empty();
+    before.settle(&quiet, &[])?.assert_empty();
     Ok(())
 }
 

@@ -40,7 +40,7 @@ fn the_demo_holds_what_it_shows() -> Result<()> {
     ensure!(counted + refused == FAULTS, "{FAULTS} faults are shown:\n{text}");
     ensure!(refused == 0 || has_frames(&quiet).is_err(), "a fault was refused:\n{text}");
     ensure!(text.contains("nothing left") && !text.contains('\u{1b}'), "{text}");
-    let left = before.settle(&quiet, &[], SOON)?;
+    let left = before.settle(&quiet, &[])?;
     ensure!(left.appeared.is_empty(), "{left:?}");
     Ok(())
 }
@@ -72,13 +72,13 @@ fn a_killed_demo_breaks_nothing_any_longer() -> Result<()> {
     sleep(Duration::from_millis(500));
     demo.signal(Signal::SIGKILL)?;
     demo.wait(SOON)?;
-    let left = before.settle(&quiet, &[], SOON)?;
+    let left = before.settle(&quiet, &[])?;
     let is_cgroup =
         |thing: &String| thing.starts_with("cgroup ") && thing.contains("chaos-agent-run-");
     ensure!(left.appeared.iter().all(is_cgroup), "{left:?}");
     let next = Command::new(agent()?).args(["run", "--fault", "drop", "--", "true"]).output()?;
     ensure!(next.status.success(), "{next:?}");
-    let left = before.settle(&quiet, &[], SOON)?;
+    let left = before.settle(&quiet, &[])?;
     ensure!(left.appeared.is_empty(), "{left:?}");
     Ok(())
 }

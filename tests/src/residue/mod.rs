@@ -14,6 +14,10 @@ use anyhow::Result;
 
 use crate::{machine::Quiet, netns::TestNetns};
 
+/// How long the kernel may take to free what a killed process had: it leaves that to threads, which wait for
+/// their turn. What acted has stopped acting long before.
+const TIME_TO_FREE: Duration = Duration::from_secs(30);
+
 /// One line for each thing that exists, such as `bpf link 7 (Cgroup, program 31)`.
 type Inventory = BTreeSet<String>;
 
@@ -52,16 +56,14 @@ impl Snapshot {
         diff
     }
 
-    /// Waits until everything is as it was in `self`, at most `within`: the kernel frees links,
-    /// programs and interfaces of a killed process asynchronously. What it returns is empty, or
+    /// Waits until everything is as it was in `self`, at most [`TIME_TO_FREE`]. What it returns is empty, or
     /// tells what still differed at the end.
     pub fn settle(
         &self,
         quiet: &Quiet,
         namespaces: &[&TestNetns],
-        within: Duration,
     ) -> Result<Diff> {
-        let give_up = Instant::now() + within;
+        let give_up = Instant::now() + TIME_TO_FREE;
         loop {
             let diff = self.diff(&Self::take(quiet, namespaces)?);
             if diff.is_empty() || Instant::now() > give_up {
