@@ -58,11 +58,7 @@ impl Snapshot {
 
     /// Waits until everything is as it was in `self`, at most [`TIME_TO_FREE`]. What it returns is empty, or
     /// tells what still differed at the end.
-    pub fn settle(
-        &self,
-        quiet: &Quiet,
-        namespaces: &[&TestNetns],
-    ) -> Result<Diff> {
+    pub fn settle(&self, quiet: &Quiet, namespaces: &[&TestNetns]) -> Result<Diff> {
         let give_up = Instant::now() + TIME_TO_FREE;
         loop {
             let diff = self.diff(&Self::take(quiet, namespaces)?);
