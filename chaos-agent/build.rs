@@ -44,7 +44,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     Ok(aya_build::build_ebpf([package], Toolchain::Custom(toolchain))?)
 }
 
-/// Puts the bpf-linker that `./x setup bpf` has installed before others: `xtask::paths` has the place.
+/// Puts the bpf-linker that `./x setup bpf` has installed before others: `chaos_toolchain::paths` has the place.
 fn put_own_linker_first(toolchain: &str) -> Result<(), Box<dyn Error>> {
     let cache = env::var_os("XDG_CACHE_HOME").filter(|cache| !cache.is_empty());
     let cache = cache.map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cache")));

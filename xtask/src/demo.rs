@@ -6,7 +6,7 @@ use anyhow::Result;
 use chaos_guest::CgroupDriver;
 
 use crate::{
-    command::{cargo, run as run_command, target_directory},
+    command::run as run_command,
     integration,
     setup::{self, Part},
     vm::{KernelArg, Settings, node::Parts},
@@ -25,26 +25,12 @@ pub struct Args {
     kernel: KernelArg,
 }
 
-/// The profile that compiles fast (`Cargo.toml`).
-const PROFILE: &str = "quick";
-
 pub fn run(Args { kubernetes, cluster, kernel }: &Args) -> Result<()> {
-    integration::needs_root("the demo makes cgroups and network namespaces")?;
-    if *cluster {
-        return on_node(kernel);
+    if *cluster || *kubernetes {
+        integration::needs_root("the demo makes cgroups and network namespaces")?;
+        return if *cluster { on_node(kernel) } else { with_api_server() };
     }
-    if *kubernetes {
-        return with_api_server();
-    }
-    setup::ensure(&[Part::Bpf])?;
-    eprintln!("compiling the agent: a few minutes the first time ...");
-    // Without the client of Kubernetes: it takes a third of the time, and nothing here needs it.
-    let package = ["--package", integration::AGENT, "--no-default-features"];
-    run_command(cargo().args(["build", "--profile", PROFILE]).args(package))?;
-    let agent = target_directory()?.join(PROFILE).join(integration::AGENT);
-    run_command(Command::new(&agent).arg("demo"))?;
-    println!("\nOn your own things: {} run --fault 'drop 10%' -- COMMAND", agent.display());
-    Ok(())
+    chaos_toolchain::demo::run()
 }
 
 fn with_api_server() -> Result<()> {

@@ -2,12 +2,10 @@
 //! stable toolchain leaves imports as they are.
 
 use anyhow::Result;
+use chaos_toolchain::bpf::{ensure_rustfmt, nightly_command};
 use xtask::paths;
 
-use crate::{
-    command::run as run_command,
-    setup::build::{ensure_rustfmt, nightly_command},
-};
+use crate::command::run as run_command;
 
 /// Standard library, other crates, this crate: three groups, with one `use` for each crate.
 const IMPORTS: &str = "group_imports=StdExternalCrate,imports_granularity=Crate";

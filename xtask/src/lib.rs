@@ -6,4 +6,5 @@ pub mod go_module;
 pub mod kube_binaries;
 pub mod node;
 pub mod node_binaries;
-pub mod paths;
+
+pub use chaos_toolchain::paths;

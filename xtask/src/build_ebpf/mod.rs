@@ -10,12 +10,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use chaos_ebpf_common::object::{MAPS, PROGRAMS};
+use chaos_toolchain::bpf::nightly_command;
 use inspect::{Expected, Object};
 use xtask::paths;
 
 use crate::{
     command::{run as run_command, target_directory},
-    setup::{self, Part, build::nightly_command},
+    setup::{self, Part},
 };
 
 const EXPECTED: Expected<'static> = Expected { programs: &PROGRAMS, maps: &MAPS };

@@ -12,6 +12,7 @@ pub mod system;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use chaos_toolchain::bpf::{self, progress};
 use clap::ValueEnum;
 
 #[derive(clap::Args, Default)]
@@ -49,7 +50,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
         let name = name.get_name();
         let start = Instant::now();
         match part {
-            Part::Bpf => build::ensure_bpf(),
+            Part::Bpf => bpf::ensure(),
             Part::Build => build::ensure(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),
@@ -61,9 +62,4 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
         eprintln!("setup {name}: ready after {:.1} s", start.elapsed().as_secs_f64());
     }
     Ok(())
-}
-
-/// Says what a part is about to do, which can take a while.
-fn progress(what: &str) {
-    eprintln!("  {what} ...");
 }

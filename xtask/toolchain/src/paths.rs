@@ -10,7 +10,8 @@ use anyhow::{Context as _, Result};
 /// The root of this checkout.
 #[must_use]
 pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).expect("xtask/toolchain lies in the workspace")
 }
 
 /// Where built tools are kept between checkouts: `$XDG_CACHE_HOME/chaos-agent`, by default
