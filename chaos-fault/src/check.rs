@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use ipnet::IpNet;
+
 use super::{
     mistake::{Clause, Mistake, Problem},
     model::{
-        Call, Direction, Fault, HowOften, Latency, PortRange, Probability, Protocol, Side, Spread,
-        Unit, Verb, WeightedLatency,
+        Call, Direction, Fault, HowOften, Latency, PodRef, PortRange, Probability, Protocol, Side,
+        Spread, Unit, Verb, WeightedLatency,
     },
     value::{duration, name, peer, word::MOST_WEIGHT},
     verbs::Subject,
@@ -177,27 +179,9 @@ fn the_peer(fault: &Fault, problems: &mut Problems) {
         "networks and pods in one peer",
         "write a fault for each",
     );
-    for pod in found.pods.keys().map(ToString::to_string) {
-        canonical(&pod, name::pod(&pod).map(|pod| pod.to_string()), clause, problems);
-    }
-    problems.expect(
-        found.networks.iter().all(|net| *net == net.trunc()),
-        clause,
-        "a network has bits set behind its prefix",
-        "`10.0.0.0/8`, not `10.0.0.1/8`",
-    );
-    problems.expect(
-        are_ports(&found.ports),
-        clause,
-        "the ports are not sorted, apart and above 0",
-        "for example 80, 443, 8000-8080",
-    );
-    problems.expect(
-        fault.protocol != Some(Protocol::Icmp) || found.ports.is_empty(),
-        clause,
-        "icmp has no ports",
-        "leave out the port, or write `tcp` or `udp`",
-    );
+    let end =
+        End { networks: &found.networks, pods: found.pods.keys().collect(), ports: &found.ports };
+    an_end(&end, fault.protocol, clause, problems);
 }
 
 fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
@@ -216,33 +200,44 @@ fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
         "addresses and ports in one `except`",
         "one of the two: `except 10.0.0.1` leaves all ports of it alone",
     );
-    for pod in except.pods.keys().map(ToString::to_string) {
-        let read = name::pod(&pod).map(|pod| pod.to_string());
-        canonical(&pod, read, Clause::Except, problems);
+    let end = End {
+        networks: &except.networks,
+        pods: except.pods.keys().collect(),
+        ports: &except.ports,
+    };
+    an_end(&end, fault.protocol, Clause::Except, problems);
+}
+
+/// Addresses and ports, whatever is to be done with them.
+struct End<'a> {
+    networks: &'a BTreeSet<IpNet>,
+    pods: Vec<&'a PodRef>,
+    ports: &'a [PortRange],
+}
+
+fn an_end(end: &End<'_>, protocol: Option<Protocol>, clause: Clause, problems: &mut Problems) {
+    for pod in end.pods.iter().map(ToString::to_string) {
+        canonical(&pod, name::pod(&pod).map(|pod| pod.to_string()), clause, problems);
     }
     problems.expect(
-        except.networks.iter().all(|net| *net == net.trunc()),
-        Clause::Except,
+        end.networks.iter().all(|net| *net == net.trunc()),
+        clause,
         "a network has bits set behind its prefix",
         "`10.0.0.0/8`, not `10.0.0.1/8`",
     );
     problems.expect(
-        are_ports(&except.ports),
-        Clause::Except,
+        peer::join_ports(end.ports.to_vec()) == end.ports
+            && end.ports.iter().all(|range| (1..=range.last).contains(&range.first)),
+        clause,
         "the ports are not sorted, apart and above 0",
         "for example 80, 443, 8000-8080",
     );
     problems.expect(
-        fault.protocol != Some(Protocol::Icmp) || !has_ports,
-        Clause::Except,
+        protocol != Some(Protocol::Icmp) || end.ports.is_empty(),
+        clause,
         "icmp has no ports",
         "leave out the port, or write `tcp` or `udp`",
     );
-}
-
-fn are_ports(ports: &[PortRange]) -> bool {
-    peer::join_ports(ports.to_vec()) == ports
-        && ports.iter().all(|range| (1..=range.last).contains(&range.first))
 }
 
 fn about_packets(fault: &Fault, problems: &mut Problems) {

@@ -1,9 +1,16 @@
 //! Faults to text: the canonical sentence.
 
-use std::fmt::{self, Display, Formatter, Write};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Display, Formatter, Write},
+};
+
+use ipnet::IpNet;
 
 use super::{
-    model::{Chance, Except, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
+    model::{
+        Chance, Except, Fault, HowOften, Latency, Peer, PodRef, PortRange, Side, Spread, Verb,
+    },
     value::{
         chance, duration, peer,
         word::{Word, print_weighted_latency},
@@ -102,23 +109,13 @@ impl Display for Latency {
 /// The peer as a clause: `to 10.0.0.0/8 port 443`.
 impl Display for Peer {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut words = Vec::new();
-        match self.side {
-            Side::To => words.push("to".to_owned()),
-            Side::From => words.push("from".to_owned()),
-            Side::Either => {}
-        }
-        if !self.networks.is_empty() {
-            words.push(list(f, self.networks.iter().map(peer::print_network)));
-        }
-        if !self.pods.is_empty() {
-            words.push("pod".to_owned());
-            words.push(list(f, self.pods.keys()));
-        }
-        if !self.ports.is_empty() {
-            words.push("port".to_owned());
-            words.push(list(f, self.ports.iter().map(|range| peer::print_ports(*range))));
-        }
+        let side = match self.side {
+            Side::To => Some("to".to_owned()),
+            Side::From => Some("from".to_owned()),
+            Side::Either => None,
+        };
+        let lists = lists(f, &self.networks, self.pods.keys(), &self.ports);
+        let words: Vec<String> = side.into_iter().chain(lists).collect();
         f.write_str(&words.join(" "))
     }
 }
@@ -126,19 +123,29 @@ impl Display for Peer {
 /// What is left alone, as behind `except`: `10.0.0.1, pod shop/db`, `port 22`.
 impl Display for Except {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let mut lists = Vec::new();
-        if !self.networks.is_empty() {
-            lists.push(list(f, self.networks.iter().map(peer::print_network)));
-        }
-        if !self.pods.is_empty() {
-            lists.push(format!("pod {}", list(f, self.pods.keys())));
-        }
-        if !self.ports.is_empty() {
-            let ports = self.ports.iter().map(|range| peer::print_ports(*range));
-            lists.push(format!("port {}", list(f, ports)));
-        }
-        f.write_str(&lists.join(", "))
+        f.write_str(&lists(f, &self.networks, self.pods.keys(), &self.ports).join(", "))
     }
+}
+
+/// Each list that is not empty, behind its word: `10.0.0.0/8`, `pod shop/db`, `port 22, 80`.
+fn lists<'a>(
+    f: &Formatter<'_>,
+    networks: &BTreeSet<IpNet>,
+    pods: impl ExactSizeIterator<Item = &'a PodRef>,
+    ports: &[PortRange],
+) -> Vec<String> {
+    let mut lists = Vec::new();
+    if !networks.is_empty() {
+        lists.push(list(f, networks.iter().map(peer::print_network)));
+    }
+    if pods.len() > 0 {
+        lists.push(format!("pod {}", list(f, pods)));
+    }
+    if !ports.is_empty() {
+        let ports = ports.iter().map(|range| peer::print_ports(*range));
+        lists.push(format!("port {}", list(f, ports)));
+    }
+    lists
 }
 
 /// Nothing for what goes without saying: always, of the verb's own unit.

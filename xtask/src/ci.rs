@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::ValueEnum as _;
 
 use crate::{
@@ -27,16 +27,18 @@ pub struct Args {
 pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     let start = Instant::now();
     let mut stages = Stages::default();
-    stages.run("setup", || setup::ensure(Part::value_variants()))?;
+    if !stages.run("setup", || setup::ensure(Part::value_variants())) {
+        bail!("without the setup nothing else can be run");
+    }
     // A later stage still tells something when an earlier one fails.
-    let format = stages.run("format", || fmt::run(&fmt::Args { check: true }));
-    let dependencies = stages.run("dependencies", dependencies::run);
-    let lints = stages.run("lints", || {
+    stages.run("format", || fmt::run(&fmt::Args { check: true }));
+    stages.run("dependencies", dependencies::run);
+    stages.run("lints", || {
         let args = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         cargo(&args)
     });
-    let object = stages.run("object", build_ebpf::run);
-    let profiles = stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
+    stages.run("object", build_ebpf::run);
+    stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
     let mut report = Report::default();
     let extent = Extent::of_flag(*all);
     for Ran { kind, took, passed } in
@@ -53,17 +55,8 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     let whole = start.elapsed();
     println!("{:<12} {:>5.1} min", "together", whole.as_secs_f64() / 60.0);
     // Told beside the sum, where it is seen: the rest of what they printed stands far above.
-    let checks = [
-        ("format", format),
-        ("dependencies", dependencies),
-        ("lints", lints),
-        ("object", object),
-        ("profiles", profiles),
-    ];
-    for (name, outcome) in checks {
-        if let Err(error) = outcome {
-            report.broke(format!("{name}: {error:#}"));
-        }
+    for error in stages.errors {
+        report.broke(error);
     }
     print!("{report}");
     Ok(report.exit_code())
@@ -83,18 +76,22 @@ struct Stage {
 #[derive(Default)]
 struct Stages {
     ran: Vec<Stage>,
+    /// What went wrong in those that are no tests, by their names.
+    errors: Vec<String>,
 }
 
 impl Stages {
-    fn run(&mut self, name: &str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+    /// Whether it passed.
+    fn run(&mut self, name: &str, stage: impl FnOnce() -> Result<()>) -> bool {
         eprintln!("== {name}");
         let start = Instant::now();
         let outcome = stage();
-        if let Err(error) = &outcome {
+        let passed = outcome.is_ok();
+        if let Err(error) = outcome {
             eprintln!("{name}: {error:#}");
+            self.errors.push(format!("{name}: {error:#}"));
         }
-        let (name, took) = (name.to_owned(), start.elapsed());
-        self.ran.push(Stage { name, took, passed: outcome.is_ok() });
-        outcome
+        self.ran.push(Stage { name: name.to_owned(), took: start.elapsed(), passed });
+        passed
     }
 }

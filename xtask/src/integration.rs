@@ -2,15 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use nix::unistd::geteuid;
+use anyhow::Result;
+pub use chaos_toolchain::{command::needs_root, demo::AGENT};
 
 use crate::command::{cargo, run, target_directory};
 
 /// The crate whose programs and tests need root.
 pub const PACKAGE: &str = "chaos-tests";
-/// The agent's package and its program.
-pub const AGENT: &str = "chaos-agent";
 /// A test of that package, which starts the program.
 const AGENT_TEST: &str = "cli";
 
@@ -23,14 +21,6 @@ pub fn build_agent() -> Result<()> {
 /// Builds every test and program that runs on this machine's kernel.
 pub fn build_all() -> Result<()> {
     run(cargo().args(["test", "--workspace", "--no-run"]))
-}
-
-/// Fails, with the reason, when this process is not root's.
-pub fn needs_root(why: &str) -> Result<()> {
-    if !geteuid().is_root() {
-        bail!("{why}: run it as root");
-    }
-    Ok(())
 }
 
 /// Builds a program of the integration crate as its tests are built; its path.

@@ -1,7 +1,8 @@
 //! Running other programs: a command that fails is shown as it was run.
 
 use std::{
-    env,
+    env, fs,
+    os::unix::fs::MetadataExt as _,
     process::{Command, Output},
 };
 
@@ -21,6 +22,17 @@ pub fn cargo() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Makes sure that this process is root's.
+///
+/// # Errors
+/// With the reason, when it is not.
+pub fn needs_root(why: &str) -> Result<()> {
+    if fs::metadata("/proc/self").context("look up who runs this")?.uid() != 0 {
+        bail!("{why}: run it as root");
+    }
+    Ok(())
 }
 
 /// Runs a command with this process's output.

@@ -1,16 +1,16 @@
 //! Compiles the agent fast, and runs `chaos-agent demo`.
 
-use std::{env, fs, os::unix::fs::MetadataExt as _, process::Command};
+use std::{env, process::Command};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use crate::{
     bpf,
-    command::{cargo, run as run_command},
+    command::{cargo, needs_root, run as run_command},
 };
 
 /// The agent's package and its program.
-const AGENT: &str = "chaos-agent";
+pub const AGENT: &str = "chaos-agent";
 
 /// The profile that compiles fast (`Cargo.toml`).
 const PROFILE: &str = "quick";
@@ -20,9 +20,7 @@ const PROFILE: &str = "quick";
 /// # Errors
 /// When this process is not root's, or a compiler cannot be installed or fails.
 pub fn run() -> Result<()> {
-    if fs::metadata("/proc/self").context("look up who runs this")?.uid() != 0 {
-        bail!("the demo makes cgroups and network namespaces: run it as root");
-    }
+    needs_root("the demo makes cgroups and network namespaces")?;
     bpf::ensure()?;
     eprintln!("compiling the agent: a few minutes the first time ...");
     // Without the client of Kubernetes, which nothing here needs.

@@ -34,7 +34,7 @@ use super::super::{
 };
 use crate::{
     arm::{
-        ArmedId, Engine as _, Handle, Keeper, TargetReport,
+        ArmedId, Engine as _, Keeper, TargetReport,
         fake::{FakeEngine, Shared},
     },
     policy::Policy,
@@ -343,7 +343,7 @@ impl Cluster {
         let (namespaces, namespaces_writer) = reflector::store();
         let (answers, answered) = mpsc::unbounded_channel();
         let (changed, changes) = mpsc::unbounded_channel();
-        forward(handle.clone(), changed);
+        tokio::spawn(notices::forward(handle.clone(), changed));
         let reconciler = Reconciler {
             handle,
             clocks,
@@ -410,10 +410,6 @@ impl Cluster {
     fn agent_mut(&mut self) -> &mut Agent {
         self.agent.as_mut().expect("there is always one")
     }
-}
-
-fn forward(handle: Handle<FakeEngine>, changes: mpsc::UnboundedSender<Change>) {
-    tokio::spawn(notices::forward(handle, changes));
 }
 
 fn note(unwritten: &mut BTreeMap<PodName, Status>, message: Message) {
