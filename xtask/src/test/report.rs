@@ -68,6 +68,10 @@ impl Report {
             line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"))
         {
             self.current = Some(name.to_owned());
+            // Where a program printed into the line of the outcome, the test is named here alone.
+            if self.in_failures && !self.failures.iter().any(|failure| failure.name == name) {
+                self.failures.push(Failure { name: name.to_owned(), output: Vec::new() });
+            }
         } else if let Some(reason) = line.strip_prefix(SKIPPED) {
             // Said once; what else it says is not counted.
             if let Some(name) = self.current.take() {
@@ -149,6 +153,24 @@ fn outcome(line: &str) -> Option<(&str, &str)> {
     Some((name.trim_end(), outcome))
 }
 
+/// Leaves out a backtrace's frames that are not in a file of this project: there are dozens of them, and
+/// who shows the end of a long output shows nothing else.
+fn without_foreign_frames(output: &[String]) -> impl Iterator<Item = &str> {
+    let place = |index: usize| output.get(index)?.trim_start().strip_prefix("at ");
+    let is_foreign = move |index: usize| match (is_frame(&output[index]), place(index)) {
+        (true, _) => !place(index + 1).is_some_and(|place| place.starts_with("./")),
+        (false, Some(place)) => !place.starts_with("./"),
+        (false, None) => false,
+    };
+    (0..output.len()).filter(move |index| !is_foreign(*index)).map(|index| output[index].as_str())
+}
+
+/// Whether a line such as `  24: native::layers::copies` names a function in a backtrace.
+fn is_frame(line: &str) -> bool {
+    let number = line.trim_start().split_once(": ").map_or("", |(number, _)| number);
+    line.starts_with(' ') && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// The number before `word` in a line such as `ok. 3 passed; 0 failed; 1 ignored; …`.
 fn count(result: &str, word: &str) -> usize {
     let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
@@ -173,7 +195,7 @@ impl fmt::Display for Report {
         }
         for Failure { name, output } in failures {
             writeln!(f, "failed {name}")?;
-            for line in output.iter().filter(|line| !line.is_empty()) {
+            for line in without_foreign_frames(output).filter(|line| !line.is_empty()) {
                 writeln!(f, "    {line}")?;
             }
         }
@@ -288,6 +310,40 @@ mod tests {
             "test result: FAILED. 1 passed; 1 failed; 0 ignored",
         ]);
         let printed = "\nfailed a\n    left: 1\n    right: 2\n1 passed, 1 failed\n";
+        assert_eq!(report.to_string(), printed);
+    }
+
+    #[test]
+    fn a_test_whose_outcome_is_printed_over_is_named_all_the_same() {
+        let report = report(&[
+            "test a ... net.ipv4.ip_forward = 1",
+            "FAILED",
+            "failures:",
+            "---- a stdout ----",
+            "left: 1",
+            "failures:",
+            "    a",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored",
+        ]);
+        assert_eq!(report.to_string(), "\nfailed a\n    left: 1\n1 passed, 1 failed\n");
+    }
+
+    #[test]
+    fn of_a_backtrace_the_projects_own_frames_are_shown() {
+        let report = report(&[
+            "test a ... FAILED",
+            "failures:",
+            "---- a stdout ----",
+            "Error: arm \"drop\"",
+            "  24: <alloc::vec::Vec<u8>>::from_iter",
+            "             at /rustc/58cf/library/core/src/result.rs:2160:9",
+            "  25: native::layers::copies",
+            "             at ./native/layers/mod.rs:291:50",
+            "  26: main",
+            "test result: FAILED. 0 passed; 1 failed; 0 ignored",
+        ]);
+        let printed = "\nfailed a\n    Error: arm \"drop\"\n      25: native::layers::copies\n\
+                       \x20                at ./native/layers/mod.rs:291:50\n0 passed, 1 failed\n";
         assert_eq!(report.to_string(), printed);
     }
 
