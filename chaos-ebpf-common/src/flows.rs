@@ -51,6 +51,7 @@ pub fn depart(
     departures: &mut [u64; PLACES],
     key: u64,
     transmission: u64,
+    queue: u64,
     now: u64,
 ) -> Option<u64> {
     let mut place = key as usize & (PLACES - 1);
@@ -69,7 +70,7 @@ pub fn depart(
     if departures[place] <= now {
         keys[place] = key;
     }
-    let held = hold::depart(&mut departures[place], transmission, now);
+    let held = hold::depart(&mut departures[place], transmission, queue, now);
     if keys[place] != key && *guests_until < departures[place] {
         *guests_until = departures[place];
     }
@@ -85,14 +86,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::hold::LONGEST_BACKLOG;
+    use crate::hold::DEFAULT_QUEUE;
 
     const NOW: u64 = 5_000_000_000;
     const TIME: u64 = 1_000_000;
 
     fn send(group: &mut FlowGroup, key: u64, now: u64) -> Option<u64> {
         let FlowGroup { guests_until, keys, departures, .. } = group;
-        depart(guests_until, keys, departures, key, TIME, now)
+        depart(guests_until, keys, departures, key, TIME, DEFAULT_QUEUE, now)
     }
 
     #[test]
@@ -148,8 +149,8 @@ mod tests {
     fn a_backlog_ends_for_each_flow() {
         let mut group = FlowGroup::default();
         let taken =
-            (0..2 * LONGEST_BACKLOG / TIME).filter_map(|_| send(&mut group, 1, NOW)).count();
-        assert_eq!(taken as u64, LONGEST_BACKLOG / TIME + 1);
+            (0..2 * DEFAULT_QUEUE / TIME).filter_map(|_| send(&mut group, 1, NOW)).count();
+        assert_eq!(taken as u64, DEFAULT_QUEUE / TIME + 1);
         assert_eq!(send(&mut group, 2, NOW), Some(TIME));
     }
 

@@ -7,8 +7,12 @@ use crate::distribution::{
 /// Longer than this nothing is held, in nanoseconds: a minute.
 pub const LONGEST_HOLD: u64 = 60 * 1_000_000_000;
 
-/// A rate that is exceeded for longer than this queues no more, in nanoseconds: a second.
-pub const LONGEST_BACKLOG: u64 = 1_000_000_000;
+/// How long a frame waits at most for those before it, where a rule with a rate does not say, in
+/// nanoseconds: a second.
+pub const DEFAULT_QUEUE: u64 = 1_000_000_000;
+
+/// The largest frame, with its headers, in bytes.
+pub const LARGEST_FRAME: u32 = 65_536;
 
 /// Slower than this, in bits per second, a frame of 64 KiB would take longer than [`LONGEST_HOLD`].
 pub const SLOWEST_RATE: u64 = 10_000;
@@ -21,8 +25,10 @@ pub struct Hold {
     pub by: u64,
     /// How far it is spread, in nanoseconds; 0 = not at all.
     pub jitter: u64,
-    /// Bits per second, for a rule with a rate; the rest is 0 then.
+    /// Bits per second, for a rule with a rate; what is drawn is 0 then.
     pub rate: u64,
+    /// How long a frame waits at most for those before it (ns), for a rule with a rate.
+    pub queue: u64,
     /// Number of the [`Shape`] of the spread.
     pub shape: u32,
     /// 1: every flow has the rate to itself ([`flows`](crate::flows)).
@@ -66,14 +72,15 @@ impl Hold {
 }
 
 /// Lets a frame leave that takes so long, behind those that are still to leave: nanoseconds from now
-/// until it has left. `None` where too many are waiting. `last`: when the last one will have left.
+/// until it has left. `None` where it would wait for those for longer than `queue` (ns). `last`: when the
+/// last one will have left.
 ///
 /// As on a line of that rate: a frame arrives when all of it has, and what comes after a pause waits
 /// for nobody.
 #[inline(always)]
-pub fn depart(last: &mut u64, transmission: u64, now: u64) -> Option<u64> {
+pub fn depart(last: &mut u64, transmission: u64, queue: u64, now: u64) -> Option<u64> {
     let begins = if *last > now { *last } else { now };
-    if begins - now > LONGEST_BACKLOG {
+    if begins - now > queue {
         return None;
     }
     *last = begins + transmission;
@@ -131,7 +138,7 @@ mod tests {
 
     #[test]
     fn map_values_have_no_implicit_padding() {
-        assert_eq!(size_of::<Hold>(), 3 * 8 + 6 * 4);
+        assert_eq!(size_of::<Hold>(), 4 * 8 + 6 * 4);
     }
 
     #[test]
@@ -177,40 +184,49 @@ mod tests {
         let transmission = hold.transmission(1_250);
         assert_eq!(transmission, 10 * MILLISECOND);
         let (mut last, now) = (0, 1_000 * MILLISECOND);
-        let holds: Vec<_> = (0..3).map(|_| depart(&mut last, transmission, now)).collect();
+        let send = |last: &mut u64, now| depart(last, transmission, DEFAULT_QUEUE, now);
+        let holds: Vec<_> = (0..3).map(|_| send(&mut last, now)).collect();
         assert_eq!(holds, [10, 20, 30].map(|hold| Some(hold * MILLISECOND)));
         // After a pause.
         let later = now + 500 * MILLISECOND;
-        assert_eq!(depart(&mut last, transmission, later), Some(transmission));
+        assert_eq!(send(&mut last, later), Some(transmission));
     }
 
     #[test]
     fn a_backlog_ends_somewhere() {
-        let transmission = Hold { rate: SLOWEST_RATE, ..Hold::default() }.transmission(65_536);
+        let slowest = Hold { rate: SLOWEST_RATE, ..Hold::default() };
+        let transmission = slowest.transmission(LARGEST_FRAME);
         assert!((50_000 * MILLISECOND..LONGEST_HOLD).contains(&transmission));
-        let mut last = 0;
-        assert_eq!(depart(&mut last, transmission, 1), Some(transmission));
-        assert_eq!(depart(&mut last, transmission, 1), None);
-        let now = last - LONGEST_BACKLOG;
-        assert_eq!(depart(&mut last, transmission, now - 1), None);
-        assert_eq!(depart(&mut last, 1, now), Some(LONGEST_BACKLOG + 1));
+        for queue in [DEFAULT_QUEUE, 50 * MILLISECOND] {
+            let mut last = 0;
+            assert_eq!(depart(&mut last, transmission, queue, 1), Some(transmission));
+            assert_eq!(depart(&mut last, transmission, queue, 1), None);
+            let now = last - queue;
+            assert_eq!(depart(&mut last, transmission, queue, now - 1), None);
+            assert_eq!(depart(&mut last, 1, queue, now), Some(queue + 1));
+        }
     }
 
     proptest! {
         #[test]
         fn no_more_leaves_than_the_rate(
             rate in SLOWEST_RATE..1_000_000_000_000,
+            queue in 1..2 * DEFAULT_QUEUE,
             frames in prop::collection::vec((60..65_536u32, 0..100_000_000u64), 1..50),
         ) {
             let hold = Hold { rate, ..Hold::default() };
             let (mut last, mut now, mut least) = (0, 1, 0);
             for (bytes, pause) in frames {
                 now += pause;
-                if let Some(held) = depart(&mut last, hold.transmission(bytes), now) {
+                let transmission = hold.transmission(bytes);
+                if let Some(held) = depart(&mut last, transmission, queue, now) {
                     // Its own time at least, and not before the one ahead of it.
-                    prop_assert!(held >= hold.transmission(bytes));
-                    prop_assert!(now + held >= least + hold.transmission(bytes));
+                    prop_assert!(held >= transmission);
+                    prop_assert!(now + held >= least + transmission);
+                    prop_assert!(held <= queue + transmission);
                     least = now + held;
+                } else {
+                    prop_assert!(least - now > queue);
                 }
             }
         }

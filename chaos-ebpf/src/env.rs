@@ -56,14 +56,21 @@ impl Maps {
 impl Maps {
     /// [`hold::depart`] for a frame that this rule lets leave in one direction.
     #[inline(always)]
-    pub fn depart(&self, slot: u32, ingress: bool, transmission: u64, now: u64) -> Option<u64> {
+    pub fn depart(
+        &self,
+        slot: u32,
+        ingress: bool,
+        transmission: u64,
+        queue: u64,
+        now: u64,
+    ) -> Option<u64> {
         let state = STATES.get_ptr_mut(slot)?;
         // SAFETY: the pointer is to a live map value; between lock and unlock nobody else
         // touches its fields.
         unsafe {
             bpf_spin_lock(&raw mut (*state).lock);
             let mut last = (*state).departures[ingress as usize];
-            let held = hold::depart(&mut last, transmission, now);
+            let held = hold::depart(&mut last, transmission, queue, now);
             (*state).departures[ingress as usize] = last;
             bpf_spin_unlock(&raw mut (*state).lock);
             held
@@ -87,14 +94,20 @@ impl Maps {
 
     /// [`flows::depart`] for a frame of the flow with this key.
     #[inline(always)]
-    pub fn depart_in_flow(&self, key: u64, transmission: u64, now: u64) -> Option<u64> {
+    pub fn depart_in_flow(
+        &self,
+        key: u64,
+        transmission: u64,
+        queue: u64,
+        now: u64,
+    ) -> Option<u64> {
         let group = FLOWS.get_ptr_mut(flows::group(key))?;
         // SAFETY: as in `depart`.
         unsafe {
             bpf_spin_lock(&raw mut (*group).lock);
             let (keys, departures) = (&mut (*group).keys, &mut (*group).departures);
             let guests_until = &mut (*group).guests_until;
-            let held = flows::depart(guests_until, keys, departures, key, transmission, now);
+            let held = flows::depart(guests_until, keys, departures, key, transmission, queue, now);
             bpf_spin_unlock(&raw mut (*group).lock);
             held
         }

@@ -100,8 +100,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         (latency(), dns_name()).prop_map(|(latency, name)| Verb::DelayDns { latency, name }),
         Just(Verb::Duplicate),
         duration().prop_map(|by| Verb::Reorder { by }),
-        (prop_oneof![8..=u64::MAX, (1_u64..2000).prop_map(|n| n * 1_000_000)], any::<bool>())
-            .prop_map(|(bits_per_second, per_flow)| Verb::Limit { bits_per_second, per_flow }),
+        limit(),
         Just(Verb::Reset),
         (calls(), errnos()).prop_map(|(calls, errnos)| Verb::Fail { calls, errnos }),
         (word::<DnsAnswer>(), dns_name()).prop_map(|(answer, name)| Verb::FailDns { answer, name }),
@@ -109,6 +108,13 @@ fn verb() -> impl Strategy<Value = Verb> {
         calls().prop_map(|calls| Verb::Kill { calls }),
         offset.prop_map(|offset_ns| Verb::SkewClock { offset_ns }),
     ]
+}
+
+fn limit() -> impl Strategy<Value = Verb> {
+    let rate = prop_oneof![8..=u64::MAX, (1_u64..2000).prop_map(|n| n * 1_000_000)];
+    (rate, option::of(duration()), any::<bool>()).prop_map(
+        |(bits_per_second, queue, per_flow)| Verb::Limit { bits_per_second, queue, per_flow },
+    )
 }
 
 fn chance() -> impl Strategy<Value = Chance> {

@@ -53,6 +53,8 @@ pub enum Clause {
     /// How long a delay, how far a clock is moved.
     By,
     Rate,
+    /// `queue`.
+    Queue,
     /// `per flow`.
     PerFlow,
     Jitter,

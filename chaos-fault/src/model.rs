@@ -64,6 +64,8 @@ pub enum Verb {
     },
     Limit {
         bits_per_second: u64,
+        /// How long a packet may wait for those before it; one that would wait longer is lost.
+        queue: Option<Duration>,
         /// Every flow has the rate to itself.
         per_flow: bool,
     },

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chaos_ebpf_common::{
     distribution::Shape,
-    hold::{Hold, LONGEST_HOLD, SLOWEST_RATE},
+    hold::{DEFAULT_QUEUE, Hold, LARGEST_FRAME, LONGEST_HOLD, SLOWEST_RATE},
 };
 use chaos_fault::{Distribution, Fault, Latency, Spread, Verb, print_duration};
 
@@ -25,9 +25,12 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
                 Spread::OneOf(_) | Spread::File { .. } => hold,
             })
         }
-        Verb::Limit { bits_per_second, per_flow } => {
-            Some(Hold { rate: *bits_per_second, per_flow: u32::from(*per_flow), ..Hold::default() })
-        }
+        Verb::Limit { bits_per_second, queue, per_flow } => Some(Hold {
+            rate: *bits_per_second,
+            queue: queue.map_or(DEFAULT_QUEUE, nanoseconds),
+            per_flow: u32::from(*per_flow),
+            ..Hold::default()
+        }),
         Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),
         Verb::Drop
         | Verb::Corrupt { .. }
@@ -77,13 +80,29 @@ pub(super) fn check(by: Duration, jitter: Option<Duration>) -> Result<(), Object
     .remedy("`drop` loses them: nobody waits that long"))
 }
 
-/// Whether traffic can be held to this rate.
-pub(super) fn check_rate(bits_per_second: u64) -> Result<(), Objection> {
-    if bits_per_second >= SLOWEST_RATE {
+/// Whether traffic can be held to this rate, by a queue of this length.
+pub(super) fn check_rate(bits_per_second: u64, queue: Option<Duration>) -> Result<(), Objection> {
+    if bits_per_second < SLOWEST_RATE {
+        return Err(Objection::new(
+            "a packet of 64 KiB would be held for more than a minute at this rate",
+        )
+        .remedy("write `limit 10kbit` or more; `drop` lets nothing through"));
+    }
+    let Some(queue) = queue else { return Ok(()) };
+    let rate = Hold { rate: bits_per_second, ..Hold::default() };
+    let largest = Duration::from_nanos(rate.transmission(LARGEST_FRAME));
+    let room = Duration::from_nanos(LONGEST_HOLD).saturating_sub(largest);
+    if queue <= room {
         return Ok(());
     }
-    Err(Objection::new("a packet of 64 KiB would be held for more than a minute at this rate")
-        .remedy("write `limit 10kbit` or more; `drop` lets nothing through"))
+    // In whole seconds, down: at the slowest rate there is room for 7.
+    let room = print_duration(Duration::from_secs(room.as_secs()));
+    Err(Objection::new(format!(
+        "a packet of 64 KiB would wait for {} and then take {} itself, and a minute is the longest",
+        print_duration(queue),
+        print_duration(Duration::from_millis(largest.as_millis() as u64)),
+    ))
+    .remedy(format!("`queue {room}` or less at this rate")))
 }
 
 /// The delay line to hold them in.
@@ -105,6 +124,20 @@ pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<Line, Obj
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_waits_in_a_queue_and_the_packet_itself_take_a_minute_at_most() {
+        let seconds = |count| Some(Duration::from_secs(count));
+        for (rate, queue) in [(10_000, None), (10_000, seconds(7)), (1_000_000, seconds(59))] {
+            assert!(check_rate(rate, queue).is_ok(), "{rate} {queue:?}");
+        }
+        let objection = |rate, queue| format!("{:?}", check_rate(rate, queue).unwrap_err());
+        let slow = objection(10_000, seconds(8));
+        assert!(slow.contains("wait for 8s and then take 52s428ms itself"), "{slow}");
+        assert!(slow.contains("`queue 7s` or less"), "{slow}");
+        assert!(objection(1_000_000, seconds(60)).contains("`queue 59s` or less"));
+        assert!(objection(9_999, None).contains("more than a minute"));
+    }
 
     #[test]
     fn up_to_a_minute_is_held() {

@@ -152,7 +152,12 @@ fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
     }];
     let is_both = fault.directions().len() > 1;
     if mechanism.action == Action::Limit {
-        notes.push("what would wait for more than a second is lost, and counted as such");
+        notes.push(match fault.verb {
+            Verb::Limit { queue: Some(_), .. } => {
+                "what would wait for longer than the queue is lost, and counted as such"
+            }
+            _ => "what would wait for more than a second is lost, and counted as such",
+        });
         if matches!(fault.verb, Verb::Limit { per_flow: true, .. }) {
             notes.push("each flow has the rate to itself; later fragments share one");
         }

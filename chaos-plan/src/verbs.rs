@@ -69,8 +69,8 @@ pub(super) fn mechanism(
         Verb::Duplicate => {
             Ok(Mechanism::of_packets(Action::Duplicate, frame_hooks(fault, features)))
         }
-        Verb::Limit { bits_per_second, .. } => {
-            hold::check_rate(*bits_per_second)?;
+        Verb::Limit { bits_per_second, queue, .. } => {
+            hold::check_rate(*bits_per_second, *queue)?;
             Mechanism::of_holding(Action::Limit, fault, features)
         }
         Verb::Reset => Ok(Mechanism::of_packets(Action::Reset, frame_hooks(fault, features))),

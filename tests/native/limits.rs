@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use chaos_agent::arm::Counts;
 use chaos_tests::{
     clock::is_emulated,
-    job::{TcpReceive, TcpSend, UdpSend, UdpSink},
+    job::{TcpReceive, TcpSend, UdpDelays, UdpSend, UdpSink, UdpStamps},
     process::Place,
     require,
     victim::Victim,
@@ -115,6 +115,35 @@ fn datagrams_beyond_the_rate_queue_and_are_lost() -> Result<()> {
             let outcome = Overload::start(rate, bind, places)?.sent()?.arrived()?;
             check(outcome, &agent.counts(&pair.client_cgroup, 0)?);
         }
+    }
+    Ok(())
+}
+
+/// What is sent at once waits for as long as the queue is, and what would wait longer is lost.
+#[test]
+fn a_packet_waits_as_long_as_the_queue_allows() -> Result<()> {
+    const COUNT: u64 = 2000;
+    let pair = Pair::new()?;
+    require!("a delay line", since 5, 8; has_line(&pair.claim));
+    let bind = pair.server_end.socket_v4(0);
+    for (fault, queue) in [
+        ("limit 1mbit queue 50ms egress udp", 50.0),
+        ("limit 1mbit per flow queue 200ms egress udp", 200.0),
+    ] {
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, fault)?;
+        let receiver = Victim::start(UdpDelays { bind }, pair.server())?;
+        let to = receiver.address();
+        let stamps = UdpStamps { to, count: COUNT, flows: 1, interval: Duration::ZERO };
+        assert_eq!(Victim::run(stamps, pair.client())?.sent, COUNT);
+        sleep(Duration::from_millis(500));
+        let delays = receiver.stop()?;
+        let longest = delays.milliseconds().pop().context("some arrive")?;
+        println!("{fault}: {} of {COUNT}, {longest:.1} ms at most", delays.count());
+        assert!((queue - 2.0..queue + 50.0).contains(&longest) || is_emulated(), "{longest}");
+        assert!(delays.count() < COUNT / 2, "{}", delays.count());
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        let counted = (counts.matched, counts.injected, counts.lost);
+        assert_eq!(counted, (COUNT, delays.count(), COUNT - delays.count()), "{fault}: {counts:?}");
     }
     Ok(())
 }

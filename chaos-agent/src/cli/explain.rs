@@ -247,9 +247,12 @@ fn hold(verb: &Verb) -> String {
         Verb::Reorder { by } => {
             format!("hold back for {}, so that others overtake", print_duration(*by))
         }
-        Verb::Limit { bits_per_second, per_flow } => {
+        Verb::Limit { bits_per_second, queue, per_flow } => {
             let each = if *per_flow { "each flow " } else { "" };
-            format!("hold {each}back to {bits_per_second} bits per second")
+            let queue = queue.map_or_else(String::new, |queue| {
+                format!(", lose what would wait for more than {}", print_duration(queue))
+            });
+            format!("hold {each}back to {bits_per_second} bits per second{queue}")
         }
         Verb::Drop
         | Verb::Corrupt { .. }

@@ -21,7 +21,7 @@ use crate::{
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
 /// [`Distribution`].
-const KEYWORDS: [&str; 17] = [
+const KEYWORDS: [&str; 18] = [
     "every",
     "of",
     "to",
@@ -39,6 +39,7 @@ const KEYWORDS: [&str; 17] = [
     "jitter",
     "correlation",
     "per",
+    "queue",
 ];
 
 /// Reads the next clause into the draft.
@@ -100,6 +101,11 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
             |draft, correlation| draft.parts.correlation = Some(correlation),
         ),
         "per" => per_flow(reader, draft),
+        "queue" => {
+            keyword(reader, draft, Clause::Queue, "a duration", duration::parse, |draft, queue| {
+                draft.parts.queue = Some(queue);
+            })
+        }
         "with" => with(reader, draft),
         "by" => {
             reader.eat("by");

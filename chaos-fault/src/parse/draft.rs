@@ -67,12 +67,13 @@ impl Draft {
 
     /// The first part that another verb would have needed.
     fn misplaced(&self) -> Option<Problem> {
-        const PARTS: [(Clause, &str); 10] = [
+        const PARTS: [(Clause, &str); 11] = [
             (Clause::Calls, "a system call"),
             (Clause::With, "`with`"),
             (Clause::Name, "a DNS name"),
             (Clause::By, "a duration"),
             (Clause::Rate, "a rate"),
+            (Clause::Queue, "`queue`"),
             (Clause::PerFlow, "`per flow`"),
             (Clause::Jitter, "`jitter`"),
             (Clause::Distribution, "a distribution"),

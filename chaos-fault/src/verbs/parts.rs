@@ -21,6 +21,7 @@ pub(crate) struct Parts {
     pub several: Option<Spread>,
     pub offset_ns: Option<i128>,
     pub rate: Option<u64>,
+    pub queue: Option<Duration>,
     pub per_flow: bool,
     pub jitter: Option<Duration>,
     pub distribution: Option<Distribution>,

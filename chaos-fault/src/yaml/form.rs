@@ -142,6 +142,9 @@ pub(crate) struct By {
 pub(crate) struct Limit {
     /// `1mbit`, `500kbit`.
     pub rate: Leaf,
+    /// How long a packet may wait for those before it: `50ms`; a second without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Leaf>,
     /// Each flow has the rate to itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_flow: bool,

@@ -1,4 +1,7 @@
-use chaos_ebpf_common::{distribution::Shape, hold::Hold};
+use chaos_ebpf_common::{
+    distribution::Shape,
+    hold::{DEFAULT_QUEUE, Hold},
+};
 
 use super::*;
 
@@ -83,12 +86,17 @@ fn what_holds_packets_says_how_long() {
     let text = "delay dns by 1s jitter 1ms pareto for *.example.com";
     assert_eq!(hold(text), hold_of(1_000_000_000, 1_000_000, Shape::Pareto));
     assert_eq!(hold("reorder by 1ms"), hold_of(1_000_000, 0, Shape::Uniform));
-    assert_eq!(hold("limit 1.5mbit"), Some(Hold { rate: 1_500_000, ..Hold::default() }));
-    let per_flow = Hold { rate: 1_000_000, per_flow: 1, ..Hold::default() };
+    let limit = |rate, queue| Hold { rate, queue, ..Hold::default() };
+    assert_eq!(hold("limit 1.5mbit"), Some(limit(1_500_000, DEFAULT_QUEUE)));
+    assert_eq!(hold("limit 1.5mbit queue 50ms"), Some(limit(1_500_000, 50_000_000)));
+    let per_flow = Hold { per_flow: 1, ..limit(1_000_000, DEFAULT_QUEUE) };
     assert_eq!(hold("limit 1mbit per flow"), Some(per_flow));
     assert_eq!(hold("drop"), None);
     let line = |text: &str| plan_all(&[fault(text)], &Terms::default()).line();
-    assert_eq!((line("delay 1s"), line("reorder by 1s")), (Some(Line::Queue), Some(Line::Queue)));
+    assert_eq!(
+        (line("delay 1s"), line("reorder by 1s")),
+        (Some(Line::Queue), Some(Line::Queue))
+    );
     assert_eq!((line("shadow delay 1s"), line("duplicate")), (None, None));
 }
 

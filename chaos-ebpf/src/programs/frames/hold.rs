@@ -161,10 +161,10 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
     }
     let transmission = hold.transmission(on_wire(skb, ingress));
     let held = if hold.per_flow == 0 {
-        Maps.depart(verdict.slot, ingress, transmission, now)
+        Maps.depart(verdict.slot, ingress, transmission, hold.queue, now)
     } else {
         let key = flows::key(flow, verdict.slot, hold.generation, ingress);
-        Maps.depart_in_flow(key, transmission, now)
+        Maps.depart_in_flow(key, transmission, hold.queue, now)
     };
     // A number in any case: what compilers let stand where there is none may be a pointer, with which
     // the verifier does not let them go on.
