@@ -34,6 +34,9 @@ pub trait Env {
     /// How many matching events the rule had before this one, and whether this one is in a burst
     /// ([`next_ordinal`]); exact on all CPUs.
     fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)>;
+    /// The number of this flow among those that the rule has matched, from 1. Those behind the last one that
+    /// [`numbered`] asks for have one number. `None` where it cannot be known.
+    fn flow_number(&self, rule: &Rule, flow: u64) -> Option<u32>;
     /// Takes one injection out of the rule's budget.
     fn grant(&self, rule: &Rule, now: u64) -> Grant;
     /// Adds one to a counter.
@@ -334,11 +337,21 @@ fn judge<G: Env>(env: &G, rule: &Rule, context: &Context) -> Result<u64, Count> 
     if now >= rule.deadline {
         return Err(Count::Ended);
     }
-    let by_flow =
-        rule.trigger == Trigger::FlowChance as u8 || rule.trigger == Trigger::EachFlow as u8;
+    let is_window_of_flows = rule.trigger == Trigger::FlowWindow as u8;
+    let by_flow = rule.trigger == Trigger::FlowChance as u8
+        || rule.trigger == Trigger::EachFlow as u8
+        || is_window_of_flows;
     let entropy = if by_flow {
         if fragment != 0 {
             return Err(Count::Fragment);
+        }
+        if is_window_of_flows {
+            let Some(number) = env.flow_number(rule, flow) else {
+                return Err(Count::Unfit);
+            };
+            if !is_in_window(rule, number as u64) {
+                return Err(Count::Chance);
+            }
         }
         hash::mix(rule.seed ^ flow)
     } else {
@@ -351,6 +364,9 @@ fn judge<G: Env>(env: &G, rule: &Rule, context: &Context) -> Result<u64, Count> 
         if rule.trigger == Trigger::EveryNth as u8
             && (rule.every == 0 || (ordinal + 1) % rule.every as u64 != 0)
         {
+            return Err(Count::Chance);
+        }
+        if rule.trigger == Trigger::Window as u8 && !is_in_window(rule, ordinal + 1) {
             return Err(Count::Chance);
         }
         hash::nth(rule.seed, ordinal)
@@ -368,6 +384,18 @@ fn judge<G: Env>(env: &G, rule: &Rule, context: &Context) -> Result<u64, Count> 
     }
     // Bits that the chance did not look at, so that what is chosen does not follow from it.
     Ok(correlation::decide(hash::mix(entropy), rule.correlation))
+}
+
+/// Whether the event, or the flow, with this number is in the rule's window.
+#[inline(always)]
+fn is_in_window(rule: &Rule, number: u64) -> bool {
+    number >= rule.threshold as u64 && (rule.every == 0 || number <= rule.every as u64)
+}
+
+/// How many flows a rule with a window of flows has to tell apart: those behind them are all alike.
+#[inline(always)]
+pub fn numbered(rule: &Rule) -> u32 {
+    if rule.every != 0 { rule.every } else { rule.threshold.wrapping_sub(1) }
 }
 
 #[inline(always)]

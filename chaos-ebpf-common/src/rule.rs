@@ -96,6 +96,11 @@ pub enum Trigger {
     /// In bursts of `every` on average, of which one begins below the threshold
     /// ([`burst`](crate::burst)).
     Burst = 5,
+    /// From the matching event with the number `threshold` to the one with the number `every`, counted from 1.
+    /// If `every` is 0, it has no end.
+    Window = 6,
+    /// The same of flows, numbered in the order in which they are first seen.
+    FlowWindow = 7,
 }
 
 /// Errnos one rule can choose from.
@@ -123,8 +128,9 @@ pub struct Rule {
     pub deadline: u64,
     /// Injections in all; 0 = no limit.
     pub at_most: u64,
-    /// Probability in units of 2^-32.
+    /// Probability in units of 2^-32, or where a window begins.
     pub threshold: u32,
+    /// Of how many events one is hit, how long bursts are, or where a window ends.
     pub every: u32,
     /// Injections a second, counted in seconds since `not_before`; 0 = no limit.
     pub per_second: u32,

@@ -3,6 +3,7 @@
 use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use aya_ebpf::{
+    bindings::BPF_NOEXIST,
     btf_maps::lpm_trie::Key,
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_spin_lock, bpf_spin_unlock},
 };
@@ -19,8 +20,8 @@ use chaos_ebpf_common::{
 };
 
 use crate::maps::{
-    ACTIVE, CALLS, FILES, FLOWS, HEADS, LEASE, LEDGER, PEERS4, PEERS6, PORTS, RECORDS, RULES,
-    STATES,
+    ACTIVE, CALLS, FILES, FLOWS, HEADS, LEASE, LEDGER, NUMBERED, PEERS4, PEERS6, PORTS, RECORDS,
+    RULES, STATES,
 };
 
 /// A state of which one part is looked at.
@@ -187,6 +188,40 @@ impl Env for Maps {
         }
     }
 
+    /// A flow is put into the map before it gets its number, so that two processors do not count it twice: one that
+    /// meets it in between does not know the number.
+    #[inline(always)]
+    fn flow_number(&self, rule: &Rule, flow: u64) -> Option<u32> {
+        let key = flows::numbered_key(flow, rule);
+        if let Some(number) = known_number(&key) {
+            return number;
+        }
+        let state = STATES.get_ptr_mut(rule.slot)?;
+        let most = gate::numbered(rule);
+        // SAFETY: the pointer is to a live map value; the number of flows only grows, and whoever sees an old one
+        // gets the next one below.
+        if unsafe { (&raw const (*state).ordinal).read_volatile() } >= most as u64 {
+            return Some(most.saturating_add(1));
+        }
+        let unnumbered = flows::numbered_value(rule.slot, 0);
+        if NUMBERED.insert(&key, &unnumbered, BPF_NOEXIST as u64).is_err() {
+            return known_number(&key).flatten();
+        }
+        // SAFETY: as in `ordinal`.
+        let number = unsafe {
+            bpf_spin_lock(&raw mut (*state).lock);
+            let number = (*state).ordinal + 1;
+            (*state).ordinal = number;
+            bpf_spin_unlock(&raw mut (*state).lock);
+            number as u32
+        };
+        if let Some(value) = NUMBERED.get_ptr_mut(&key) {
+            // SAFETY: the pointer is to a live map value, and nobody else writes one that has no number.
+            unsafe { value.write_volatile(flows::numbered_value(rule.slot, number)) };
+        }
+        Some(number)
+    }
+
     #[inline(always)]
     fn grant(&self, rule: &Rule, now: u64) -> Grant {
         let Some(state) = STATES.get_ptr_mut(rule.slot) else {
@@ -240,6 +275,15 @@ impl Env for Maps {
     fn evaluate_rule(&self, bit: u32, context: &Context) -> Decision {
         Decision(chaos_ask(bit, context.now, context.flow, flags(context)))
     }
+}
+
+/// The number of a flow that is in the map; `Some(None)` while it is being given.
+#[inline(always)]
+fn known_number(key: &u64) -> Option<Option<u32>> {
+    let value = NUMBERED.get_ptr(key)?;
+    // SAFETY: the pointer is to a live map value, of which the lower half is the number.
+    let number = unsafe { value.read_volatile() } as u32;
+    Some((number != 0).then_some(number))
 }
 
 /// [`gate::walk`] and, below, [`gate::evaluate_rule`] as functions with external linkage: the verifier

@@ -2,8 +2,8 @@
 //! can crowd or confuse another, and everything goes when the instance goes.
 
 use aya_ebpf::{
-    bindings::bpf_spin_lock,
-    btf_maps::{Array, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    bindings::{BPF_F_NO_PREALLOC, bpf_spin_lock},
+    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use chaos_ebpf_common::{
@@ -137,6 +137,12 @@ const _: () = assert!(size_of::<LockedGroup>() == size_of::<FlowGroup>());
 /// The flows that have a rate each, at their [`flows::group`].
 #[btf_map]
 pub static FLOWS: Array<LockedGroup, { flows::GROUPS }> = Array::new();
+
+/// The numbers of flows ([`flows::numbered_value`]), by their [`flows::numbered_key`]s. Without room of its own
+/// beforehand, as few rules have a window of flows.
+#[btf_map]
+pub static NUMBERED: HashMap<u64, u64, { SETS * flows::MAX_NUMBERED }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 #[btf_map]
 pub static LEDGER: PerCpuArray<RuleCounts, SLOTS> = PerCpuArray::new();

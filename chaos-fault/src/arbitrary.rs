@@ -122,6 +122,10 @@ fn chance() -> impl Strategy<Value = Chance> {
         Just(HowOften::Always),
         probability().prop_map(HowOften::Probability),
         (2_u32..).prop_map(HowOften::EveryNth),
+        (1_u32..100, option::of(0_u32..100)).prop_map(|(first, length)| {
+            let last = length.map(|length| first + length);
+            HowOften::Window { first: if last.is_none() { first + 1 } else { first }, last }
+        }),
         (probability(), 2_u32..).prop_map(|(share, length)| HowOften::Bursts { share, length }),
     ];
     (how, word::<Unit>()).prop_map(|(how, of)| Chance { how, of })

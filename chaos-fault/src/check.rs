@@ -74,7 +74,22 @@ fn values(fault: &Fault, problems: &mut Problems) {
             fault.chance.of != Unit::Flows,
             Clause::Unit,
             "flows cannot be counted off",
-            "`every 5th` counts packets or calls; write `20% of flows`",
+            "`every 5th` counts packets or calls; write `20% of flows`, or `the first 5 of flows`",
+        );
+    }
+    if let HowOften::Window { first, last } = fault.chance.how {
+        problems.expect(first >= 1, Clause::Chance, "the first one is the 1st", "from 1 on");
+        problems.expect(
+            last.is_none_or(|last| first <= last),
+            Clause::Chance,
+            "it ends before it begins",
+            "the smaller number first: `the 3rd to the 6th`",
+        );
+        problems.expect(
+            (first, last) != (1, None),
+            Clause::Chance,
+            "from the first on is always",
+            "leave it out: always is the default",
         );
     }
     if let Some(path) = &fault.under {

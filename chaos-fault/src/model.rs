@@ -187,6 +187,14 @@ pub enum HowOften {
     Probability(Probability),
     /// `every 5th`: the 5th, 10th, 15th … matching event. At least 2.
     EveryNth(u32),
+    /// `from the 10th`, `the first 3`, `the 3rd to the 6th`: those of the matching events, counted from 1. Not all of
+    /// them.
+    Window {
+        /// At least 1.
+        first: u32,
+        /// Not before `first`; `None`: without end.
+        last: Option<u32>,
+    },
     /// `5% in bursts of 10`: that share of the events, in runs that are this long on average.
     Bursts {
         share: Probability,

@@ -159,6 +159,7 @@ fn write_chance(f: &mut Formatter<'_>, chance: Chance, verb: &Verb) -> fmt::Resu
         }
         HowOften::Bursts { share, .. } => write!(f, " {}", chance::print_percentage(share))?,
         HowOften::EveryNth(nth) => write!(f, " every {}", chance::print_ordinal(nth))?,
+        HowOften::Window { first, last } => write!(f, " {}", chance::print_window(first, last))?,
     }
     if !own_unit {
         write!(f, " of {}", chance.of.word())?;

@@ -227,6 +227,12 @@ fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
         (HowOften::Always, Unit::Flows) => (Trigger::EachFlow, 0, 0),
         (HowOften::Always, _) => (Trigger::Always, 0, 0),
         (HowOften::EveryNth(every), _) => (Trigger::EveryNth, 0, every),
+        (HowOften::Window { first, last }, Unit::Flows) => {
+            (Trigger::FlowWindow, first, last.unwrap_or(0))
+        }
+        (HowOften::Window { first, last }, Unit::Packets | Unit::Calls) => {
+            (Trigger::Window, first, last.unwrap_or(0))
+        }
         (HowOften::Bursts { share, length }, _) => {
             (Trigger::Burst, burst_threshold(share, length), length)
         }

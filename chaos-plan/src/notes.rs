@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use chaos_ebpf_common::rule::{Action, Stage};
-use chaos_fault::{Fault, Protocol, Unit, Verb};
+use chaos_fault::{Fault, HowOften, Protocol, Unit, Verb};
 
 use super::{
     Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, calls_by_number, mechanism::Mechanism,
@@ -59,6 +59,12 @@ pub(super) fn of_rule(
         notes.push(
             "a flow is hit as a whole, in both directions; later fragments are let through, as \
              their flow is not known",
+        );
+    }
+    if let (HowOften::Window { .. }, Unit::Flows) = (fault.chance.how, fault.chance.of) {
+        notes.push(
+            "flows are numbered in the order in which they are first seen; one with the same \
+             addresses and ports as one before it has its number",
         );
     }
     let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use chaos_ebpf_common::{MAX_PREFIXES, latencies::MAX_TABLES};
-use chaos_fault::{Fault, Peer, print_duration};
+use chaos_ebpf_common::{MAX_PREFIXES, flows::MAX_NUMBERED, latencies::MAX_TABLES};
+use chaos_fault::{Fault, HowOften, Peer, Unit, print_duration};
 use ipnet::IpNet;
 
 use super::{
@@ -71,11 +71,18 @@ pub(super) struct Room {
     v6: usize,
     ports: usize,
     latencies: usize,
+    numbered_flows: usize,
 }
 
 impl Room {
     pub(super) fn new() -> Self {
-        Self { v4: MAX_PREFIXES, v6: MAX_PREFIXES, ports: MAX_PREFIXES, latencies: MAX_TABLES }
+        Self {
+            v4: MAX_PREFIXES,
+            v6: MAX_PREFIXES,
+            ports: MAX_PREFIXES,
+            latencies: MAX_TABLES,
+            numbered_flows: MAX_NUMBERED,
+        }
     }
 
     /// Takes what the rule needs; nothing when there is not enough.
@@ -111,12 +118,39 @@ impl Room {
             ))
             .remedy("write jitter instead, or join the lists")
         })?;
+        let numbered = numbered_flows(&rule.fault);
+        let numbered_flows = self.numbered_flows.checked_sub(numbered).ok_or_else(|| {
+            let room = match self.numbered_flows {
+                MAX_NUMBERED => format!("a target has room for {MAX_NUMBERED}"),
+                left => format!("of {MAX_NUMBERED} only {left} are left"),
+            };
+            Objection::new(format!("the fault counts off {numbered} flows, and {room}"))
+                .remedy("write a chance, such as `20% of flows`, or a smaller number")
+        })?;
         *self = Self {
             latencies,
+            numbered_flows,
             v4: left(self.v4, addresses().filter(IpAddr::is_ipv4).count(), "IPv4")?,
             v6: left(self.v6, addresses().filter(IpAddr::is_ipv6).count(), "IPv6")?,
             ports: left(self.ports, ports, "port")?,
         };
         Ok(())
+    }
+}
+
+/// How many flows have to be told apart by their numbers.
+fn numbered_flows(fault: &Fault) -> usize {
+    match (fault.chance.how, fault.chance.of) {
+        (HowOften::Window { first, last }, Unit::Flows) => {
+            last.unwrap_or(first.saturating_sub(1)) as usize
+        }
+        (
+            HowOften::Window { .. }
+            | HowOften::Always
+            | HowOften::Probability(_)
+            | HowOften::EveryNth(_)
+            | HowOften::Bursts { .. },
+            Unit::Packets | Unit::Flows | Unit::Calls,
+        ) => 0,
     }
 }

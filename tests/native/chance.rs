@@ -6,11 +6,15 @@ use anyhow::{Context, Result};
 use chaos_tests::{
     job::{Call, Repeat, Repeated, SocketKind, UdpSend, UdpSink},
     ordinals::Ordinals,
+    require,
     stats::binomial_interval,
     victim::Victim,
 };
 
-use crate::{agent::Agent, pair::Pair};
+use crate::{
+    agent::{Agent, has_frames},
+    pair::Pair,
+};
 
 const TRIALS: u64 = 100_000;
 const CONFIDENCE: f64 = 0.999;
@@ -70,6 +74,54 @@ fn a_flow_is_hit_as_a_whole_or_not_at_all() -> Result<()> {
         let hit = FLOWS - sunk.flows.len() as u64;
         assert_eq!(agent.counts(&pair.client_cgroup, 0)?.injected, hit * EACH, "{fault}");
         assert_plausible(&format!("{fault} ({bind})"), hit, FLOWS, chance);
+    }
+    Ok(())
+}
+
+/// So many flows are hit, each as a whole, however many processors see them; and what is armed beside the
+/// fault does not make it count anew.
+#[test]
+fn a_window_of_flows_is_exact() -> Result<()> {
+    const FLOWS: u64 = 300;
+    const EACH: u64 = 4;
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    for (bind, window, hit) in [
+        (pair.server_end.socket_v4(0), "the 3rd to the 6th", 4),
+        (pair.server_end.socket_v6(0), "the first 100", 100),
+        (pair.server_end.socket_v4(0), "from the 10th", FLOWS - 9),
+    ] {
+        for verb in ["drop", "corrupt silent"] {
+            let fault = format!("{verb} {window} of flows egress udp");
+            let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+            let mut seen = Vec::new();
+            let mut sinks = Vec::new();
+            for _ in 0..2 {
+                let sink = Victim::start(UdpSink { bind }, pair.server())?;
+                let send = UdpSend {
+                    repeat: Repeat::Times(FLOWS * EACH),
+                    flows: FLOWS as u32,
+                    threads: 2,
+                    ..UdpSend::new(sink.address(), 0)
+                };
+                assert_eq!(Victim::run(send, pair.client())?.total().ok, FLOWS * EACH);
+                let counts = agent.counts(&pair.client_cgroup, 0)?;
+                seen.push(counts.injected);
+                sinks.push(sink);
+                agent.arm(&pair.client_cgroup, &format!("{fault}\ndrop udp to port 9"))?;
+            }
+            // Of the second round all are hit, or none.
+            let later = if window.starts_with("from") { FLOWS * EACH } else { 0 };
+            assert_eq!(seen, [hit * EACH, hit * EACH + later], "{fault}");
+            let sunk = sinks.remove(0).stop()?;
+            let received = if verb == "drop" { (FLOWS - hit) * EACH } else { FLOWS * EACH };
+            let corrupted = if verb == "drop" { 0 } else { hit * EACH };
+            assert_eq!((sunk.received, sunk.corrupted), (received, corrupted), "{fault}");
+            if verb == "drop" {
+                let sizes = sunk.flows.values().map(|flow| flow.sequences.len());
+                assert_eq!(sizes.collect::<BTreeSet<u64>>(), BTreeSet::from([EACH]), "{fault}");
+            }
+        }
     }
     Ok(())
 }

@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use chaos_plan::Hook;
 use chaos_tests::{
     clock::precision,
     job::{Call, Repeat, Repeated, SocketKind, Sunk, UdpSend, UdpSink},
     process::Process,
+    require,
     tally::Tally,
     victim::Victim,
 };
 
-use crate::{agent::Agent, pair::Pair};
+use crate::{
+    agent::{Agent, has},
+    pair::Pair,
+};
 
 /// Sends datagrams on one flow from the client under its faults.
 fn send(pair: &Pair, send: impl FnOnce(UdpSend) -> UdpSend) -> Result<(Tally, Sunk)> {
@@ -36,8 +41,30 @@ fn every_nth_and_at_most_are_exact() -> Result<()> {
     };
     assert_eq!(lost("drop every 7th egress udp")?, (6..1_000).step_by(7).collect::<Vec<u64>>());
     assert_eq!(lost("drop egress udp at most 7")?, (0..7).collect::<Vec<u64>>());
+    assert_eq!(lost("drop the 3rd to the 6th egress udp")?, [2, 3, 4, 5]);
+    assert_eq!(lost("drop the first 3 egress udp")?, [0, 1, 2]);
+    assert_eq!(lost("drop from the 990th egress udp")?, (989..1_000).collect::<Vec<u64>>());
     let both = lost("drop every 3rd egress udp at most 4")?;
     assert_eq!(both, [2, 5, 8, 11]);
+    Ok(())
+}
+
+#[test]
+fn a_window_of_calls_is_exact() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("`fail socket`", since 5, 18; has(&pair.claim, Hook::SockCreate));
+    let failed = |window: &str| -> Result<Vec<u64>> {
+        let fault = format!("fail socket with EMFILE {window}");
+        let agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
+        let call = Call::new(Repeated::Socket { kind: SocketKind::Udp4 }, 20);
+        let failed = Victim::run(call, pair.client())?.lanes.swap_remove(0).failed;
+        let failed: Vec<u64> = failed.iter().collect();
+        assert_eq!(agent.counts(&pair.client_cgroup, 0)?.injected, failed.len() as u64);
+        Ok(failed)
+    };
+    assert_eq!(failed("the first 3")?, [0, 1, 2]);
+    assert_eq!(failed("the 5th")?, [4]);
+    assert_eq!(failed("from the 19th of calls")?, [18, 19]);
     Ok(())
 }
 

@@ -220,6 +220,12 @@ fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
             rule.seed, in_kernel.threshold
         ),
         HowOften::EveryNth(every) => format!("one {unit} in {every} that match"),
+        HowOften::Window { first, last: None } => {
+            format!("each {unit} that matches, but for the first {}", first - 1)
+        }
+        HowOften::Window { first, last: Some(last) } => {
+            format!("of those that match, each {unit} from number {first} to number {last}")
+        }
     });
     if in_kernel.at_most > 0 {
         parts.push(format!("at most {}", in_kernel.at_most));

@@ -16,6 +16,7 @@ use aya_obj::generated::BPF_NOEXIST;
 use chaos_ebpf_common::{
     MAX_RULES, SETS,
     event::FileId,
+    flows::slot_of_numbered,
     hold::Hold,
     latencies::Table,
     ledger::{COUNTS, Count, RuleCounts},
@@ -51,6 +52,7 @@ pub struct TargetMaps {
     lease: LeaseMap,
     holds: Array<MapData, Hold>,
     tables: Array<MapData, Table>,
+    numbered: HashMap<MapData, u64, u64>,
     states: Array<MapData, RuleState>,
     ledger: PerCpuArray<MapData, RuleCounts>,
     records: RingBuf<MapData>,
@@ -78,6 +80,7 @@ impl TargetMaps {
             lease: LeaseMap(Arc::new(Mutex::new(map(ebpf, "LEASE")?))),
             holds: map(ebpf, "HOLDS")?,
             tables: map(ebpf, "TABLES")?,
+            numbered: map(ebpf, "NUMBERED")?,
             states: map(ebpf, "STATES")?,
             ledger: map(ebpf, "LEDGER")?,
             records: map(ebpf, "RECORDS")?,
@@ -205,8 +208,14 @@ impl TargetMaps {
         self.tables.set(index, table, 0).map_err(failed("update", "TABLES"))
     }
 
-    /// Forgets counts, ordinals and budgets of a slot, for a new rule.
+    /// Forgets counts, ordinals, budgets and the numbers of flows of a slot, for a new rule.
     pub fn reset_slot(&mut self, slot: u32) -> Result<(), KernelError> {
+        let numbered: Result<Vec<(u64, u64)>, MapError> = self.numbered.iter().collect();
+        for (flow, value) in numbered.map_err(failed("iterate", "NUMBERED"))? {
+            if slot_of_numbered(value) == slot {
+                self.numbered.remove(&flow).map_err(failed("delete from", "NUMBERED"))?;
+            }
+        }
         self.states.set(slot, &RuleState::default(), 0).map_err(failed("update", "STATES"))?;
         let cpus = aya::util::nr_cpus()
             .map_err(|(_, source)| KernelError::Call { call: "count the CPUs", source })?;

@@ -327,6 +327,7 @@ fn open_map(id: u32) -> io::Result<OwnedFd> {
 pub(super) fn map_data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
+        | Map::HashMap(data)
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)

@@ -79,6 +79,11 @@ impl Env for BoardGround<'_> {
         self.shared.ordinal(rule.slot).map(|ordinal| (ordinal, false))
     }
 
+    /// Calls are of no flow.
+    fn flow_number(&self, _rule: &Rule, _flow: u64) -> Option<u32> {
+        None
+    }
+
     fn grant(&self, rule: &Rule, now: u64) -> Grant {
         self.shared.grant(rule, now)
     }

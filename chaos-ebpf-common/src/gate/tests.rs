@@ -22,6 +22,7 @@ struct HostGround {
     now: u64,
     lease: u64,
     states: RefCell<Vec<RuleState>>,
+    flows: RefCell<Vec<(u32, u64)>>,
     counts: RefCell<Vec<RuleCounts>>,
 }
 
@@ -53,6 +54,18 @@ impl Env for HostGround {
     fn ordinal(&self, rule: &Rule) -> Option<(u64, bool)> {
         let mut states = self.states.borrow_mut();
         states.get_mut(rule.slot as usize).map(|state| next_ordinal(state, rule))
+    }
+    fn flow_number(&self, rule: &Rule, flow: u64) -> Option<u32> {
+        let mut flows = self.flows.borrow_mut();
+        let of_rule = flows.iter().filter(|(slot, _)| *slot == rule.slot);
+        if let Some(at) = of_rule.clone().position(|(_, known)| *known == flow) {
+            return Some(at as u32 + 1);
+        }
+        let number = of_rule.count() as u32 + 1;
+        if number <= numbered(rule) {
+            flows.push((rule.slot, flow));
+        }
+        Some(number)
     }
     fn grant(&self, rule: &Rule, now: u64) -> Grant {
         grant(&mut self.states.borrow_mut()[rule.slot as usize], rule, now)
@@ -99,6 +112,7 @@ fn env(rules: Vec<Rule>) -> HostGround {
         now: 1_000,
         lease: 2_000_000_000_000,
         states: RefCell::new(std::vec![RuleState::default(); slots]),
+        flows: RefCell::default(),
         counts: RefCell::new(std::vec![RuleCounts::default(); slots]),
     }
 }
@@ -177,6 +191,32 @@ fn every_nth_is_every_nth() {
     let env = env(std::vec![Rule { trigger: Trigger::EveryNth as u8, every: 5, ..rule(0) }]);
     let hits: Vec<usize> = (1..=20).filter(|_| env.hit(&packet())).collect();
     assert_eq!(hits, [5, 10, 15, 20]);
+}
+
+#[test]
+fn a_window_is_from_the_first_to_the_last() {
+    for (threshold, every, expected) in [
+        (3, 6, std::vec![3, 4, 5, 6]),
+        (1, 2, std::vec![1, 2]),
+        (4, 4, std::vec![4]),
+        (18, 0, std::vec![18, 19, 20]),
+    ] {
+        let window = |trigger| Rule { trigger: trigger as u8, threshold, every, ..rule(0) };
+        let events = env(std::vec![window(Trigger::Window)]);
+        let hits: Vec<u16> = (1..=20).filter(|_| events.hit(&packet())).collect();
+        assert_eq!(hits, expected);
+        // Of flows each packet, whenever it comes.
+        let flows = env(std::vec![window(Trigger::FlowWindow)]);
+        let of_flow = |port| Event { source_port: port, ..packet() };
+        for _ in 0..3 {
+            let hits: Vec<u16> = (1..=20).filter(|port| flows.hit(&of_flow(*port))).collect();
+            assert_eq!(hits, expected);
+        }
+        assert!(!flows.hit(&Event { fragment: 1, ..packet() }));
+        assert_eq!(flows.counted(0, Count::Fragment), 1);
+        assert_eq!(flows.counted(0, Count::Chance), 3 * (20 - expected.len() as u64));
+        assert!(events.balanced() && flows.balanced());
+    }
 }
 
 #[test]

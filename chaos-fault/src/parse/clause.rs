@@ -10,7 +10,8 @@ use super::{
 use crate::{
     mistake::{Clause, Mistake},
     model::{
-        Call, Direction, Distribution, DnsAnswer, Except, Peer, PortRange, Protocol, Side, Spread,
+        Call, Direction, Distribution, DnsAnswer, Except, HowOften, Peer, PortRange, Protocol,
+        Side, Spread,
     },
     value::{
         chance, duration, name, number, peer, rate,
@@ -21,8 +22,9 @@ use crate::{
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
 /// [`Distribution`].
-const KEYWORDS: [&str; 18] = [
+const KEYWORDS: [&str; 19] = [
     "every",
+    "the",
     "of",
     "to",
     "from",
@@ -71,6 +73,8 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
             one_word(reader, draft, Clause::Silent, "`silent`", |draft| draft.parts.silent = true)
         }
         "every" => every(reader, draft),
+        "the" => window(reader, draft),
+        "from" if is_window(reader) => window(reader, draft),
         "to" => sided_peer(reader, draft, Side::To),
         "from" => sided_peer(reader, draft, Side::From),
         "port" => bare_port(reader, draft),
@@ -271,6 +275,10 @@ fn foreign_clause(draft: &Draft, word: &str) -> Option<String> {
         "host" | "net" | "ip" | "address" if is_about_packets => {
             Some("an address is behind `to` or `from`: `to 10.0.0.1`".to_owned())
         }
+        "when" | "first" | "nth" | "skip" | "only" => Some(
+            "which of them is said by `the first 3`, `the 3rd to the 6th` or `from the 10th`"
+                .to_owned(),
+        ),
         "not" | "but" | "without" | "exclude" if is_about_packets => {
             Some("what is left alone is behind `except`: `except port 22`".to_owned())
         }
@@ -289,10 +297,52 @@ fn percentage(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
 /// `every 5th`
 fn every(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let every = reader.value("`every`", |_| Ok(()))?;
-    let read = reader.value("an ordinal number", chance::ordinal)?;
+    let read = reader.value("an ordinal number", chance::every)?;
     draft.place(Clause::Chance, "the chance", every.span.start..read.span.end)?;
     draft.how = read.value;
     unit(reader, draft)
+}
+
+/// Whether `from` begins a window, and not a peer.
+fn is_window(reader: &Reader<'_>) -> bool {
+    reader.peek_words().is_some_and(|[_, next]: [&str; 2]| next.eq_ignore_ascii_case("the"))
+}
+
+/// `from the 10th`, `the first 3`, `the 5th` or `the 3rd to the 6th`
+fn window(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
+    let start = reader.span_of_next(1).start;
+    let is_open = reader.eat("from");
+    reader.eat("the");
+    let (first, last) = if !is_open && reader.eat("first") {
+        let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let count = match reader.peek_word().filter(|word| is_number(word)) {
+            Some(_) => reader.value("how many", |word| number::count("the first", word))?.value,
+            None => 1,
+        };
+        (1, Some(count))
+    } else {
+        let mut end = || reader.value("an ordinal number", chance::end_of_window);
+        let first = end()?.value;
+        let last = match is_open {
+            true => None,
+            false if goes_on(reader) => {
+                reader.eat("to");
+                reader.eat("the");
+                Some(reader.value("an ordinal number", chance::end_of_window)?.value)
+            }
+            false => Some(first),
+        };
+        (first, last)
+    };
+    draft.place(Clause::Chance, "the chance", start..reader.last_span().end)?;
+    draft.how = HowOften::Window { first, last };
+    unit(reader, draft)
+}
+
+/// Whether `to` says where a window ends, and does not begin a peer.
+fn goes_on(reader: &Reader<'_>) -> bool {
+    let Some([to, next]) = reader.peek_words() else { return false };
+    to.eq_ignore_ascii_case("to") && (next.eq_ignore_ascii_case("the") || chance::is_ordinal(next))
 }
 
 fn unit(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {

@@ -112,7 +112,7 @@ proptest! {
     fn no_order_of_words_is_too_strange(words in proptest::collection::vec(
         proptest::sample::select(vec![
             "shadow", "drop", "delay", "fail", "skew", "clock", "dns", "with", "EIO", "openat",
-            "10%", "of", "flows", "calls", "every", "5th", "to", "from", "10.0.0.0/8", "port",
+            "10%", "of", "flows", "calls", "every", "5th", "the", "first", "to", "from", "10.0.0.0/8", "port",
             "80", "for", "5m", "at", "most", "per", "second", "under", "/a", "in", "container",
             ",", "by", "jitter", "queue", "normal", "silent", "seed", ";", "\"",
         ]), 0..12,

@@ -1,4 +1,4 @@
-//! How often: `10%`, `0.000001%`, `every 5th`.
+//! How often: `10%`, `0.000001%`, `every 5th`, `the 3rd to the 6th`.
 
 use winnow::Parser;
 
@@ -56,22 +56,37 @@ pub(crate) fn correlation(word: &str) -> Result<Probability, Mistake> {
 }
 
 /// `5th`, or plain `5`: at least the second.
-pub(crate) fn ordinal(word: &str) -> Result<HowOften, Mistake> {
-    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let nth: u32 = integer("every", digits).map_err(|_| {
-        Mistake::new(format!("`{word}` is not an ordinal number"))
-            .help("write `every 5th`: the 5th, 10th, 15th and so on")
-    })?;
-    let ending = &word[digits.len()..];
-    if !ending.is_empty() && !ending.eq_ignore_ascii_case(suffix(nth)) {
-        return Err(Mistake::new(format!("`{word}` is not an ordinal number"))
-            .help(format!("write `{nth}{}`", suffix(nth))));
-    }
-    match nth {
+pub(crate) fn every(word: &str) -> Result<HowOften, Mistake> {
+    match ordinal(word, "write `every 5th`: the 5th, 10th, 15th and so on")? {
         0 => Err(Mistake::new("`every 0th` would never do anything").help("at least `every 2nd`")),
         1 => Err(Mistake::new("`every 1st` is always").help("leave it out: always is the default")),
         nth => Ok(HowOften::EveryNth(nth)),
     }
+}
+
+/// One end of a window, `5th` or plain `5`: at least the first.
+pub(crate) fn end_of_window(word: &str) -> Result<u32, Mistake> {
+    match ordinal(word, "write `the first 3`, `the 3rd to the 6th` or `from the 10th`")? {
+        0 => Err(Mistake::new(format!("there is no `{word}`")).help("the first one is the 1st")),
+        nth => Ok(nth),
+    }
+}
+
+/// Whether a word can be nothing else than an ordinal number: `5th`.
+pub(crate) fn is_ordinal(word: &str) -> bool {
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    digits.len() < word.len() && ordinal(word, "").is_ok()
+}
+
+fn ordinal(word: &str, help: &str) -> Result<u32, Mistake> {
+    let wrong = || Mistake::new(format!("`{word}` is not an ordinal number"));
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let nth: u32 = integer("", digits).map_err(|_| wrong().help(help))?;
+    let ending = &word[digits.len()..];
+    if !ending.is_empty() && !ending.eq_ignore_ascii_case(suffix(nth)) {
+        return Err(wrong().help(format!("write `{}`", print_ordinal(nth))));
+    }
+    Ok(nth)
 }
 
 /// How long bursts are on average: at least 2.
@@ -118,6 +133,17 @@ pub(crate) fn print_ordinal(nth: u32) -> String {
     format!("{nth}{}", suffix(nth))
 }
 
+/// `the 3rd to the 6th`.
+pub(crate) fn print_window(first: u32, last: Option<u32>) -> String {
+    let from = print_ordinal(first);
+    match last {
+        None => format!("from the {from}"),
+        Some(last) if last == first => format!("the {from}"),
+        Some(last) if first == 1 => format!("the first {last}"),
+        Some(last) => format!("the {from} to the {}", print_ordinal(last)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -160,10 +186,12 @@ mod tests {
             (help("5"), help("0")),
             ("write `5%`".into(), "for example `10%` or `0.5%`".into())
         );
-        assert!(ordinal("1st").unwrap_err().message.contains("always"));
-        assert!(ordinal("0").unwrap_err().message.contains("never"));
-        assert_eq!(ordinal("5st").unwrap_err().remedy().unwrap(), "write `5th`");
-        assert!(ordinal("fifth").unwrap_err().message.contains("ordinal"));
+        assert!(every("1st").unwrap_err().message.contains("always"));
+        assert!(every("0").unwrap_err().message.contains("never"));
+        assert_eq!(every("5st").unwrap_err().remedy().unwrap(), "write `5th`");
+        assert!(every("fifth").unwrap_err().message.contains("ordinal"));
+        assert!(end_of_window("0th").unwrap_err().message.contains("no `0th`"));
+        assert!(end_of_window("third").unwrap_err().remedy().unwrap().contains("`the first 3`"));
     }
 
     proptest! {
@@ -171,7 +199,9 @@ mod tests {
         fn printing_is_the_inverse_of_parsing(parts in 1..Probability::ONE, nth in 2_u32..) {
             let probability = Probability::from_parts(parts).unwrap();
             prop_assert_eq!(percentage(&print_percentage(probability)), Ok(HowOften::Probability(probability)));
-            prop_assert_eq!(ordinal(&print_ordinal(nth)), Ok(HowOften::EveryNth(nth)));
+            prop_assert_eq!(every(&print_ordinal(nth)), Ok(HowOften::EveryNth(nth)));
+            prop_assert_eq!(end_of_window(&print_ordinal(nth)), Ok(nth));
+            prop_assert!(is_ordinal(&print_ordinal(nth)) && !is_ordinal(&nth.to_string()));
         }
     }
 }

@@ -44,10 +44,13 @@ pub(crate) struct Form {
     /// Every n-th packet or call is hit: `5`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Leaf>,
+    /// Those that are hit, by their numbers: `{first: 3, last: 6}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Placed<Window>>,
     /// Hits come in runs of this length on average, as lines lose packets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bursts_of: Option<Leaf>,
-    /// What the chance is of: `packets`, `flows` or `calls`.
+    /// What the chance is of, or is counted: `packets`, `flows` or `calls`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub of: Option<Leaf>,
     /// `egress` leaves the target, `ingress` arrives at it; both without it.
@@ -89,6 +92,18 @@ pub(crate) struct Form {
     /// With the same seed the same decisions are taken again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<Leaf>,
+}
+
+/// Numbers of matching packets, flows or calls, counted from 1.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Window {
+    /// The first that is hit; the 1st without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first: Option<Leaf>,
+    /// The last that is hit; all that come without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Leaf>,
 }
 
 /// `{}`

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_saphyr::Location;
 
 use super::{
-    form::{Delay, End, Form},
+    form::{Delay, End, Form, Window},
     placed::Placed,
     scalar::Leaf,
 };
@@ -176,16 +176,37 @@ impl Builder {
         None
     }
 
+    fn window(&mut self, form: &Form) -> Option<HowOften> {
+        let window = form.window.as_ref()?;
+        let (Window { first, last }, place) = (&window.value, window.referenced);
+        if first.is_none() && last.is_none() {
+            let mistake = Mistake::new("the window has neither end");
+            self.wrong(place, mistake.help("`first`, `last` or both: `{first: 3, last: 6}`"));
+            return None;
+        }
+        let before = self.wrong.len();
+        let first = self.optional(Clause::Chance, first, chance::end_of_window).unwrap_or(1);
+        let last = self.optional(Clause::Chance, last, chance::end_of_window);
+        self.at(Clause::Chance, place);
+        (self.wrong.len() == before).then_some(HowOften::Window { first, last })
+    }
+
     fn chance(&mut self, form: &Form, fault: &Fault) -> Chance {
         let mut chance = fault.chance;
-        if let (Some(_), Some(every)) = (&form.chance, &form.every) {
-            let mistake = Mistake::new("both `chance` and `every` in one fault");
-            self.wrong(every.referenced, mistake.help("one of the two"));
+        let written = [
+            form.chance.as_ref().map(|leaf| ("chance", leaf.referenced)),
+            form.every.as_ref().map(|leaf| ("every", leaf.referenced)),
+            form.window.as_ref().map(|window| ("window", window.referenced)),
+        ];
+        if let [(first, _), (second, place), ..] = written.into_iter().flatten().collect::<Vec<_>>()[..] {
+            let mistake = Mistake::new(format!("both `{first}` and `{second}` in one fault"));
+            self.wrong(place, mistake.help("one of the two"));
             return chance;
         }
         let how = self
             .optional(Clause::Chance, &form.chance, chance::percentage)
-            .or_else(|| self.optional(Clause::Chance, &form.every, chance::ordinal));
+            .or_else(|| self.optional(Clause::Chance, &form.every, chance::every))
+            .or_else(|| self.window(form));
         let bursts = self.optional(Clause::Bursts, &form.bursts_of, chance::burst);
         match chance::in_bursts(how.unwrap_or(HowOften::Always), bursts) {
             Ok(how) => chance.how = how,

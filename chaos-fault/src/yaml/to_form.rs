@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ipnet::IpNet;
 
 use super::{
-    form::{Delay, End, Form, NoParts},
+    form::{Delay, End, Form, NoParts, Window},
     placed::Placed,
     scalar::{Leaf, Scalar},
 };
@@ -85,6 +85,11 @@ fn put_chance(form: &mut Form, fault: &Fault) {
             form.bursts_of = Some(number(length.into()));
         }
         HowOften::EveryNth(nth) => form.every = Some(number(nth.into())),
+        HowOften::Window { first, last } => {
+            let first = (first > 1).then(|| number(first.into()));
+            let last = last.map(|last| number(last.into()));
+            form.window = Some(unplaced(Window { first, last }));
+        }
     }
     if !own_unit {
         form.of = Some(word(fault.chance.of.word()));

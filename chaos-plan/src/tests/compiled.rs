@@ -36,6 +36,9 @@ fn chances_become_triggers() {
     assert_eq!(found("drop every 5th"), (Trigger::EveryNth as u8, 0, 5));
     assert_eq!(found("drop 50%"), (Trigger::Chance as u8, 1 << 31, 0));
     assert_eq!(found("fail bind with EIO 25%"), (Trigger::Chance as u8, 1 << 30, 0));
+    assert_eq!(found("drop the 3rd to the 6th"), (Trigger::Window as u8, 3, 6));
+    assert_eq!(found("drop from the 10th"), (Trigger::Window as u8, 10, 0));
+    assert_eq!(found("drop the first 3 of flows"), (Trigger::FlowWindow as u8, 1, 3));
     assert_eq!(found("drop 50% of flows"), (Trigger::FlowChance as u8, 1 << 31, 0));
     // 5 of 95, over 10; and as many as not.
     assert_eq!(found("drop 5% in bursts of 10"), (Trigger::Burst as u8, 22_605_091, 10));

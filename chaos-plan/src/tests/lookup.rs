@@ -100,6 +100,9 @@ impl Env for Tables {
     fn ordinal(&self, _rule: &Rule) -> Option<(u64, bool)> {
         None
     }
+    fn flow_number(&self, _rule: &Rule, _flow: u64) -> Option<u32> {
+        None
+    }
     fn grant(&self, _rule: &Rule, _now: u64) -> Grant {
         Grant::Spent
     }
