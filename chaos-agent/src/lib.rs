@@ -1,17 +1,14 @@
 //! chaos-agent: in-kernel fault injection, scoped to a cgroup.
 //!
-//! Data flows one way: fault text → model ([`chaos_fault`]) → plan ([`chaos_plan`]) → armed hooks ([`arm`]) → kernel
-//! decision ([`kernel`]) → ledger → status.
+//! Data flows one way: fault text → model ([`chaos_fault`]) → plan ([`chaos_plan`]) → armed hooks and kernel decision
+//! ([`chaos_engine`]) → ledger → status.
 
-pub mod arm;
-pub mod clock;
 pub mod control;
 pub mod demo;
-pub mod descriptors;
-pub mod kernel;
-#[cfg(feature = "cluster")]
-pub mod kube;
-pub mod ledger;
-pub mod policy;
-pub mod seccomp;
-pub mod target;
+
+use chaos_engine::arm::Armory;
+
+/// The keeper of what is armed in this machine's kernel.
+pub type Keeper = chaos_arm::Keeper<Armory>;
+/// A way to it.
+pub type Handle = chaos_arm::Handle<Armory>;

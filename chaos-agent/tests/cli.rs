@@ -10,7 +10,7 @@ use std::{
 };
 
 use caps::CapSet;
-use chaos_agent::target::CgroupRoot;
+use chaos_engine::cgroup::CgroupRoot;
 
 const AGENT: &str = env!("CARGO_BIN_EXE_chaos-agent");
 

@@ -23,19 +23,19 @@ const LONGEST: u32 = 320;
 
 /// [`sum`] of what is at this place of a packet.
 #[inline(always)]
-pub fn sum_of<O: Bytes>(octets: &O, at: u32, length: u32) -> u64 {
+pub fn sum_of<O: Bytes>(bytes: &O, at: u32, length: u32) -> u64 {
     let mut sum = 0;
     let mut done = 0;
     for _ in 0..LONGEST / 4 {
         if done + 4 > length {
             break;
         }
-        sum += self::sum(&octets.read::<4>(at + done).unwrap_or([0; 4]));
+        sum += self::sum(&bytes.read::<4>(at + done).unwrap_or([0; 4]));
         done += 4;
     }
     for shift in [8, 0, 8] {
         if done < length {
-            let [byte] = octets.read::<1>(at + done).unwrap_or([0]);
+            let [byte] = bytes.read::<1>(at + done).unwrap_or([0]);
             sum += (byte as u64) << shift;
             done += 1;
         }

@@ -46,7 +46,7 @@ pub fn is_question(header: &[u8; HEADER as usize]) -> bool {
 
 /// Whether it is a question to [`EMBEDDED_SERVER`], sent on to another port than [`PORT`].
 #[inline(always)]
-pub fn is_sent_on<O: Bytes>(octets: &O, packet: &Packet) -> bool {
+pub fn is_sent_on<O: Bytes>(bytes: &O, packet: &Packet) -> bool {
     /// Bytes of a UDP header.
     const UDP_HEADER: u32 = 8;
     let event = &packet.event;
@@ -56,13 +56,13 @@ pub fn is_sent_on<O: Bytes>(octets: &O, packet: &Packet) -> bool {
         && event.destination_port != PORT
         && packet.fragmented == 0
         && packet.transport != 0
-        && octets.read(packet.transport + UDP_HEADER).is_some_and(|header| is_question(&header))
+        && bytes.read(packet.transport + UDP_HEADER).is_some_and(|header| is_question(&header))
 }
 
 /// Has rules see a question that is sent on at the port at which it was asked.
 #[inline(always)]
-pub fn undo_nat<O: Bytes>(octets: &O, packet: &mut Packet) {
-    if is_sent_on(octets, packet) {
+pub fn undo_nat<O: Bytes>(bytes: &O, packet: &mut Packet) {
+    if is_sent_on(bytes, packet) {
         packet.event.destination_port = PORT;
     }
 }
@@ -70,10 +70,10 @@ pub fn undo_nat<O: Bytes>(octets: &O, packet: &mut Packet) {
 /// Bytes of the name that begins here, but for the 0 at its end. `None` for one that is cut off, or
 /// refers to another place, which nothing in a question does.
 #[inline(always)]
-pub fn name<O: Bytes>(octets: &O, at: u32) -> Option<u32> {
+pub fn name<O: Bytes>(bytes: &O, at: u32) -> Option<u32> {
     let mut length = 0;
     for _ in 0..LABELS + 1 {
-        let [label] = octets.read::<1>(at + length)?;
+        let [label] = bytes.read::<1>(at + length)?;
         if label == 0 {
             return Some(length);
         }
@@ -88,10 +88,10 @@ pub fn name<O: Bytes>(octets: &O, at: u32) -> Option<u32> {
 /// How much of a message with this header and a name of this length its answer keeps: the question,
 /// and the OPT record if one is right behind it. The second number is 1 if so.
 #[inline(always)]
-pub fn kept<O: Bytes>(octets: &O, at: u32, header: &[u8; 12], name: u32) -> (u32, u8) {
+pub fn kept<O: Bytes>(bytes: &O, at: u32, header: &[u8; 12], name: u32) -> (u32, u8) {
     let question = HEADER + name + 1 + KIND;
     let has_more = u16::from_be_bytes([header[10], header[11]]) != 0;
-    match octets.read::<{ OPT as usize }>(at + question) {
+    match bytes.read::<{ OPT as usize }>(at + question) {
         // The root's name and the type; class and time to live have meanings of their own.
         Some([0, 0, 41, ..]) if has_more => (question + OPT, 1),
         _ => (question, 0),

@@ -170,8 +170,7 @@ mod tests {
     #[test]
     fn a_backlog_ends_for_each_flow() {
         let mut group = FlowGroup::default();
-        let taken =
-            (0..2 * DEFAULT_QUEUE / TIME).filter_map(|_| send(&mut group, 1, NOW)).count();
+        let taken = (0..2 * DEFAULT_QUEUE / TIME).filter_map(|_| send(&mut group, 1, NOW)).count();
         assert_eq!(taken as u64, DEFAULT_QUEUE / TIME + 1);
         assert_eq!(send(&mut group, 2, NOW), Some(TIME));
     }

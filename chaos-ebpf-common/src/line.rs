@@ -4,10 +4,10 @@
 //! - A veth whose far end is in a network namespace that nobody else knows, with fq as its queueing
 //!   discipline. Programs there turn each frame round and say when it is to leave. It has a
 //!   [`FqTag`] in its control block.
-//! - A TAP device whose reader holds the frames. Programs put a [`Label`] in front of the link
+//! - A TAP device whose reader holds the frames. Programs put a [`TapHeader`] in front of the link
 //!   header, or, on the loopback, over the link addresses, which say nothing there. A frame comes back
 //!   without it and with a VLAN tag, which the kernel takes off before it asks the program at the
-//!   device; the tag says where the frame was going ([`Way`]).
+//!   device; the tag says where the frame was going ([`ReturnTag`]).
 
 use crate::{LOOPBACK, hold::LONGEST_HOLD};
 
@@ -127,30 +127,30 @@ pub fn flow_of_departure(moment: u64) -> u32 {
 /// In front of a frame on its way into the line.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Label {
+pub struct TapHeader {
     /// The boot-clock moment (ns) until which the frame is held.
     pub due: u64,
-    /// [`Label::key`] of the line, and whether it is over the link addresses: what others send into the
+    /// [`TapHeader::key`] of the line, and whether it is over the link addresses: what others send into the
     /// device does not have it.
     pub key: u16,
     /// Ledger slot of the rule that holds it.
     pub slot: u8,
     /// 1: it was on its way into the stack; 0: out of the interface.
     pub ingress: u8,
-    /// The interface that it was at. For [`LOOPBACK`] the label ends before this.
+    /// The interface that it was at. For [`LOOPBACK`] the header ends before this.
     pub interface: u32,
 }
 
-/// What is over the link addresses of a frame from the loopback: a label without its interface.
+/// What is over the link addresses of a frame from the loopback: a header without its interface.
 pub const OVERLAY_BYTES: usize = 12;
 
-impl Label {
+impl TapHeader {
     /// Its length.
     pub const BYTES: usize = size_of::<Self>();
     /// In the key: it is over the link addresses, and not in front of them.
     pub const OVERLAY: u16 = 1;
 
-    /// The key of the labels of a line with this key.
+    /// The key of the headers of a line with this key.
     #[inline(always)]
     pub fn key(line: u64) -> u16 {
         line as u16 & !Self::OVERLAY
@@ -163,16 +163,16 @@ impl Label {
         unsafe { core::mem::transmute(*self) }
     }
 
-    /// Reads it; `None` for what is no label of the line with this key.
+    /// Reads it; `None` for what is no header of the line with this key.
     pub fn from_bytes(bytes: &[u8; Self::BYTES], line: u64) -> Option<Self> {
-        // SAFETY: every bit pattern is a valid label.
-        let label: Self = unsafe { core::mem::transmute(*bytes) };
-        if Self::key(label.key as u64) != Self::key(line) {
+        // SAFETY: every bit pattern is a valid header.
+        let header: Self = unsafe { core::mem::transmute(*bytes) };
+        if Self::key(header.key as u64) != Self::key(line) {
             None
-        } else if label.is_overlay() {
-            Some(Self { interface: LOOPBACK, ..label })
+        } else if header.is_overlay() {
+            Some(Self { interface: LOOPBACK, ..header })
         } else {
-            Some(label)
+            Some(header)
         }
     }
 
@@ -183,19 +183,19 @@ impl Label {
     }
 }
 
-/// How many [`Way::place`]s there are.
+/// How many [`ReturnTag::place`]s there are.
 pub const PLACES: u32 = 1024;
 
 /// Where a frame goes that comes back, as it stands in the VLAN tag (16 bits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Way {
+pub struct ReturnTag {
     /// Where the interface stands in the table of interfaces, below [`PLACES`].
     pub place: u32,
     /// Into the stack, or out of the interface.
     pub ingress: bool,
 }
 
-impl Way {
+impl ReturnTag {
     #[inline(always)]
     pub fn tag(self) -> u16 {
         (self.place << 1) as u16 | self.ingress as u16
@@ -271,29 +271,29 @@ mod tests {
 
     #[test]
     fn sizes_leave_no_padding() {
-        assert_eq!((Label::BYTES, size_of::<Reader>()), (16, 48));
+        assert_eq!((TapHeader::BYTES, size_of::<Reader>()), (16, 48));
     }
 
     #[test]
     fn a_label_survives_bytes_and_nothing_else_is_one() {
         let line = 0x1234_5678_9abc_c4a1;
-        let key = Label::key(line);
-        let label = Label { due: 1 << 40, key, slot: 127, ingress: 1, interface: 7 };
-        assert_eq!(Label::from_bytes(&label.to_bytes(), line), Some(label));
-        let overlay = Label { key: key | Label::OVERLAY, ..label };
-        let read = Label { interface: LOOPBACK, ..overlay };
-        assert_eq!(Label::from_bytes(&overlay.to_bytes(), line), Some(read));
-        assert_eq!(core::mem::offset_of!(Label, interface), OVERLAY_BYTES);
-        assert_eq!(Label::from_bytes(&[0xff; 16], line), None);
-        assert_eq!(Label::from_bytes(&label.to_bytes(), line + 2), None);
+        let key = TapHeader::key(line);
+        let header = TapHeader { due: 1 << 40, key, slot: 127, ingress: 1, interface: 7 };
+        assert_eq!(TapHeader::from_bytes(&header.to_bytes(), line), Some(header));
+        let overlay = TapHeader { key: key | TapHeader::OVERLAY, ..header };
+        let read = TapHeader { interface: LOOPBACK, ..overlay };
+        assert_eq!(TapHeader::from_bytes(&overlay.to_bytes(), line), Some(read));
+        assert_eq!(core::mem::offset_of!(TapHeader, interface), OVERLAY_BYTES);
+        assert_eq!(TapHeader::from_bytes(&[0xff; 16], line), None);
+        assert_eq!(TapHeader::from_bytes(&header.to_bytes(), line + 2), None);
     }
 
     #[test]
     fn a_way_survives_a_tag() {
         for place in 0..PLACES {
             for ingress in [false, true] {
-                let way = Way { place, ingress };
-                assert_eq!(Way::of_tag(way.tag()), way);
+                let way = ReturnTag { place, ingress };
+                assert_eq!(ReturnTag::of_tag(way.tag()), way);
             }
         }
     }

@@ -58,6 +58,6 @@ pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
 pub const MAPS: [&str; 24] = [
     "ACTIVE", "AYA_LOGS", "CALLS", "ENDED", "FILES", "FLOWS", "GIVEN", "HEADS", "HOLDS", "LEASE",
-    "LEDGER", "NAMES", "NUMBERED", "PATHS", "PEERS4", "PEERS6", "PLACES", "PORTS", "READER", "RECORDS",
-    "RETURNED", "RULES", "STATES", "TABLES",
+    "LEDGER", "NAMES", "NUMBERED", "PATHS", "PEERS4", "PEERS6", "PLACES", "PORTS", "READER",
+    "RECORDS", "RETURNED", "RULES", "STATES", "TABLES",
 ];

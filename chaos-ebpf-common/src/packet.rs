@@ -83,27 +83,27 @@ pub struct Packet {
 /// Reads the headers. `None`: nothing that rules speak of (not IP, truncated, or neighbour
 /// discovery, which is never touched, as ARP is not).
 #[inline(always)]
-pub fn parse<O: Bytes>(octets: &O, ethertype: u16, kind: EventKind) -> Option<Packet> {
+pub fn parse<O: Bytes>(bytes: &O, ethertype: u16, kind: EventKind) -> Option<Packet> {
     let mut ethertype = ethertype;
     let mut network = 0u32;
     for _ in 0..MAX_TAGS {
         if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_QINQ {
             break;
         }
-        let tag: [u8; 4] = octets.read(network)?;
+        let tag: [u8; 4] = bytes.read(network)?;
         ethertype = u16::from_be_bytes([tag[2], tag[3]]);
         network += 4;
     }
     match ethertype {
-        ETHERTYPE_IPV4 => parse_v4(octets, network, kind),
-        ETHERTYPE_IPV6 => parse_v6(octets, network, kind),
+        ETHERTYPE_IPV4 => parse_v4(bytes, network, kind),
+        ETHERTYPE_IPV6 => parse_v6(bytes, network, kind),
         _ => None,
     }
 }
 
 #[inline(always)]
-fn parse_v4<O: Bytes>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
-    let header: [u8; 20] = octets.read(network)?;
+fn parse_v4<O: Bytes>(bytes: &O, network: u32, kind: EventKind) -> Option<Packet> {
+    let header: [u8; 20] = bytes.read(network)?;
     let header_length = ((header[0] & 0x0f) as u32) * 4;
     if header[0] >> 4 != 4 || header_length < 20 {
         return None;
@@ -124,18 +124,18 @@ fn parse_v4<O: Bytes>(octets: &O, network: u32, kind: EventKind) -> Option<Packe
         fragmented: (offset_and_flags & 0x3fff != 0) as u8,
     };
     if !later {
-        read_transport(octets, network + header_length, &mut packet);
+        read_transport(bytes, network + header_length, &mut packet);
     }
     Some(packet)
 }
 
 #[inline(always)]
-fn parse_v6<O: Bytes>(octets: &O, network: u32, kind: EventKind) -> Option<Packet> {
-    let header: [u8; 40] = octets.read(network)?;
+fn parse_v6<O: Bytes>(bytes: &O, network: u32, kind: EventKind) -> Option<Packet> {
+    let header: [u8; 40] = bytes.read(network)?;
     if header[0] >> 4 != 6 {
         return None;
     }
-    let chain = octets.follow(header[6], network + 40);
+    let chain = bytes.follow(header[6], network + 40);
     let (offset, next) = (chain.offset(), chain.protocol());
     let protocol = if chain.is_cut() { ProtocolClass::Other } else { ProtocolClass::of(next) };
     let mut packet = Packet {
@@ -154,19 +154,19 @@ fn parse_v6<O: Bytes>(octets: &O, network: u32, kind: EventKind) -> Option<Packe
         // Router and neighbour discovery, redirect (RFC 4861): without them IPv6 is not impaired
         // but cut.
         if next == 58
-            && let Some([kind_of_message]) = octets.read::<1>(offset)
+            && let Some([kind_of_message]) = bytes.read::<1>(offset)
             && (133..=137).contains(&kind_of_message)
         {
             return None;
         }
-        read_transport(octets, offset, &mut packet);
+        read_transport(bytes, offset, &mut packet);
     }
     Some(packet)
 }
 
 /// Goes along the extension headers from `offset` on, the first of which is of kind `next`.
 #[inline(always)]
-pub fn follow<O: Bytes>(octets: &O, next: u8, offset: u32) -> Chain {
+pub fn follow<O: Bytes>(bytes: &O, next: u8, offset: u32) -> Chain {
     let mut next = next;
     let mut offset = offset;
     let mut later = false;
@@ -178,7 +178,7 @@ pub fn follow<O: Bytes>(octets: &O, next: u8, offset: u32) -> Chain {
         if !matches!(next, 0 | 43 | 44 | 51 | 60 | 135 | 139 | 140) || later {
             break;
         }
-        let Some(extension) = octets.read::<4>(offset) else {
+        let Some(extension) = bytes.read::<4>(offset) else {
             whole = false;
             break;
         };
@@ -204,12 +204,12 @@ pub fn follow<O: Bytes>(octets: &O, next: u8, offset: u32) -> Chain {
 }
 
 #[inline(always)]
-fn read_transport<O: Bytes>(octets: &O, offset: u32, packet: &mut Packet) {
+fn read_transport<O: Bytes>(bytes: &O, offset: u32, packet: &mut Packet) {
     if !matches!(packet.event.protocol, ProtocolClass::Tcp | ProtocolClass::Udp) {
         packet.transport = offset;
         return;
     }
-    if let Some(ports) = octets.read::<4>(offset) {
+    if let Some(ports) = bytes.read::<4>(offset) {
         packet.event.source_port = u16::from_be_bytes([ports[0], ports[1]]);
         packet.event.destination_port = u16::from_be_bytes([ports[2], ports[3]]);
         packet.transport = offset;

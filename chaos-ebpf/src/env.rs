@@ -95,13 +95,7 @@ impl Maps {
 
     /// [`flows::depart`] for a frame of the flow with this key.
     #[inline(always)]
-    pub fn depart_in_flow(
-        &self,
-        key: u64,
-        transmission: u64,
-        queue: u64,
-        now: u64,
-    ) -> Option<u64> {
+    pub fn depart_in_flow(&self, key: u64, transmission: u64, queue: u64, now: u64) -> Option<u64> {
         let group = FLOWS.get_ptr_mut(flows::group(key))?;
         // SAFETY: as in `depart`.
         unsafe {

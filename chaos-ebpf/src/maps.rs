@@ -99,7 +99,7 @@ pub static GIVEN: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static RETURNED: Array<u64, 1> = Array::new();
 
-/// The interfaces that frames come back to, at their [`line::Way::place`].
+/// The interfaces that frames come back to, at their [`line::ReturnTag::place`].
 #[btf_map]
 pub static PLACES: Array<u32, { line::PLACES as usize }> = Array::new();
 
@@ -141,8 +141,12 @@ pub static FLOWS: Array<LockedGroup, { flows::GROUPS }> = Array::new();
 /// The numbers of flows ([`flows::numbered_value`]), by their [`flows::numbered_key`]s. Without room of its own
 /// beforehand, as few rules have a window of flows.
 #[btf_map]
-pub static NUMBERED: HashMap<u64, u64, { SETS * flows::MAX_NUMBERED }, { BPF_F_NO_PREALLOC as usize }> =
-    HashMap::new();
+pub static NUMBERED: HashMap<
+    u64,
+    u64,
+    { SETS * flows::MAX_NUMBERED },
+    { BPF_F_NO_PREALLOC as usize },
+> = HashMap::new();
 
 #[btf_map]
 pub static LEDGER: PerCpuArray<RuleCounts, SLOTS> = PerCpuArray::new();

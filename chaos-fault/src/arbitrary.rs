@@ -112,9 +112,9 @@ fn verb() -> impl Strategy<Value = Verb> {
 
 fn limit() -> impl Strategy<Value = Verb> {
     let rate = prop_oneof![8..=u64::MAX, (1_u64..2000).prop_map(|n| n * 1_000_000)];
-    (rate, option::of(duration()), any::<bool>()).prop_map(
-        |(bits_per_second, queue, per_flow)| Verb::Limit { bits_per_second, queue, per_flow },
-    )
+    (rate, option::of(duration()), any::<bool>()).prop_map(|(bits_per_second, queue, per_flow)| {
+        Verb::Limit { bits_per_second, queue, per_flow }
+    })
 }
 
 fn chance() -> impl Strategy<Value = Chance> {

@@ -271,16 +271,15 @@ fn about_packets(fault: &Fault, problems: &mut Problems) {
             "`under` goes with `fail`, `slow` and `kill`",
         );
     }
-    match (&fault.verb, fault.protocol) {
-        (Verb::Reset, Some(protocol @ (Protocol::Udp | Protocol::Icmp))) => problems.add(
-            Clause::Protocol,
-            format!("{protocol} has no connections to reset"),
-            "`reset` is for tcp",
-        ),
-        (verb, Some(Protocol::Icmp)) if verb.dns_name().is_some() => {
-            problems.add(Clause::Protocol, "DNS does not run over icmp", "`udp`, `tcp`, or neither")
-        }
-        _ => {}
+    if let (Verb::Reset, Some(protocol @ (Protocol::Udp | Protocol::Icmp))) =
+        (&fault.verb, fault.protocol)
+    {
+        let message = format!("{protocol} has no connections to reset");
+        problems.add(Clause::Protocol, message, "`reset` is for tcp");
+    }
+    if fault.verb.dns_name().is_some() && fault.protocol == Some(Protocol::Icmp) {
+        let help = "`udp`, `tcp`, or neither";
+        problems.add(Clause::Protocol, "DNS does not run over icmp", help);
     }
     if let (Some(_), Some(direction)) = (fault.verb.dns_name(), fault.direction) {
         problems.add(

@@ -164,10 +164,10 @@ fn write_chance(f: &mut Formatter<'_>, chance: Chance, verb: &Verb) -> fmt::Resu
     if !own_unit {
         write!(f, " of {}", chance.of.word())?;
     }
-    match chance.how {
-        HowOften::Bursts { length, .. } => write!(f, " in bursts of {length}"),
-        _ => Ok(()),
+    if let HowOften::Bursts { length, .. } = chance.how {
+        write!(f, " in bursts of {length}")?;
     }
+    Ok(())
 }
 
 /// Whole, unless it is long and `f` is for people.

@@ -152,15 +152,20 @@ fn check_protocol(
 
 fn check_peer(call: &Call, hooked: Hooked, peer: &Peer) -> Result<(), Objection> {
     let name = call.name();
-    match (hooked, peer.side) {
-        (Hooked::Bind, Side::To) => {
+    match hooked {
+        Hooked::Bind if peer.side == Side::To => {
             Err(Objection::new("`bind` has no peer: the address in the call is the socket's own")
                 .remedy("write `from` for the address that is bound, or only `port N`"))
         }
-        (Hooked::Connect | Hooked::SendTo, Side::From) => Err(Objection::new(format!(
-            "the socket's own address is not known yet when `{name}` is called"
-        ))
+        Hooked::Connect | Hooked::SendTo if peer.side == Side::From => Err(Objection::new(
+            format!("the socket's own address is not known yet when `{name}` is called"),
+        )
         .remedy("write `to` for the address that is called")),
-        _ => Ok(()),
+        Hooked::Bind
+        | Hooked::Connect
+        | Hooked::SendTo
+        | Hooked::Socket
+        | Hooked::SetSockopt
+        | Hooked::GetSockopt => Ok(()),
     }
 }

@@ -108,7 +108,7 @@ pub(super) fn by_seccomp(
     fault: &Fault,
     features: &KernelFeatures,
 ) -> Option<Vec<PlannedCall>> {
-    if features.backend(Backend::Seccomp) != Support::Works {
+    if features.support(Backend::Seccomp) != Support::Works {
         return None;
     }
     let mut planned = Vec::new();
@@ -269,7 +269,7 @@ fn plan_member(
         None => &[Backend::Entry, Backend::Security, Backend::Override],
     };
     for backend in backends.iter().copied() {
-        let found = match features.backend(backend) {
+        let found = match features.support(backend) {
             Support::Missing { reason, remedy } => Err((reason, remedy)),
             Support::Works if fault.under.is_some() => functions_by_path(backend, member, features)
                 .map_err(|reason| (reason, "leave `under` out".to_owned())),
@@ -302,7 +302,7 @@ fn functions_by_path(
     if !knows_file {
         return Err(format!("what is asked there about `{name}` does not know the file"));
     }
-    if let Support::Missing { reason, .. } = features.backend(Backend::Security) {
+    if let Support::Missing { reason, .. } = features.support(Backend::Security) {
         return Err(format!("nothing there tells the paths of files: {reason}"));
     }
     let mut functions = functions(backend, member, features)?;
@@ -362,7 +362,7 @@ struct Lack {
 fn no_backend(call: &Call, member: Member, fault: &Fault, features: &KernelFeatures) -> Objection {
     let mut lacks = plan_member(member, fault, features).err().unwrap_or_default();
     let backend = Backend::Seccomp;
-    if let Support::Missing { reason, remedy } = features.backend(backend) {
+    if let Support::Missing { reason, remedy } = features.support(backend) {
         lacks.push(Lack { backend, reason, remedy });
     } else if NEVER_BY_SECCOMP.contains(&member.name) {
         let reason = "a process that waits for an answer there could not end".to_owned();

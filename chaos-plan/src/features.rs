@@ -4,21 +4,65 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, Hook, Line};
+use super::{Backend, DelayLine, Hook};
 
-/// What this kernel can do, hook by hook and backend by backend. Found by trying, never by its
-/// version; here it is only data, so that plans can be made for kernels that one does not have.
+/// What this kernel can do, capability by capability. Found by trying, never by its version; here it is only data, so
+/// that plans can be made for kernels that one does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Recorded", into = "Recorded")]
 pub struct KernelFeatures {
     /// As `uname -r` prints it.
     pub release: String,
+    found: BTreeMap<Capability, Support>,
+    /// Kernel functions that programs may be attached to: entries of system calls, and
+    /// `security_*`. `None`: all that one might ask for.
+    functions: Option<BTreeSet<String>>,
+}
+
+/// Something that a kernel can do or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Capability {
+    Hook(Hook),
+    Backend(Backend),
+    Line(DelayLine),
+}
+
+impl Capability {
+    /// Every one that there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let hooks = Hook::ALL.into_iter().map(Self::Hook);
+        let backends = Backend::ALL.into_iter().map(Self::Backend);
+        hooks.chain(backends).chain(DelayLine::ALL.into_iter().map(Self::Line))
+    }
+}
+
+impl From<Hook> for Capability {
+    fn from(hook: Hook) -> Self {
+        Self::Hook(hook)
+    }
+}
+
+impl From<Backend> for Capability {
+    fn from(backend: Backend) -> Self {
+        Self::Backend(backend)
+    }
+}
+
+impl From<DelayLine> for Capability {
+    fn from(line: DelayLine) -> Self {
+        Self::Line(line)
+    }
+}
+
+/// As JSON has it: `doctor` prints it, and what was found on other kernels is kept so.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    release: String,
     hooks: BTreeMap<Hook, Support>,
     #[serde(default)]
     backends: BTreeMap<Backend, Support>,
     #[serde(default)]
-    lines: BTreeMap<Line, Support>,
-    /// Kernel functions that programs may be attached to: entries of system calls, and
-    /// `security_*`. `None`: all that one might ask for.
+    lines: BTreeMap<DelayLine, Support>,
     #[serde(default = "no_functions")]
     functions: Option<BTreeSet<String>>,
 }
@@ -27,7 +71,31 @@ fn no_functions() -> Option<BTreeSet<String>> {
     Some(BTreeSet::new())
 }
 
-/// Whether a hook can be used.
+impl From<Recorded> for KernelFeatures {
+    fn from(Recorded { release, hooks, backends, lines, functions }: Recorded) -> Self {
+        let hooks = hooks.into_iter().map(|(hook, support)| (hook.into(), support));
+        let backends = backends.into_iter().map(|(backend, support)| (backend.into(), support));
+        let lines = lines.into_iter().map(|(line, support)| (line.into(), support));
+        Self { release, found: hooks.chain(backends).chain(lines).collect(), functions }
+    }
+}
+
+impl From<KernelFeatures> for Recorded {
+    fn from(KernelFeatures { release, found, functions }: KernelFeatures) -> Self {
+        let (mut hooks, mut backends, mut lines) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (capability, support) in found {
+            match capability {
+                Capability::Hook(hook) => drop(hooks.insert(hook, support)),
+                Capability::Backend(backend) => drop(backends.insert(backend, support)),
+                Capability::Line(line) => drop(lines.insert(line, support)),
+            }
+        }
+        Self { release, hooks, backends, lines, functions }
+    }
+}
+
+/// Whether a capability can be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Support {
@@ -43,41 +111,19 @@ pub enum Support {
 impl KernelFeatures {
     /// A kernel on which nothing has been found to work yet.
     pub fn nothing(release: impl Into<String>) -> Self {
-        Self {
-            release: release.into(),
-            hooks: BTreeMap::new(),
-            backends: BTreeMap::new(),
-            lines: BTreeMap::new(),
-            functions: no_functions(),
-        }
+        Self { release: release.into(), found: BTreeMap::new(), functions: no_functions() }
     }
 
     /// A kernel that has every hook, every backend and every delay line.
     pub fn everything(release: impl Into<String>) -> Self {
-        let hooks = Hook::ALL.into_iter().map(|hook| (hook, Support::Works)).collect();
-        let backends = Backend::ALL.into_iter().map(|backend| (backend, Support::Works)).collect();
-        let lines = Line::ALL.into_iter().map(|line| (line, Support::Works)).collect();
-        Self { release: release.into(), hooks, backends, lines, functions: None }
+        let found = Capability::all().map(|one| (one, Support::Works)).collect();
+        Self { release: release.into(), found, functions: None }
     }
 
-    /// The same kernel, with this said of one hook.
+    /// The same kernel, with this said of one hook, backend or delay line.
     #[must_use]
-    pub fn with(mut self, hook: Hook, support: Support) -> Self {
-        self.hooks.insert(hook, support);
-        self
-    }
-
-    /// The same kernel, with this said of one backend.
-    #[must_use]
-    pub fn with_backend(mut self, backend: Backend, support: Support) -> Self {
-        self.backends.insert(backend, support);
-        self
-    }
-
-    /// The same kernel, with this said of one delay line.
-    #[must_use]
-    pub fn with_line(mut self, line: Line, support: Support) -> Self {
-        self.lines.insert(line, support);
+    pub fn with(mut self, capability: impl Into<Capability>, support: Support) -> Self {
+        self.found.insert(capability.into(), support);
         self
     }
 
@@ -99,34 +145,24 @@ impl KernelFeatures {
         self.functions.as_ref().is_some_and(|functions| functions.contains(name))
     }
 
-    /// Whether the backend can be used; one that was never tried cannot.
-    pub fn backend(&self, backend: Backend) -> Support {
-        self.backends.get(&backend).cloned().unwrap_or_else(not_tried)
-    }
-
-    /// Whether there can be this delay line; one that was never tried cannot.
-    pub fn line(&self, line: Line) -> Support {
-        self.lines.get(&line).cloned().unwrap_or_else(not_tried)
+    /// Whether it can be used; what was never tried cannot.
+    pub fn support(&self, capability: impl Into<Capability>) -> Support {
+        self.found.get(&capability.into()).cloned().unwrap_or_else(not_tried)
     }
 
     /// The delay line to take, where there can be one.
-    pub fn best_line(&self) -> Option<Line> {
-        Line::ALL.into_iter().find(|line| self.line(*line) == Support::Works)
+    pub fn best_line(&self) -> Option<DelayLine> {
+        DelayLine::ALL.into_iter().find(|line| self.support(*line) == Support::Works)
     }
 
     /// Every delay line and what is known of it.
-    pub fn lines(&self) -> impl Iterator<Item = (Line, Support)> + '_ {
-        Line::ALL.into_iter().map(|line| (line, self.line(line)))
+    pub fn lines(&self) -> impl Iterator<Item = (DelayLine, Support)> + '_ {
+        DelayLine::ALL.into_iter().map(|line| (line, self.support(line)))
     }
 
     /// Every backend and what is known of it.
     pub fn backends(&self) -> impl Iterator<Item = (Backend, Support)> + '_ {
-        Backend::ALL.into_iter().map(|backend| (backend, self.backend(backend)))
-    }
-
-    /// Whether the hook can be used; one that was never tried cannot.
-    pub fn support(&self, hook: Hook) -> Support {
-        self.hooks.get(&hook).cloned().unwrap_or_else(not_tried)
+        Backend::ALL.into_iter().map(|backend| (backend, self.support(backend)))
     }
 
     /// The hook that does what this one does: itself, or its fallback where only that works.
@@ -136,7 +172,7 @@ impl KernelFeatures {
     }
 
     /// Every hook and what is known of it.
-    pub fn iter(&self) -> impl Iterator<Item = (Hook, Support)> + '_ {
+    pub fn hooks(&self) -> impl Iterator<Item = (Hook, Support)> + '_ {
         Hook::ALL.into_iter().map(|hook| (hook, self.support(hook)))
     }
 }
@@ -156,7 +192,7 @@ mod tests {
     fn what_was_not_tried_is_missing() {
         let features = KernelFeatures::nothing("6.1.0").with(Hook::Bind4, Support::Works);
         let working: Vec<Hook> = features
-            .iter()
+            .hooks()
             .filter(|(_, support)| *support == Support::Works)
             .map(|(hook, _)| hook)
             .collect();

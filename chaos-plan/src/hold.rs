@@ -8,7 +8,7 @@ use chaos_ebpf_common::{
 };
 use chaos_fault::{Distribution, Fault, Latency, Spread, Verb, print_duration};
 
-use super::{KernelFeatures, Line, Support, latencies, nanoseconds, refusal::Objection};
+use super::{DelayLine, KernelFeatures, Support, latencies, nanoseconds, refusal::Objection};
 
 /// What a verb that holds frames asks for; `None` for the others.
 pub(super) fn hold(verb: &Verb) -> Option<Hold> {
@@ -106,7 +106,7 @@ pub(super) fn check_rate(bits_per_second: u64, queue: Option<Duration>) -> Resul
 }
 
 /// The delay line to hold them in.
-pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<Line, Objection> {
+pub(super) fn line(fault: &Fault, features: &KernelFeatures) -> Result<DelayLine, Objection> {
     features.best_line().ok_or_else(|| {
         let missing = features.lines().filter_map(|(line, support)| match support {
             Support::Works => None,

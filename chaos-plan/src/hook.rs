@@ -52,78 +52,36 @@ pub enum Hook {
 
 impl Hook {
     /// Every hook, in the order of declaration.
-    pub const ALL: [Self; 15] = [
-        Self::CgroupSkbEgress,
-        Self::CgroupSkbIngress,
-        Self::Connect4,
-        Self::Connect6,
-        Self::Bind4,
-        Self::Bind6,
-        Self::SendMsg4,
-        Self::SendMsg6,
-        Self::SockCreate,
-        Self::SetSockopt,
-        Self::GetSockopt,
-        Self::TcxEgress,
-        Self::TcxIngress,
-        Self::ClsactEgress,
-        Self::ClsactIngress,
-    ];
+    pub const ALL: [Self; HOOKS.len()] = {
+        let mut all = [Self::CgroupSkbEgress; HOOKS.len()];
+        let mut at = 0;
+        while at < HOOKS.len() {
+            all[at] = HOOKS[at].hook;
+            at += 1;
+        }
+        all
+    };
+
+    /// The one that is declared last.
+    const LAST: Self = Self::ClsactIngress;
+
+    fn row(self) -> &'static Row {
+        &HOOKS[self as usize]
+    }
 
     /// As libbpf names the section, which is what `bpftool` users know.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::CgroupSkbEgress => "cgroup_skb/egress",
-            Self::CgroupSkbIngress => "cgroup_skb/ingress",
-            Self::Connect4 => "cgroup/connect4",
-            Self::Connect6 => "cgroup/connect6",
-            Self::Bind4 => "cgroup/bind4",
-            Self::Bind6 => "cgroup/bind6",
-            Self::SendMsg4 => "cgroup/sendmsg4",
-            Self::SendMsg6 => "cgroup/sendmsg6",
-            Self::SockCreate => "cgroup/sock_create",
-            Self::SetSockopt => "cgroup/setsockopt",
-            Self::GetSockopt => "cgroup/getsockopt",
-            Self::TcxEgress => "tcx/egress",
-            Self::TcxIngress => "tcx/ingress",
-            Self::ClsactEgress => "clsact/egress",
-            Self::ClsactIngress => "clsact/ingress",
-        }
+        self.row().name
     }
 
     /// The program in the BPF object that serves this hook.
     pub fn program(self) -> &'static str {
-        match self {
-            Self::CgroupSkbEgress => "skb_egress",
-            Self::CgroupSkbIngress => "skb_ingress",
-            Self::Connect4 => "connect4",
-            Self::Connect6 => "connect6",
-            Self::Bind4 => "bind4",
-            Self::Bind6 => "bind6",
-            Self::SendMsg4 => "sendmsg4",
-            Self::SendMsg6 => "sendmsg6",
-            Self::SockCreate => "sock_create",
-            Self::SetSockopt => "setsockopt",
-            Self::GetSockopt => "getsockopt",
-            Self::TcxEgress | Self::ClsactEgress => "tcx_egress",
-            Self::TcxIngress | Self::ClsactIngress => "tcx_ingress",
-        }
+        self.row().program
     }
 
     /// The kind of event that the hook hands to the gate.
     pub fn event_kind(self) -> EventKind {
-        match self {
-            Self::CgroupSkbEgress => EventKind::PacketEgress,
-            Self::CgroupSkbIngress => EventKind::PacketIngress,
-            Self::Connect4 | Self::Connect6 => EventKind::Connect,
-            Self::Bind4 | Self::Bind6 => EventKind::Bind,
-            Self::SendMsg4 | Self::SendMsg6 => EventKind::SendTo,
-            Self::SockCreate => EventKind::Socket,
-            Self::SetSockopt => EventKind::SetSockopt,
-            Self::GetSockopt => EventKind::GetSockopt,
-            Self::TcxEgress | Self::ClsactEgress => EventKind::FrameEgress,
-            Self::TcxIngress | Self::ClsactIngress => EventKind::FrameIngress,
-        }
+        self.row().event
     }
 
     /// Whether it is attached to interfaces of a network namespace; otherwise to a cgroup.
@@ -138,13 +96,50 @@ impl Hook {
 
     /// The hook that does the same where this one is missing.
     pub fn fallback(self) -> Option<Self> {
-        match self {
-            Self::TcxEgress => Some(Self::ClsactEgress),
-            Self::TcxIngress => Some(Self::ClsactIngress),
-            _ => None,
-        }
+        self.row().fallback
     }
 }
+
+/// What is known of a hook.
+struct Row {
+    hook: Hook,
+    name: &'static str,
+    program: &'static str,
+    event: EventKind,
+    fallback: Option<Hook>,
+}
+
+const fn row(
+    hook: Hook,
+    name: &'static str,
+    program: &'static str,
+    event: EventKind,
+    fallback: Option<Hook>,
+) -> Row {
+    Row { hook, name, program, event, fallback }
+}
+
+/// A row for each hook, in the order of declaration.
+#[rustfmt::skip]
+const HOOKS: [Row; 15] = [
+    row(Hook::CgroupSkbEgress, "cgroup_skb/egress", "skb_egress", EventKind::PacketEgress, None),
+    row(Hook::CgroupSkbIngress, "cgroup_skb/ingress", "skb_ingress", EventKind::PacketIngress, None),
+    row(Hook::Connect4, "cgroup/connect4", "connect4", EventKind::Connect, None),
+    row(Hook::Connect6, "cgroup/connect6", "connect6", EventKind::Connect, None),
+    row(Hook::Bind4, "cgroup/bind4", "bind4", EventKind::Bind, None),
+    row(Hook::Bind6, "cgroup/bind6", "bind6", EventKind::Bind, None),
+    row(Hook::SendMsg4, "cgroup/sendmsg4", "sendmsg4", EventKind::SendTo, None),
+    row(Hook::SendMsg6, "cgroup/sendmsg6", "sendmsg6", EventKind::SendTo, None),
+    row(Hook::SockCreate, "cgroup/sock_create", "sock_create", EventKind::Socket, None),
+    row(Hook::SetSockopt, "cgroup/setsockopt", "setsockopt", EventKind::SetSockopt, None),
+    row(Hook::GetSockopt, "cgroup/getsockopt", "getsockopt", EventKind::GetSockopt, None),
+    row(Hook::TcxEgress, "tcx/egress", "tcx_egress", EventKind::FrameEgress, Some(Hook::ClsactEgress)),
+    row(Hook::TcxIngress, "tcx/ingress", "tcx_ingress", EventKind::FrameIngress, Some(Hook::ClsactIngress)),
+    row(Hook::ClsactEgress, "clsact/egress", "tcx_egress", EventKind::FrameEgress, None),
+    row(Hook::ClsactIngress, "clsact/ingress", "tcx_ingress", EventKind::FrameIngress, None),
+];
+
+const _: () = assert!(HOOKS.len() == Hook::LAST as usize + 1, "each hook has a row");
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -53,10 +53,10 @@ pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use composition::{Position, clash, is_asked};
 pub use family::End;
-pub use features::{KernelFeatures, Support};
+pub use features::{Capability, KernelFeatures, Support};
 pub use hook::Hook;
 pub use latencies::table as latency_table;
-pub use line::Line;
+pub use line::DelayLine;
 pub use path::plain_part;
 use refusal::Objection;
 pub use refusal::Refusal;
@@ -121,11 +121,11 @@ pub struct PlannedRule {
     /// System calls that no cgroup hook answers for this rule, by number.
     pub calls: Vec<PlannedCall>,
     /// What holds the frames that it holds back.
-    pub line: Option<Line>,
+    pub line: Option<DelayLine>,
     /// What its answers go through where they come in place of Docker's embedded name server, as NAT takes
     /// them for more questions otherwise. There is none where the kernel has none.
     #[serde(skip)]
-    pub answer_line: Option<Line>,
+    pub answer_line: Option<DelayLine>,
     #[serde(serialize_with = "action_name")]
     pub action: Action,
     /// From the moment the fault begins (`after` included) to its end.
@@ -229,12 +229,12 @@ impl PlannedRule {
 
 impl Plan {
     /// The delay line that rules need, the same for all.
-    pub fn line(&self) -> Option<Line> {
+    pub fn line(&self) -> Option<DelayLine> {
         self.rules.iter().filter(|rule| !rule.fault.shadow).find_map(|rule| rule.line)
     }
 
     /// The delay line that answers need in a network namespace with Docker's embedded name server.
-    pub fn answer_line(&self) -> Option<Line> {
+    pub fn answer_line(&self) -> Option<DelayLine> {
         self.rules.iter().find_map(|rule| rule.answer_line)
     }
 

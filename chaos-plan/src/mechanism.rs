@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chaos_ebpf_common::rule::Action;
 use chaos_fault::Fault;
 
-use super::{Hook, KernelFeatures, Line, PlannedCall, Support, refusal::Objection};
+use super::{DelayLine, Hook, KernelFeatures, PlannedCall, Support, refusal::Objection};
 
 /// How a fault is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub(super) struct Mechanism {
     pub(super) action: Action,
     pub(super) hooks: BTreeSet<Hook>,
     pub(super) calls: Vec<PlannedCall>,
-    pub(super) line: Option<Line>,
+    pub(super) line: Option<DelayLine>,
     /// As in [`PlannedRule`](super::PlannedRule::answer_line).
-    pub(super) answer_line: Option<Line>,
+    pub(super) answer_line: Option<DelayLine>,
 }
 
 impl Mechanism {

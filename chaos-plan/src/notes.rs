@@ -6,7 +6,8 @@ use chaos_ebpf_common::rule::{Action, Stage};
 use chaos_fault::{Fault, HowOften, Protocol, Unit, Verb};
 
 use super::{
-    Hook, KernelFeatures, Line, PlannedRule, calls::Hooked, calls_by_number, mechanism::Mechanism,
+    DelayLine, Hook, KernelFeatures, PlannedRule, calls::Hooked, calls_by_number,
+    mechanism::Mechanism,
 };
 
 /// One sentence for each thing to know about a rule. `named` are the exempt addresses that the
@@ -150,19 +151,20 @@ fn of_silent(fault: &Fault) -> Vec<&'static str> {
 
 fn of_hold(fault: &Fault, mechanism: &Mechanism) -> Vec<&'static str> {
     let mut notes = vec![match mechanism.line {
-        Some(Line::Reader) => {
+        Some(DelayLine::Tap) => {
             "by the delay line tap: frames wait in the agent, and pass unheld when it does not answer for \
              200 ms"
         }
-        _ => "by the delay line fq: frames wait in a queue of the kernel, which nobody else uses",
+        Some(DelayLine::Fq) | None => {
+            "by the delay line fq: frames wait in a queue of the kernel, which nobody else uses"
+        }
     }];
     let is_both = fault.directions().len() > 1;
     if mechanism.action == Action::Limit {
-        notes.push(match fault.verb {
-            Verb::Limit { queue: Some(_), .. } => {
-                "what would wait for longer than the queue is lost, and counted as such"
-            }
-            _ => "what would wait for more than a second is lost, and counted as such",
+        notes.push(if matches!(fault.verb, Verb::Limit { queue: Some(_), .. }) {
+            "what would wait for longer than the queue is lost, and counted as such"
+        } else {
+            "what would wait for more than a second is lost, and counted as such"
         });
         if matches!(fault.verb, Verb::Limit { per_flow: true, .. }) {
             notes.push("each flow has the rate to itself; later fragments share one");

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use chaos_plan::{KernelFeatures, Line, Plan, PlannedRule, Support, Terms, plan};
+use chaos_plan::{DelayLine, KernelFeatures, Plan, PlannedRule, Support, Terms, plan};
 
 /// The lab's kernels, oldest first; the last one is our own build with error injection.
 const KERNELS: [&str; 5] =
@@ -28,7 +28,7 @@ fn means(rule: &PlannedRule) -> String {
     let kinds: BTreeSet<&str> = kinds.collect();
     let backends: BTreeSet<_> = rule.calls.iter().map(|call| call.backend).collect();
     let backends = backends.into_iter().map(|backend| backend.name());
-    let line = rule.line.map(Line::name);
+    let line = rule.line.map(DelayLine::name);
     kinds.into_iter().chain(backends).chain(line).collect::<Vec<_>>().join(", ")
 }
 
@@ -54,7 +54,7 @@ fn missing(kernels: &[KernelFeatures]) -> String {
     let mut text = String::new();
     for (name, features) in KERNELS.iter().zip(kernels) {
         writeln!(text, "\n### {name}\n\nRecorded on {}.\n", features.release).unwrap();
-        let hooks = features.iter().map(|(hook, support)| (hook.name(), support));
+        let hooks = features.hooks().map(|(hook, support)| (hook.name(), support));
         let backends = features.backends().map(|(backend, support)| (backend.name(), support));
         let mut any = false;
         let lines = features.lines().map(|(line, support)| (line.name(), support));

@@ -3,7 +3,8 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context, Result};
-use chaos_agent::{arm::Phase, kube::PodPhase};
+use chaos_api::Phase;
+use chaos_kube::PodPhase;
 use chaos_tests::{
     job::{UdpSend, UdpSink},
     kubelet::{Layout, PodSpec},
@@ -83,7 +84,7 @@ fn either_driver_and_every_quality_of_service() -> Result<()> {
     for (number, layout) in Layout::all().enumerate() {
         let spec = PodSpec::new(SHOP, &format!("pod-{number}"))
             .layout(layout)
-            .annotation(chaos_agent::kube::FAULTS, "fail connect with ECONNREFUSED");
+            .annotation(chaos_kube::FAULTS, "fail connect with ECONNREFUSED");
         pods.push((layout, kubelet.run(&spec)?));
     }
     for (layout, pod) in &pods {
@@ -150,11 +151,11 @@ fn what_cannot_be_done_is_answered_and_changes_nothing() -> Result<()> {
     cluster.namespace("quiet", false)?;
     let silent = kubelet.run(
         &PodSpec::new("quiet", "web-0")
-            .annotation(chaos_agent::kube::FAULTS, "fail connect with ECONNREFUSED"),
+            .annotation(chaos_kube::FAULTS, "fail connect with ECONNREFUSED"),
     )?;
     let system = kubelet.run(
         &PodSpec::new("kube-system", "dns")
-            .annotation(chaos_agent::kube::FAULTS, "fail connect with ECONNREFUSED"),
+            .annotation(chaos_kube::FAULTS, "fail connect with ECONNREFUSED"),
     )?;
     for pod in [&silent, &system] {
         let server = Server::start(pod)?;
@@ -192,8 +193,7 @@ fn an_edit_keeps_what_stays_and_a_fault_keeps_to_its_container() -> Result<()> {
 
     // The container crashes, and its successor has another id and another cgroup.
     kubelet.restart(&mut pod, &spec, "db")?;
-    let counted_anew =
-        |status: &chaos_agent::kube::Status| status.faults[1].counted_since.is_some();
+    let counted_anew = |status: &chaos_kube::Status| status.faults[1].counted_since.is_some();
     let restarted = cluster.await_status(&pod, counted_anew)?;
     assert_eq!(restarted.faults[1].since, first.faults[0].since);
     assert_eq!(server.connect(&pod, "db", 30)?.failed(), 30);

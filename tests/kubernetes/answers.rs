@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use chaos_agent::kube::{FAULTS, PodPhase, STATUS};
+use chaos_kube::{FAULTS, PodPhase, STATUS};
 use chaos_tests::{
     control_plane::Identity,
     kubelet::{Pod, PodSpec},

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use caps::Capability;
-use chaos_agent::kube::{FAULTS, PodPhase};
+use chaos_kube::{FAULTS, PodPhase};
 use chaos_tests::{
     kubelet::{Kubelet, PodSpec},
     requirements::Release,

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::Result;
-use chaos_agent::kube::{PodPhase, Status};
+use chaos_kube::{PodPhase, Status};
 use chaos_tests::{
     job::{Repeat, UdpSend, UdpSink},
     kubelet::{Pod, PodSpec},

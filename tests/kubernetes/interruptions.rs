@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chaos_agent::kube::{PodPhase, STATUS};
+use chaos_kube::{PodPhase, STATUS};
 use chaos_tests::kubelet::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use nix::sys::signal::{Signal, kill};

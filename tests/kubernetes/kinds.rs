@@ -1,7 +1,7 @@
 //! Pods that are not like the others: on the host's network, static, finished, one too many.
 
 use anyhow::Result;
-use chaos_agent::kube::{FAULTS, PodPhase};
+use chaos_kube::{FAULTS, PodPhase};
 use chaos_tests::{
     job::{UdpSend, UdpSink},
     kubelet::{MIRROR, PodSpec},

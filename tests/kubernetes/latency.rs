@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status};
+use chaos_kube::{FAULTS, PodPhase, STATUS, Status};
 use chaos_tests::{
     clock::boottime_ns,
     control_plane::Identity,

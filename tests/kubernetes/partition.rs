@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use chaos_agent::kube::{FAULTS, PodPhase, Status};
+use chaos_kube::{FAULTS, PodPhase, Status};
 use chaos_tests::{
     job::{UdpSend, UdpSink},
     kubelet::{Pod, PodSpec},

@@ -1,15 +1,24 @@
 //! The agent's arming side inside the test.
 
-use std::{os::fd::AsFd, sync::OnceLock, time::Duration};
+use std::{
+    os::fd::AsFd,
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::{
-    arm::{ArmedId, Armory, Counts, FaultReport, Outcome, Request, TargetReport},
+use chaos_api::{ArmedId, Counts, FaultReport, Outcome, TargetReport, TargetSpec};
+use chaos_engine::{
+    arm::{Armory, Request},
+    cgroup::{CgroupRoot, Target, resolve},
     kernel::find_features,
-    target::{CgroupRoot, Target, TargetSpec},
 };
-use chaos_plan::{Backend, Hook, KernelFeatures, Line, Plan, Support, Terms};
+use chaos_plan::{Backend, DelayLine, Hook, KernelFeatures, Plan, Support, Terms};
 use chaos_tests::{cgroup::TestCgroup, injector::parse, machine::Claim};
+
+/// How long a program may be held up between two counters: an emulated processor may be put aside.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// Longer than any test: what is armed ends by its deadline or with the [`Agent`].
 const LEASE: Duration = Duration::from_secs(600);
@@ -87,11 +96,18 @@ impl Agent {
         Ok(self.armory.report(&id(cgroup)).context("the target is not armed")??)
     }
 
-    /// The n-th fault's ledger. The traffic must have ended: its books are checked.
+    /// The n-th fault's ledger. The traffic must have ended: its books are checked, once the program that is at work on
+    /// another processor has closed them.
     pub fn counts(&self, cgroup: &TestCgroup, fault: usize) -> Result<Counts> {
-        let FaultReport { counts, .. } = self.report(cgroup)?.faults.swap_remove(fault);
-        ensure!(counts.imbalance() == 0, "the ledger does not add up: {counts:?}");
-        Ok(counts)
+        let give_up = Instant::now() + CLOSING;
+        loop {
+            let FaultReport { counts, .. } = self.report(cgroup)?.faults.swap_remove(fault);
+            if counts.imbalance() == 0 {
+                return Ok(counts);
+            }
+            ensure!(Instant::now() < give_up, "the ledger does not add up: {counts:?}");
+            sleep(Duration::from_millis(1));
+        }
     }
 }
 
@@ -100,7 +116,7 @@ pub fn id(cgroup: &TestCgroup) -> ArmedId {
 }
 
 pub fn target(cgroup: &TestCgroup) -> Result<Target> {
-    Ok(TargetSpec::Cgroup(cgroup.path().to_owned()).resolve(&CgroupRoot::discover()?)?)
+    Ok(resolve(&TargetSpec::Cgroup(cgroup.path().to_owned()), &CgroupRoot::discover()?)?)
 }
 
 /// What this kernel can do, found once.
@@ -137,13 +153,13 @@ pub fn has_line(claim: &impl Claim) -> Result<(), String> {
 }
 
 /// The delay line that this kernel's targets have.
-pub fn line(claim: &impl Claim) -> Result<Option<Line>> {
+pub fn line(claim: &impl Claim) -> Result<Option<DelayLine>> {
     Ok(features(claim)?.best_line())
 }
 
 /// The same for a backend.
 pub fn answers(claim: &impl Claim, backend: Backend) -> Result<(), String> {
-    match features(claim).map_err(|error| error.to_string())?.backend(backend) {
+    match features(claim).map_err(|error| error.to_string())?.support(backend) {
         Support::Works => Ok(()),
         Support::Missing { reason, .. } => Err(reason),
     }

@@ -3,10 +3,10 @@
 use std::{mem::forget, process::id, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result};
-use chaos_agent::{
+use chaos_engine::{
     arm::collect_filters,
+    cgroup::{CgroupRoot, Owner},
     kernel::{Instance, Link, Naming},
-    target::{CgroupRoot, Owner},
 };
 use chaos_plan::{Hook, KernelFeatures, Position, Support};
 use chaos_tests::{

@@ -7,7 +7,7 @@ mod pairs;
 use std::time::Duration;
 
 use anyhow::Result;
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{Call, Repeated, Sunk, TcpServe, UdpSend, UdpSink},

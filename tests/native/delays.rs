@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use chaos_plan::Line;
+use chaos_plan::DelayLine;
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,
@@ -361,7 +361,7 @@ fn what_is_held_is_sent_on_when_the_fault_ends() -> Result<()> {
     require!("a delay line", since 5, 8; has_line(&pair.claim));
     // A queue of the kernel lets them go when it looks at them next, whichever comes first.
     let longest = Duration::from_millis(600);
-    let keeps_order = line(&pair.claim)? == Some(Line::Reader);
+    let keeps_order = line(&pair.claim)? == Some(DelayLine::Tap);
     for end in ["disarm", "replace", "deadline"] {
         let [server, _] = pair.addresses();
         let duration = if end == "deadline" { " for 5s" } else { "" };

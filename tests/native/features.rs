@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use aya::programs::loaded_programs;
-use chaos_agent::kernel::Instance;
 use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN};
+use chaos_engine::kernel::Instance;
 use chaos_plan::{Backend, Hook};
 use chaos_tests::{
     cgroup::TestCgroup,
@@ -34,7 +34,7 @@ fn every_hook_that_this_kernel_ought_to_have_works() -> Result<()> {
     let quiet = Quiet::acquire()?;
     let running = Release::running()?;
     let before = Snapshot::take(&quiet, &[])?;
-    assert_eq!(features(&quiet)?.iter().count(), Hook::ALL.len());
+    assert_eq!(features(&quiet)?.hooks().count(), Hook::ALL.len());
     for hook in Hook::ALL {
         match judge(hook.name(), Some(since(hook)), running, has(&quiet, hook)) {
             Verdict::Run => {}

@@ -5,11 +5,10 @@ mod build;
 
 use anyhow::{Context, Result};
 use build::{Ip, LINK, Segment, TRANSPORT_CHECKSUM, ethernet, sum, tagged};
-use chaos_agent::{
-    arm::Counts,
-    clock::boot_now,
+use chaos_api::{Counts, clock::boot_now};
+use chaos_engine::{
+    cgroup::CgroupRoot,
     kernel::{Instance, Trial},
-    target::CgroupRoot,
 };
 use chaos_plan::{Hook, KernelFeatures, Terms, compile, plan};
 use chaos_tests::{injector::parse, machine::Shared};

@@ -3,7 +3,7 @@
 use std::{fs, io, path::PathBuf, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chaos_plan::Line;
+use chaos_plan::DelayLine;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{UdpDelays, UdpSend, UdpSink, UdpStamps},
@@ -190,7 +190,7 @@ fn nobody_else_puts_frames_into_the_line() -> Result<()> {
     let counts = &daemon.json(&["show", &id])?["faults"][0]["counts"];
     assert_eq!((&counts["matched"], &counts["injected"]), (&50.into(), &50.into()), "{counts}");
     // What waits in a queue is never read by the agent.
-    println!("{:?}: grown by {grown} KiB", line(&pair.claim)?.unwrap_or(Line::Reader));
+    println!("{:?}: grown by {grown} KiB", line(&pair.claim)?.unwrap_or(DelayLine::Tap));
     Ok(())
 }
 

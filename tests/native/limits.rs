@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     clock::is_emulated,
     job::{TcpReceive, TcpSend, UdpDelays, UdpSend, UdpSink, UdpStamps},

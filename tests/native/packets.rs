@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::Result;
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{Call, Repeated, StreamReceived, Sunk, TcpReceive, TcpSend, TcpServe, UdpSend, UdpSink},

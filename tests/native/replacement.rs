@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chaos_agent::arm::{Outcome, Request};
+use chaos_api::Outcome;
+use chaos_engine::arm::Request;
 use chaos_plan::Terms;
 use chaos_tests::{
     cgroup::TestCgroup,

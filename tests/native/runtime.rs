@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use chaos_agent::seccomp::{Filter, SharedRules, container::METADATA, filtered};
+use chaos_engine::seccomp::{Filter, SharedRules, container::METADATA, filtered};
 use chaos_tests::process::{Place, Process};
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 use serde_json::json;

@@ -81,7 +81,7 @@ pub fn at_best(features: &KernelFeatures, backend: Backend) -> KernelFeatures {
     let better = Backend::ALL.into_iter().filter(|other| *other < backend);
     better.fold(features.clone(), |features, better| {
         let reason = "the test is about another one".to_owned();
-        features.with_backend(better, Support::Missing { reason, remedy: String::new() })
+        features.with(better, Support::Missing { reason, remedy: String::new() })
     })
 }
 

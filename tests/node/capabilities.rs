@@ -2,7 +2,7 @@
 //! with all of them.
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::kube::PodPhase;
+use chaos_kube::PodPhase;
 use chaos_tests::requirements::Release;
 use libtest_mimic::Completion;
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Result, ensure};
-use chaos_agent::kube::PodPhase;
+use chaos_kube::PodPhase;
 use chaos_tests::{
     job::{Calls, Delays, Repeated, SocketKind, UdpDelays, UdpSend, UdpSink, UdpStamps},
     node::Pod,
@@ -263,7 +263,7 @@ fn a_fault_that_makes_no_sense_is_refused(scene: &Scene) -> Result<Completion> {
 }
 
 fn a_namespace_without_the_label_is_refused(scene: &Scene) -> Result<Completion> {
-    let label = chaos_agent::kube::ENABLED;
+    let label = chaos_kube::ENABLED;
     scene.node.kubectl(&format!("label namespace shop {label}-"))?;
     let status = scene.break_till(&format!("drop egress udp port {SINK}"))?;
     ensure!(status.phase == PodPhase::Refused, "{status:#?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::kube::{PodPhase, Status};
+use chaos_kube::{PodPhase, Status};
 use chaos_tests::{
     job::{KillSignal, PingSpan, Pinged, Repeat, UdpPing},
     node::Exec,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use chaos_agent::kube::{PodPhase, Status, digest};
+use chaos_kube::{PodPhase, Status, digest};
 use chaos_tests::{
     job::{Job, Kill, KillSignal, TcpServe, UdpEcho},
     node::{Deployment, Node, Pod, Shop},

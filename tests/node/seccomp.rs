@@ -3,7 +3,7 @@
 use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::kube::PodPhase;
+use chaos_kube::PodPhase;
 use chaos_tests::{
     job::{Calls, Job, KillSignal, Repeated, TcpServe},
     node::Deployment,

@@ -3,10 +3,11 @@
 use std::{os::fd::AsFd, path::Path, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::{
-    arm::{ArmedId, Armory, Outcome, Request, TargetReport},
+use chaos_api::{ArmedId, Outcome, TargetReport, TargetSpec};
+use chaos_engine::{
+    arm::{Armory, Request},
+    cgroup::{CgroupRoot, Target, resolve},
     kernel::find_features,
-    target::{CgroupRoot, Target, TargetSpec},
 };
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Terms};
@@ -24,7 +25,7 @@ impl Injector {
     /// `probe` is a cgroup to find out on what this kernel can do.
     pub fn new(probe: &Path) -> Result<Self> {
         let root = CgroupRoot::discover()?;
-        let probe = TargetSpec::Cgroup(probe.to_owned()).resolve(&root)?;
+        let probe = resolve(&TargetSpec::Cgroup(probe.to_owned()), &root)?;
         let features = find_features(Ok(probe.cgroup.as_fd()));
         Ok(Self { armory: Armory::new(root, features.clone(), LEASE), features })
     }
@@ -37,7 +38,7 @@ impl Injector {
     /// Resolves a target; it may be armed again and again.
     pub fn target(&self, cgroup: &Path) -> Result<Target> {
         let spec = TargetSpec::Cgroup(cgroup.to_owned());
-        spec.resolve(self.armory.root()).context("resolve the target")
+        resolve(&spec, self.armory.root()).context("resolve the target")
     }
 
     /// Arms the target, or replaces what it is armed with. A refusal is an error.

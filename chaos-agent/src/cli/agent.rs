@@ -4,10 +4,11 @@ use std::{io, net::IpAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Du
 
 use anyhow::Context;
 use chaos_agent::{
-    arm::{ArmedId, Armory, Ended, Handle, Keeper, Notice},
+    Handle, Keeper,
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
-    policy::Policy,
 };
+use chaos_api::{ArmedId, Ended, Notice, Policy};
+use chaos_engine::arm::Armory;
 use chaos_fault::print_duration;
 use chaos_plan::Support;
 use tokio::{
@@ -142,7 +143,7 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     let root = kernel::prepare()?;
     let features = kernel::try_features(&root);
     tracing::info!(kernel = features.release, "the hooks of the kernel have been tried");
-    for (hook, support) in features.iter() {
+    for (hook, support) in features.hooks() {
         if let Support::Missing { reason, .. } = support {
             tracing::warn!(%hook, %reason, "this kernel lacks a hook");
         }
@@ -218,8 +219,8 @@ async fn look_after_pods(
 ) -> anyhow::Result<()> {
     let Node { node_name, node_ip: node_ips, grace } = node;
     let node_name = node_name.context("the node has no name")?;
-    let options = chaos_agent::kube::Options { node_name, node_ips, policy, grace };
-    Ok(chaos_agent::kube::run(handle, options, stop).await?)
+    let options = chaos_kube::Options { node_name, node_ips, policy, grace };
+    Ok(chaos_kube::run(handle, options, stop).await?)
 }
 
 #[cfg(not(feature = "cluster"))]

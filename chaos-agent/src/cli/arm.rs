@@ -2,10 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chaos_agent::{
-    arm::TargetReport,
-    control::{Answer, Command},
-};
+use chaos_agent::control::{Answer, Command};
+use chaos_api::TargetReport;
 
 use super::{
     failure::Failure,

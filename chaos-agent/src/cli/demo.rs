@@ -5,11 +5,10 @@ use std::{fmt::Display, process::ExitCode, time::Duration};
 use anstyle::{AnsiColor, Style};
 use anyhow::Context as _;
 use chaos_agent::{
-    arm::Counts,
-    demo::{
-        self, CLIENT, DemoError, Hosts, KILLED, Outcome, Performed, Recovery, Residue, SERVER, Seen,
-    },
+    demo,
+    demo::{CLIENT, DemoError, Hosts, KILLED, Outcome, Performed, Recovery, Residue, SERVER, Seen},
 };
+use chaos_api::Counts;
 use nix::sys::{signal::Signal, utsname::uname};
 use serde::Serialize;
 

@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use chaos_agent::{
-    arm::ArmedId,
-    control::{Answer, Command},
-};
+use chaos_agent::control::{Answer, Command};
+use chaos_api::ArmedId;
 
 use super::{
     failure::Failure,

@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 
 use caps::CapSet;
-use chaos_agent::{
-    clock::boot_offset,
+use chaos_api::clock::boot_offset;
+use chaos_engine::{
+    cgroup::{CgroupRoot, TargetError},
     descriptors::Descriptors,
     kernel::{check_clock, find_features, release},
-    target::{CgroupRoot, TargetError},
 };
 use chaos_plan::{KernelFeatures, Plan, PlannedRule, Support, Terms, plan};
 
@@ -58,7 +58,7 @@ pub fn execute(format: Format) -> Result<ExitCode, Failure> {
             )?;
         }
     }
-    let works = features.iter().any(|(_, support)| support == Support::Works);
+    let works = features.hooks().any(|(_, support)| support == Support::Works);
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -129,7 +129,7 @@ fn boot_clock() -> String {
 }
 
 fn by_hook(features: &KernelFeatures) -> String {
-    let rows = features.iter().map(|(hook, support)| match support {
+    let rows = features.hooks().map(|(hook, support)| match support {
         Support::Works => [hook.to_string(), yes(), hooks::sees(hook).to_owned()],
         Support::Missing { reason, remedy } => {
             [hook.to_string(), no(), format!("{reason}; {remedy}")]

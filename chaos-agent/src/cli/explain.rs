@@ -2,12 +2,12 @@
 
 use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
-use chaos_agent::{
-    arm::{Eyes, features_for, path_notes},
-    kernel::release,
-    target::{CgroupRoot, Target},
-};
 use chaos_ebpf_common::rule::{Action, Rule};
+use chaos_engine::{
+    arm::{Eyes, features_for, path_notes},
+    cgroup::{CgroupRoot, Target, resolve_with_pods},
+    kernel::release,
+};
 use chaos_fault::{Fault, HowOften, Spread, Unit, Verb, print_duration};
 use chaos_plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan};
 use serde::Serialize;
@@ -73,7 +73,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         None => None,
         Some(spec) => {
             let root = CgroupRoot::discover()?;
-            Some(spec.resolve_with_pods(&root).map_err(Failure::of_target)?)
+            Some(resolve_with_pods(&spec, &root).map_err(Failure::of_target)?)
         }
     };
     let tried = features.is_some() || rights::may_load_programs();
@@ -145,7 +145,7 @@ fn text(
         head.push(("target", format!("{name} (cgroup {cgroup})")));
         head.extend(notes.iter().map(|note| ("", note.clone())));
     }
-    if features.iter().all(|(_, support)| support != Support::Works) {
+    if features.hooks().all(|(_, support)| support != Support::Works) {
         let hint = "no hook works here; --features plans for another kernel, --help tells how";
         head.push(("note", hint.to_owned()));
     }
@@ -222,6 +222,12 @@ fn rule_text(rule: &PlannedRule, in_kernel: &Rule) -> String {
         HowOften::EveryNth(every) => format!("one {unit} in {every} that match"),
         HowOften::Window { first, last: None } => {
             format!("each {unit} that matches, but for the first {}", first - 1)
+        }
+        HowOften::Window { first, last: Some(last) } if first == last => {
+            format!("{unit} number {first} of those that match")
+        }
+        HowOften::Window { first: 1, last: Some(last) } => {
+            format!("the first {last} {unit}s that match")
         }
         HowOften::Window { first, last: Some(last) } => {
             format!("of those that match, each {unit} from number {first} to number {last}")

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use chaos_agent::target::TargetError;
+use chaos_engine::cgroup::TargetError;
 use chaos_plan::Refusal;
 
 use super::output;
@@ -43,7 +43,7 @@ impl Failure {
             | TargetError::Protected { .. }
             | TargetError::HoldsPods { .. }
             | TargetError::NoSuchProcess { .. }
-            | TargetError::Malformed { .. }
+            | TargetError::Malformed(_)
             | TargetError::NotFound { .. }
             | TargetError::Ambiguous { .. } => Self::Usage(error.to_string()),
             TargetError::NoCgroup2

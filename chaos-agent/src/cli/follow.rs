@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::anyhow;
-use chaos_agent::{
-    arm::{ArmedId, Ended},
-    control::{Event, Injection},
-};
+use chaos_agent::control::{Event, Injection};
+use chaos_api::{ArmedId, Ended};
 use chaos_fault::shortened;
 use jiff::Timestamp;
 

@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use chaos_agent::{
-    arm::Ended,
-    control::{Answer, Command},
-};
+use chaos_agent::control::{Answer, Command};
+use chaos_api::Ended;
 
 use super::{
     failure::Failure,
@@ -63,7 +61,7 @@ pub fn ledgers(ended: &[Ended]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chaos_agent::arm::ArmedId;
+    use chaos_api::ArmedId;
 
     use super::*;
 

@@ -2,10 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chaos_agent::{
-    arm::{Armory, Ended, TargetReport},
-    target::{Target, TargetSpec},
-};
+use chaos_api::{Ended, TargetReport, TargetSpec};
+use chaos_engine::{arm::Armory, cgroup::Target};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
@@ -94,9 +92,10 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
 
 fn announce(spec: &TargetSpec, target: &Target, faults: usize, notes: &[String]) {
     let faults = if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") };
-    let cgroup = match spec {
-        TargetSpec::Cgroup(_) => String::new(),
-        _ => format!(" (cgroup {})", target.cgroup.path().display()),
+    let cgroup = if matches!(spec, TargetSpec::Cgroup(_)) {
+        String::new()
+    } else {
+        format!(" (cgroup {})", target.cgroup.path().display())
     };
     note(&format!("{faults} armed for {}{cgroup}; Ctrl-C ends it", target.name));
     notes.iter().for_each(|text| note(text));

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeSet, os::fd::AsFd};
 
-use chaos_agent::{
+use chaos_api::clock::boot_offset;
+use chaos_engine::{
     arm::collect_filters,
-    clock::boot_offset,
+    cgroup::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
     kernel::{Trials, check_clock, find_features, release},
-    target::{Cgroup, CgroupRoot, TransientCgroup, collect_leftovers},
 };
 use chaos_fault::Fault;
 use chaos_plan::{Hook, KernelFeatures, Plan, Terms, plan};

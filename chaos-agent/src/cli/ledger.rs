@@ -1,6 +1,6 @@
 //! The ledger as people read it.
 
-use chaos_agent::arm::{Counts, FaultReport};
+use chaos_api::{Counts, FaultReport};
 use chaos_fault::shortened;
 
 use super::output;

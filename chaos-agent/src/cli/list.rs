@@ -2,11 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chaos_agent::{
-    arm::{Counts, FaultReport, Phase, TargetReport},
-    clock::boot_now,
-    control::{Answer, Command},
-};
+use chaos_agent::control::{Answer, Command};
+use chaos_api::{Counts, FaultReport, Phase, TargetReport, clock::boot_now};
 use chaos_fault::{print_duration, shortened};
 
 use super::{

@@ -34,7 +34,7 @@ mod terms;
 
 use std::process::ExitCode;
 
-use chaos_agent::descriptors;
+use chaos_engine::descriptors;
 use clap::{Parser, Subcommand};
 
 use self::{failure::Failure, output::Format};
@@ -77,7 +77,7 @@ Exit codes:
 
 Environment:
   CHAOS_LOG  what is logged to standard error: warn (default; info for `agent`),
-             debug, or by module, such as chaos_agent::arm=debug
+             debug, or by module, such as chaos_engine::arm=debug
   NO_COLOR   no colour, also on a terminal";
 
 #[derive(Debug, Subcommand)]
@@ -105,10 +105,8 @@ enum Command {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let Cli { command, output } = Cli::parse();
-    logs::init(match &command {
-        Command::Agent(_) => "info",
-        _ => "warn",
-    });
+    let is_agent = matches!(command, Command::Agent(_));
+    logs::init(if is_agent { "info" } else { "warn" });
     match execute(command, output) {
         Ok(code) => code,
         Err(failure) => failure.report(),

@@ -12,11 +12,12 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use chaos_agent::{
-    arm::{Armory, Ended, TargetReport},
+use chaos_api::{Ended, TargetReport};
+use chaos_engine::{
+    arm::Armory,
+    cgroup::{Target, TransientCgroup},
     descriptors,
     seccomp::{Filter, SharedRules, Supervisor, filtered},
-    target::{Target, TransientCgroup},
 };
 use chaos_plan::Terms;
 use nix::sys::signal::{Signal, kill};

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use chaos_agent::{
-    arm::{ArmedId, Armory, Ended, Outcome, Phase, Request},
-    target::Target,
+use chaos_api::{ArmedId, Ended, Outcome, Phase};
+use chaos_engine::{
+    arm::{Armory, Request},
+    cgroup::Target,
 };
 use chaos_fault::Fault;
 use chaos_plan::Terms;

@@ -2,11 +2,8 @@
 
 use std::process::ExitCode;
 
-use chaos_agent::{
-    arm::{ArmedId, FaultReport, TargetReport},
-    clock::boot_now,
-    control::{Answer, Command},
-};
+use chaos_agent::control::{Answer, Command};
+use chaos_api::{ArmedId, FaultReport, TargetReport, clock::boot_now};
 use chaos_fault::shortened;
 
 use super::{

@@ -3,7 +3,7 @@
 use std::{io::stdin, os::fd::AsFd, process::ExitCode};
 
 use anyhow::Context;
-use chaos_agent::seccomp::supervisor;
+use chaos_engine::seccomp::supervisor;
 
 use super::failure::Failure;
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use chaos_agent::target::{CgroupRoot, ContainerId, Target, TargetSpec, UnitName};
+use chaos_api::{ContainerId, TargetSpec, UnitName};
+use chaos_engine::cgroup::{CgroupRoot, Target, resolve, resolve_with_pods};
 
 use super::failure::Failure;
 
@@ -53,7 +54,7 @@ pub struct PodsArg {
 impl PodsArg {
     /// Finds the target.
     pub fn resolve(&self, spec: &TargetSpec, root: &CgroupRoot) -> Result<Target, Failure> {
-        let found = if self.force { spec.resolve_with_pods(root) } else { spec.resolve(root) };
+        let found = if self.force { resolve_with_pods(spec, root) } else { resolve(spec, root) };
         found.map_err(Failure::of_target)
     }
 }

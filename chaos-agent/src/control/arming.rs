@@ -2,16 +2,17 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use chaos_api::{ArmedId, Outcome, TargetReport, TargetSpec};
+use chaos_engine::{
+    arm::{Armory, Request},
+    cgroup::{Target, resolve, resolve_with_pods},
+};
 use chaos_fault::Fault;
 use chaos_plan::Scope;
 
 use super::{
     Agent,
     protocol::{Refusal, RefusalKind},
-};
-use crate::{
-    arm::{ArmedId, Armory, Outcome, Request, TargetReport},
-    target::{Target, TargetSpec},
 };
 
 /// The owner of what clients have asked for: the part of an id before the colon.
@@ -28,8 +29,8 @@ pub(super) async fn arm(
     let root = agent.root.clone();
     let spec = spec.clone();
     // Looking for a target walks directories: not a thing for the keeper, nor for this thread.
-    let resolve = move || if force { spec.resolve_with_pods(&root) } else { spec.resolve(&root) };
-    let target = tokio::task::spawn_blocking(resolve)
+    let find = move || if force { resolve_with_pods(&spec, &root) } else { resolve(&spec, &root) };
+    let target = tokio::task::spawn_blocking(find)
         .await
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?
         .map_err(|error| Refusal::new(RefusalKind::Target, error))?;

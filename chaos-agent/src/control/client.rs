@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
+use chaos_api::ArmedId;
 use thiserror::Error;
 
 use super::protocol::{Answer, Command, Event, Refusal, Reply, Request, VERSION};
-use crate::arm::ArmedId;
 
 /// How long an agent may take to answer. It arms in well under a second.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -104,14 +104,12 @@ impl Client {
         }
         let Reply { version, answer } =
             serde_json::from_str(&line).map_err(|error| self.not_an_agent(error.to_string()))?;
-        match answer {
-            // An agent of another version says so.
-            Answer::Refused(_) => Ok(answer),
-            _ if version != VERSION => Err(self.not_an_agent(format!(
-                "it speaks version {version} of the protocol, not {VERSION}"
-            ))),
-            _ => Ok(answer),
+        // An agent of another version says so.
+        if version == VERSION || matches!(answer, Answer::Refused(_)) {
+            return Ok(answer);
         }
+        let spoken = format!("it speaks version {version} of the protocol, not {VERSION}");
+        Err(self.not_an_agent(spoken))
     }
 
     fn failed(&self, source: io::Error) -> ClientError {

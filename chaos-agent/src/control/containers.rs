@@ -2,18 +2,20 @@
 
 use std::{io, os::unix::net::UnixStream, sync::Arc, time::Duration};
 
-use thiserror::Error;
-use tokio::{sync::watch, task::spawn_blocking};
-
-use super::{ControlSocket, peer::Peer};
-use crate::{
-    arm::{ArmError, FilteredContainer, Handle, KeeperGone},
+use chaos_arm::KeeperGone;
+use chaos_engine::{
+    arm::{ArmError, FilteredContainer},
+    cgroup::{CgroupRoot, TargetError},
     seccomp::{
         SpawnError, Supervisor,
         container::{ContainerError, ContainerProcess, receive},
     },
-    target::{CgroupRoot, TargetError},
 };
+use thiserror::Error;
+use tokio::{sync::watch, task::spawn_blocking};
+
+use super::{ControlSocket, peer::Peer};
+use crate::Handle;
 
 /// How long a runtime may take to say what it came for.
 const PATIENCE: Duration = Duration::from_secs(5);

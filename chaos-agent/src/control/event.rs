@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use chaos_api::{Notice, clock::boot_now};
 use chaos_ebpf_common::{
     event::{Address, EventKind, Family, ProtocolClass},
     record::Record,
@@ -12,10 +13,6 @@ use jiff::{SignedDuration, Timestamp};
 use syscalls::x86_64::Sysno;
 
 use super::protocol::{Endpoint, Event, Injection};
-use crate::{
-    arm::{self, Notice},
-    clock::boot_now,
-};
 
 /// The wall clock and the boot clock (ns) at the same moment.
 pub(super) struct Clocks {
@@ -44,8 +41,8 @@ pub(super) fn event(notice: Notice, clocks: &Clocks) -> Event {
     }
 }
 
-fn injected(injection: &arm::Injection, clocks: &Clocks) -> Injection {
-    let arm::Injection { id, target, fault, record } = injection;
+fn injected(injection: &chaos_api::Injection, clocks: &Clocks) -> Injection {
+    let chaos_api::Injection { id, target, fault, record } = injection;
     Injection {
         at: clocks.wall_time(record.at),
         id: id.clone(),
@@ -110,14 +107,14 @@ fn endpoint(record: &Record, address: &Address, port: u16) -> Option<Endpoint> {
 
 #[cfg(test)]
 mod tests {
+    use chaos_api::ArmedId;
     use chaos_ebpf_common::event::widen;
 
     use super::*;
-    use crate::arm::ArmedId;
 
     fn told(record: Record) -> Injection {
         let clocks = Clocks { wall: Timestamp::from_second(1_000).unwrap(), boot: 50_000_000_000 };
-        let injection = arm::Injection {
+        let injection = chaos_api::Injection {
             id: ArmedId("cli:1".to_owned()),
             target: "unit:nginx.service".into(),
             fault: "drop".into(),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use chaos_api::{ArmedId, Notice};
 use tokio::{
     net::unix::{OwnedReadHalf, OwnedWriteHalf},
     sync::{
@@ -16,7 +17,6 @@ use super::{
     lines::Lines,
     protocol::{Answer, Event},
 };
-use crate::arm::{ArmedId, Notice};
 
 /// Writes one event a line until the client closes its end, the agent shuts down, or the target
 /// that it asked for is no longer armed.

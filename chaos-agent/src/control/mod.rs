@@ -1,7 +1,7 @@
 //! The agent's local socket: list, show, arm, disarm, halt, follow.
 //!
 //! One JSON object a line in both directions. Only root and the agent's own user are served.
-//! Nothing here can hold the keeper up: it is asked through a [`crate::arm::Handle`], and each
+//! Nothing here can hold the keeper up: it is asked through a [`crate::Handle`], and each
 //! connection waits for its own client.
 
 mod arming;

@@ -2,13 +2,9 @@
 
 use std::net::IpAddr;
 
+use chaos_api::{ArmedId, Ended, TargetReport, TargetSpec};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-
-use crate::{
-    arm::{ArmedId, Ended, TargetReport},
-    target::TargetSpec,
-};
 
 /// Of the whole conversation. An agent refuses requests of another version.
 pub const VERSION: u32 = 1;

@@ -6,6 +6,12 @@ use std::{
     time::Duration,
 };
 
+use chaos_api::{ArmedId, Policy};
+use chaos_arm::KeeperGone;
+use chaos_engine::{
+    arm::{ArmError, Armory},
+    cgroup::CgroupRoot,
+};
 use tokio::{
     net::{
         UnixStream,
@@ -25,11 +31,7 @@ use super::{
     peer::Peer,
     protocol::{Answer, Command, MAX_REQUEST, Refusal, RefusalKind, Request, VERSION},
 };
-use crate::{
-    arm::{ArmError, ArmedId, Armory, Handle, KeeperGone},
-    policy::Policy,
-    target::CgroupRoot,
-};
+use crate::Handle;
 
 /// Conversations at once, followers not counted.
 const MOST_CLIENTS: usize = 32;

@@ -1,5 +1,6 @@
 //! The faults that are shown, one after the other.
 
+use chaos_api::Counts;
 use serde::Serialize;
 
 use super::{
@@ -7,7 +8,6 @@ use super::{
     injector::{Attempt, Injector},
     traffic::{Seen, Traffic},
 };
-use crate::arm::Counts;
 
 /// How long the client's datagrams are held, in milliseconds.
 const HELD_MS: u64 = 50;

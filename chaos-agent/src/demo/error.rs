@@ -2,9 +2,8 @@
 
 use std::io;
 
+use chaos_engine::{cgroup::TargetError, kernel::KernelError};
 use thiserror::Error;
-
-use crate::{kernel::KernelError, target::TargetError};
 
 /// Why the demonstration can't go on.
 #[derive(Debug, Error)]

@@ -6,14 +6,15 @@ use std::{
     os::fd::AsFd as _,
 };
 
+use chaos_engine::{
+    cgroup::{CgroupRoot, NetNs, TransientCgroup},
+    kernel::{lay_cable, plug_in},
+};
+
 use super::{
     DemoError,
     job::Job,
     process::{Place, Victim},
-};
-use crate::{
-    kernel::{lay_cable, plug_in},
-    target::{CgroupRoot, NetNs, TransientCgroup},
 };
 
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);

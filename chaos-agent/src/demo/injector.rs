@@ -6,6 +6,8 @@ use std::{
     process::{Child, ChildStderr, Stdio},
 };
 
+use chaos_api::{FaultReport, TargetReport};
+use chaos_engine::cgroup::Cgroup;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -14,10 +16,6 @@ use nix::{
 use super::{
     DemoError,
     process::{rest, this_program},
-};
-use crate::{
-    arm::{FaultReport, TargetReport},
-    target::Cgroup,
 };
 
 /// How long a fault lasts if nobody ends it: longer than any part of the demonstration.

@@ -11,6 +11,7 @@ use std::{
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
+use chaos_engine::cgroup::{NetNs, TransientCgroup};
 use nix::{
     sched::{CloneFlags, setns},
     sys::{prctl::set_pdeathsig, signal::Signal},
@@ -20,7 +21,6 @@ use super::{
     DemoError,
     job::{Job, Listening, Report},
 };
-use crate::target::{NetNs, TransientCgroup};
 
 /// The program that is running, also where it was replaced or removed meanwhile.
 const THIS_PROGRAM: &str = "/proc/self/exe";

@@ -2,6 +2,7 @@
 
 use std::{thread, time::Duration};
 
+use chaos_api::clock::boot_now;
 use serde::Serialize;
 
 use super::{
@@ -10,7 +11,6 @@ use super::{
     job::Job,
     process::Victim,
 };
-use crate::clock::boot_now;
 
 /// The fault meanwhile: nothing gets through.
 pub const KILLED: &str = "drop udp";

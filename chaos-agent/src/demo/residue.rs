@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{DemoError, Hosts};
-use crate::{
+use chaos_engine::{
+    cgroup::NetNs,
     kernel::{added_disciplines, loaded},
-    target::NetNs,
 };
+
+use super::{DemoError, Hosts};
 
 /// The kernel frees what a killed process held a moment later.
 const SOON: Duration = Duration::from_secs(5);

@@ -12,10 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chaos_api::clock::boot_now;
 use nix::errno::Errno;
 
 use super::job::{Job, Listening, Report};
-use crate::clock::boot_now;
 
 /// Bytes of a datagram: its number, and a pattern.
 const LENGTH: usize = 64;

@@ -37,11 +37,11 @@ pub fn skb_ingress(ctx: SkBuffContext) -> i32 {
 
 #[inline(always)]
 fn loses(ctx: &SkBuffContext, kind: EventKind) -> bool {
-    let octets = SkbBytes::<0>(ctx.as_ptr().cast());
-    let Some(mut packet) = parse(&octets, octets.ethertype(), kind) else {
+    let bytes = SkbBytes::<0>(ctx.as_ptr().cast());
+    let Some(mut packet) = parse(&bytes, bytes.ethertype(), kind) else {
         return false;
     };
-    dns::undo_nat(&octets, &mut packet);
+    dns::undo_nat(&bytes, &mut packet);
     let verdict = decide(&Maps, &packet.event);
     if verdict == Verdict::PASS {
         return false;

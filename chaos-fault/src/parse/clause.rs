@@ -450,19 +450,15 @@ fn ports(reader: &mut Reader<'_>) -> Result<Read<Vec<PortRange>>, Fail> {
 
 fn set_peer(draft: &mut Draft, peer: Peer, span: Range<usize>) -> Result<(), Fail> {
     if let Some(before) = &draft.clauses.peer {
-        let mistake = match (before.side, peer.side) {
-            (Side::To | Side::From, Side::Either) => {
-                Mistake::new("`port` stands apart from its address")
-                    .help("right behind it: `to 10.0.0.0/8 port 5432`")
-            }
-            (Side::Either, Side::To | Side::From) => {
-                Mistake::new("`port` stands apart from its address")
-                    .help("right behind it: `to 10.0.0.0/8 port 5432`")
-            }
-            (old, new) if old == new => Mistake::new("the peer is given twice")
-                .help("several networks go in one list: `to 10.0.0.0/8, 192.168.0.0/16`"),
-            _ => Mistake::new("a fault has only one peer")
-                .help("`to` or `from`, or a port of either end; write two sentences for two peers"),
+        let mistake = if before.side == peer.side {
+            Mistake::new("the peer is given twice")
+                .help("several networks go in one list: `to 10.0.0.0/8, 192.168.0.0/16`")
+        } else if before.side == Side::Either || peer.side == Side::Either {
+            Mistake::new("`port` stands apart from its address")
+                .help("right behind it: `to 10.0.0.0/8 port 5432`")
+        } else {
+            Mistake::new("a fault has only one peer")
+                .help("`to` or `from`, or a port of either end; write two sentences for two peers")
         };
         return Err(Fail { span, mistake });
     }

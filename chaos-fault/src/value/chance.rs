@@ -48,11 +48,11 @@ pub(crate) fn of_fraction(number: f64) -> Option<String> {
 
 /// How often something stays as it was: a percentage below 100 %.
 pub(crate) fn correlation(word: &str) -> Result<Probability, Mistake> {
-    match percentage(word)? {
-        HowOften::Probability(probability) => Ok(probability),
-        _ => Err(Mistake::new(format!("`{word}` would keep the first one for ever"))
-            .help("below `100%`")),
-    }
+    let HowOften::Probability(probability) = percentage(word)? else {
+        return Err(Mistake::new(format!("`{word}` would keep the first one for ever"))
+            .help("below `100%`"));
+    };
+    Ok(probability)
 }
 
 /// `5th`, or plain `5`: at least the second.

@@ -198,7 +198,9 @@ impl Builder {
             form.every.as_ref().map(|leaf| ("every", leaf.referenced)),
             form.window.as_ref().map(|window| ("window", window.referenced)),
         ];
-        if let [(first, _), (second, place), ..] = written.into_iter().flatten().collect::<Vec<_>>()[..] {
+        if let [(first, _), (second, place), ..] =
+            written.into_iter().flatten().collect::<Vec<_>>()[..]
+        {
             let mistake = Mistake::new(format!("both `{first}` and `{second}` in one fault"));
             self.wrong(place, mistake.help("one of the two"));
             return chance;

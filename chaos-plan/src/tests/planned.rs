@@ -95,7 +95,7 @@ fn what_holds_packets_says_how_long() {
     let line = |text: &str| plan_all(&[fault(text)], &Terms::default()).line();
     assert_eq!(
         (line("delay 1s"), line("reorder by 1s")),
-        (Some(Line::Queue), Some(Line::Queue))
+        (Some(DelayLine::Fq), Some(DelayLine::Fq))
     );
     assert_eq!((line("shadow delay 1s"), line("duplicate")), (None, None));
 }
@@ -103,9 +103,9 @@ fn what_holds_packets_says_how_long() {
 #[test]
 fn frames_are_held_by_the_agent_where_the_kernel_has_no_queue() {
     let missing = Support::Missing { reason: "ENOENT".into(), remedy: "CONFIG_NET_SCH_FQ".into() };
-    let features = KernelFeatures::everything("6.18.0").with_line(Line::Queue, missing);
+    let features = KernelFeatures::everything("6.18.0").with(DelayLine::Fq, missing);
     let plan = plan(&[fault("limit 1mbit")], &features, &Terms::default());
-    assert_eq!(plan.line(), Some(Line::Reader));
+    assert_eq!(plan.line(), Some(DelayLine::Tap));
     assert!(plan.rules[0].notes[0].contains("frames wait in the agent"), "{plan:?}");
 }
 
@@ -127,7 +127,7 @@ fn only(backend: Backend) -> KernelFeatures {
         .into_iter()
         .filter(|other| *other != backend)
         .fold(KernelFeatures::everything("6.12.0"), |features, other| {
-            features.with_backend(other, missing.clone())
+            features.with(other, missing.clone())
         })
 }
 
@@ -154,7 +154,7 @@ fn calls_go_to_the_best_backend() {
         ("fail mmap, fsync with EIO under /data", &everything, MMAP_AND_FSYNC),
         (
             "fail fdatasync with EIO under /data",
-            &only(Backend::Entry).with_backend(Backend::Seccomp, Support::Works),
+            &only(Backend::Entry).with(Backend::Seccomp, Support::Works),
             "fdatasync seccomp",
         ),
     ] {

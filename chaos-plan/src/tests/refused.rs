@@ -68,14 +68,14 @@ fn calls_are_refused_with_the_reason() {
 fn what_seccomp_cannot_do_is_refused() {
     let missing = Support::Missing { reason: "denied".to_owned(), remedy: "CONFIG_A".to_owned() };
     let features = KernelFeatures::everything("6.1.0")
-        .with_backend(Backend::Entry, missing.clone())
-        .with_backend(Backend::Override, missing.clone());
+        .with(Backend::Entry, missing.clone())
+        .with(Backend::Override, missing.clone());
     let reason = |text, features| refusal(fault(text), features, &Terms::default()).0;
     assert!(
         reason("fail exit_group with EIO", &features)
             .ends_with("seccomp: a process that waits for an answer there could not end"),
     );
-    let without = features.clone().with_backend(Backend::Seccomp, missing);
+    let without = features.clone().with(Backend::Seccomp, missing);
     assert_eq!(
         reason("fail unlinkat with EIO under /data", &without),
         "nothing here answers `unlinkat`: fmod_ret/security: what is asked there about `unlinkat` \
@@ -90,7 +90,7 @@ fn what_seccomp_cannot_do_is_refused() {
 #[test]
 fn the_break_tells_of_no_other_errno() {
     let missing = Support::Missing { reason: "no listener".to_owned(), remedy: String::new() };
-    let features = KernelFeatures::everything("6.12.0").with_backend(Backend::Seccomp, missing);
+    let features = KernelFeatures::everything("6.12.0").with(Backend::Seccomp, missing);
     let (reason, remedy) =
         refusal(fault("fail mmap, brk with ENOMEM, EIO"), &features, &Terms::default());
     assert_eq!(reason, "`brk` cannot fail with EIO: all it can do is not to move the break");
@@ -104,9 +104,9 @@ fn every_backend_says_why_it_does_not_answer() {
         remedy: remedy.to_owned(),
     };
     let features = KernelFeatures::everything("6.1.0")
-        .with_backend(Backend::Entry, missing("not modifiable", "CONFIG_A"))
-        .with_backend(Backend::Override, missing("no such helper", "CONFIG_A"))
-        .with_backend(Backend::Seccomp, missing("no listener", "start it with `run`"));
+        .with(Backend::Entry, missing("not modifiable", "CONFIG_A"))
+        .with(Backend::Override, missing("no such helper", "CONFIG_A"))
+        .with(Backend::Seccomp, missing("no listener", "start it with `run`"));
     let (reason, remedy) = refusal(fault("fail getpid with EIO"), &features, &Terms::default());
     assert_eq!(
         reason,
@@ -248,8 +248,8 @@ fn nothing_is_held_without_a_delay_line_or_for_longer_than_it_does() {
         remedy: format!("a kernel with {option}"),
     };
     let features = KernelFeatures::everything("6.12.0")
-        .with_line(Line::Queue, missing("add fq: not found", "CONFIG_NET_SCH_FQ"))
-        .with_line(Line::Reader, missing("open /dev/net/tun: not found", "CONFIG_TUN"));
+        .with(DelayLine::Fq, missing("add fq: not found", "CONFIG_NET_SCH_FQ"))
+        .with(DelayLine::Tap, missing("open /dev/net/tun: not found", "CONFIG_TUN"));
     for word in ["delay", "reorder", "delay dns for *"] {
         let (reason, remedy) =
             refusal(fault(&format!("{word} by 1s")), &features, &Terms::default());

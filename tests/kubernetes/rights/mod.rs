@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::kube::{FAULTS, PodPhase, STATUS, Status, digest};
+use chaos_kube::{FAULTS, PodPhase, STATUS, Status, digest};
 use chaos_tests::{
     control_plane::{ControlPlane, Identity},
     kubelet::{Pod, PodSpec},

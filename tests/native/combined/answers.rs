@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     clock::is_emulated,
     job::{Call, Repeated, TcpServe},

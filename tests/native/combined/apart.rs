@@ -8,9 +8,10 @@ mod processes;
 use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::{
-    arm::{Armed, ArmedId, Armory, Counts, Outcome as Arming, Request},
-    target::CgroupRoot,
+use chaos_api::{ArmedId, Counts, Outcome as Arming};
+use chaos_engine::{
+    arm::{Armed, Armory, Request},
+    cgroup::CgroupRoot,
 };
 use chaos_plan::{Terms, plan};
 use chaos_tests::{

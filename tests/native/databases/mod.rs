@@ -34,7 +34,7 @@ const CALLS: [&str; 7] =
 
 /// Whether supervisors can answer here, for kernels that do not answer calls on files by their path.
 fn support() -> Result<(), String> {
-    match chaos_agent::seccomp::support() {
+    match chaos_engine::seccomp::support() {
         Support::Works => Ok(()),
         Support::Missing { reason, .. } => Err(reason),
     }

@@ -1,6 +1,6 @@
 //! The same of frames that are held: they wait in the agent, or in a queue of the kernel.
 
-use chaos_plan::Line;
+use chaos_plan::DelayLine;
 
 use super::*;
 use crate::agent::{has_line, line};
@@ -27,7 +27,7 @@ fn frames_pass_while_the_agent_is_stopped() -> Result<()> {
     let echo = Victim::start(UdpEcho { bind: pair.server_end.socket_v4(0) }, pair.server())?;
     // A queue of the kernel needs nobody, and ends with the lease. A reader is missed long before.
     let (lease, silence, reason) = match line(&pair.claim)? {
-        Some(Line::Queue) => ("1s", Duration::from_secs(1) + SILENCE, "lease"),
+        Some(DelayLine::Fq) => ("1s", Duration::from_secs(1) + SILENCE, "lease"),
         _ => ("1m", SILENCE, "unfit"),
     };
     let agent = Inject::armed(&pair.client_cgroup, FAULT, &["--lease", lease])?;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::arm::TargetReport;
+use chaos_api::TargetReport;
 use chaos_plan::Hook;
 use chaos_tests::{
     cgroup::TestCgroup,

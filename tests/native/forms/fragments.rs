@@ -5,7 +5,7 @@
 use std::{net::SocketAddr, thread::sleep, time::Duration};
 
 use anyhow::Result;
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{Sunk, UdpSend, UdpSink},

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,

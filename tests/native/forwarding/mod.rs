@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{machine::Shared, require};
 use echo::{Transport, exchange};
 use scene::{NEIGHBOURS, Scene, Way, targets_own};

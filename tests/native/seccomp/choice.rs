@@ -11,7 +11,7 @@ use crate::agent::features;
 /// The best that works here.
 fn best(machine: &impl Claim) -> Result<Backend, String> {
     let features = features(machine).map_err(|error| error.to_string())?;
-    let works = |backend: &Backend| features.backend(*backend) == Support::Works;
+    let works = |backend: &Backend| features.support(*backend) == Support::Works;
     Backend::ALL.into_iter().find(works).ok_or_else(|| "no backend works".to_owned())
 }
 

@@ -64,8 +64,8 @@ pub(super) fn wait_until_gone(process: Pid) -> Result<()> {
 
 /// Takes away the cgroup that a killed `run` leaves, as the next agent does.
 pub(super) fn collect() -> Result<()> {
-    let root = chaos_agent::target::CgroupRoot::discover()?;
-    chaos_agent::target::collect_leftovers(&root)?;
+    let root = chaos_engine::cgroup::CgroupRoot::discover()?;
+    chaos_engine::cgroup::collect_leftovers(&root)?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 use std::{fs::File, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chaos_agent::arm::Counts;
+use chaos_api::Counts;
 use chaos_tests::{
     machine::{Quiet, Shared},
     process::{Place, Process},

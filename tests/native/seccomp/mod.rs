@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether this kernel has what supervisors need; it is from 5.9 on.
 fn support() -> Result<(), String> {
-    match chaos_agent::seccomp::support() {
+    match chaos_engine::seccomp::support() {
         Support::Works => Ok(()),
         Support::Missing { reason, .. } => Err(reason),
     }

@@ -88,7 +88,7 @@ pub fn measure(effort: Effort) -> Result<Vec<Section>> {
 }
 
 fn experiments(injector: &Injector) -> Result<Vec<Experiment>> {
-    let works = |backend| injector.features().backend(backend) == Support::Works;
+    let works = |backend| injector.features().support(backend) == Support::Works;
     let mut experiments = Vec::new();
     if works(Backend::Entry) {
         experiments.push(Experiment {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use chaos_agent::kube::{FAULTS, PodPhase, Status, digest};
+use chaos_kube::{FAULTS, PodPhase, Status, digest};
 use chaos_tests::{
     job::{Call, Job, Repeated, TcpServe, UdpSend, UdpSink},
     node::{Deployment, Node, Pod, Shop},

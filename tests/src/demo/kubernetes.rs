@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::kube::{ENABLED, FAULTS, PodPhase, STATUS, Status};
+use chaos_kube::{ENABLED, FAULTS, PodPhase, STATUS, Status};
 use chaos_tests::{
     cgroup::TestCgroup,
     control_plane::ControlPlane,

@@ -4,10 +4,8 @@ use std::{fmt::Display, time::Duration};
 
 use anstream::println;
 use anstyle::{AnsiColor, Style};
-use chaos_agent::{
-    arm::Counts,
-    kube::{FaultStatus, Status},
-};
+use chaos_api::Counts;
+use chaos_kube::{FaultStatus, Status};
 use chaos_tests::requirements::Release;
 
 use crate::traffic::Seen;

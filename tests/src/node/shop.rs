@@ -4,7 +4,7 @@
 use std::{marker::PhantomData, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use chaos_agent::kube::{ENABLED, FAULTS, STATUS, Status};
+use chaos_kube::{ENABLED, FAULTS, STATUS, Status};
 use serde_json::{Value, json};
 use xtask::node::NodeKit;
 

@@ -20,7 +20,7 @@ use super::{FrameBytes, LINK_HEADER, Outcome, end, store};
 #[inline(always)]
 pub fn corrupt_silently(
     ctx: &TcContext,
-    octets: &FrameBytes,
+    bytes: &FrameBytes,
     packet: &Packet,
     entropy: u64,
 ) -> Option<Outcome> {
@@ -29,7 +29,7 @@ pub fn corrupt_silently(
         ProtocolClass::Udp => (6, 2 | BPF_F_MARK_MANGLED_0 as u64),
         ProtocolClass::Icmp | ProtocolClass::Other => return None,
     };
-    let (at, old, new) = flip(ctx, octets, packet, entropy)?;
+    let (at, old, new) = flip(ctx, bytes, packet, entropy)?;
     // The checksum adds 16-bit words: the byte's place in its word decides what changes.
     let odd = at.wrapping_sub(packet.transport) & 1 == 1;
     let word = |byte: u8| u16::from_ne_bytes(if odd { [0, byte] } else { [byte, 0] }) as u64;
@@ -48,19 +48,19 @@ pub fn corrupt_silently(
 #[inline(always)]
 pub fn corrupt(
     ctx: &TcContext,
-    octets: &FrameBytes,
+    bytes: &FrameBytes,
     packet: &Packet,
     entropy: u64,
 ) -> Option<Outcome> {
     // SAFETY: reading the program's context.
-    let segmented_later = unsafe { (*octets.0).gso_size } != 0;
+    let segmented_later = unsafe { (*bytes.0).gso_size } != 0;
     if segmented_later {
         // Segmentation computes headers and checksums anew and would heal the damage.
         return Some(Outcome::Lost);
     }
     if packet.event.family == Family::V4 {
         let field = packet.network + 10;
-        let [high, low] = octets.read::<2>(field)?;
+        let [high, low] = bytes.read::<2>(field)?;
         let broken = [high ^ (1 << (entropy & 7)), low];
         return store(ctx, field, &broken, BPF_F_RECOMPUTE_CSUM).then_some(Outcome::Changed);
     }
@@ -76,7 +76,7 @@ pub fn corrupt(
 #[inline(always)]
 fn flip(
     ctx: &TcContext,
-    octets: &FrameBytes,
+    bytes: &FrameBytes,
     packet: &Packet,
     entropy: u64,
 ) -> Option<(u32, u8, u8)> {
@@ -85,7 +85,7 @@ fn flip(
     }
     let header = match packet.event.protocol {
         ProtocolClass::Tcp => {
-            let [offset] = octets.read::<1>(packet.transport + 12)?;
+            let [offset] = bytes.read::<1>(packet.transport + 12)?;
             let header = (offset >> 4) as u32 * 4;
             if header < 20 {
                 return None;
@@ -96,13 +96,13 @@ fn flip(
         ProtocolClass::Icmp | ProtocolClass::Other => return None,
     };
     let start = packet.transport + header;
-    let end = end(octets, packet)?;
+    let end = end(bytes, packet)?;
     if end <= start {
         return None;
     }
     let (byte, bit) = damage::bit(entropy, end - start);
     let at = start + byte;
-    let [old] = octets.read::<1>(at)?;
+    let [old] = bytes.read::<1>(at)?;
     let new = old ^ (1 << bit);
     store(ctx, at, &[new], 0).then_some((at, old, new))
 }

@@ -39,19 +39,19 @@ const ASKED: u32 = 2;
 /// [`dns::undo_nat`] of a frame.
 #[inline(always)]
 pub fn undo_nat(skb: *mut __sk_buff, packet: &mut Packet) {
-    let octets: FrameBytes = SkbBytes(skb);
-    dns::undo_nat(&octets, packet);
+    let bytes: FrameBytes = SkbBytes(skb);
+    dns::undo_nat(&bytes, packet);
 }
 
 /// Whether it is a question to Docker's name server, at another port than that of name servers
 /// ([`dns::is_sent_on`]).
 #[inline(always)]
-pub fn is_sent_on(octets: &FrameBytes, place: Place) -> bool {
+pub fn is_sent_on(bytes: &FrameBytes, place: Place) -> bool {
     place.is_udp()
         && place.is_v4()
-        && octets.read(place.network() + 16) == Some(EMBEDDED_SERVER)
-        && octets.read(place.transport() + 2).is_some_and(|port| u16::from_be_bytes(port) != PORT)
-        && octets
+        && bytes.read(place.network() + 16) == Some(EMBEDDED_SERVER)
+        && bytes.read(place.transport() + 2).is_some_and(|port| u16::from_be_bytes(port) != PORT)
+        && bytes
             .read(place.transport() + UDP_HEADER)
             .is_some_and(|header| dns::is_question(&header))
 }
@@ -71,18 +71,18 @@ extern "C" fn chaos_before_nat(skb: *mut __sk_buff, place: u64) -> u32 {
 }
 
 #[inline(always)]
-fn readdress(octets: &FrameBytes, place: Place) -> Option<()> {
-    let old: [u8; 2] = octets.read(place.transport() + 2)?;
+fn readdress(bytes: &FrameBytes, place: Place) -> Option<()> {
+    let old: [u8; 2] = bytes.read(place.transport() + 2)?;
     let new = PORT.to_be_bytes();
     let at = LINK_HEADER + place.transport() + 6;
     let (from, to) = (u16::from_ne_bytes(old) as u64, u16::from_ne_bytes(new) as u64);
     // Size of the field, and that 0 stands for "no checksum".
     let flags = 2 | BPF_F_MARK_MANGLED_0 as u64;
     // SAFETY: the helper takes the program's context and bounds `at` by the frame.
-    if unsafe { bpf_l4_csum_replace(octets.0, at, from, to, flags) } != 0 {
+    if unsafe { bpf_l4_csum_replace(bytes.0, at, from, to, flags) } != 0 {
         return None;
     }
-    put(octets, place.transport() + 2, &new)
+    put(bytes, place.transport() + 2, &new)
 }
 
 /// Of these rules those that ask for no name, or for the one that the frame asks about.
@@ -103,21 +103,21 @@ extern "C" fn chaos_names(skb: *mut __sk_buff, place: u64, set: u32) -> u64 {
 /// The rules that ask for the name that the frame asks about. It is looked up label by label from
 /// the last on, lower case, as the table has names.
 #[inline(always)]
-fn rules_of(octets: &FrameBytes, place: Place, set: u32) -> Option<u64> {
+fn rules_of(bytes: &FrameBytes, place: Place, set: u32) -> Option<u64> {
     if !place.is_udp() {
         return None;
     }
     let message = place.transport() + UDP_HEADER;
-    if !dns::is_question(&octets.read(message)?) {
+    if !dns::is_question(&bytes.read(message)?) {
         return None;
     }
     let first = message + HEADER;
-    let length = name_at(octets, first)?;
+    let length = name_at(bytes, first)?;
     let name = NAMES.get_ptr_mut(ASKED)?;
     chaos_name_end(1 + length);
     let mut done = 0;
     for _ in 0..LABELS {
-        let label = chaos_label(octets.0, first + done, 1 + length - done);
+        let label = chaos_label(bytes.0, first + done, 1 + length - done);
         if label == 0 {
             break;
         }
@@ -141,22 +141,22 @@ fn rules_of(octets: &FrameBytes, place: Place, set: u32) -> Option<u64> {
 /// [`dns::name`], and below [`checksum::sum_of`], as functions that the verifier checks once: in line
 /// it walks what comes behind for each length of a name.
 #[inline(always)]
-fn name_at(octets: &FrameBytes, at: u32) -> Option<u32> {
-    Some(chaos_name(octets.0, at)).filter(|length| *length != u32::MAX)
+fn name_at(bytes: &FrameBytes, at: u32) -> Option<u32> {
+    Some(chaos_name(bytes.0, at)).filter(|length| *length != u32::MAX)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_name(skb: *mut __sk_buff, at: u32) -> u32 {
-    let octets: FrameBytes = SkbBytes(skb);
-    dns::name(&octets, at).unwrap_or(u32::MAX)
+    let bytes: FrameBytes = SkbBytes(skb);
+    dns::name(&bytes, at).unwrap_or(u32::MAX)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_sum(skb: *mut __sk_buff, at: u32, length: u32) -> u64 {
-    let octets: FrameBytes = SkbBytes(skb);
-    checksum::sum_of(&octets, at, length)
+    let bytes: FrameBytes = SkbBytes(skb);
+    checksum::sum_of(&bytes, at, length)
 }
 
 /// Ends the name at this place. A function of its own, as compilers take for needless, knowing better
@@ -177,8 +177,8 @@ extern "C" fn chaos_name_end(end: u32) -> u32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_label(skb: *mut __sk_buff, at: u32, end: u32) -> u32 {
-    let octets: FrameBytes = SkbBytes(skb);
-    let (Some([label]), Some(name)) = (octets.read::<1>(at), NAMES.get_ptr_mut(ASKED)) else {
+    let bytes: FrameBytes = SkbBytes(skb);
+    let (Some([label]), Some(name)) = (bytes.read::<1>(at), NAMES.get_ptr_mut(ASKED)) else {
         return 0;
     };
     if label == 0 {
@@ -220,18 +220,18 @@ pub fn answers(action: u8) -> bool {
 /// loses that, and is found to be an answer when it comes back.
 #[inline(always)]
 pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u8) -> Option<Outcome> {
-    let octets: FrameBytes = SkbBytes(skb);
+    let bytes: FrameBytes = SkbBytes(skb);
     let Some(code) = code(action) else {
-        spoil(&octets)?;
+        spoil(&bytes)?;
         return Some(redirect_back(skb));
     };
     let message = place.transport() + UDP_HEADER;
-    let header = octets.read(message)?;
-    let name = name_at(&octets, message + HEADER)?;
-    let (kept, opt) = dns::kept(&octets, message, &header, name);
-    let by_line = is_sent_on(&octets, place) && matches!(room(skb, Maps.now()), Room::Free);
-    resize(&octets, place, UDP_HEADER + kept)?;
-    write(&octets, place, kept, &dns::answer(&header, code, opt))?;
+    let header = bytes.read(message)?;
+    let name = name_at(&bytes, message + HEADER)?;
+    let (kept, opt) = dns::kept(&bytes, message, &header, name);
+    let by_line = is_sent_on(&bytes, place) && matches!(room(skb, Maps.now()), Room::Free);
+    resize(&bytes, place, UDP_HEADER + kept)?;
+    write(&bytes, place, kept, &dns::answer(&header, code, opt))?;
     if by_line && send_at_once(skb, EventKind::FrameIngress, slot) == TCX_REDIRECT {
         return Some(Outcome::Redirected);
     }
@@ -239,28 +239,28 @@ pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u8) -> Option<
 }
 
 #[inline(always)]
-fn write(octets: &FrameBytes, place: Place, kept: u32, header: &[u8; 12]) -> Option<()> {
+fn write(bytes: &FrameBytes, place: Place, kept: u32, header: &[u8; 12]) -> Option<()> {
     let message = place.transport() + UDP_HEADER;
-    put(octets, message, header)?;
+    put(bytes, message, header)?;
     if header[11] != 0 {
         // The OPT record is sent back without its options.
-        put(octets, message + kept - 2, &[0, 0])?;
+        put(bytes, message + kept - 2, &[0, 0])?;
     }
-    turn(octets, place)?;
-    let [a, b, c, d] = octets.read(place.transport())?;
+    turn(bytes, place)?;
+    let [a, b, c, d] = bytes.read(place.transport())?;
     let length = UDP_HEADER + kept;
     let [e, f] = (length as u16).to_be_bytes();
-    put(octets, place.transport(), &[c, d, a, b, e, f, 0, 0])?;
-    let addresses = addresses(octets, place)?;
+    put(bytes, place.transport(), &[c, d, a, b, e, f, 0, 0])?;
+    let addresses = addresses(bytes, place)?;
     let before = checksum::pseudo(&addresses, UDP, length);
-    let checksum = if is_partial(octets.0) {
+    let checksum = if is_partial(bytes.0) {
         checksum::fold(before)
     } else {
-        match !checksum::fold(before + chaos_sum(octets.0, place.transport(), length)) {
+        match !checksum::fold(before + chaos_sum(bytes.0, place.transport(), length)) {
             // That would say that there is none (RFC 768).
             0 => 0xffff,
             checksum => checksum,
         }
     };
-    put(octets, place.transport() + 6, &checksum.to_be_bytes())
+    put(bytes, place.transport() + 6, &checksum.to_be_bytes())
 }

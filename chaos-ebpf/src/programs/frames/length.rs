@@ -29,20 +29,20 @@ pub fn on_wire(skb: *mut __sk_buff, ingress: bool) -> u32 {
 extern "C" fn chaos_headers(skb: *mut __sk_buff) -> u32 {
     const TCP: u8 = 6;
     const UDP_HEADER: u32 = 8;
-    let octets: FrameBytes = SkbBytes(skb);
-    let network = match octets.ethertype() {
-        0x0800 => octets
+    let bytes: FrameBytes = SkbBytes(skb);
+    let network = match bytes.ethertype() {
+        0x0800 => bytes
             .read::<1>(0)
-            .zip(octets.read::<1>(9))
+            .zip(bytes.read::<1>(9))
             .map(|([first], next)| ((first & 15) as u32 * 4, next)),
-        0x86dd => octets.read::<1>(6).map(|next| (40, next)),
+        0x86dd => bytes.read::<1>(6).map(|next| (40, next)),
         _ => None,
     };
     let Some((network, [next])) = network else {
         return 0;
     };
     let transport = if next == TCP {
-        octets.read::<1>(network + 12).map_or(0, |[offset]| (offset >> 4) as u32 * 4)
+        bytes.read::<1>(network + 12).map_or(0, |[offset]| (offset >> 4) as u32 * 4)
     } else {
         UDP_HEADER
     };

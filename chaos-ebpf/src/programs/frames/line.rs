@@ -13,7 +13,7 @@ use aya_ebpf::{
 };
 use chaos_ebpf_common::{
     LOOPBACK,
-    line::{FqTag, Label, OVERLAY_BYTES, Reader, cost, cost_to_reader},
+    line::{FqTag, OVERLAY_BYTES, Reader, TapHeader, cost, cost_to_reader},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     ticket,
 };
 
-/// Longer frames that are not segmented later cannot be given a label (`BPF_SKB_MAX_LEN`).
+/// Longer frames that are not segmented later cannot be given a header (`BPF_SKB_MAX_LEN`).
 const LONGEST: u32 = 15 * 1024;
 
 pub enum Room {
@@ -44,7 +44,7 @@ pub fn room(skb: *mut __sk_buff, now: u64) -> Room {
     let fits = if line.queue != 0 {
         FqTag::new(0, interface, false).is_some()
     } else {
-        // A tag that is not in the data would come into the label.
+        // A tag that is not in the data would come into the header.
         interface == LOOPBACK || tagged == 0 && (length <= LONGEST || segment != 0)
     };
     if !fits || !line.answers(now) {
@@ -93,22 +93,22 @@ fn to_queue(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i3
     unsafe { bpf_redirect(line.device, 0) as i32 }
 }
 
-/// Without memory for the label (and only then) the frame goes on unheld.
+/// Without memory for the header (and only then) the frame goes on unheld.
 #[inline(always)]
 fn to_reader(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i32 {
     // SAFETY: reading the program's context.
     let (interface, length) = unsafe { ((*skb).ifindex, (*skb).len) };
     let is_loopback = interface == LOOPBACK;
-    let key = Label::key(line.key) | if is_loopback { Label::OVERLAY } else { 0 };
+    let key = TapHeader::key(line.key) | if is_loopback { TapHeader::OVERLAY } else { 0 };
     let (due, slot) = (held.from + held.nanoseconds, held.slot);
-    let label = Label { due, key, slot, ingress: ingress as u8, interface }.to_bytes();
+    let header = TapHeader { due, key, slot, ingress: ingress as u8, interface }.to_bytes();
     // SAFETY: the helpers take the program's context, numbers, and as many bytes as they are told.
     unsafe {
-        let bytes = if is_loopback { OVERLAY_BYTES } else { Label::BYTES };
-        if !is_loopback && bpf_skb_change_head(skb, Label::BYTES as u32, 0) != 0 {
+        let bytes = if is_loopback { OVERLAY_BYTES } else { TapHeader::BYTES };
+        if !is_loopback && bpf_skb_change_head(skb, TapHeader::BYTES as u32, 0) != 0 {
             return TCX_NEXT;
         }
-        if bpf_skb_store_bytes(skb.cast(), 0, label.as_ptr().cast(), bytes as u32, 0) != 0 {
+        if bpf_skb_store_bytes(skb.cast(), 0, header.as_ptr().cast(), bytes as u32, 0) != 0 {
             return if is_loopback { TCX_NEXT } else { TCX_DROP };
         }
         ticket::mark(skb, line.key);

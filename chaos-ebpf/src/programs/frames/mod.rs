@@ -267,8 +267,8 @@ extern "C" fn chaos_confirm(skb: *mut __sk_buff, kind: u32, answer: u64, outcome
 
 #[inline(always)]
 fn headers(skb: *mut __sk_buff, kind: u32) -> Option<Packet> {
-    let octets: FrameBytes = SkbBytes(skb);
-    parse(&octets, octets.ethertype(), direction(kind))
+    let bytes: FrameBytes = SkbBytes(skb);
+    parse(&bytes, bytes.ethertype(), direction(kind))
 }
 
 #[inline(always)]
@@ -282,14 +282,14 @@ fn direction(kind: u32) -> EventKind {
 
 /// Does what the verdict says; `None` where that cannot be done to this packet.
 #[inline(always)]
-fn act(ctx: &TcContext, octets: &FrameBytes, kind: u32, verdict: &Verdict) -> Option<Outcome> {
-    let packet = headers(octets.0, kind)?;
+fn act(ctx: &TcContext, bytes: &FrameBytes, kind: u32, verdict: &Verdict) -> Option<Outcome> {
+    let packet = headers(bytes.0, kind)?;
     if verdict.is(Action::CorruptSilently) {
-        corrupt::corrupt_silently(ctx, octets, &packet, verdict.entropy)
+        corrupt::corrupt_silently(ctx, bytes, &packet, verdict.entropy)
     } else if verdict.is(Action::Corrupt) {
-        corrupt::corrupt(ctx, octets, &packet, verdict.entropy)
+        corrupt::corrupt(ctx, bytes, &packet, verdict.entropy)
     } else if verdict.is(Action::Duplicate) {
-        clone::duplicate(octets.0, direction(kind))
+        clone::duplicate(bytes.0, direction(kind))
     } else {
         None
     }
@@ -297,13 +297,13 @@ fn act(ctx: &TcContext, octets: &FrameBytes, kind: u32, verdict: &Verdict) -> Op
 
 /// Where the packet ends, Ethernet padding left out.
 #[inline(always)]
-fn end(octets: &FrameBytes, packet: &Packet) -> Option<u32> {
+fn end(bytes: &FrameBytes, packet: &Packet) -> Option<u32> {
     // SAFETY: reading the program's context.
-    let frame = unsafe { (*octets.0).len }.wrapping_sub(LINK_HEADER);
+    let frame = unsafe { (*bytes.0).len }.wrapping_sub(LINK_HEADER);
     let length = if packet.event.family == Family::V4 {
-        u16::from_be_bytes(octets.read::<2>(packet.network + 2)?) as u32
+        u16::from_be_bytes(bytes.read::<2>(packet.network + 2)?) as u32
     } else {
-        match u16::from_be_bytes(octets.read::<2>(packet.network + 4)?) as u32 {
+        match u16::from_be_bytes(bytes.read::<2>(packet.network + 4)?) as u32 {
             0 => 0,
             payload => payload + 40,
         }

@@ -94,20 +94,20 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
 
 /// Addresses and ports, which the headers have one behind the other as the tuple does.
 #[inline(always)]
-pub fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameBytes, place: Place) -> Option<u32> {
+pub fn fill(tuple: &mut bpf_sock_tuple, bytes: &FrameBytes, place: Place) -> Option<u32> {
     if !place.has_tcp() && !place.has_udp() {
         return None;
     }
-    let [a, b, c, d] = octets.read(place.transport())?;
+    let [a, b, c, d] = bytes.read(place.transport())?;
     let (sport, dport) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
     let addresses = &mut tuple.__bindgen_anon_1;
     if place.is_v4() {
-        let [saddr, daddr] = words(octets.read(place.network() + 12)?);
+        let [saddr, daddr] = words(bytes.read(place.network() + 12)?);
         addresses.ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 { saddr, daddr, sport, dport };
         return Some(size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>() as u32);
     }
-    let saddr = long_words(octets.read(place.network() + 8)?);
-    let daddr = long_words(octets.read(place.network() + 24)?);
+    let saddr = long_words(bytes.read(place.network() + 8)?);
+    let daddr = long_words(bytes.read(place.network() + 24)?);
     addresses.ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 { saddr, daddr, sport, dport };
     Some(size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2>() as u32)
 }
@@ -117,11 +117,11 @@ pub fn fill(tuple: &mut bpf_sock_tuple, octets: &FrameBytes, place: Place) -> Op
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_is_local(skb: *mut __sk_buff, place: u64) -> u32 {
-    let (octets, place): (FrameBytes, _) = (SkbBytes(skb), Place(place));
+    let (bytes, place): (FrameBytes, _) = (SkbBytes(skb), Place(place));
     let mut query = MaybeUninit::<bpf_fib_lookup>::zeroed();
     // SAFETY: all zeroes is a valid query.
     let asked = unsafe { query.assume_init_mut() };
-    let Some([a, b, c, d]) = octets.read::<4>(place.transport()) else {
+    let Some([a, b, c, d]) = bytes.read::<4>(place.transport()) else {
         return 0;
     };
     (asked.sport, asked.dport) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
@@ -129,7 +129,7 @@ extern "C" fn chaos_is_local(skb: *mut __sk_buff, place: u64) -> u32 {
     // SAFETY: reading the program's context.
     asked.ifindex = unsafe { (*skb).ifindex };
     if place.is_v4() {
-        let Some(addresses) = octets.read::<8>(place.network() + 12) else {
+        let Some(addresses) = bytes.read::<8>(place.network() + 12) else {
             return 0;
         };
         asked.family = AF_INET;
@@ -137,8 +137,8 @@ extern "C" fn chaos_is_local(skb: *mut __sk_buff, place: u64) -> u32 {
         asked.__bindgen_anon_3.ipv4_src = source;
         asked.__bindgen_anon_4.ipv4_dst = destination;
     } else {
-        let source = octets.read::<16>(place.network() + 8);
-        let (Some(source), Some(destination)) = (source, octets.read::<16>(place.network() + 24))
+        let source = bytes.read::<16>(place.network() + 8);
+        let (Some(source), Some(destination)) = (source, bytes.read::<16>(place.network() + 24))
         else {
             return 0;
         };

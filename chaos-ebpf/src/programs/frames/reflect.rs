@@ -28,40 +28,40 @@ fn write<const N: usize>(skb: *mut __sk_buff, at: u32, bytes: &[u8; N], flags: u
 
 /// Writes behind the link header, which alone is no part of what a device has summed up.
 #[inline(always)]
-pub fn put<const N: usize>(octets: &FrameBytes, at: u32, bytes: &[u8; N]) -> Option<()> {
-    write(octets.0, LINK_HEADER + at, bytes, BPF_F_RECOMPUTE_CSUM)
+pub fn put<const N: usize>(bytes: &FrameBytes, at: u32, value: &[u8; N]) -> Option<()> {
+    write(bytes.0, LINK_HEADER + at, value, BPF_F_RECOMPUTE_CSUM)
 }
 
 /// Addresses the frame to nobody, so that the stack that it comes up to takes no notice of it
 /// (`PACKET_OTHERHOST`).
 #[inline(always)]
-pub fn spoil(octets: &FrameBytes) -> Option<()> {
+pub fn spoil(bytes: &FrameBytes) -> Option<()> {
     // Locally administered, and as good as certainly nobody's.
-    write(octets.0, 0, &[0x02, 0xc4, 0xa0, 0x5a, 0x6e, 0x74], 0)
+    write(bytes.0, 0, &[0x02, 0xc4, 0xa0, 0x5a, 0x6e, 0x74], 0)
 }
 
 /// Where the packet ends by what its IP header says.
 #[inline(always)]
-pub fn end(octets: &FrameBytes, place: Place) -> Option<u32> {
+pub fn end(bytes: &FrameBytes, place: Place) -> Option<u32> {
     let network = place.network();
     Some(if place.is_v4() {
-        network + u16::from_be_bytes(octets.read(network + 2)?) as u32
+        network + u16::from_be_bytes(bytes.read(network + 2)?) as u32
     } else {
-        network + 40 + u16::from_be_bytes(octets.read(network + 4)?) as u32
+        network + 40 + u16::from_be_bytes(bytes.read(network + 4)?) as u32
     })
 }
 
 /// Cuts the frame, or makes it longer, to this many bytes behind the beginning of its transport
 /// header, and says so in its IP header. Nothing has been changed where that fails at once.
 #[inline(always)]
-pub fn resize(octets: &FrameBytes, place: Place, length: u32) -> Option<()> {
-    if chaos_resize(octets.0, place.0, length) != 0 { Some(()) } else { None }
+pub fn resize(bytes: &FrameBytes, place: Place, length: u32) -> Option<()> {
+    if chaos_resize(bytes.0, place.0, length) != 0 { Some(()) } else { None }
 }
 
 /// Exchanges source and destination, of the link as of the network; no checksum changes by that.
 #[inline(always)]
-pub fn turn(octets: &FrameBytes, place: Place) -> Option<()> {
-    if chaos_reflect(octets.0, place.0) != 0 { Some(()) } else { None }
+pub fn turn(bytes: &FrameBytes, place: Place) -> Option<()> {
+    if chaos_reflect(bytes.0, place.0) != 0 { Some(()) } else { None }
 }
 
 /// Functions of their own, so that what they keep on the stack is there while they work only.
@@ -78,50 +78,50 @@ extern "C" fn chaos_reflect(skb: *mut __sk_buff, place: u64) -> u32 {
 }
 
 #[inline(always)]
-fn resize_here(octets: &FrameBytes, place: Place, length: u32) -> Option<()> {
+fn resize_here(bytes: &FrameBytes, place: Place, length: u32) -> Option<()> {
     let frame = LINK_HEADER + place.transport() + length;
     // SAFETY: the pointer is the program's context.
-    if unsafe { bpf_skb_change_tail(octets.0, frame, 0) } != 0 {
+    if unsafe { bpf_skb_change_tail(bytes.0, frame, 0) } != 0 {
         return None;
     }
     let network = place.network();
     if !place.is_v4() {
         let payload = place.transport() + length - network - 40;
-        return put(octets, network + 4, &(payload as u16).to_be_bytes());
+        return put(bytes, network + 4, &(payload as u16).to_be_bytes());
     }
     let total = (place.transport() + length - network) as u16;
-    let old = u16::from_be_bytes(octets.read(network + 2)?);
-    let sum = u16::from_be_bytes(octets.read(network + 10)?);
-    put(octets, network + 2, &total.to_be_bytes())?;
-    put(octets, network + 10, &checksum::update(sum, old, total).to_be_bytes())
+    let old = u16::from_be_bytes(bytes.read(network + 2)?);
+    let sum = u16::from_be_bytes(bytes.read(network + 10)?);
+    put(bytes, network + 2, &total.to_be_bytes())?;
+    put(bytes, network + 10, &checksum::update(sum, old, total).to_be_bytes())
 }
 
 #[inline(always)]
-pub fn addresses(octets: &FrameBytes, place: Place) -> Option<Addresses> {
+pub fn addresses(bytes: &FrameBytes, place: Place) -> Option<Addresses> {
     if !place.is_v4() {
-        return octets.read(place.network() + 8);
+        return bytes.read(place.network() + 8);
     }
     let mut addresses = [0; 32];
-    let [a, b, c, d, e, f, g, h] = octets.read(place.network() + 12)?;
+    let [a, b, c, d, e, f, g, h] = bytes.read(place.network() + 12)?;
     [addresses[0], addresses[1], addresses[2], addresses[3]] = [a, b, c, d];
     [addresses[16], addresses[17], addresses[18], addresses[19]] = [e, f, g, h];
     Some(addresses)
 }
 
 #[inline(always)]
-fn turn_here(octets: &FrameBytes, place: Place) -> Option<()> {
-    let link: [u8; 12] = SkbBytes::<0>(octets.0).read(0)?;
+fn turn_here(bytes: &FrameBytes, place: Place) -> Option<()> {
+    let link: [u8; 12] = SkbBytes::<0>(bytes.0).read(0)?;
     let [a, b, c, d, e, f, g, h, i, j, k, l] = link;
-    write(octets.0, 0, &[g, h, i, j, k, l, a, b, c, d, e, f], 0)?;
+    write(bytes.0, 0, &[g, h, i, j, k, l, a, b, c, d, e, f], 0)?;
     if place.is_v4() {
         let at = place.network() + 12;
-        let [a, b, c, d, e, f, g, h] = octets.read(at)?;
-        return put(octets, at, &[e, f, g, h, a, b, c, d]);
+        let [a, b, c, d, e, f, g, h] = bytes.read(at)?;
+        return put(bytes, at, &[e, f, g, h, a, b, c, d]);
     }
     let at = place.network() + 8;
-    let (source, destination): ([u8; 16], [u8; 16]) = (octets.read(at)?, octets.read(at + 16)?);
-    put(octets, at, &destination)?;
-    put(octets, at + 16, &source)
+    let (source, destination): ([u8; 16], [u8; 16]) = (bytes.read(at)?, bytes.read(at + 16)?);
+    put(bytes, at, &destination)?;
+    put(bytes, at + 16, &source)
 }
 
 /// Whether the device is still to complete the transport checksum (`CHECKSUM_PARTIAL`), which no

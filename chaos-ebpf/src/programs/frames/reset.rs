@@ -30,11 +30,11 @@ pub fn reset(
     flow: u64,
     again: bool,
 ) -> Option<Outcome> {
-    let octets: FrameBytes = SkbBytes(skb);
+    let bytes: FrameBytes = SkbBytes(skb);
     if !place.is_tcp() {
         return None;
     }
-    let segment = Segment(octets.read(place.transport())?);
+    let segment = Segment(bytes.read(place.transport())?);
     if segment.is_reset() {
         return None;
     }
@@ -45,44 +45,44 @@ pub fn reset(
         let _ = ENDED.remove(&flow);
         return None;
     }
-    let payload = end(&octets, place)?.wrapping_sub(place.transport() + segment.header()?);
-    resize(&octets, place, HEADER as u32)?;
+    let payload = end(&bytes, place)?.wrapping_sub(place.transport() + segment.header()?);
+    resize(&bytes, place, HEADER as u32)?;
     // From here on the frame is no longer what it was: if something fails now, it is lost.
-    Some(answer(&octets, kind, place, &segment, payload).unwrap_or(Outcome::Lost))
+    Some(answer(&bytes, kind, place, &segment, payload).unwrap_or(Outcome::Lost))
 }
 
 #[inline(always)]
 fn answer(
-    octets: &FrameBytes,
+    bytes: &FrameBytes,
     kind: EventKind,
     place: Place,
     segment: &Segment,
     payload: u32,
 ) -> Option<Outcome> {
-    turn(octets, place)?;
-    put_segment(octets, place, &segment.backward(payload))?;
-    send_back(octets.0, kind);
+    turn(bytes, place)?;
+    put_segment(bytes, place, &segment.backward(payload))?;
+    send_back(bytes.0, kind);
     // As it was, for those who read it still.
-    turn(octets, place)?;
-    put_segment(octets, place, &segment.forward()?)?;
-    spare_arrival(octets.0, kind);
+    turn(bytes, place)?;
+    put_segment(bytes, place, &segment.forward()?)?;
+    spare_arrival(bytes.0, kind);
     Some(Outcome::Answered)
 }
 
 #[inline(always)]
-fn put_segment(octets: &FrameBytes, place: Place, reset: &Reset) -> Option<()> {
+fn put_segment(bytes: &FrameBytes, place: Place, reset: &Reset) -> Option<()> {
     let Reset { ports, sequence, acknowledged, flags } = *reset;
     let ports = (ports as u64) << 32 | flags as u64;
     let numbers = (sequence as u64) << 32 | acknowledged as u64;
-    if chaos_put_segment(octets.0, place.0, ports, numbers) != 0 { Some(()) } else { None }
+    if chaos_put_segment(bytes.0, place.0, ports, numbers) != 0 { Some(()) } else { None }
 }
 
 /// A function of its own, so that what it keeps on the stack is there while it works only.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_put_segment(skb: *mut __sk_buff, place: u64, ports: u64, numbers: u64) -> u32 {
-    let (octets, place) = (SkbBytes(skb), Place(place));
-    let Some(addresses) = addresses(&octets, place) else {
+    let (bytes, place) = (SkbBytes(skb), Place(place));
+    let Some(addresses) = addresses(&bytes, place) else {
         return 0;
     };
     let reset = Reset {
@@ -92,5 +92,5 @@ extern "C" fn chaos_put_segment(skb: *mut __sk_buff, place: u64, ports: u64, num
         flags: ports as u8,
     };
     let segment = reset.segment(&addresses, is_partial(skb));
-    put(&octets, place.transport(), &segment).is_some() as u32
+    put(&bytes, place.transport(), &segment).is_some() as u32
 }

@@ -10,7 +10,7 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use chaos_ebpf_common::line::Way;
+use chaos_ebpf_common::line::ReturnTag;
 
 use super::send_on;
 use crate::{
@@ -40,7 +40,7 @@ pub fn line_return(ctx: TcContext) -> i32 {
     if is_tagged == 0 {
         return TCX_DROP;
     }
-    let way = Way::of_tag(tag as u16);
+    let way = ReturnTag::of_tag(tag as u16);
     let Some(interface) = PLACES.get(way.place) else {
         return TCX_DROP;
     };

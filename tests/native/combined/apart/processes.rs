@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use chaos_agent::arm::{ArmedId, Armory, Outcome, Request};
+use chaos_api::{ArmedId, Outcome};
+use chaos_engine::arm::{Armory, Request};
 use chaos_plan::Terms;
 use chaos_tests::{
     cgroup::TestCgroup,

@@ -1,0 +1,95 @@
+//! Declares what the keeper, the control socket and the cluster's loop need of whatever arms targets: the armory of
+//! the kernel is one, tests have others.
+
+use std::collections::BTreeSet;
+
+use chaos_fault::Fault;
+use chaos_plan::{KernelFeatures, Plan};
+
+use crate::{
+    ArmedId, ContainerId, Ended, Leases, Notice, Occupied, Outcome, Request, TargetReport,
+    TargetSpec,
+};
+
+/// A target that was looked for.
+pub enum Found<T> {
+    Target(T),
+    /// It is not there, or cannot be known by what it has to be known by: later it may.
+    Awaited(String),
+    /// It is never a target.
+    Refused(String),
+}
+
+/// Arms targets and keeps them armed. All of its methods are called on the keeper's thread.
+pub trait Engine: Send + Sized + 'static {
+    /// What is armed: found once, and held from then on.
+    type Target;
+    /// Why something could not be done.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// What the kernel can do.
+    fn features(&self) -> &KernelFeatures;
+
+    /// Finds a target, which is called `name` from then on. `confirmed_by` are the containers of which the cgroup
+    /// of a pod must have one, if there are any.
+    fn find(
+        &self,
+        spec: &TargetSpec,
+        name: &str,
+        confirmed_by: &[ContainerId],
+    ) -> Found<Self::Target>;
+
+    /// Arms a target, or changes the faults of one that is armed. On an error or a refusal what
+    /// was armed before stays as it was.
+    fn arm(&mut self, request: Request<'_, Self::Target>) -> Result<Outcome, Self::Error>;
+
+    /// Who has armed what does not go together with this plan, if it were armed at this moment, and `gone`
+    /// were not.
+    fn occupied(
+        &self,
+        id: &ArmedId,
+        target: &Self::Target,
+        plan: &Plan,
+        faults: &[Fault],
+        began: &dyn Fn(&Fault) -> Option<u64>,
+        gone: &BTreeSet<ArmedId>,
+    ) -> Result<Option<Occupied>, Self::Error>;
+
+    /// Disarms targets, as somebody asked for; tells of each as disarmed.
+    fn disarm_all<'a>(
+        &mut self,
+        ids: impl IntoIterator<Item = &'a ArmedId>,
+        why: &str,
+    ) -> Vec<Ended>;
+
+    /// Disarms targets, each for its reason, which nobody asked for; tells of each as ended.
+    fn end_all(&mut self, over: &[(ArmedId, String)]) -> Vec<Ended>;
+
+    /// Disarms everything, after it took all leases away.
+    fn halt(&mut self, why: &str) -> Vec<Ended>;
+
+    /// What is armed.
+    fn ids(&self) -> impl Iterator<Item = &ArmedId>;
+
+    /// The ledger of one target; `None` where nothing is armed under this name.
+    fn report(&self, id: &ArmedId) -> Option<Result<TargetReport, Self::Error>>;
+
+    /// Renews the leases, and disarms what has ended or has lost its target.
+    fn tick(&mut self);
+
+    /// Whether something is left to be done for which nobody waits.
+    fn has_work(&self) -> bool;
+
+    /// Goes on with that for a while that is short beside the lease.
+    fn work(&mut self);
+
+    /// Notes what the kernel has told of injections.
+    fn sample(&mut self);
+
+    /// What was noted since the last call, in the order of its happening as far as each target is
+    /// concerned.
+    fn take_notices(&mut self) -> Vec<Notice>;
+
+    /// The leases of all targets, for whoever has to stop everything at once.
+    fn leases(&self) -> Leases;
+}

@@ -1,0 +1,23 @@
+//! What is said of targets and faults between the parts of the agent, and to others: names, requests, reports, and
+//! what an engine has to be able to do. Knows no kernel and no cluster.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+mod engine;
+mod lease;
+mod ledger;
+mod notice;
+mod policy;
+mod report;
+mod request;
+mod target;
+
+pub use engine::{Engine, Found};
+pub use lease::{Lease, LeaseError, Leases, Noted, Withheld};
+pub use ledger::SlotCounts;
+pub use notice::{Ended, Injection, Notice};
+pub use policy::{OWN_MEMORY, Policy, PolicyError, TooManyTargets};
+pub use report::{Counts, FaultReport, Phase, TargetReport};
+pub use request::{ArmedId, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
+pub use target::{ContainerId, FULL_LENGTH, Malformed, PodUid, TargetSpec, UnitName};

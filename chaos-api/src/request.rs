@@ -1,0 +1,84 @@
+//! What is asked of an engine, and what becomes of it.
+
+use std::{collections::BTreeMap, fmt};
+
+use chaos_fault::Fault;
+use chaos_plan::{Plan, Refusal, Terms};
+use serde::{Deserialize, Serialize};
+
+/// The owner of a tether whose targets one process takes over from
+/// another: agents of one node arm the same for a pod, under the same id, so not both at a time.
+pub const TAKEN_OVER: &str = "pod";
+
+/// What an armed target is called by whoever asked for it: `pod:shop/web-0`, `cli:1`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ArmedId(pub String);
+
+impl fmt::Display for ArmedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A target to be armed, or armed anew.
+pub struct Request<'a, T> {
+    pub id: ArmedId,
+    pub target: T,
+    pub faults: &'a [Fault],
+    pub terms: Terms,
+    /// The boot-clock moment (ns) at which a fault was first armed, for one that is resumed.
+    pub began: &'a dyn Fn(&Fault) -> Option<u64>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    Armed(Plan),
+    /// At least one fault was refused: none is armed. A text is armed whole or not at all.
+    Refused(Plan),
+    /// At least one fault does not go together with what is armed on the target already, or above or
+    /// below it: none is armed. It works when that has ended.
+    Occupied(Occupied),
+}
+
+/// When the faults began that another agent has armed, by the boot clock (ns).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ForeignClocks {
+    /// By their canonical sentences.
+    pub named: BTreeMap<String, u64>,
+    /// The first of those that it has not named.
+    pub others: Option<u64>,
+}
+
+impl ForeignClocks {
+    /// The moment for the fault with this canonical sentence, or one before it; `None` where the other
+    /// agent has not armed it.
+    pub fn began(&self, sentence: &str) -> Option<u64> {
+        self.named.get(sentence).copied().or(self.others)
+    }
+}
+
+/// Who has armed what does not go together with what was asked for.
+#[derive(Debug)]
+pub struct Occupied {
+    /// The faults that are not armed because of it.
+    pub refusals: Vec<Refusal>,
+    /// Another agent of this node has the same id armed: it is about to end, and then it works, with
+    /// these clocks.
+    pub handed_over: Option<ForeignClocks>,
+}
+
+impl FromIterator<(String, u64)> for ForeignClocks {
+    fn from_iter<T: IntoIterator<Item = (String, u64)>>(named: T) -> Self {
+        Self { named: named.into_iter().collect(), others: None }
+    }
+}
+
+impl Occupied {
+    /// Why what lapsed ends, as others did not heed it any more.
+    pub fn since_it_lapsed(&self) -> String {
+        let reason = self.refusals.first().map_or("it is armed elsewhere", |one| &one.reason);
+        format!("its lease lapsed, and meanwhile {reason}")
+    }
+}

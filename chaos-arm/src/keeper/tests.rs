@@ -1,0 +1,156 @@
+use std::{
+    future::Future,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use chaos_api::{Found, Outcome, Request, TargetSpec};
+use chaos_plan::Terms;
+use tokio::{runtime::Builder, sync::broadcast::Receiver};
+
+use super::*;
+use crate::fake::{FakeEngine, Shared};
+
+const UID: &str = "0f-1";
+
+/// No test waits longer for what must happen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn world() -> Shared {
+    let world = Shared::default();
+    world.lock().pods.insert(UID.to_owned(), Default::default());
+    world
+}
+
+fn keeper(world: &Shared, lease: Duration) -> Keeper<FakeEngine> {
+    Keeper::start(FakeEngine::new(world.clone()), lease).unwrap()
+}
+
+fn wait<T>(work: impl Future<Output = T>) -> T {
+    Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+/// Arms `drop for 1m` under this name.
+fn arm(engine: &mut FakeEngine, id: &str) {
+    let faults = chaos_fault::parse("drop for 1m").unwrap();
+    let faults: Vec<_> = faults.into_iter().map(|sentence| sentence.fault).collect();
+    let spec = TargetSpec::Pod { uid: UID.parse().unwrap(), container: None };
+    let Found::Target(target) = engine.find(&spec, id, &[]) else { panic!("it is there") };
+    let id = ArmedId(id.to_owned());
+    let request =
+        Request { id, target, faults: &faults, terms: Terms::default(), began: &|_| None };
+    assert!(matches!(engine.arm(request), Ok(Outcome::Armed(_))));
+}
+
+fn armed(handle: &Handle<FakeEngine>) -> Vec<String> {
+    wait(handle.with(|engine| engine.ids().map(|id| id.0.clone()).collect())).unwrap()
+}
+
+/// The next that is told to have ended, whether somebody asked for that, and why.
+fn ended(notices: &mut Receiver<Notice>) -> (String, bool, String) {
+    let notice = wait(async { tokio::time::timeout(PATIENCE, notices.recv()).await });
+    match notice.expect("it is told in time").expect("the keeper is there") {
+        Notice::Ended(Ended { id, why, .. }) => (id.0, false, why),
+        Notice::Disarmed(Ended { id, why, .. }) => (id.0, true, why),
+        other @ (Notice::Injected(_) | Notice::Lost(..)) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_tethered_again_is_disarmed_and_the_rest_stays() {
+    let world = world();
+    let keeper = keeper(&world, Duration::from_millis(50));
+    let handle = keeper.handle();
+    let mut notices = handle.subscribe_to_endings();
+    handle.tether("pod", PATIENCE).unwrap();
+    wait(handle.with(|engine| {
+        arm(engine, "pod:shop/web-0");
+        arm(engine, "pods:1");
+    }))
+    .unwrap();
+    // Said again it counts from then on, also where that is sooner.
+    handle.tether("pod", Duration::from_millis(1)).unwrap();
+    let (id, was_asked, why) = ended(&mut notices);
+    assert_eq!((id.as_str(), was_asked), ("pod:shop/web-0", false));
+    assert!(why.contains("pod has not been heard of"), "{why}");
+    assert_eq!(armed(&handle), ["pods:1"]);
+}
+
+#[test]
+fn what_an_order_did_is_told_before_it_is_answered() {
+    let keeper = keeper(&world(), Duration::from_secs(5));
+    let handle = keeper.handle();
+    let mut notices = handle.subscribe_to_endings();
+    let id = ArmedId("cli:1".to_owned());
+    wait(handle.with(move |engine| {
+        arm(engine, &id.0);
+        engine.disarm_all([&id], "for a test");
+    }))
+    .unwrap();
+    let told = notices.try_recv();
+    assert!(matches!(&told, Ok(Notice::Disarmed(ended)) if ended.why == "for a test"), "{told:?}");
+}
+
+#[test]
+fn what_ends_by_itself_is_told_as_such() {
+    let world = world();
+    let keeper = keeper(&world, Duration::from_millis(50));
+    let handle = keeper.handle();
+    let mut notices = handle.subscribe_to_endings();
+    wait(handle.with(|engine| arm(engine, "cli:1"))).unwrap();
+    world.lock().now += 60_000_000_000;
+    assert_eq!(ended(&mut notices), ("cli:1".into(), false, "its time is up".into()));
+}
+
+#[test]
+fn whoever_hangs_on_the_keepers_thread_renews_no_lease() {
+    let world = world();
+    let keeper = keeper(&world, Duration::from_millis(25));
+    let handle = keeper.handle();
+    let renewals = || world.lock().renewals;
+    let start = Instant::now();
+    while renewals() == 0 {
+        assert!(start.elapsed() < PATIENCE, "leases are renewed");
+        sleep(Duration::from_millis(1));
+    }
+    let counted = world.clone();
+    let (before, after) = wait(handle.with(move |_| {
+        let before = counted.lock().renewals;
+        sleep(Duration::from_millis(100));
+        (before, counted.lock().renewals)
+    }))
+    .unwrap();
+    assert_eq!(after, before);
+    let start = Instant::now();
+    while renewals() == after {
+        assert!(start.elapsed() < PATIENCE, "and are renewed when it goes on");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_keeper_that_goes_disarms_everything_and_refuses_what_comes_later() {
+    let keeper = keeper(&world(), Duration::from_secs(5));
+    let handle = keeper.handle();
+    let mut notices = handle.subscribe_to_endings();
+    wait(handle.with(|engine| arm(engine, "cli:1"))).unwrap();
+    drop(keeper);
+    assert_eq!(ended(&mut notices), ("cli:1".into(), true, "the agent is shutting down".into()));
+    assert_eq!(wait(handle.with(|_| ())), Err(KeeperGone));
+    assert_eq!(handle.tether("pod", PATIENCE), Err(KeeperGone));
+}
+
+#[test]
+fn an_emergency_stop_disarms_everything_for_the_reason_it_gives() {
+    let keeper = keeper(&world(), Duration::from_secs(5));
+    let handle = keeper.handle();
+    wait(handle.with(|engine| {
+        arm(engine, "cli:1");
+        arm(engine, "pod:shop/web-0");
+    }))
+    .unwrap();
+    let ended = wait(handle.halt("stop".to_owned())).unwrap();
+    let why: Vec<_> = ended.iter().map(|ended| (ended.id.0.as_str(), ended.why.as_str())).collect();
+    assert_eq!(why, [("cli:1", "stop"), ("pod:shop/web-0", "stop")]);
+    assert!(armed(&handle).is_empty());
+}

@@ -1,0 +1,11 @@
+//! Keeps targets armed: the thread that owns an engine, its leases and its tethers, and whoever listens to it. It
+//! takes any engine, so it is tested without a kernel.
+
+#![forbid(unsafe_code)]
+
+mod audience;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+mod keeper;
+
+pub use keeper::{Handle, Keeper, KeeperGone};

@@ -1,0 +1,364 @@
+//! Programs at the interfaces of a target, and the delay line behind them.
+
+mod bounds;
+mod embedded_server;
+mod served;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Instant,
+};
+
+use chaos_plan::{DelayLine, Hook, Position};
+
+use self::{
+    bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
+    embedded_server::has_embedded_server,
+    served::Served,
+};
+use super::{
+    ArmError,
+    filters::with_naming,
+    line::{HeldMemory, Leaving, Lost, RunningLine},
+    turn::{Turn, drop_within},
+};
+use crate::{
+    cgroup::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
+    kernel::{Instance, Link, Naming},
+};
+
+/// Programs at a device of the delay line. Each takes as long to attach as another does.
+const LINE_PROGRAMS: usize = 2;
+
+/// What is attached to the interfaces of one target. It belongs to one instance of the programs.
+///
+/// How many there are is up to the target's processes, and attaching to each takes a grace period of
+/// the kernel (10 ms). So there is a bound of them, and the work is done in turns.
+pub(super) struct Frames {
+    served: BTreeMap<NetNsKey, Served>,
+    hooks: Vec<Hook>,
+    position: Position,
+    /// What the present look has found and not visited yet.
+    to_visit: VecDeque<FoundNetNs>,
+    look_began: Instant,
+    /// The first error of the present look.
+    failed: Option<ArmError>,
+    /// Namespaces beyond the bound, at the last look.
+    left_out: usize,
+    /// The log knows that there are such, or interfaces beyond theirs.
+    told: bool,
+    /// No longer wanted, and still attached.
+    unwanted: Vec<Link>,
+    /// Where a rule holds frames, or answers in place of Docker's name server.
+    line: Option<RunningLine>,
+    /// The line to start where that server is.
+    answer_line: Option<(DelayLine, HeldMemory)>,
+    /// Lines whose last rule has ended.
+    leaving: Leaving,
+}
+
+/// Whose interfaces they are.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub target: &'a Target,
+    pub root: &'a CgroupRoot,
+    /// This process, for whoever finds what it leaves.
+    pub owner: &'a Owner,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self {
+            served: BTreeMap::new(),
+            hooks: Vec::new(),
+            position: Position::default(),
+            to_visit: VecDeque::new(),
+            look_began: Instant::now(),
+            failed: None,
+            left_out: 0,
+            told: false,
+            unwanted: Vec::new(),
+            line: None,
+            answer_line: None,
+            leaving: Leaving::default(),
+        }
+    }
+}
+
+impl Frames {
+    /// Starts a delay line, unless one runs.
+    pub(super) fn start_line(
+        &mut self,
+        line: DelayLine,
+        instance: &mut Instance,
+        memory: &HeldMemory,
+    ) -> Result<(), ArmError> {
+        if self.line.is_none()
+            && let Some(maps) = instance.line_maps.take()
+        {
+            self.line = Some(RunningLine::start(line, maps, memory)?);
+        }
+        Ok(())
+    }
+
+    /// Has a delay line started where Docker's name server turns up in a network namespace, if any is
+    /// wanted.
+    pub(super) fn want_answer_line(&mut self, line: Option<DelayLine>, memory: &HeldMemory) {
+        self.answer_line = line.map(|line| (line, memory.clone()));
+    }
+
+    /// Call it when no program holds frames any more.
+    pub(super) fn stop_line(&mut self, instance: &mut Instance) {
+        if let Some(line) = self.line.take() {
+            instance.line_maps = line.stop(&mut self.leaving);
+        }
+    }
+
+    pub(super) fn has_line(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Why the line has ended, if it did so by itself.
+    pub(super) fn line_failure(&self) -> Option<&str> {
+        self.line.as_ref().and_then(RunningLine::failure)
+    }
+
+    /// Frames that were taken to be held and then could not be sent on.
+    pub(super) fn lost(&self) -> Option<&Lost> {
+        self.line.as_ref().and_then(RunningLine::lost)
+    }
+
+    /// Attaches these hooks, in place of others, to the interfaces that there are, as far as a turn
+    /// goes; [`Frames::look`] goes on with the others. Those that are to be asked at another position
+    /// than before are off for a moment.
+    pub(super) fn attach(
+        &mut self,
+        hooks: &BTreeSet<Hook>,
+        position: Position,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<(), ArmError> {
+        self.want(hooks, position);
+        self.look(instance, place, turn).map(drop)
+    }
+
+    /// Which hooks are attached to interfaces, and where they are asked.
+    pub(super) fn wanted(&self) -> (BTreeSet<Hook>, Position) {
+        (self.hooks.iter().copied().collect(), self.position)
+    }
+
+    /// Leaves it to the looks to come to attach these.
+    pub(super) fn want(&mut self, hooks: &BTreeSet<Hook>, position: Position) {
+        self.hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
+        // Those visited before have none of the new ones.
+        self.to_visit.clear();
+        let is_moved = std::mem::replace(&mut self.position, position) != position;
+        for served in self.served.values_mut() {
+            served.expect(&self.hooks, is_moved);
+        }
+        if is_moved {
+            self.take_off(|_| true);
+        }
+    }
+
+    /// Takes the other hooks off, in the turns to come.
+    pub(super) fn retain(&mut self, hooks: &BTreeSet<Hook>) {
+        self.take_off(|hook| !hooks.contains(&hook));
+    }
+
+    fn take_off(&mut self, is_unwanted: impl Fn(Hook) -> bool) {
+        for served in self.served.values_mut() {
+            let unwanted = served.links.extract_if(.., |(hook, _), _| is_unwanted(*hook));
+            self.unwanted.extend(unwanted.map(|(_, link)| link));
+        }
+    }
+
+    /// Ends the line for good: it goes on with what it holds.
+    pub(super) fn retire_line(&mut self) {
+        if let Some(line) = self.line.take() {
+            line.retire(&mut self.leaving);
+        }
+    }
+
+    /// Takes what is attached, to be detached.
+    pub(super) fn take_links(&mut self) -> Vec<Link> {
+        let mut links = std::mem::take(&mut self.unwanted);
+        let served = std::mem::take(&mut self.served);
+        links.extend(served.into_values().flat_map(|served| served.links.into_values()));
+        links
+    }
+
+    /// Lines that may still have frames to send on.
+    pub(super) fn take_leaving(&mut self) -> Leaving {
+        std::mem::take(&mut self.leaving)
+    }
+
+    /// What people should know: where the target is not served.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let counted = |count: fn(&Served) -> usize| self.served.values().map(count).sum();
+        let is_new = |found: &&FoundNetNs| !self.is_served(found.namespace.inode());
+        let unvisited = self.to_visit.iter().filter(is_new).count();
+        let pending = (unvisited, counted(|it| it.pending));
+        bounds::notes((self.left_out, counted(|it| it.left_out)), pending)
+    }
+
+    /// Goes on for a turn with a look at what the target has got and lost since the last look: attaches
+    /// to each interface that is not served yet, and forgets what is gone. Whether something is left to
+    /// be done; if not, the next call begins another look.
+    pub(super) fn look(
+        &mut self,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        self.leaving.see_off();
+        if !drop_within(turn, &mut self.unwanted)
+            || !self.leaving.drop_ends(turn)
+            || self.line.as_mut().is_some_and(|line| !line.drop_unwanted(turn))
+        {
+            return Ok(true);
+        }
+        if self.hooks.is_empty() {
+            return Ok(false);
+        }
+        if self.to_visit.is_empty() {
+            self.failed = self.line.as_mut().map_or(Ok(()), RunningLine::renew).err();
+            self.look_began = Instant::now();
+            self.find(place)?;
+        }
+        while let Some(found) = self.to_visit.pop_front() {
+            match self.visit(&found, instance, place, turn) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.to_visit.push_front(found);
+                    return Ok(true);
+                }
+                // The others come first.
+                Err(error) => drop(self.failed.get_or_insert(error)),
+            }
+            let waits = |next: &FoundNetNs| next.is_inner || self.attached_except(None) >= FIRST;
+            if turn.is_over() && self.to_visit.front().is_some_and(waits) {
+                return Ok(true);
+            }
+        }
+        self.forget_left();
+        self.tell(place.target);
+        self.failed.take().map_or(Ok(!self.unwanted.is_empty()), Err)
+    }
+
+    /// Tells the log once where the target is not served.
+    fn tell(&mut self, target: &Target) {
+        if !self.told {
+            for note in self.notes() {
+                tracing::warn!(target = %target.name, "{note}");
+                self.told = true;
+            }
+        }
+    }
+
+    /// Finds the namespaces to visit.
+    fn find(&mut self, Place { target, root, .. }: Place<'_>) -> Result<(), ArmError> {
+        let is_served = |inode| self.is_served(inode);
+        let mut found = NetNs::outermost(root, &target.cgroup, MOST_NAMESPACES, &is_served)?;
+        if target.kind == TargetKind::Child
+            && let own = NetNs::own()?
+            && found.namespaces.iter().all(|found| found.namespace.inode() != own.inode())
+        {
+            // The child does not run yet; it will inherit our namespace.
+            found.namespaces.push(FoundNetNs { namespace: own, is_inner: false });
+        }
+        self.to_visit = found.namespaces.into();
+        self.left_out = found.left_out;
+        Ok(())
+    }
+
+    fn is_served(&self, inode: u64) -> bool {
+        self.served.values().any(|served| served.inode == inode)
+    }
+
+    /// Programs that are attached in the outermost namespaces, except this one.
+    fn attached_except(&self, namespace: Option<NetNsKey>) -> usize {
+        let of_line = if self.line.is_some() { LINE_PROGRAMS } else { 0 };
+        let others =
+            self.served.iter().filter(|(key, served)| Some(**key) != namespace && !served.is_inner);
+        others.map(|(_, served)| served.links.len() + of_line).sum()
+    }
+
+    /// Serves a namespace for a turn; whether that is done.
+    fn visit(
+        &mut self,
+        found: &FoundNetNs,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        let looks = self.line.is_none() && self.answer_line.is_some();
+        let (done, has_server) = found.namespace.enter_in_thread(|| {
+            let done = self.serve_named(found, instance, place, turn);
+            (done, looks && has_embedded_server())
+        })?;
+        let Some((line, memory)) = self.answer_line.clone().filter(|_| has_server) else {
+            return done;
+        };
+        done?;
+        // Not by a thread that is in the namespace: the reader's would stay there. Then once more, for the
+        // line's device.
+        self.start_line(line, instance, &memory)?;
+        found.namespace.enter_in_thread(|| self.serve_named(found, instance, place, turn))?
+    }
+
+    /// [`Frames::serve_here`], with names for filters.
+    fn serve_named(
+        &mut self,
+        found: &FoundNetNs,
+        instance: &mut Instance,
+        place: Place<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        let owner = place.owner;
+        with_naming(owner, |naming| self.serve_here(found, instance, owner, naming, turn))
+    }
+
+    /// The same for the one that the calling thread is in.
+    fn serve_here(
+        &mut self,
+        found: &FoundNetNs,
+        instance: &mut Instance,
+        owner: &Owner,
+        naming: &Naming<'_>,
+        turn: Turn,
+    ) -> Result<bool, ArmError> {
+        let key = found.namespace.key_from_inside()?;
+        let others = self
+            .served
+            .iter()
+            .filter(|(other, served)| **other != key && served.is_inner == found.is_inner);
+        let taken: usize = others.map(|(_, served)| served.interfaces().len()).sum();
+        let room = most_interfaces(found.is_inner).saturating_sub(taken);
+        let at_once = at_once(found.is_inner, self.attached_except(Some(key)));
+        let served = self.served.entry(key).or_insert_with(|| Served::new(found));
+        served.seen = Instant::now();
+        if let Some(line) = &mut self.line {
+            let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
+            line.serve(key, instance, owner, by_filter.then_some(naming))?;
+        }
+        served.serve(&self.hooks, self.position, instance, naming, room, (at_once, turn))
+    }
+
+    /// Forgets the namespaces that no process of the target is in any more; the oldest first, where
+    /// there are more than are served.
+    fn forget_left(&mut self) {
+        let mut seen: Vec<Instant> = self.served.values().map(|served| served.seen).collect();
+        seen.sort_unstable();
+        let surplus = seen.len().saturating_sub(MOST_NAMESPACES);
+        let oldest = surplus.checked_sub(1).and_then(|last| seen.get(last).copied());
+        let is_left = |served: &Served| is_left(served.seen, self.look_began, oldest);
+        for (_, left) in self.served.extract_if(.., |_, served| is_left(served)) {
+            self.unwanted.extend(left.links.into_values());
+        }
+        if let Some(line) = &mut self.line {
+            line.retain(&|key| self.served.contains_key(key));
+        }
+    }
+}

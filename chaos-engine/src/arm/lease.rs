@@ -1,0 +1,22 @@
+//! Notes a lease where programs and supervisors read it.
+
+use std::sync::Arc;
+
+use chaos_api::{LeaseError, Noted};
+
+use crate::{kernel::LeaseMap, seccomp::SharedRules};
+
+/// Where programs and, if there are shared rules, supervisors read it.
+pub(super) struct InForce {
+    pub map: LeaseMap,
+    pub shared: Option<Arc<SharedRules>>,
+}
+
+impl Noted for InForce {
+    fn note(&self, until: u64) -> Result<(), LeaseError> {
+        if let Some(shared) = &self.shared {
+            shared.lease_until(until);
+        }
+        self.map.set(until).map_err(|error| LeaseError(error.into()))
+    }
+}

@@ -1,0 +1,137 @@
+//! The delay line of a target: what holds the frames that programs send there until they are due.
+//!
+//! It has a device in each network namespace of the target, with the same index everywhere, as one
+//! instance of the programs serves them all. The devices are gone when this process ends, however it
+//! ends.
+
+mod leaving;
+mod lost;
+mod memory;
+mod queue;
+mod reader;
+
+use std::io;
+
+use chaos_ebpf_common::line::{DEVICE_MASK, DEVICES};
+use chaos_plan::DelayLine;
+
+pub(super) use self::{leaving::Leaving, lost::Lost, memory::HeldMemory};
+use self::{queue::QueueLine, reader::ReaderLine};
+use super::{ArmError, turn::Turn};
+use crate::{
+    cgroup::{NetNsKey, Owner},
+    kernel::{Instance, KernelError, LineMaps, Naming},
+};
+
+/// How the names of the devices begin.
+const NAME: &str = "chaos-line";
+/// How their aliases begin; [`Owner`] writes the rest.
+const ALIAS: &str = "chaos-agent-line-";
+
+/// A running delay line.
+pub(super) enum RunningLine {
+    Fq(Box<QueueLine>),
+    Tap(ReaderLine),
+}
+
+impl RunningLine {
+    /// Starts it, without any device yet.
+    pub(super) fn start(
+        line: DelayLine,
+        maps: LineMaps,
+        memory: &HeldMemory,
+    ) -> Result<Self, ArmError> {
+        Ok(match line {
+            DelayLine::Fq => Self::Fq(QueueLine::start(maps, memory)?.into()),
+            DelayLine::Tap => Self::Tap(ReaderLine::start(maps, memory)?),
+        })
+    }
+
+    /// Makes a device in the calling thread's network namespace, which has this key, unless there is
+    /// one. Programs are attached by filters where `naming` is for some.
+    pub(super) fn serve(
+        &mut self,
+        namespace: NetNsKey,
+        instance: &mut Instance,
+        owner: &Owner,
+        naming: Option<&Naming<'_>>,
+    ) -> Result<(), ArmError> {
+        match self {
+            Self::Fq(line) => line.serve(namespace, instance, owner, naming),
+            Self::Tap(line) => line.serve(namespace, instance, owner, naming),
+        }
+    }
+
+    /// Takes away the devices in namespaces that are no longer wanted, and what they hold with them.
+    pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
+        match self {
+            Self::Fq(line) => line.retain(wanted),
+            Self::Tap(line) => line.retain(wanted),
+        }
+    }
+
+    /// Goes on for a turn with what [`RunningLine::retain`] left to be done; whether nothing is left.
+    pub(super) fn drop_unwanted(&mut self, turn: Turn) -> bool {
+        match self {
+            Self::Fq(line) => line.drop_unwanted(turn),
+            Self::Tap(line) => line.drop_unwanted(turn),
+        }
+    }
+
+    /// Why it has ended, if it did so by itself: then frames are no longer held.
+    pub(super) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Fq(_) => None,
+            Self::Tap(line) => line.failure(),
+        }
+    }
+
+    /// Looks after it; call it now and then.
+    pub(super) fn renew(&mut self) -> Result<(), ArmError> {
+        match self {
+            Self::Fq(line) => line.take_stock(),
+            Self::Tap(line) => {
+                line.forget_gone();
+                Ok(())
+            }
+        }
+    }
+
+    /// Frames that could not be sent on, where it knows of such.
+    pub(super) fn lost(&self) -> Option<&Lost> {
+        match self {
+            Self::Fq(_) => None,
+            Self::Tap(line) => Some(line.lost()),
+        }
+    }
+
+    /// Ends it when no program gives it frames any more, and gives the maps back; `None` where the
+    /// reader has panicked. The reader sends on what it holds; what a queue holds is on its way.
+    pub(super) fn stop(self, leaving: &mut Leaving) -> Option<LineMaps> {
+        match self {
+            Self::Fq(line) => Some(leaving.add_queue(*line)),
+            Self::Tap(line) => leaving.add_reader(line),
+        }
+    }
+
+    /// Ends it likewise, for good and without waiting for the reader.
+    pub(super) fn retire(self, leaving: &mut Leaving) {
+        match self {
+            Self::Fq(line) => drop(leaving.add_queue(*line)),
+            Self::Tap(mut line) => {
+                line.tell_to_end();
+                leaving.await_reader(line);
+            }
+        }
+    }
+}
+
+/// An index for its devices that no other target's line is likely to have.
+fn random_device() -> Result<u32, KernelError> {
+    Ok(DEVICES | random()? as u32 & !DEVICE_MASK)
+}
+
+fn random() -> Result<u64, KernelError> {
+    getrandom::u64()
+        .map_err(|error| KernelError::Call { call: "getrandom", source: io::Error::other(error) })
+}

@@ -1,0 +1,35 @@
+//! Names that users and manifests rely on.
+
+use std::fmt;
+
+/// Pod annotation: the faults, as text or YAML. Written by users, never by the agent.
+pub const FAULTS: &str = "chaos-agent.dev/faults";
+
+/// Pod annotation: the agent's answer, a [`super::Status`] as JSON.
+pub const STATUS: &str = "chaos-agent.dev/status";
+
+/// Label of a namespace whose pods may be targets; its value is `true`.
+pub const ENABLED: &str = "chaos-agent.dev/enabled";
+
+/// The field manager of what the agent writes.
+pub const FIELD_MANAGER: &str = "chaos-agent";
+
+/// The owner under which pods are tethered ([`chaos_arm::Handle::tether`]): the part of their
+/// ids before the colon.
+pub(super) const OWNER: &str = chaos_api::TAKEN_OVER;
+
+/// Namespaces whose pods are never targets, whatever their labels.
+pub(super) const PROTECTED_NAMESPACES: [&str; 1] = ["kube-system"];
+
+/// A pod's namespace and name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodName {
+    pub namespace: String,
+    pub name: String,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}

@@ -1,0 +1,379 @@
+//! What the agent knows of one pod: its faults, their clocks and ledgers, and what was answered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use chaos_api::{ArmedId, ForeignClocks, Phase, TargetReport};
+use chaos_fault::Fault;
+use chaos_plan::nanoseconds;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::MicroTime};
+
+use super::{
+    arming::Clocks,
+    clock::{Clock, Noted, Now, Why},
+    observed::Observed,
+    status::{FaultStatus, PodPhase, Status},
+};
+
+/// The pause before something that failed is tried again doubles between these.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+/// The same where it fails only as long as somebody else has armed something: nobody tells us when that
+/// ends.
+const LAST_RETRY_OF_OCCUPIED: Duration = Duration::from_secs(1);
+
+/// A pod that has, or had, faults.
+pub(super) struct PodState {
+    /// What it asked for when it was last dealt with.
+    pub facts: Observed,
+    pub reference: ObjectReference,
+    pub faults: Vec<Tracked>,
+    /// What is in the kernel, and for each fault there its index in `faults`.
+    pub armed: BTreeMap<ArmedId, Vec<usize>>,
+    pub retry: Option<Retry>,
+    /// When its ledgers are read next, as long as something is armed.
+    pub next_look: Option<Instant>,
+    /// What is to be said of the pod as a whole.
+    pub phase: PodPhase,
+    pub messages: Vec<String>,
+    /// What is written on the pod, or on its way there.
+    pub answered: Option<Status>,
+    /// What an earlier agent answered in short: the clock of all faults of the text.
+    resumed_in_short: Option<Status>,
+}
+
+/// One fault of the text.
+pub(super) struct Tracked {
+    pub status: FaultStatus,
+    /// `None` before it was first armed.
+    clock: Option<Clock>,
+    /// From its beginning until it acts.
+    after: Duration,
+    /// Boot clock, ns.
+    ends: Option<u64>,
+}
+
+impl Tracked {
+    /// A fault as an earlier agent left it.
+    fn resumed(mut status: FaultStatus, noted: &Noted<'_>, now: &Now) -> Self {
+        let clock = now.resume(noted);
+        match clock {
+            None => status.began = None,
+            Some(Clock::Since(began)) => {
+                status.began = Some(began);
+                // The wall clock was set back since, or somebody wrote that.
+                if status.since.as_ref().is_none_or(|since| since.0 > now.wall) {
+                    status.since = Some(MicroTime(now.wall_moment(began)));
+                }
+            }
+            Some(Clock::Over(_)) => {
+                status.began = None;
+                status.phase = Phase::Ended;
+            }
+        }
+        Self { status, clock, after: Duration::ZERO, ends: None }
+    }
+
+    /// When its phase changes next, by the boot clock, ns.
+    fn changes_at(&self) -> Option<u64> {
+        match (self.status.phase, self.clock) {
+            (Phase::Waiting, Some(Clock::Since(began))) => {
+                Some(began.saturating_add(nanoseconds(self.after)))
+            }
+            (Phase::Active, Some(Clock::Since(_))) => self.ends,
+            (Phase::Waiting | Phase::Active | Phase::Ended, _) => None,
+        }
+    }
+
+    /// A fault of which no more is noted than of its pod as a whole; a new one, if that is nothing.
+    fn resumed_in_short(sentence: String, noted: &Noted<'_>, now: &Now) -> Self {
+        let status = FaultStatus {
+            since: noted.since.map(MicroTime),
+            until: noted.until.map(MicroTime),
+            ..FaultStatus::new(sentence)
+        };
+        Self::resumed(status, noted, now)
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Retry {
+    pub at: Instant,
+    pause: Duration,
+}
+
+impl PodState {
+    /// A pod met for the first time. What an earlier agent answered tells the clocks, unless the
+    /// faults it speaks of were taken back.
+    pub fn new(
+        facts: Observed,
+        reference: ObjectReference,
+        answered: Option<Status>,
+        now: &Now,
+    ) -> Self {
+        let resumed = answered.iter().filter(|status| status.observed.is_some());
+        let faults = resumed
+            .flat_map(|status| status.faults.iter().map(move |fault| (status, fault)))
+            .map(|(status, fault)| Tracked::resumed(fault.clone(), &status.noted_of(fault), now))
+            .collect();
+        let mut known = Self {
+            facts,
+            reference,
+            faults,
+            armed: BTreeMap::new(),
+            retry: None,
+            next_look: None,
+            phase: PodPhase::Waiting,
+            messages: Vec::new(),
+            answered,
+            resumed_in_short: None,
+        };
+        if known.is_answered()
+            && let Some(status) = &known.answered
+        {
+            known.phase = status.phase;
+            known.messages.clone_from(&status.messages);
+            if status.faults.is_empty() {
+                known.resumed_in_short = Some(status.clone());
+            }
+        }
+        known
+    }
+
+    /// Whether the faults of this text are over: nothing more is done about it.
+    pub fn is_finished(&self) -> bool {
+        self.facts.text.is_some() && self.phase == PodPhase::Ended
+    }
+
+    /// Takes in what the pod asks for now.
+    pub fn update(&mut self, facts: Observed) {
+        if self.facts.text != facts.text {
+            self.resumed_in_short = None;
+        }
+        self.facts = facts;
+    }
+
+    /// Goes over to the faults of another text: those that stay keep clock and ledger.
+    pub fn adopt(&mut self, faults: &[Fault], now: &Now) {
+        let mut before: Vec<Option<Tracked>> = self.faults.drain(..).map(Some).collect();
+        let in_short = self.resumed_in_short.take();
+        self.faults = faults
+            .iter()
+            .map(|fault| {
+                let sentence = fault.to_string();
+                let same = |tracked: &Tracked| tracked.status.fault == sentence;
+                let kept = before.iter_mut().find(|slot| slot.as_ref().is_some_and(same));
+                let noted = in_short.as_ref().map(Status::noted).unwrap_or_default();
+                let tracked = kept
+                    .and_then(Option::take)
+                    .unwrap_or_else(|| Tracked::resumed_in_short(sentence, &noted, now));
+                Tracked { after: fault.after.unwrap_or_default(), ..tracked }
+            })
+            .collect();
+        self.armed.clear();
+    }
+
+    pub fn clocks(&self) -> Clocks {
+        let clocks = self
+            .faults
+            .iter()
+            .filter_map(|tracked| tracked.clock.map(|clock| (tracked.status.fault.clone(), clock)));
+        clocks.collect()
+    }
+
+    /// Why faults are not resumed.
+    pub fn over(&self) -> impl Iterator<Item = String> {
+        self.faults.iter().filter_map(|tracked| match tracked.clock {
+            // Nobody wonders about that.
+            None | Some(Clock::Since(_) | Clock::Over(Why::Ended)) => None,
+            Some(Clock::Over(why)) => Some(format!("`{}`: {why}", tracked.status.fault)),
+        })
+    }
+
+    pub fn armed_ids(&self) -> BTreeSet<ArmedId> {
+        self.armed.keys().cloned().collect()
+    }
+
+    /// Takes over when these faults began from the agent that has them armed.
+    pub fn learn(&mut self, indices: &[usize], clocks: &ForeignClocks, now: &Now) {
+        for index in indices {
+            let Some(tracked) = self.faults.get_mut(*index) else { continue };
+            let Tracked { status, clock, .. } = tracked;
+            if clock.is_none()
+                && let Some(began) = clocks.began(&status.fault)
+            {
+                *clock = Some(Clock::Since(began));
+                status.began = Some(began);
+                status.since = Some(MicroTime(now.wall_moment(began)));
+            }
+        }
+    }
+
+    /// Takes the last ledgers of what was armed.
+    pub fn count_all(&mut self, reports: &[TargetReport], now: &Now) {
+        for report in reports {
+            self.count(report, false, now);
+        }
+    }
+
+    /// Takes what the kernel counted. `is_fresh` says that it began to count just now.
+    pub fn count(&mut self, report: &TargetReport, is_fresh: bool, now: &Now) {
+        let Some(indices) = self.armed.get(&ArmedId(report.id.clone())) else { return };
+        for fault in &report.faults {
+            let index = indices.get(fault.index).copied();
+            let Some(tracked) = index.and_then(|index| self.faults.get_mut(index)) else {
+                continue;
+            };
+            let Tracked { status, clock, ends, .. } = tracked;
+            if is_fresh && status.since.is_some() {
+                status.counted_since = Some(MicroTime(now.wall));
+            }
+            status.since.get_or_insert_with(|| MicroTime(now.wall_moment(fault.began)));
+            // The two clocks are never read at quite the same moment: convert once.
+            if *ends != Some(fault.ends) {
+                status.until = Some(MicroTime(now.wall_moment(fault.ends)));
+                *ends = Some(fault.ends);
+            }
+            *clock = Some(Clock::Since(fault.began));
+            status.began = Some(fault.began);
+            status.seed = Some(fault.seed);
+            status.phase = fault.phase;
+            status.unmatched = fault.unmatched.clone();
+            status.counts = fault.counts.clone();
+        }
+    }
+
+    /// Says of every fault that is not in the kernel any more that it `is` waiting, or over.
+    fn mark_unarmed(&mut self, is: Phase) {
+        let armed: BTreeSet<usize> = self.armed.values().flatten().copied().collect();
+        for (index, tracked) in self.faults.iter_mut().enumerate() {
+            if !armed.contains(&index) && tracked.status.phase != Phase::Ended {
+                tracked.status.phase = is;
+            }
+        }
+    }
+
+    /// The time of these faults is up.
+    pub fn end(&mut self, indices: &[usize]) {
+        for index in indices {
+            if let Some(tracked) = self.faults.get_mut(*index) {
+                tracked.status.phase = Phase::Ended;
+            }
+        }
+    }
+
+    /// Derives the phase from what is armed and what is over.
+    pub fn settle(&mut self, messages: Vec<String>) {
+        self.mark_unarmed(Phase::Waiting);
+        self.messages = messages;
+        self.phase = if !self.armed.is_empty() {
+            PodPhase::Armed
+        } else if self.faults.iter().all(|tracked| tracked.status.phase == Phase::Ended) {
+            PodPhase::Ended
+        } else {
+            PodPhase::Waiting
+        };
+    }
+
+    /// Nothing is armed any more, for as long as the facts stay what they are.
+    pub fn close(&mut self, phase: PodPhase, messages: Vec<String>) {
+        self.armed.clear();
+        self.retry = None;
+        self.phase = phase;
+        self.messages = messages;
+        if phase == PodPhase::Ended {
+            self.mark_unarmed(Phase::Ended);
+        } else if self.is_answered() {
+            self.mark_unarmed(Phase::Waiting);
+        } else {
+            // The answer is about another text than these faults are of.
+            self.faults.clear();
+        }
+    }
+
+    /// Nothing is armed as long as somebody else has armed what does not go together with it. The clocks
+    /// go on.
+    pub fn refuse_for_now(&mut self, messages: Vec<String>, now: &Now) {
+        self.armed.clear();
+        self.phase = PodPhase::Refused;
+        self.messages = messages;
+        self.mark_unarmed(Phase::Waiting);
+        self.retry_shortly(now);
+    }
+
+    fn is_answered(&self) -> bool {
+        let observed = self.answered.as_ref().and_then(|status| status.observed.as_deref());
+        observed == self.facts.text.as_ref().map(|text| text.digest.as_str())
+    }
+
+    /// The status as it is now.
+    pub fn status(&self) -> Status {
+        let observed = self.facts.text.as_ref().map(|text| text.digest.clone());
+        let faults = self.faults.iter().map(|tracked| tracked.status.clone()).collect();
+        Status::new(self.phase, observed, faults, self.messages.clone())
+    }
+
+    /// Something is not armed any more, and nobody asked for that.
+    pub fn lose(&mut self, id: &ArmedId, why: String, now: &Now) {
+        self.armed.remove(id);
+        self.settle(vec![why]);
+        if self.phase != PodPhase::Ended {
+            self.retry_soon(now);
+        }
+    }
+
+    /// How long it is until the phase of one of the armed faults changes.
+    pub fn next_change(&self, now: &Now) -> Option<Duration> {
+        let armed = self.armed.values().flatten().filter_map(|index| self.faults.get(*index));
+        let next = armed.filter_map(Tracked::changes_at).min()?;
+        Some(Duration::from_nanos(next.saturating_sub(now.boot)))
+    }
+
+    /// Whether something is armed, or may be later.
+    pub fn is_open(&self) -> bool {
+        !self.armed.is_empty() || self.retry.is_some()
+    }
+
+    /// Tries again, at first soon, then less often.
+    pub fn retry_later(&mut self, now: &Now) {
+        self.retry_within(LAST_RETRY, now);
+    }
+
+    /// The same, never long after it would work.
+    pub fn retry_shortly(&mut self, now: &Now) {
+        self.retry_within(LAST_RETRY_OF_OCCUPIED, now);
+    }
+
+    fn retry_within(&mut self, longest: Duration, now: &Now) {
+        let pause = self.retry.map_or(FIRST_RETRY, |retry| (retry.pause * 2).min(longest));
+        self.retry = Some(Retry { at: now.instant + pause, pause });
+    }
+
+    fn retry_soon(&mut self, now: &Now) {
+        self.retry = Some(Retry { at: now.instant + FIRST_RETRY, pause: FIRST_RETRY });
+    }
+
+    /// Whether something is to be tried again now.
+    pub fn is_due(&self, now: &Now) -> bool {
+        self.retry.is_some_and(|retry| retry.at <= now.instant)
+    }
+
+    /// Tries again later what would be due now.
+    pub fn put_off(&mut self, now: &Now) {
+        if self.is_due(now) {
+            self.retry_later(now);
+        }
+    }
+
+    /// Tries again now what would be due later.
+    pub fn hurry(&mut self, now: &Now) {
+        if self.retry.is_some() {
+            self.retry = Some(Retry { at: now.instant, pause: FIRST_RETRY });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! The loop: what the API server says, what the kernel does, what is answered.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use chaos_api::{ArmedId, Ended, Engine, TargetReport};
+use chaos_arm::{Handle, KeeperGone};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Resource as _, ResourceExt as _, core::PartialObjectMeta, runtime::reflector::Store};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
+
+use super::{
+    Options,
+    arming::{self, ArmResult, Arming, Verdict},
+    cadence::next_look,
+    clock::TimeSource,
+    desired::{Asked, Desired, wanted},
+    events::event,
+    liveness::Liveness,
+    names::{PodName, STATUS},
+    notices::Change,
+    observed::{Observed, name_of, neighbours},
+    pod::PodState,
+    queue::Answer,
+    status::{PodPhase, Status},
+    status_writer::Message,
+    texts::{Look, Texts},
+};
+
+/// The one who arms pods.
+pub(super) struct Reconciler<'a, E: Engine> {
+    pub handle: Handle<E>,
+    pub clocks: TimeSource,
+    pub options: &'a Options,
+    pub liveness: &'a Liveness<E>,
+    pub pods: Store<Pod>,
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub answers: mpsc::UnboundedSender<Message>,
+    pub texts: Texts,
+    pub known: BTreeMap<PodName, PodState>,
+    /// The API server was not heard when something was to be done.
+    pub is_deaf: bool,
+}
+
+impl<E: Engine> Reconciler<'_, E> {
+    /// Works until `shutdown` says so, then takes back what it armed.
+    pub async fn run(
+        mut self,
+        mut notices: mpsc::UnboundedReceiver<Change>,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> Result<(), KeeperGone> {
+        loop {
+            let retry =
+                self.known.values().filter_map(|known| known.retry).map(|retry| retry.at).min();
+            let look = self.armed().filter_map(|known| known.next_look).min();
+            tokio::select! {
+                () = told_to_stop(&mut shutdown) => break,
+                () = self.liveness.changed.notified() => self.reconcile().await?,
+                () = sleep_or_wait(retry) => self.reconcile().await?,
+                () = self.texts.read_next() => self.reconcile().await?,
+                () = sleep_or_wait(look) => self.refresh().await?,
+                notice = notices.recv() => match notice {
+                    Some(Change::Ended(ended)) => self.ended(ended).await?,
+                    Some(Change::Disarmed(ended)) => self.disarmed(ended).await?,
+                    Some(Change::Unknown) => self.look_for_lost().await?,
+                    None => return Err(KeeperGone),
+                },
+            }
+        }
+        self.withdraw().await
+    }
+
+    /// Brings every pod to what it asks for now. Pods that ask for the same as before cost no
+    /// more than a comparison.
+    async fn reconcile(&mut self) -> Result<(), KeeperGone> {
+        if !self.liveness.may_arm() {
+            self.is_deaf = true;
+            let now = self.clocks.now();
+            self.known.values_mut().for_each(|known| known.put_off(&now));
+            return Ok(());
+        }
+        if std::mem::take(&mut self.is_deaf) {
+            let now = self.clocks.now();
+            self.known.values_mut().for_each(|known| known.hurry(&now));
+        }
+        let enabled: BTreeSet<String> =
+            self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
+        let pods = self.pods.state();
+        self.forget_gone(&pods).await?;
+        self.texts.retain(&pods);
+        let neighbours = neighbours(pods.iter().map(AsRef::as_ref));
+        for pod in pods {
+            let name = name_of(&pod);
+            let text = match self.texts.look(&pod) {
+                Look::None => None,
+                Look::Read(text) => Some(text),
+                // Until then all stays as it is.
+                Look::Soon => continue,
+            };
+            let facts = Observed::of(&pod, text, enabled.contains(&name.namespace), &neighbours);
+            self.reconcile_pod(&pod, facts).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes back what was armed for pods that are gone, or were replaced by one of the same name.
+    async fn forget_gone(&mut self, pods: &[Arc<Pod>]) -> Result<(), KeeperGone> {
+        let there: BTreeSet<(PodName, String)> =
+            pods.iter().map(|pod| (name_of(pod), pod.uid().unwrap_or_default())).collect();
+        let is_gone = |name: &PodName, known: &mut PodState| {
+            !there.contains(&(name.clone(), known.facts.uid.clone()))
+        };
+        let gone: Vec<(PodName, PodState)> = self.known.extract_if(.., is_gone).collect();
+        let mut ids = BTreeSet::new();
+        for (name, known) in gone {
+            ids.extend(known.armed.into_keys());
+            self.tell(Message::Gone(name));
+        }
+        self.disarm(ids, "the pod is gone").await?;
+        Ok(())
+    }
+
+    async fn reconcile_pod(&mut self, pod: &Arc<Pod>, facts: Observed) -> Result<(), KeeperGone> {
+        let name = facts.name.clone();
+        let now = self.clocks.now();
+        match self.known.get_mut(&name) {
+            Some(known) => {
+                if known.facts != facts {
+                    known.retry = None;
+                    if known.facts.text.is_none() {
+                        // Asking again is a new fault, with a clock of its own.
+                        known.faults.clear();
+                    }
+                    let same_text = known.facts.text == facts.text;
+                    known.update(facts);
+                    if known.is_finished() && same_text {
+                        return Ok(());
+                    }
+                } else if !known.is_due(&now) {
+                    return Ok(());
+                }
+            }
+            None => {
+                let answered = pod.annotations().get(STATUS).and_then(|text| Status::read(text));
+                let was_asked = answered.as_ref().is_some_and(|status| status.observed.is_some());
+                if facts.text.is_none() && !was_asked {
+                    return Ok(());
+                }
+                let reference = pod.object_ref(&());
+                let known = PodState::new(facts, reference, answered, &now);
+                let is_finished = known.is_finished();
+                self.known.insert(name.clone(), known);
+                if is_finished {
+                    return Ok(());
+                }
+            }
+        }
+        self.act(&name).await
+    }
+
+    /// Does what a pod asks for, and answers.
+    async fn act(&mut self, name: &PodName) -> Result<(), KeeperGone> {
+        let Some(known) = self.known.get(name) else { return Ok(()) };
+        match wanted(&known.facts, &self.options.policy, &self.options.node_ips) {
+            Desired::Faults(asked) => self.arm(name, asked).await?,
+            Desired::Nothing => {
+                self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
+            }
+            Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why.into()]).await?,
+            Desired::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
+        }
+        self.answer(name);
+        Ok(())
+    }
+
+    async fn arm(&mut self, name: &PodName, asked: Asked) -> Result<(), KeeperGone> {
+        let now = self.clocks.now();
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        let armed = known.armed_ids();
+        known.adopt(&asked.faults, &now);
+        let arming = Arming {
+            asks: asked.asks.clone(),
+            clocks: known.clocks(),
+            armed,
+            policy: self.options.policy.clone(),
+            clock: self.clocks.clone(),
+        };
+        let verdict = self.handle.with(move |engine| arming.run(engine)).await?;
+        let now = self.clocks.now();
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        let fates = match verdict {
+            Verdict::Done(fates) => fates,
+            Verdict::Refused(messages) => {
+                known.close(PodPhase::Refused, messages);
+                return Ok(());
+            }
+            Verdict::Occupied(messages) => {
+                known.refuse_for_now(messages, &now);
+                return Ok(());
+            }
+        };
+        let mut messages: Vec<String> = known.over().collect();
+        let (mut is_waiting, mut is_handed_over) = (false, false);
+        for (ask, fate) in asked.asks.into_iter().zip(fates) {
+            match fate {
+                ArmResult::Armed { report, indices, is_fresh } => {
+                    messages.extend(report.notes.iter().cloned());
+                    known.armed.insert(ask.id.clone(), indices);
+                    known.count(&report, is_fresh, &now);
+                }
+                ArmResult::Waiting(message) => {
+                    is_waiting = true;
+                    messages.push(message);
+                }
+                ArmResult::HandedOver(message, clocks) => {
+                    known.learn(&ask.indices, &clocks, &now);
+                    is_handed_over = true;
+                    messages.push(message);
+                }
+                ArmResult::Occupied(message) => {
+                    is_handed_over = true;
+                    messages.push(message);
+                }
+                ArmResult::Over => known.end(&ask.indices),
+            }
+        }
+        if is_handed_over {
+            known.retry_shortly(&now);
+        } else if is_waiting {
+            known.retry_later(&now);
+        } else {
+            known.retry = None;
+        }
+        known.settle(messages);
+        self.look_later(name);
+        Ok(())
+    }
+
+    /// Disarms a pod for as long as its facts stay what they are.
+    async fn close(
+        &mut self,
+        name: &PodName,
+        phase: PodPhase,
+        messages: Vec<String>,
+    ) -> Result<(), KeeperGone> {
+        let Some(known) = self.known.get(name) else { return Ok(()) };
+        let reports = self.disarm(known.armed_ids(), &messages.join("; ")).await?;
+        let now = self.clocks.now();
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        known.count_all(&reports, &now);
+        known.close(phase, messages);
+        Ok(())
+    }
+
+    /// The keeper ended something by itself.
+    async fn ended(&mut self, ended: Ended) -> Result<(), KeeperGone> {
+        if let Some(name) = self.owner_of_lost(&ended.id).await?
+            && let Some(known) = self.known.get_mut(&name)
+        {
+            let now = self.clocks.now();
+            known.count_all(ended.report.as_slice(), &now);
+            known.lose(&ended.id, ended.why, &now);
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    /// Somebody else had a target disarmed. All of the pod's faults end then, for good.
+    async fn disarmed(&mut self, ended: Ended) -> Result<(), KeeperGone> {
+        if let Some(name) = self.owner_of_lost(&ended.id).await? {
+            if let Some(known) = self.known.get_mut(&name) {
+                known.count_all(ended.report.as_slice(), &self.clocks.now());
+            }
+            self.close(&name, PodPhase::Ended, vec![ended.why]).await?;
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    /// Finds what is not armed any more after notices were missed.
+    async fn look_for_lost(&mut self) -> Result<(), KeeperGone> {
+        let ids: Vec<ArmedId> = self.known.values().flat_map(PodState::armed_ids).collect();
+        for id in ids {
+            if let Some(name) = self.owner_of_lost(&id).await?
+                && let Some(known) = self.known.get_mut(&name)
+            {
+                known.lose(&id, "it is not armed any more".to_owned(), &self.clocks.now());
+                self.answer(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pod for which this was armed, unless it is armed still: a notice may speak of an
+    /// earlier arming under the same id.
+    async fn owner_of_lost(&self, id: &ArmedId) -> Result<Option<PodName>, KeeperGone> {
+        let owner = self.known.values().find(|known| known.armed.contains_key(id));
+        let Some(name) = owner.map(|known| known.facts.name.clone()) else { return Ok(None) };
+        let id = id.clone();
+        let is_armed =
+            self.handle.with(move |engine| engine.ids().any(|armed| *armed == id)).await?;
+        Ok((!is_armed).then_some(name))
+    }
+
+    /// The pods that have something in the kernel.
+    fn armed(&self) -> impl Iterator<Item = &PodState> {
+        self.known.values().filter(|known| !known.armed.is_empty())
+    }
+
+    /// Reads the ledgers that are due.
+    async fn refresh(&mut self) -> Result<(), KeeperGone> {
+        let now = self.clocks.now();
+        let is_due = |known: &&PodState| known.next_look.is_some_and(|at| at <= now.instant);
+        let due: Vec<(PodName, BTreeSet<ArmedId>)> = self
+            .armed()
+            .filter(is_due)
+            .map(|known| (known.facts.name.clone(), known.armed_ids()))
+            .collect();
+        let ids: Vec<ArmedId> = due.iter().flat_map(|(_, ids)| ids).cloned().collect();
+        let read = move |engine: &mut E| -> Vec<_> {
+            ids.into_iter().map(|id| (engine.report(&id), id)).collect()
+        };
+        let mut reports = BTreeMap::new();
+        for (report, id) in self.handle.with(read).await? {
+            match report {
+                Some(Ok(report)) => drop(reports.insert(id, report)),
+                Some(Err(error)) => tracing::warn!(%id, %error, "the ledger was not read"),
+                // A notice of that is on its way.
+                None => {}
+            }
+        }
+        for (name, ids) in due {
+            let Some(known) = self.known.get_mut(&name) else { continue };
+            let now = self.clocks.now();
+            for id in ids {
+                if let Some(report) = reports.remove(&id) {
+                    known.count(&report, false, &now);
+                }
+            }
+            self.look_later(&name);
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    /// Has the ledgers of a pod read again in time.
+    fn look_later(&mut self, name: &PodName) {
+        let armed = self.armed().count();
+        let Some(known) = self.known.get_mut(name) else { return };
+        // Without random numbers all nodes have the same interval, and no pod is forgotten.
+        let dice = getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX));
+        let now = self.clocks.now();
+        let change = known.next_change(&now);
+        known.next_look = Some(next_look(now.instant, armed, dice, change));
+    }
+
+    /// Takes everything back as the agent stops; the next one goes on with the clocks.
+    async fn withdraw(mut self) -> Result<(), KeeperGone> {
+        let message = format!("the agent of node {} has stopped", self.options.node_name);
+        let open = || self.known.iter().filter(|(_, known)| known.is_open());
+        let ids = open().flat_map(|(_, known)| known.armed_ids()).collect();
+        let names: Vec<PodName> = open().map(|(name, _)| name.clone()).collect();
+        // In no more time than one of them.
+        let reports = self.disarm(ids, &message).await?;
+        for name in names {
+            if let Some(known) = self.known.get_mut(&name) {
+                known.count_all(&reports, &self.clocks.now());
+                known.close(PodPhase::Waiting, vec![message.clone()]);
+            }
+            self.answer(&name);
+        }
+        Ok(())
+    }
+
+    async fn disarm(
+        &self,
+        ids: BTreeSet<ArmedId>,
+        why: &str,
+    ) -> Result<Vec<TargetReport>, KeeperGone> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let why = why.to_owned();
+        self.handle.with(move |engine| arming::disarm(engine, &ids, &why)).await
+    }
+
+    /// Has the pod's status written, if it is not what is written already.
+    fn answer(&mut self, name: &PodName) {
+        let Some(known) = self.known.get_mut(name) else { return };
+        let status = known.status();
+        let before = known.answered.replace(status.clone());
+        if before.as_ref() == Some(&status) {
+            return;
+        }
+        let answer = Answer {
+            pod: name.clone(),
+            reference: known.reference.clone(),
+            event: event(before.as_ref(), &status),
+            status,
+        };
+        self.tell(Message::Answer(Box::new(answer)));
+    }
+
+    fn tell(&self, message: Message) {
+        if self.answers.send(message).is_err() {
+            tracing::debug!("nobody writes answers any more");
+        }
+    }
+}
+
+async fn sleep_or_wait(until: Option<Instant>) {
+    match until {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whoever can no longer tell us to stop has stopped.
+async fn told_to_stop(shutdown: &mut watch::Receiver<bool>) {
+    drop(shutdown.wait_for(|stop| *stop).await);
+}
+
+#[cfg(test)]
+mod tests;
