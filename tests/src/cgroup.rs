@@ -1,7 +1,8 @@
 //! cgroups of a test's own.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Once,
@@ -10,6 +11,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::machine::{Claim, is_stale, unique_name};
 
@@ -111,14 +117,30 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Kills every task of the subtree, those being forked meanwhile included (`cgroup.kill`, 5.14).
+/// Kills every task of the subtree, those being forked meanwhile included (`cgroup.kill`, 5.14); before that, those
+/// that are there.
 fn kill_all(path: &Path) -> Result<()> {
-    match fs::write(path.join("cgroup.kill"), "1") {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).context("write its cgroup.kill")
-        }
-        _ => Ok(()),
+    let opened = fs::File::options().write(true).open(path.join("cgroup.kill"));
+    match opened.and_then(|mut file| file.write_all(b"1")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => kill_each(path),
+        written => written.context("write its cgroup.kill"),
     }
+}
+
+/// The same where there is no such file; nothing where there is no cgroup.
+fn kill_each(path: &Path) -> Result<()> {
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+        kill_each(&entry.path())?;
+    }
+    let tasks = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    for pid in tasks.lines().filter_map(|line| line.parse().ok()) {
+        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error).context("kill its tasks"),
+        }
+    }
+    Ok(())
 }
 
 /// A cgroup's files go with it, so only directories are removed, the deepest first.

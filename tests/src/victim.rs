@@ -6,13 +6,16 @@ use anyhow::{Context, Result, bail};
 use nix::{sys::signal::Signal, unistd::Pid};
 
 use crate::{
+    clock::is_emulated,
     job::{Job, Options, Ready},
     process::{Place, Process},
     program,
 };
 
 /// How long a victim may take to start, and to report after it was told to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+fn patience() -> Duration {
+    Duration::from_secs(if is_emulated() { 240 } else { 60 })
+}
 
 /// A process that does one job. Dropping it kills it.
 #[derive(Debug)]
@@ -29,7 +32,7 @@ impl<O: Options> Victim<O> {
         let mut command = Command::new(arguments.next().context("a command line has a program")?);
         command.args(arguments);
         let process = Process::spawn(command, place)?;
-        let line = process.line(PATIENCE).context("wait for a victim to be ready")?;
+        let line = process.line(patience()).context("wait for a victim to be ready")?;
         let ready = serde_json::from_str(&line).with_context(|| format!("victim said {line:?}"))?;
         Ok(Self { process, ready, job: PhantomData })
     }
@@ -63,8 +66,8 @@ impl<O: Options> Victim<O> {
 
     /// Waits for the report of a job that ends by itself.
     pub fn report(mut self) -> Result<O::Report> {
-        let line = self.process.line(PATIENCE).context("wait for a victim's report")?;
-        let status = self.process.wait(PATIENCE)?;
+        let line = self.process.line(patience()).context("wait for a victim's report")?;
+        let status = self.process.wait(patience())?;
         if !status.success() {
             bail!("victim {} ended with {status}", self.pid());
         }

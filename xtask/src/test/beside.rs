@@ -26,16 +26,18 @@ pub struct Beside {
     /// Their results, once they have ended.
     results: PathBuf,
     ended: JoinHandle<io::Result<(ExitStatus, Duration)>>,
+    /// What to do while waiting for them, which others would have to wait for later.
+    meanwhile: Option<Command>,
 }
 
 impl Beside {
-    /// Starts them, as `cargo xtask test` would run them; behind them the command with `afterwards`, which
-    /// others would have to wait for later.
+    /// Starts them, as `cargo xtask test` would run them; the command with `meanwhile` runs once somebody waits
+    /// for them ([`Self::finish`]): until then others want the processors.
     pub fn start(
         kind: Kind,
         extent: Extent,
         filter: Option<&str>,
-        afterwards: Option<Vec<String>>,
+        meanwhile: Option<Vec<String>>,
     ) -> Result<Self> {
         let name = kind.name();
         let directory = target_directory()?.join("beside");
@@ -53,7 +55,7 @@ impl Beside {
         let output = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         // This program, also where cargo builds it anew meanwhile.
         let program = format!("/proc/{}/exe", process::id());
-        let xtask = move || -> io::Result<Command> {
+        let xtask = || -> io::Result<Command> {
             let mut command = Command::new("nice");
             command.arg("-n").arg(NICENESS).arg(&program);
             command.stdout(output.try_clone()?).stderr(output.try_clone()?);
@@ -68,20 +70,23 @@ impl Beside {
         let start = Instant::now();
         let mut tests = tests.spawn().with_context(|| format!("run {tests:?}"))?;
         eprintln!("== {name}, beside what follows; it prints to {}", log.display());
-        let ended = thread::spawn(move || {
-            let ended = (tests.wait()?, start.elapsed());
-            if let Some(words) = afterwards {
-                // Whoever needs what it makes says what is wrong with it.
-                xtask()?.args(words).status()?;
-            }
-            Ok(ended)
+        let meanwhile = meanwhile.map(|words| -> io::Result<Command> {
+            let mut command = xtask()?;
+            command.args(words);
+            Ok(command)
         });
-        Ok(Self { kind, log, results, ended })
+        let meanwhile = meanwhile.transpose().context("share a file")?;
+        let ended = thread::spawn(move || Ok((tests.wait()?, start.elapsed())));
+        Ok(Self { kind, log, results, ended, meanwhile })
     }
 
     /// Waits for them, passes on what they have printed and adds their results; how long they took.
     pub fn finish(self, report: &mut Report) -> Result<Duration> {
-        let Self { kind, log, results, ended } = self;
+        let Self { kind, log, results, ended, meanwhile } = self;
+        if let Some(mut command) = meanwhile {
+            // Whoever needs what it makes says what is wrong with it.
+            command.status().with_context(|| format!("run {command:?}"))?;
+        }
         let ended = ended.join().expect("waiting does not panic");
         let (status, took) = ended.context("wait for tests")?;
         let mut file = File::open(&log).with_context(|| format!("open {}", log.display()))?;
