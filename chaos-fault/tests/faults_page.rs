@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use chaos_fault::{Errors, Fault, Verb, VerbSummary, parse, read, read_yaml, to_yaml, verbs};
+use chaos_fault::{Errors, Fault, HowOften, Verb, VerbSummary, parse, read, read_yaml, to_yaml, verbs};
 
 /// A fenced block: its label, its text, and the line it begins at.
 struct Fence {
@@ -64,10 +64,12 @@ fn with_table(page: &str) -> String {
     let begin = page.find("<!-- The table is generated").expect("where the table begins");
     let begin = begin + page[begin..].find('\n').expect("a line") + 1;
     let end = page.find(END).expect("where the table ends");
-    let mut table = "\n| verb | what happens | for example |\n|---|---|---|\n".to_owned();
-    for VerbSummary { words, summary, example, .. } in verbs() {
-        let link = words.replace(' ', "-");
-        writeln!(table, "| [{words}](#{link}) | {summary} | `{example}` |").expect("a string");
+    let mut table =
+        "\n| verb | done to | what happens | its own parts | for example |\n|---|---|---|---|---|\n".to_owned();
+    for VerbSummary { words, summary, example, subject, parts, .. } in verbs() {
+        let (link, parts) = (words.replace(' ', "-"), parts.join(", "));
+        let row = format!("| [{words}](#{link}) | {subject} | {summary} | {parts} | `{example}` |");
+        writeln!(table, "{}", row.replace("  ", " ")).expect("a string");
     }
     format!("{}{table}\n{}", &page[..begin], &page[end..])
 }
@@ -156,6 +158,10 @@ fn the_page_shows_every_verb_and_every_clause_in_both_forms() {
             assert_eq!(words, all_words());
         }
         assert!(shows(|fault| fault.direction.is_some()), "{label}: direction");
+        let is_window = |fault: &Fault| matches!(fault.chance.how, HowOften::Window { .. });
+        assert!(shows(is_window), "{label}: window");
+        let has_queue = |fault: &Fault| matches!(fault.verb, Verb::Limit { queue: Some(_), .. });
+        assert!(shows(has_queue), "{label}: queue");
         assert!(shows(|fault| fault.protocol.is_some()), "{label}: protocol");
         assert!(shows(|fault| fault.peer.is_some()), "{label}: peer");
         assert!(shows(|fault| fault.under.is_some()), "{label}: under");

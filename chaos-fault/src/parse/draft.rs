@@ -7,7 +7,7 @@ use crate::{
     mistake::{Clause, Mistake, Problem},
     model::{Chance, Fault, HowOften, Unit, Verb},
     value::chance,
-    verbs::{Parts, Row, VERBS},
+    verbs::{PARTS, Parts, Row, VERBS},
 };
 
 /// What stands in a sentence, whether it goes together or not: [`Draft::into_fault`] says.
@@ -67,19 +67,6 @@ impl Draft {
 
     /// The first part that another verb would have needed.
     fn misplaced(&self) -> Option<Problem> {
-        const PARTS: [(Clause, &str); 11] = [
-            (Clause::Calls, "a system call"),
-            (Clause::With, "`with`"),
-            (Clause::Name, "a DNS name"),
-            (Clause::By, "a duration"),
-            (Clause::Rate, "a rate"),
-            (Clause::Queue, "`queue`"),
-            (Clause::PerFlow, "`per flow`"),
-            (Clause::Jitter, "`jitter`"),
-            (Clause::Distribution, "a distribution"),
-            (Clause::Correlation, "a correlation"),
-            (Clause::Silent, "`silent`"),
-        ];
         let (clause, what) =
             PARTS.into_iter().find(|(clause, _)| self.has(*clause) && !self.verb.takes(*clause))?;
         let verbs = VERBS.iter().filter(|row| row.takes(clause));

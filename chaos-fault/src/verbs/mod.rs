@@ -16,7 +16,7 @@ mod row;
 mod skew_clock;
 mod slow;
 
-pub(super) use parts::Parts;
+pub(super) use parts::{PARTS, Parts};
 pub(super) use row::{Amount, Row, Subject};
 
 use super::model::{Call, Verb};
@@ -39,7 +39,7 @@ pub(super) static VERBS: &[&Row] = &[
 ];
 
 /// What people are told of a verb.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct VerbSummary {
     /// The words that a sentence begins with.
     pub words: &'static str,
@@ -49,13 +49,19 @@ pub struct VerbSummary {
     pub example: &'static str,
     /// A plain fault for each way that it is done in.
     pub samples: &'static [&'static str],
+    /// What it is done to: `packets`, `calls`.
+    pub subject: &'static str,
+    /// Its parts, in words, beside the clauses that all verbs with this subject have.
+    pub parts: Vec<&'static str>,
 }
 
 /// All verbs, in the order in which people are told of them.
 pub fn verbs() -> impl Iterator<Item = VerbSummary> {
     VERBS.iter().map(|row| {
-        let Row { words, summary, example, samples, .. } = **row;
-        VerbSummary { words, summary, example, samples }
+        let Row { words, summary, example, samples, subject, .. } = **row;
+        let parts = PARTS.iter().filter(|(clause, _)| row.takes(*clause));
+        let parts = parts.map(|(_, words)| *words).collect();
+        VerbSummary { words, summary, example, samples, subject: subject.words(), parts }
     })
 }
 

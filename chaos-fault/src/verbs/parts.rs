@@ -4,10 +4,25 @@ use std::time::Duration;
 
 use super::Row;
 use crate::{
-    mistake::Problem,
+    mistake::{Clause, Problem},
     model::{Call, Distribution, DnsAnswer, Latency, Probability, Spread, WeightedErrno},
     value::spread::spread,
 };
+
+/// The clauses that are parts of verbs, as people are told of them.
+pub(crate) const PARTS: [(Clause, &str); 11] = [
+    (Clause::Calls, "a system call"),
+    (Clause::With, "`with`"),
+    (Clause::Name, "a DNS name"),
+    (Clause::By, "a duration"),
+    (Clause::Rate, "a rate"),
+    (Clause::Queue, "`queue`"),
+    (Clause::PerFlow, "`per flow`"),
+    (Clause::Jitter, "`jitter`"),
+    (Clause::Distribution, "a distribution"),
+    (Clause::Correlation, "a correlation"),
+    (Clause::Silent, "`silent`"),
+];
 
 /// All are optional, and need not go with one verb: its row asks for those that it needs.
 #[derive(Debug, Clone, Default)]

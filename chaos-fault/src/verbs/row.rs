@@ -56,6 +56,17 @@ pub(crate) enum Subject {
     Process,
 }
 
+impl Subject {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Dns => "questions of the DNS",
+            Self::Calls => "calls",
+            Self::Process => "processes",
+        }
+    }
+}
+
 /// What a verb is measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
