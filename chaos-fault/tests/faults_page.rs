@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use chaos_fault::{Errors, Fault, HowOften, Verb, VerbSummary, parse, read, read_yaml, to_yaml, verbs};
+use chaos_fault::{
+    Errors, Fault, HowOften, Verb, VerbSummary, parse, read, read_yaml, to_yaml, verbs,
+};
 
 /// A fenced block: its label, its text, and the line it begins at.
 struct Fence {

@@ -100,7 +100,7 @@ pub(super) fn check_rate(bits_per_second: u64, queue: Option<Duration>) -> Resul
     Err(Objection::new(format!(
         "a packet of 64 KiB would wait for {} and then take {} itself, and a minute is the longest",
         print_duration(queue),
-        print_duration(Duration::from_millis(largest.as_millis() as u64)),
+        print_duration(Duration::from_micros(largest.as_micros() as u64)),
     ))
     .remedy(format!("`queue {room}` or less at this rate")))
 }
@@ -133,9 +133,11 @@ mod tests {
         }
         let objection = |rate, queue| format!("{:?}", check_rate(rate, queue).unwrap_err());
         let slow = objection(10_000, seconds(8));
-        assert!(slow.contains("wait for 8s and then take 52s428ms itself"), "{slow}");
+        assert!(slow.contains("wait for 8s and then take 52s428ms800us itself"), "{slow}");
         assert!(slow.contains("`queue 7s` or less"), "{slow}");
         assert!(objection(1_000_000, seconds(60)).contains("`queue 59s` or less"));
+        let fast = objection(1_000_000_000, seconds(60));
+        assert!(fast.contains("wait for 1m and then take 524us itself"), "{fast}");
         assert!(objection(9_999, None).contains("more than a minute"));
     }
 

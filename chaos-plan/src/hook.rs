@@ -139,7 +139,14 @@ const HOOKS: [Row; 15] = [
     row(Hook::ClsactIngress, "clsact/ingress", "tcx_ingress", EventKind::FrameIngress, None),
 ];
 
-const _: () = assert!(HOOKS.len() == Hook::LAST as usize + 1, "each hook has a row");
+const _: () = {
+    assert!(HOOKS.len() == Hook::LAST as usize + 1, "each hook has a row");
+    let mut at = 0;
+    while at < HOOKS.len() {
+        assert!(HOOKS[at].hook as usize == at, "rows are in the order of declaration");
+        at += 1;
+    }
+};
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -68,6 +68,10 @@ pub(super) fn of_rule(
              addresses and ports as one before it has its number",
         );
     }
+    let can_be_unfit = matches!(mechanism.action, Action::CorruptSilently | Action::Reset);
+    if is_window(fault) && can_be_unfit {
+        notes.push("packets that nothing can be done to have a number in the window, too");
+    }
     let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
     notes.extend(calls_by_number::notes(fault, &mechanism.calls, features));
     notes.extend(named.iter().map(|address| {
@@ -90,6 +94,13 @@ pub(super) fn of_plan(rules: &[PlannedRule]) -> Vec<String> {
                 .into(),
         );
     }
+    let is_behind = |(at, rule): (usize, &PlannedRule)| {
+        let mut before = rules[..at].iter().filter(|one| !one.fault.shadow);
+        is_window(&rule.fault) && before.any(|one| one.action.stage() == rule.action.stage())
+    };
+    if rules.iter().enumerate().any(is_behind) {
+        notes.push("a window counts what the rules before it have left".into());
+    }
     let exempt: BTreeSet<&IpAddr> = rules.iter().flat_map(|rule| &rule.exempt).collect();
     notes.extend(
         exempt
@@ -97,6 +108,11 @@ pub(super) fn of_plan(rules: &[PlannedRule]) -> Vec<String> {
             .map(|address| format!("traffic from or to {address} is left alone, unless named")),
     );
     notes
+}
+
+/// Whether it hits events by their numbers.
+fn is_window(fault: &Fault) -> bool {
+    matches!(fault.chance.how, HowOften::Window { .. })
 }
 
 /// Whether somebody may try the fault with ping(8) from outside.

@@ -126,6 +126,27 @@ fn a_window_of_flows_is_exact() -> Result<()> {
     Ok(())
 }
 
+/// What rules that are gone have numbered takes no room from later ones.
+#[test]
+fn windows_of_flows_that_follow_each_other_are_exact() -> Result<()> {
+    const FLOWS: u64 = 950;
+    let pair = Pair::new()?;
+    let mut agent = Agent::new(&pair.claim)?;
+    for _ in 0..6 {
+        let bind = pair.server_end.socket_v4(0);
+        let sink = Victim::start(UdpSink { bind }, pair.server())?;
+        let port = sink.address().port();
+        let fault = format!("drop the first 900 of flows egress udp to port {port}");
+        agent.arm(&pair.client_cgroup, &fault)?;
+        let (repeat, flows) = (Repeat::Times(2 * FLOWS), FLOWS as u32);
+        let send = UdpSend { repeat, flows, ..UdpSend::new(sink.address(), 0) };
+        assert_eq!(Victim::run(send, pair.client())?.total().ok, 2 * FLOWS);
+        let counts = agent.counts(&pair.client_cgroup, 0)?;
+        assert_eq!((counts.injected, sink.stop()?.received), (1_800, 100), "{counts:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn packets_are_lost_in_bursts() -> Result<()> {
     const DATAGRAMS: u64 = 50_000;

@@ -179,6 +179,8 @@ impl Armed {
         // The rules in force use theirs until they are replaced.
         let in_use: BTreeSet<u32> = self.rules.iter().filter_map(|rule| rule.table).collect();
         let mut tables = (0..(SETS * MAX_TABLES) as u32).filter(|table| !in_use.contains(table));
+        let kept = slots.iter().filter(|slot| !slot.fresh).map(|slot| slot.number).collect();
+        self.instance.maps.keep_numbers_of(&kept)?;
         let now = boot_now();
         let mut rules = Vec::with_capacity(slots.len());
         for (planned, Slot { number: slot, fresh }) in plan.rules.iter().zip(slots) {

@@ -1,6 +1,7 @@
 //! The maps of one target.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -208,14 +209,20 @@ impl TargetMaps {
         self.tables.set(index, table, 0).map_err(failed("update", "TABLES"))
     }
 
-    /// Forgets counts, ordinals, budgets and the numbers of flows of a slot, for a new rule.
-    pub fn reset_slot(&mut self, slot: u32) -> Result<(), KernelError> {
+    /// Forgets the numbers of flows, but for those that the rules of these slots gave. So a map that has room for two
+    /// rule sets is never full: what goes on is in one of them.
+    pub fn keep_numbers_of(&mut self, slots: &BTreeSet<u32>) -> Result<(), KernelError> {
         let numbered: Result<Vec<(u64, u64)>, MapError> = self.numbered.iter().collect();
         for (flow, value) in numbered.map_err(failed("iterate", "NUMBERED"))? {
-            if slot_of_numbered(value) == slot {
+            if !slots.contains(&slot_of_numbered(value)) {
                 self.numbered.remove(&flow).map_err(failed("delete from", "NUMBERED"))?;
             }
         }
+        Ok(())
+    }
+
+    /// Forgets counts, ordinals and budgets of a slot, for a new rule.
+    pub fn reset_slot(&mut self, slot: u32) -> Result<(), KernelError> {
         self.states.set(slot, &RuleState::default(), 0).map_err(failed("update", "STATES"))?;
         let cpus = aya::util::nr_cpus()
             .map_err(|(_, source)| KernelError::Call { call: "count the CPUs", source })?;

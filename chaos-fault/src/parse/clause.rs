@@ -308,29 +308,29 @@ fn is_window(reader: &Reader<'_>) -> bool {
     reader.peek_words().is_some_and(|[_, next]: [&str; 2]| next.eq_ignore_ascii_case("the"))
 }
 
-/// `from the 10th`, `the first 3`, `the 5th` or `the 3rd to the 6th`
+/// `from the 10th`, `the first 3`, `the 5th`, or `the 3rd to the 6th`, also with `from` before it
 fn window(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     let start = reader.span_of_next(1).start;
     let is_open = reader.eat("from");
     reader.eat("the");
     let (first, last) = if !is_open && reader.eat("first") {
-        let is_number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit());
+        let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
         let count = match reader.peek_word().filter(|word| is_number(word)) {
             Some(_) => reader.value("how many", |word| number::count("the first", word))?.value,
             None => 1,
         };
         (1, Some(count))
     } else {
-        let mut end = || reader.value("an ordinal number", chance::end_of_window);
-        let first = end()?.value;
-        let last = match is_open {
-            true => None,
-            false if goes_on(reader) => {
-                reader.eat("to");
-                reader.eat("the");
-                Some(reader.value("an ordinal number", chance::end_of_window)?.value)
-            }
-            false => Some(first),
+        let end = |reader: &mut Reader<'_>| {
+            reader.value("an ordinal number", chance::end_of_window).map(|read| read.value)
+        };
+        let first = end(reader)?;
+        let last = if goes_on(reader) {
+            reader.eat("to");
+            reader.eat("the");
+            Some(end(reader)?)
+        } else {
+            (!is_open).then_some(first)
         };
         (first, last)
     };
@@ -342,7 +342,10 @@ fn window(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
 /// Whether `to` says where a window ends, and does not begin a peer.
 fn goes_on(reader: &Reader<'_>) -> bool {
     let Some([to, next]) = reader.peek_words() else { return false };
-    to.eq_ignore_ascii_case("to") && (next.eq_ignore_ascii_case("the") || chance::is_ordinal(next))
+    // An address has a point or a colon.
+    let is_number = next.starts_with(|c: char| c.is_ascii_digit())
+        && next.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    to.eq_ignore_ascii_case("to") && (next.eq_ignore_ascii_case("the") || is_number)
 }
 
 fn unit(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {

@@ -114,7 +114,7 @@ proptest! {
             "shadow", "drop", "delay", "fail", "skew", "clock", "dns", "with", "EIO", "openat",
             "10%", "of", "flows", "calls", "every", "5th", "the", "first", "to", "from", "10.0.0.0/8", "port",
             "80", "for", "5m", "at", "most", "per", "second", "under", "/a", "in", "container",
-            ",", "by", "jitter", "queue", "normal", "silent", "seed", ";", "\"",
+            ",", "by", "jitter", "queue", "50ms", "3rd", "6", "normal", "silent", "seed", ";", "\"",
         ]), 0..12,
     )) {
         let text = words.join(" ");

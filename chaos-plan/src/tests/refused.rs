@@ -325,3 +325,20 @@ fn a_fault_that_overflows_the_tables_is_refused_and_the_next_is_not() {
         "the fault needs 5000 IPv4 prefixes, and of 8192 only 3192 are left"
     );
 }
+
+#[test]
+fn more_flows_than_can_be_counted_off_are_refused() {
+    let faults =
+        ["drop the first 2000 of flows", "drop the 40th of flows", "drop from the 50th of flows"];
+    let plan = plan_all(&faults.map(fault), &Terms::default());
+    assert_eq!(plan.rules.len(), 2);
+    let [refusal] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
+    assert_eq!(refusal.index, 2);
+    assert_eq!(refusal.reason, "the fault counts off 49 flows, and of 2048 only 8 are left");
+    let alone = refusal_of_plan("drop the 3000th of flows");
+    assert_eq!(alone, "the fault counts off 3000 flows, and a target has room for 2048");
+}
+
+fn refusal_of_plan(text: &str) -> String {
+    plan_all(&[fault(text)], &Terms::default()).refused[0].reason.clone()
+}

@@ -167,6 +167,14 @@ fn budgets_and_ordinals_are_exact_on_several_threads() {
 }
 
 #[test]
+fn a_window_is_of_these_calls_alone() {
+    let window = Rule { trigger: Trigger::Window as u8, threshold: 3, every: 5, ..rule(0) };
+    let (shared, rules) = armed(rules(vec![window]));
+    let hit: Vec<u64> = (1..=8).filter(|_| call(&shared, &rules, None)).collect();
+    assert_eq!(hit, [3, 4, 5]);
+}
+
+#[test]
 fn so_many_a_second() {
     let limited = Rule { per_second: 2, at_most: 3, ..rule(0) };
     let (shared, _) = armed(rules(vec![limited]));
