@@ -95,16 +95,17 @@ pub fn send(options: &UdpSend, stage: &Stage) -> Result<Attempts> {
         }
         anyhow::Ok(lanes)
     })?;
-    lanes.sort_unstable_by_key(|(flow, _)| *flow);
-    Ok(Attempts { lanes: lanes.into_iter().map(|(_, lane)| lane).collect() })
+    lanes.sort_unstable_by_key(|(flow, ..)| *flow);
+    Ok(Attempts { lanes: lanes.into_iter().map(|(_, lane, _)| lane).collect() })
 }
 
-/// Sends on each flow in turn until all have had their rounds.
+/// Sends on each flow in turn until all have had their rounds. The sockets are given back, so that no flow of another
+/// thread gets the port of one that has ended.
 fn send_flows(
     options: &UdpSend,
     stage: &Stage,
     flows: impl Iterator<Item = u32>,
-) -> Result<Vec<(u32, Lane)>> {
+) -> Result<Vec<(u32, Lane, UdpSocket)>> {
     let mut open = Vec::new();
     for flow in flows {
         let rounds = stage.rounds(options.repeat, flow, options.flows);
@@ -128,7 +129,7 @@ fn send_flows(
             }
         }
     }
-    Ok(open.into_iter().map(|(flow, lane, ..)| (flow, lane)).collect())
+    Ok(open.into_iter().map(|(flow, lane, socket, _)| (flow, lane, socket)).collect())
 }
 
 fn socket_towards(options: &UdpSend) -> Result<UdpSocket> {
