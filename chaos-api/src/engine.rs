@@ -1,7 +1,7 @@
 //! Declares what the keeper, the control socket and the cluster's loop need of whatever arms targets: the armory of
 //! the kernel is one, tests have others.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan};
@@ -18,6 +18,13 @@ pub enum Found<T> {
     Awaited(String),
     /// It is never a target.
     Refused(String),
+}
+
+impl<T> Found<T> {
+    /// The pod's cgroup is there, but none of the containers that would confirm it.
+    pub fn unconfirmed(cgroup: impl fmt::Display) -> Self {
+        Self::Awaited(format!("cgroup {cgroup} has none of the pod's running containers yet"))
+    }
 }
 
 /// Arms targets and keeps them armed. All of its methods are called on the keeper's thread.

@@ -6,8 +6,8 @@ use chaos_fault::Fault;
 use chaos_plan::{Plan, Refusal, Terms};
 use serde::{Deserialize, Serialize};
 
-/// The owner of a tether whose targets one process takes over from
-/// another: agents of one node arm the same for a pod, under the same id, so not both at a time.
+/// The owner of a tether whose targets one process takes over from another: agents of one node arm the same for
+/// a pod, under the same id, so not both at a time.
 pub const TAKEN_OVER: &str = "pod";
 
 /// What an armed target is called by whoever asked for it: `pod:shop/web-0`, `cli:1`.
@@ -45,13 +45,16 @@ pub enum Outcome {
 /// When the faults began that another agent has armed, by the boot clock (ns).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForeignClocks {
-    /// By their canonical sentences.
-    pub named: BTreeMap<String, u64>,
-    /// The first of those that it has not named.
-    pub others: Option<u64>,
+    named: BTreeMap<String, u64>,
+    others: Option<u64>,
 }
 
 impl ForeignClocks {
+    /// `named` by their canonical sentences; `others` is the first of those that the agent has not named.
+    pub fn new(named: impl IntoIterator<Item = (String, u64)>, others: Option<u64>) -> Self {
+        Self { named: named.into_iter().collect(), others }
+    }
+
     /// The moment for the fault with this canonical sentence, or one before it; `None` where the other
     /// agent has not armed it.
     pub fn began(&self, sentence: &str) -> Option<u64> {
@@ -67,12 +70,6 @@ pub struct Occupied {
     /// Another agent of this node has the same id armed: it is about to end, and then it works, with
     /// these clocks.
     pub handed_over: Option<ForeignClocks>,
-}
-
-impl FromIterator<(String, u64)> for ForeignClocks {
-    fn from_iter<T: IntoIterator<Item = (String, u64)>>(named: T) -> Self {
-        Self { named: named.into_iter().collect(), others: None }
-    }
 }
 
 impl Occupied {

@@ -157,10 +157,7 @@ impl Engine for FakeEngine {
             confirmed_by.is_empty() || confirmed_by.iter().any(|one| running.contains(one));
         match is_confirmed {
             true => Found::Target(cgroup),
-            false => Found::Awaited(format!(
-                "cgroup {} has none of the pod's running containers yet",
-                cgroup.path()
-            )),
+            false => Found::unconfirmed(cgroup.path()),
         }
     }
 

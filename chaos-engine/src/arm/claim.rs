@@ -177,10 +177,8 @@ impl Claim {
 
     /// When its faults began.
     fn clocks(&self) -> ForeignClocks {
-        ForeignClocks {
-            named: self.faults.iter().map(|one| (one.fault.clone(), one.began)).collect(),
-            others: self.cut.map(|cut| cut.began),
-        }
+        let named = self.faults.iter().map(|one| (one.fault.clone(), one.began));
+        ForeignClocks::new(named, self.cut.map(|cut| cut.began))
     }
 
     /// Whether agents of a node arm it one after the other.

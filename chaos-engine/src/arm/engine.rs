@@ -34,10 +34,7 @@ impl Engine for Armory {
         });
         match found {
             Ok((target, true)) => Found::Target(target.named(name.to_owned())),
-            Ok((target, false)) => Found::Awaited(format!(
-                "cgroup {} has none of the pod's running containers yet",
-                target.cgroup.path().display()
-            )),
+            Ok((target, false)) => Found::unconfirmed(target.cgroup.path().display()),
             Err(
                 error @ (TargetError::Protected { .. }
                 | TargetError::HoldsPods { .. }

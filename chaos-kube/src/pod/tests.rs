@@ -215,7 +215,7 @@ fn what_another_agent_armed_after_the_pod_was_met_goes_on() {
     let mut known = resumed("drop for 40s; corrupt for 40s; delay 5ms egress", None, &now);
     let sentence = |known: &PodState, index: usize| known.faults[index].status.fault.clone();
     let began = |index: usize, second: u64| (sentence(&known, index), second * SECOND);
-    let clocks: ForeignClocks = [began(0, 270), began(2, 280)].into_iter().collect();
+    let clocks = ForeignClocks::new([began(0, 270), began(2, 280)], None);
     known.faults[2].clock = Some(Clock::Since(100 * SECOND));
     known.learn(&[0, 1, 2], &clocks, &now);
     let since = |second: u64| Some(Clock::Since(second * SECOND));
