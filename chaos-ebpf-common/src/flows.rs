@@ -1,5 +1,4 @@
-//! What is remembered of flows: when the last frame of each will have left, for rates that each flow has to itself;
-//! and their numbers, for a rule that hits some of them.
+//! What is remembered of flows: when the last frame of each will have left, for rates that each flow has to itself.
 //!
 //! A flow is remembered for as long as a frame of it waits: what says that the last one has left is as
 //! good as nothing ([`hold::depart`]), so its place can go to another flow and no rate is the less exact
@@ -7,7 +6,7 @@
 //! others and share their rate. Whatever waits of one flow waits at one place, so no flow overtakes
 //! itself or is faster than its rate.
 
-use crate::{hash, hold, rule::Rule};
+use crate::{hash, hold};
 
 /// Flows of one group.
 pub const PLACES: usize = 4;
@@ -76,27 +75,6 @@ pub fn depart(
         *guests_until = departures[place];
     }
     held
-}
-
-/// Flows that the rules of one set may have to tell apart by their numbers.
-pub const MAX_NUMBERED: usize = 2048;
-
-/// What a flow is remembered by for its number. The moment (ns) at which the rule begins tells it from one that
-/// had its slot before.
-#[inline(always)]
-pub fn numbered_key(flow: u64, rule: &Rule) -> u64 {
-    hash::mix(flow ^ hash::mix(rule.not_before ^ (rule.slot as u64) << 56))
-}
-
-/// The number of a flow and the slot of the rule that gave it; 0 while it is being given.
-#[inline(always)]
-pub const fn numbered_value(slot: u32, number: u32) -> u64 {
-    (slot as u64) << 32 | number as u64
-}
-
-/// The slot of the rule that gave a number.
-pub const fn slot_of_numbered(value: u64) -> u32 {
-    (value >> 32) as u32
 }
 
 #[cfg(test)]

@@ -395,7 +395,13 @@ fn is_in_window(rule: &Rule, number: u64) -> bool {
 /// How many flows a rule with a window of flows has to tell apart: those behind them are all alike.
 #[inline(always)]
 pub fn numbered(rule: &Rule) -> u32 {
-    if rule.every != 0 { rule.every } else { rule.threshold.wrapping_sub(1) }
+    numbered_in_window(rule.threshold, rule.every)
+}
+
+/// [`numbered`] for the window of the flows `first` to `last`, or all from `first` on where `last` is 0.
+#[inline(always)]
+pub fn numbered_in_window(first: u32, last: u32) -> u32 {
+    if last != 0 { last } else { first.wrapping_sub(1) }
 }
 
 #[inline(always)]

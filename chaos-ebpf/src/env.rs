@@ -10,7 +10,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::{
     MAX_RULES, correlation,
     event::{Event, Family, FileId},
-    flows,
+    flow_numbers, flows,
     gate::{self, Context, Decision, Env, Grant, Verdict},
     hold,
     ledger::Count,
@@ -186,7 +186,7 @@ impl Env for Maps {
     /// meets it in between does not know the number.
     #[inline(always)]
     fn flow_number(&self, rule: &Rule, flow: u64) -> Option<u32> {
-        let key = flows::numbered_key(flow, rule);
+        let key = flow_numbers::key(flow, rule);
         if let Some(number) = known_number(&key) {
             return number;
         }
@@ -197,7 +197,7 @@ impl Env for Maps {
         if unsafe { (&raw const (*state).ordinal).read_volatile() } >= most as u64 {
             return Some(most.saturating_add(1));
         }
-        let unnumbered = flows::numbered_value(rule.slot, 0);
+        let unnumbered = flow_numbers::value(rule.slot, 0);
         if NUMBERED.insert(&key, &unnumbered, BPF_NOEXIST as u64).is_err() {
             return known_number(&key).flatten();
         }
@@ -211,7 +211,7 @@ impl Env for Maps {
         };
         if let Some(value) = NUMBERED.get_ptr_mut(&key) {
             // SAFETY: the pointer is to a live map value, and nobody else writes one that has no number.
-            unsafe { value.write_volatile(flows::numbered_value(rule.slot, number)) };
+            unsafe { value.write_volatile(flow_numbers::value(rule.slot, number)) };
         }
         Some(number)
     }

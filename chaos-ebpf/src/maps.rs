@@ -7,7 +7,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use chaos_ebpf_common::{
-    MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
+    MAX_PREFIXES, MAX_RULES, SETS, SLOTS, flow_numbers,
     flows::{self, FlowGroup},
     hold::Hold,
     latencies::{MAX_TABLES, Table},
@@ -138,13 +138,13 @@ const _: () = assert!(size_of::<LockedGroup>() == size_of::<FlowGroup>());
 #[btf_map]
 pub static FLOWS: Array<LockedGroup, { flows::GROUPS }> = Array::new();
 
-/// The numbers of flows ([`flows::numbered_value`]), by their [`flows::numbered_key`]s. Without room of its own
+/// The numbers of flows ([`flow_numbers::value`]), by their [`flow_numbers::key`]s. Without room of its own
 /// beforehand, as few rules have a window of flows.
 #[btf_map]
 pub static NUMBERED: HashMap<
     u64,
     u64,
-    { SETS * flows::MAX_NUMBERED },
+    { SETS * flow_numbers::MAX_NUMBERED },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
 

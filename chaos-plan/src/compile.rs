@@ -222,7 +222,8 @@ fn compile_rule(rule: &PlannedRule, seed: u64, slot: u32, began: u64) -> Rule {
     }
 }
 
-fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
+/// What of the events are hit, with the rule's `threshold` and `every`.
+pub(super) fn trigger(fault: &Fault) -> (Trigger, u32, u32) {
     match (fault.chance.how, fault.chance.of) {
         (HowOften::Always, Unit::Flows) => (Trigger::EachFlow, 0, 0),
         (HowOften::Always, _) => (Trigger::Always, 0, 0),

@@ -2,12 +2,18 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use chaos_ebpf_common::{MAX_PREFIXES, flows::MAX_NUMBERED, latencies::MAX_TABLES};
-use chaos_fault::{Fault, HowOften, Peer, Unit, print_duration};
+use chaos_ebpf_common::{
+    MAX_PREFIXES, flow_numbers::MAX_NUMBERED, gate::numbered_in_window, latencies::MAX_TABLES,
+    rule::Trigger,
+};
+use chaos_fault::{Fault, Peer, print_duration};
 use ipnet::IpNet;
 
 use super::{
-    PlannedRule, Scope, Terms, compile::exempt_networks, dns_name, prefix::Prefix,
+    PlannedRule, Scope, Terms,
+    compile::{exempt_networks, trigger},
+    dns_name,
+    prefix::Prefix,
     refusal::Objection,
 };
 
@@ -140,17 +146,6 @@ impl Room {
 
 /// How many flows have to be told apart by their numbers.
 fn numbered_flows(fault: &Fault) -> usize {
-    match (fault.chance.how, fault.chance.of) {
-        (HowOften::Window { first, last }, Unit::Flows) => {
-            last.unwrap_or(first.saturating_sub(1)) as usize
-        }
-        (
-            HowOften::Window { .. }
-            | HowOften::Always
-            | HowOften::Probability(_)
-            | HowOften::EveryNth(_)
-            | HowOften::Bursts { .. },
-            Unit::Packets | Unit::Flows | Unit::Calls,
-        ) => 0,
-    }
+    let (Trigger::FlowWindow, first, last) = trigger(fault) else { return 0 };
+    numbered_in_window(first, last) as usize
 }

@@ -18,7 +18,7 @@ use chaos_api::SlotCounts;
 use chaos_ebpf_common::{
     MAX_RULES, SETS,
     event::FileId,
-    flows::slot_of_numbered,
+    flow_numbers,
     hold::Hold,
     latencies::Table,
     ledger::{COUNTS, Count, RuleCounts},
@@ -214,7 +214,7 @@ impl TargetMaps {
     pub fn keep_numbers_of(&mut self, slots: &BTreeSet<u32>) -> Result<(), KernelError> {
         let numbered: Result<Vec<(u64, u64)>, MapError> = self.numbered.iter().collect();
         for (flow, value) in numbered.map_err(failed("iterate", "NUMBERED"))? {
-            if !slots.contains(&slot_of_numbered(value)) {
+            if !slots.contains(&flow_numbers::slot_of(value)) {
                 self.numbered.remove(&flow).map_err(failed("delete from", "NUMBERED"))?;
             }
         }
