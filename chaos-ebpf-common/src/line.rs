@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_survives_bytes_and_nothing_else_is_one() {
+    fn a_tap_header_survives_bytes_and_nothing_else_is_one() {
         let line = 0x1234_5678_9abc_c4a1;
         let key = TapHeader::key(line);
         let header = TapHeader { due: 1 << 40, key, slot: 127, ingress: 1, interface: 7 };

@@ -5,7 +5,7 @@ use std::ops::Range;
 use chaos_ebpf_common::line::{ReturnTag, TapHeader, cost_to_reader};
 
 /// A `virtio_net_hdr` (legacy, in the machine's byte order), and where it has what changes.
-const HEADER: usize = 10;
+const VNET_HEADER: usize = 10;
 const FLAGS: usize = 0;
 const NEEDS_CHECKSUM: u8 = 1;
 const LINEAR_LENGTH: Range<usize> = 2..4;
@@ -17,31 +17,31 @@ const ADDRESSES: usize = 12;
 const TAG: usize = 4;
 const TAGGED: [u8; 2] = [0x81, 0x00];
 /// Where the number is, in what goes back.
-const NUMBER: Range<usize> = HEADER + ADDRESSES + 2..HEADER + ADDRESSES + TAG;
+const NUMBER: Range<usize> = VNET_HEADER + ADDRESSES + 2..VNET_HEADER + ADDRESSES + TAG;
 
 /// Longest frame with what is in front of it: segments of 64 KiB, and some room for tags.
-pub(super) const LONGEST: usize = HEADER + TapHeader::BYTES + 65_536 + 64;
+pub(super) const LONGEST: usize = VNET_HEADER + TapHeader::BYTES + 65_536 + 64;
 
 /// What a frame that came out of the device, behind this header, took on its way.
-pub(super) fn cost_of_way(read: &[u8], header: &TapHeader) -> u64 {
-    let before = HEADER + if header.is_overlay() { 0 } else { TapHeader::BYTES };
+pub(super) fn cost_to_read(read: &[u8], header: &TapHeader) -> u64 {
+    let before = VNET_HEADER + if header.is_overlay() { 0 } else { TapHeader::BYTES };
     cost_to_reader(read.len().saturating_sub(before) as u32)
 }
 
 /// The header of a frame that came out of the device of the line with this key. `None` for one without:
 /// somebody else sent it there.
 pub(super) fn header(read: &[u8], key: u64) -> Option<TapHeader> {
-    TapHeader::from_bytes(read.get(HEADER..)?.first_chunk()?, key)
+    TapHeader::from_bytes(read.get(VNET_HEADER..)?.first_chunk()?, key)
 }
 
 /// Takes this header off a frame that came out of the device and makes it ready to go back, but for its
 /// [`ReturnTag`]. `None` for one that has nothing behind it.
 pub(super) fn take_header(read: &[u8], header: &TapHeader) -> Option<Box<[u8]>> {
     let is_overlay = header.is_overlay();
-    let addresses = if is_overlay { HEADER } else { HEADER + TapHeader::BYTES };
+    let addresses = if is_overlay { VNET_HEADER } else { VNET_HEADER + TapHeader::BYTES };
     let rest = read.get(addresses + ADDRESSES..).filter(|rest| rest.len() >= 2)?;
-    let mut frame = Vec::with_capacity(HEADER + ADDRESSES + TAG + rest.len());
-    frame.extend(&read[..HEADER]);
+    let mut frame = Vec::with_capacity(VNET_HEADER + ADDRESSES + TAG + rest.len());
+    frame.extend(&read[..VNET_HEADER]);
     if is_overlay {
         frame.extend([0; ADDRESSES]);
     } else {
@@ -60,8 +60,8 @@ pub(super) fn take_header(read: &[u8], header: &TapHeader) -> Option<Box<[u8]>> 
 }
 
 /// Says where a frame goes.
-pub(super) fn set_way(frame: &mut [u8], way: ReturnTag) {
-    frame[NUMBER].copy_from_slice(&way.tag().to_be_bytes());
+pub(super) fn set_return_tag(frame: &mut [u8], tag: ReturnTag) {
+    frame[NUMBER].copy_from_slice(&tag.tag().to_be_bytes());
 }
 
 fn move_by(frame: &mut [u8], field: Range<usize>, longer: i16) {
@@ -100,8 +100,8 @@ mod tests {
     fn a_label_goes_and_a_tag_comes() {
         let read = read(NEEDS_CHECKSUM, &TAP_HEADER);
         let (header, mut frame) = taken(&read).unwrap();
-        assert_eq!((header, cost_of_way(&read, &header)), (TAP_HEADER, cost_to_reader(60)));
-        set_way(&mut frame, ReturnTag { place: 3, ingress: true });
+        assert_eq!((header, cost_to_read(&read, &header)), (TAP_HEADER, cost_to_reader(60)));
+        set_return_tag(&mut frame, ReturnTag { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than without either.
         assert_eq!([2, 4, 6, 8].map(field), [58, 1448, 38, 16]);
@@ -112,13 +112,13 @@ mod tests {
     #[test]
     fn a_label_over_the_addresses_leaves_none() {
         let mut read = read(NEEDS_CHECKSUM, &TAP_HEADER);
-        read.drain(HEADER..HEADER + TapHeader::BYTES);
+        read.drain(VNET_HEADER..VNET_HEADER + TapHeader::BYTES);
         let overlay = TapHeader { key: 0xc4a1, ..TAP_HEADER }.to_bytes();
-        read[HEADER..HEADER + ADDRESSES].copy_from_slice(&overlay[..ADDRESSES]);
+        read[VNET_HEADER..VNET_HEADER + ADDRESSES].copy_from_slice(&overlay[..ADDRESSES]);
         let (header, mut frame) = taken(&read).unwrap();
-        assert_eq!(cost_of_way(&read, &header), cost_to_reader(60));
+        assert_eq!(cost_to_read(&read, &header), cost_to_reader(60));
         assert_eq!((header.due, header.interface, header.ingress), (123, 1, 1));
-        set_way(&mut frame, ReturnTag { place: 3, ingress: true });
+        set_return_tag(&mut frame, ReturnTag { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than what was read.
         assert_eq!([2, 6].map(field), [74, 54]);

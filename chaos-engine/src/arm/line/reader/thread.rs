@@ -24,7 +24,7 @@ use nix::{
 
 use super::{
     Lost,
-    frame::{self, cost_of_way, header, set_way, take_header},
+    frame::{self, cost_to_read, header, set_return_tag, take_header},
     held::{Held, Queue, cost},
 };
 use crate::{
@@ -186,7 +186,7 @@ impl Reader {
             let Some(header) = header(read, self.key) else {
                 continue;
             };
-            self.taken = self.taken.wrapping_add(cost_of_way(read, &header));
+            self.taken = self.taken.wrapping_add(cost_to_read(read, &header));
             let Some(frame) = take_header(read, &header) else {
                 continue;
             };
@@ -221,7 +221,7 @@ impl Reader {
     fn send(&mut self, held: Held) -> Result<(), KernelError> {
         let Held { tap, interface, ingress, mut frame, .. } = held;
         let place = self.maps.place(interface)?;
-        set_way(&mut frame, ReturnTag { place, ingress });
+        set_return_tag(&mut frame, ReturnTag { place, ingress });
         let failed = |source| KernelError::Call { call: "write to the TAP device", source };
         let gone = || failed(io::Error::from_raw_os_error(libc::ENODEV));
         self.taps.get(&tap).ok_or_else(gone)?.write(&frame).map_err(failed)
