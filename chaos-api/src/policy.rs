@@ -14,7 +14,7 @@ const HELD_MEMORY: u64 = 128 << 20;
 /// (`manifests/base/daemonset.yaml`) must not be less than both together.
 pub const OWN_MEMORY: u64 = 384 << 20;
 
-/// The limits of a node. The default has those of [`Terms::default`], 64 targets at once, 128 MiB for
+/// The limits of a node. The default has those of [`Terms::default`], 256 targets at once, 128 MiB for
 /// held frames and no exempt address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -55,7 +55,7 @@ impl Default for Policy {
         Self {
             default_duration,
             longest,
-            most_targets: 64,
+            most_targets: 256,
             held_memory: HELD_MEMORY,
             exempt: Vec::new(),
         }

@@ -186,6 +186,12 @@ pub fn widen(v4: [u8; 4]) -> Address {
     [v4[0], v4[1], v4[2], v4[3], 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 }
 
+#[cfg(feature = "user")]
+mod pod {
+    // SAFETY: repr(C), integers only, no padding, every bit pattern valid.
+    unsafe impl aya::Pod for super::FileId {}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ pub const MAX_NUMBERED: usize = 2048;
 /// had its slot before.
 #[inline(always)]
 pub fn key(flow: u64, rule: &Rule) -> u64 {
-    hash::mix(flow ^ hash::mix(rule.not_before ^ (rule.slot as u64) << 56))
+    hash::mix(flow ^ hash::mix(rule.not_before ^ hash::mix(rule.slot as u64)))
 }
 
 /// The number of a flow and the slot of the rule that gave it; 0 while it is being given.

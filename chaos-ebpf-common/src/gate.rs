@@ -4,8 +4,10 @@
 //! the [`Verdict`] into its own return convention, and reports with [`confirm`] whether it could
 //! act. Everything unknown means "pass".
 
+use core::hint::black_box;
+
 use crate::{
-    MAX_RULES, SLOTS, burst, correlation,
+    MAX_RULES, MAX_TEXTS, burst, correlation,
     event::{Event, EventKind, Family, FileId, ProtocolClass},
     hash,
     ledger::Count,
@@ -15,18 +17,18 @@ use crate::{
 
 /// What the gate stands on: BPF maps in the kernel, plain memory in the host's tests.
 pub trait Env {
-    /// The rule set in force.
-    fn active(&self) -> Option<&RuleSet>;
-    /// The rule behind a bit of the set.
-    fn rule(&self, set: u32, bit: u32) -> Option<&Rule>;
+    /// The rule set with this id.
+    fn set(&self, id: u32) -> Option<&RuleSet>;
+    /// The rule at a place among those of all sets: that of a bit is [`RuleSet::first_rule`] `+ bit`.
+    fn rule(&self, place: u32) -> Option<&Rule>;
     /// What the longest prefix that covers the address allows.
     fn peer(&self, set: u32, family: Family, address: &[u8; 16]) -> Ends;
     /// What the longest prefix that covers the port allows.
     fn port(&self, set: u32, port: u16) -> Ends;
     /// The rules that speak of this system call ([`Event::call`]).
     fn calls(&self, set: u32, number: u16) -> u64;
-    /// The rules whose path the file is at or below, in the set of this generation.
-    fn paths(&self, generation: u32, file: &FileId) -> u64;
+    /// The rules of the set whose path the file is at or below.
+    fn paths(&self, set: u32, file: &FileId) -> u64;
     /// Boot clock, nanoseconds.
     fn now(&self) -> u64;
     /// The boot-clock moment at which the lease lapses.
@@ -98,13 +100,29 @@ impl Verdict {
     }
 }
 
-/// Asks the rules that match, in the order in which the faults were written; the first that hits
+/// Asks the texts of a target, of which the `first` is the rule set with this id, one after the other. The
+/// first that has a rule that hits decides, and the later ones are not asked.
+#[inline(always)]
+pub fn decide<G: Env>(env: &G, first: u32, event: &Event) -> Verdict {
+    let mut id = first;
+    for _ in 0..MAX_TEXTS {
+        if id == RuleSet::NONE {
+            break;
+        }
+        let Some(set) = env.set(id) else { break };
+        let verdict = ask(env, set, event);
+        if verdict != Verdict::PASS {
+            return verdict;
+        }
+        id = set.next;
+    }
+    Verdict::PASS
+}
+
+/// Asks the rules of a set that match, in the order in which the faults were written; the first that hits
 /// decides and the later ones are not asked. Shadow rules are counted and passed by.
 #[inline(always)]
-pub fn decide<G: Env>(env: &G, event: &Event) -> Verdict {
-    let Some(set) = env.active() else {
-        return Verdict::PASS;
-    };
+fn ask<G: Env>(env: &G, set: &RuleSet, event: &Event) -> Verdict {
     let rules = matching(env, set, event);
     if rules == 0 {
         return Verdict::PASS;
@@ -112,10 +130,10 @@ pub fn decide<G: Env>(env: &G, event: &Event) -> Verdict {
     let now = env.now();
     let flow = if rules & set.by_flow == 0 { None } else { hash::flow_of(event) };
     let answer = evaluate(env, set, rules, flow, now);
-    if let Some(shadow) = answer.shadow(now) {
+    if let Some(shadow) = answer.shadow(env, set.first_rule, now) {
         env.emit(event, &shadow, true);
     }
-    answer.hit(now).unwrap_or(Verdict::PASS)
+    answer.hit(env, set.first_rule, now).unwrap_or(Verdict::PASS)
 }
 
 /// Asks these of the rules that match, and tells nobody: for a hook that asks
@@ -132,7 +150,7 @@ pub fn evaluate<G: Env>(
     let context = Context {
         now,
         flow: flow.unwrap_or(0),
-        set: set.id,
+        first_rule: set.first_rule,
         leased: (now < env.lease()) as u32,
         fragment: flow.is_none() as u32,
     };
@@ -146,8 +164,8 @@ pub struct Context {
     pub now: u64,
     /// [`hash::flow_of`], or 0 where no rule asks for it.
     pub flow: u64,
-    /// The rule set in force.
-    pub set: u32,
+    /// Where the rules of the set are.
+    pub first_rule: u32,
     /// 1 while the lease holds.
     pub leased: u32,
     /// 1 where the flow cannot be known, or no rule asks for it.
@@ -157,62 +175,78 @@ pub struct Context {
 /// What rules answer to an event, packed into one register: so it can be the result of a BPF
 /// function that the verifier checks once, instead of once for each way that leads there.
 ///
-/// From the low end: what to do (19 bits), what a shadow rule would have done (19), entropy of
-/// the one to do (26). Each of the first two: action (4), slot (7), errno (8).
+/// What to do (18 bits from the low end on), what a shadow rule would have done (18), entropy of the one to
+/// do (26 at the high end). Each of the first two: action (4), the rule's bit in its set (6), errno (8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decision(pub u64);
 
-/// Bits of an act: action, slot, errno.
-const ACT_BITS: u32 = Action::BITS + SLOT_BITS + ERRNO_BITS;
+/// Bits of an act: action, rule, errno.
+const ACT_BITS: u32 = Action::BITS + RULE_BITS + ERRNO_BITS;
 const ACT: u64 = (1 << ACT_BITS) - 1;
 const ACTION: u64 = (1 << Action::BITS) - 1;
-const SLOT_BITS: u32 = 7;
-const SLOT: u64 = (1 << SLOT_BITS) - 1;
-const _: () = assert!(SLOTS <= 1 << SLOT_BITS);
+const RULE_BITS: u32 = 6;
+const RULE: u64 = (1 << RULE_BITS) - 1;
+const _: () = assert!(MAX_RULES <= 1 << RULE_BITS);
 const ERRNO_BITS: u32 = 8;
 const ERRNO: u64 = (1 << ERRNO_BITS) - 1;
 
 /// Bits of entropy that a hit hands on.
-pub const ENTROPY_BITS: u32 = 64 - 2 * ACT_BITS;
+pub const ENTROPY_BITS: u32 = 26;
+const ENTROPY_AT: u32 = 64 - ENTROPY_BITS;
+const _: () = assert!(2 * ACT_BITS <= ENTROPY_AT);
 
 impl Decision {
     /// The event is spared.
     pub const SPARED: Self = Self(0);
 
     #[inline(always)]
-    fn of(rule: &Rule, entropy: u64) -> Self {
+    fn of(rule: &Rule, bit: u32, entropy: u64) -> Self {
         let act = rule.action as u64 & ACTION
-            | (rule.slot as u64 & SLOT) << Action::BITS
-            | (pick_errno(rule, entropy) as u64 & ERRNO) << (Action::BITS + SLOT_BITS);
+            | (bit as u64 & RULE) << Action::BITS
+            | (pick_errno(rule, entropy) as u64 & ERRNO) << (Action::BITS + RULE_BITS);
         if rule.shadow != 0 {
             Self(act << ACT_BITS)
         } else {
-            Self(act | entropy >> (2 * ACT_BITS) << (2 * ACT_BITS))
+            Self(act | entropy >> ENTROPY_AT << ENTROPY_AT)
         }
     }
 
-    /// What is to be done, decided at this moment; `None` to let the event pass.
+    /// The number of the [`Action`] to take; 0 to let the event pass.
     #[inline(always)]
-    pub fn hit(self, at: u64) -> Option<Verdict> {
-        verdict(self.0 & ACT, self.0 >> (2 * ACT_BITS), at)
+    pub fn action(self) -> u8 {
+        (self.0 & ACTION) as u8
     }
 
-    /// What a shadow rule would have done. Of several the last is told of; all are counted.
+    /// Hash bits for whatever the action still has to choose, as many as [`ENTROPY_BITS`].
     #[inline(always)]
-    pub fn shadow(self, at: u64) -> Option<Verdict> {
-        verdict(self.0 >> ACT_BITS & ACT, 0, at)
+    pub fn entropy(self) -> u64 {
+        self.0 >> ENTROPY_AT
+    }
+
+    /// What is to be done, decided at this moment by a set whose rules begin at `first_rule`; `None` to let the
+    /// event pass.
+    #[inline(always)]
+    pub fn hit<G: Env>(self, env: &G, first_rule: u32, at: u64) -> Option<Verdict> {
+        verdict(env, first_rule, self.0 & ACT, self.entropy(), at)
+    }
+
+    /// What a shadow rule of that set would have done. Of several the last is told of; all are counted.
+    #[inline(always)]
+    pub fn shadow<G: Env>(self, env: &G, first_rule: u32, at: u64) -> Option<Verdict> {
+        verdict(env, first_rule, self.0 >> ACT_BITS & ACT, 0, at)
     }
 }
 
 #[inline(always)]
-fn verdict(act: u64, entropy: u64, at: u64) -> Option<Verdict> {
+fn verdict<G: Env>(env: &G, first_rule: u32, act: u64, entropy: u64, at: u64) -> Option<Verdict> {
     if act & ACTION == 0 {
         return None;
     }
+    let bit = (act >> Action::BITS & RULE) as u32;
     Some(Verdict {
         action: (act & ACTION) as u8,
-        slot: (act >> Action::BITS & SLOT) as u32,
-        errno: (act >> (Action::BITS + SLOT_BITS) & ERRNO) as u32,
+        slot: env.rule(first_rule + bit)?.slot,
+        errno: (act >> (Action::BITS + RULE_BITS) & ERRNO) as u32,
         entropy,
         at,
     })
@@ -244,7 +278,7 @@ pub fn walk<G: Env>(env: &G, matching: u64, context: &Context) -> Decision {
 /// Asks one rule: counts the match, the hit of a shadow, and why the event is spared if it is.
 #[inline(always)]
 pub fn evaluate_rule<G: Env>(env: &G, bit: u32, context: &Context) -> Decision {
-    let Some(rule) = env.rule(context.set, bit) else {
+    let Some(rule) = env.rule(context.first_rule + bit) else {
         return Decision::SPARED;
     };
     env.count(rule.slot, Count::Matched);
@@ -253,7 +287,7 @@ pub fn evaluate_rule<G: Env>(env: &G, bit: u32, context: &Context) -> Decision {
             if rule.shadow != 0 {
                 env.count(rule.slot, Count::Shadowed);
             }
-            Decision::of(rule, entropy)
+            Decision::of(rule, bit, entropy)
         }
         Err(spared) => {
             env.count(rule.slot, spared);
@@ -277,12 +311,13 @@ pub fn confirm<G: Env>(env: &G, event: &Event, verdict: &Verdict, done: bool) {
 /// question looks at costs nothing.
 #[inline(always)]
 pub fn matching<G: Env>(env: &G, set: &RuleSet, event: &Event) -> u64 {
-    let mut rules = set.by_kind[event.kind as usize] & set.by_protocol[event.protocol as usize];
+    let mut rules =
+        at(&set.by_kind, event.kind as usize) & at(&set.by_protocol, event.protocol as usize);
     // Each hook has one kind of event, so the compiler leaves this out of all the others.
     if event.kind == EventKind::Call && rules != 0 {
         rules &= env.calls(set.id, event.call);
         if rules & set.by_path != 0 {
-            rules &= !set.by_path | env.paths(set.generation, &event.file);
+            rules &= !set.by_path | env.paths(set.id, &event.file);
         }
     }
     if rules & (set.port_source | set.port_destination | set.port_exempt) != 0 {
@@ -322,6 +357,14 @@ pub fn matching<G: Env>(env: &G, set: &RuleSet, event: &Event) -> u64 {
         rules &= allowed & !exempt;
     }
     rules
+}
+
+/// What is there for a value, bounded where the verifier can see it: the compiler, which knows the bound, would leave it
+/// to a register that is long gone.
+#[inline(always)]
+fn at<const N: usize>(rules: &[u64; N], value: usize) -> u64 {
+    let value = black_box(value);
+    if value < N { rules[value] } else { 0 }
 }
 
 /// Lease, deadline, chance, budget: the entropy of the hit, or why the event is spared.
@@ -457,10 +500,10 @@ pub fn grant(state: &mut RuleState, rule: &Rule, now: u64) -> Grant {
     Grant::Given
 }
 
-/// Index of the lowest set bit. Written out because BPF has neither `ctz` nor conditional moves,
+/// Index of the lowest bit that is set; 0 for none. Written out because BPF has neither `ctz` nor conditional moves,
 /// and each branch here would double the paths that the verifier walks.
 #[inline(always)]
-fn lowest_bit(mask: u64) -> u32 {
+pub fn lowest_bit(mask: u64) -> u32 {
     let below = mask.isolate_lowest_one().wrapping_sub(1);
     let pairs = below - ((below >> 1) & 0x5555_5555_5555_5555);
     let nibbles = (pairs & 0x3333_3333_3333_3333) + ((pairs >> 2) & 0x3333_3333_3333_3333);

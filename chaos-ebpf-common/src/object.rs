@@ -56,8 +56,32 @@ pub const CALL_GUARD_OPEN: &str = "call_guard_open";
 pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 24] = [
-    "ACTIVE", "AYA_LOGS", "CALLS", "ENDED", "FILES", "FLOWS", "GIVEN", "HEADS", "HOLDS", "LEASE",
-    "LEDGER", "NAMES", "NUMBERED", "PATHS", "PEERS4", "PEERS6", "PLACES", "PORTS", "READER",
-    "RECORDS", "RETURNED", "RULES", "STATES", "TABLES",
+pub const MAPS: [&str; 27] = [
+    "AYA_LOGS",
+    "CALLERS",
+    "CALLS",
+    "CGROUP_TARGET",
+    "ENDED",
+    "FILES",
+    "FIRST_SETS",
+    "FLOWS",
+    "GIVEN",
+    "HEADS",
+    "HOLDS",
+    "LEASE",
+    "LEDGER",
+    "NAMES",
+    "NUMBERED",
+    "PATHS",
+    "PEERS4",
+    "PEERS6",
+    "PLACES",
+    "PORTS",
+    "READER",
+    "RECORDS",
+    "RETURNED",
+    "RULES",
+    "STATES",
+    "TABLES",
+    "TARGETS",
 ];

@@ -175,9 +175,16 @@ pub struct RuleSet {
     pub id: u32,
     /// A number that no earlier set of the target had, as ids are used again.
     pub generation: u32,
+    /// Where its rules are: that of bit 0, and behind it the others.
+    pub first_rule: u32,
+    /// The id of the set of the same target that is asked after this one, or [`RuleSet::NONE`].
+    pub next: u32,
 }
 
 impl RuleSet {
+    /// The id of no set.
+    pub const NONE: u32 = 0;
+
     /// A set that matches nothing.
     pub const fn empty(id: u32) -> Self {
         Self {
@@ -195,6 +202,8 @@ impl RuleSet {
             by_name: 0,
             id,
             generation: 0,
+            first_rule: 0,
+            next: Self::NONE,
         }
     }
 }
@@ -240,7 +249,7 @@ mod tests {
     #[test]
     fn map_values_have_no_implicit_padding() {
         assert_eq!(size_of::<Rule>(), 4 * 8 + 4 * 4 + 4 + 4 + MAX_ERRNOS * 8);
-        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 9) * 8 + 8);
+        assert_eq!(size_of::<RuleSet>(), (KINDS + PROTOCOLS + STAGES + 9) * 8 + 16);
         assert_eq!(size_of::<RuleState>(), 72);
     }
 }

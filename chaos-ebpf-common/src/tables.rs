@@ -4,8 +4,6 @@
 //! is replaced whole. A trie returns only the longest prefix, so the mask stored at a prefix
 //! already includes the rules of every prefix that covers it.
 
-use crate::event::FileId;
-
 /// Bits that the rule-set id takes at the head of a key.
 pub const SET_BITS: u32 = 32;
 
@@ -78,10 +76,10 @@ pub const MAX_LEADS: usize = 7;
 /// Prefixes of paths that one rule set may have: each rule has at most two for each place.
 pub const MAX_PATHS: usize = 2 * (1 + MAX_LEADS) * crate::MAX_RULES;
 
-/// Files that are remembered at a time; the one that was used least makes room for another.
+/// Files that are remembered at a time for a rule set; the one that was used least makes room for another.
 pub const MAX_FILES: usize = 2048;
 
-/// Connections that were reset and are remembered at a time.
+/// Connections of a target that were reset and are remembered at a time.
 pub const MAX_ENDED: usize = 1024;
 
 /// Key of the trie of paths. A path ends with a 0 byte; what is behind it matches no prefix.
@@ -92,15 +90,14 @@ pub struct PathKey {
     pub path: [u8; PATH_BYTES],
 }
 
-/// Key of the files whose path is known, by the generation of the rule set that it was looked up
-/// in: nobody has to take away what is left of earlier ones.
+/// Which callers programs at functions of the kernel ask the rules about.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileKey {
-    pub file: FileId,
-    pub generation: u32,
-    /// Always zero.
-    pub padding: u32,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Callers {
+    /// The depths in the hierarchy of cgroups at which targets with rules on calls are, one bit each.
+    pub depths: u64,
+    /// How many rule sets in force go by paths there.
+    pub by_path: u64,
 }
 
 /// Key of the IPv4 trie, without aya's prefix length.
@@ -161,7 +158,7 @@ mod pod {
     // SAFETY: as above.
     unsafe impl aya::Pod for super::PathKey {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for super::FileKey {}
+    unsafe impl aya::Pod for super::Callers {}
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use aya_ebpf::{
     helpers::generated::{bpf_ktime_get_boot_ns, bpf_spin_lock, bpf_spin_unlock},
 };
 use chaos_ebpf_common::{
-    MAX_RULES, correlation,
+    correlation,
     event::{Event, Family, FileId},
     flow_numbers, flows,
     gate::{self, Context, Decision, Env, Grant, Verdict},
@@ -16,12 +16,12 @@ use chaos_ebpf_common::{
     ledger::Count,
     record::Record,
     rule::{Rule, RuleSet, RuleState},
-    tables::{Ends, FileKey, PeerKey4, PeerKey6, PortKey, SET_BITS, call_index},
+    tables::{Ends, PeerKey4, PeerKey6, PortKey, SET_BITS, call_index},
 };
 
 use crate::maps::{
-    ACTIVE, CALLS, FILES, FLOWS, HEADS, LEASE, LEDGER, NUMBERED, PEERS4, PEERS6, PORTS, RECORDS,
-    RULES, STATES,
+    CALLS, CGROUP_TARGET, FILES, FIRST_SETS, FLOWS, HEADS, LEASE, LEDGER, NUMBERED, PEERS4, PEERS6,
+    PORTS, RECORDS, RULES, STATES,
 };
 
 /// A state of which one part is looked at.
@@ -37,19 +37,43 @@ const NOTHING: RuleState = RuleState {
     padding: 0,
 };
 
-/// The maps of this instance.
+/// The maps of this object.
 pub struct Maps;
 
+/// The number of the target of an object that has one.
+const ONLY: u32 = 0;
+
 impl Maps {
-    /// [`Env::active`], for as long as a program runs.
+    /// The first rule set of the target whose cgroup the program is attached to; for programs that are attached to
+    /// cgroups.
     #[inline(always)]
-    pub fn active_set(&self) -> Option<&'static RuleSet> {
-        self.set(*ACTIVE.get(0)?)
+    pub fn first_of_this_cgroup(&self) -> u32 {
+        // SAFETY: the pointer is to a live value, a number that is written whole.
+        let target = unsafe { CGROUP_TARGET.get_ptr_mut().read_volatile() };
+        self.first_of(target)
+    }
+
+    /// The first rule set of a target, by its number.
+    #[inline(always)]
+    pub fn first_of(&self, target: u32) -> u32 {
+        FIRST_SETS.get(target).copied().unwrap_or(RuleSet::NONE)
+    }
+
+    /// The only rule set of the only target of this object, for as long as a program runs.
+    #[inline(always)]
+    pub fn only_set(&self) -> Option<&'static RuleSet> {
+        self.text(self.first_of(ONLY))
+    }
+
+    /// The rule set with this id, unless that is the id of none.
+    #[inline(always)]
+    pub fn text(&self, id: u32) -> Option<&'static RuleSet> {
+        if id == RuleSet::NONE { None } else { self.live_set(id) }
     }
 
     /// A set that has been seen in force, for as long as a program runs.
     #[inline(always)]
-    pub fn set(&self, id: u32) -> Option<&'static RuleSet> {
+    pub fn live_set(&self, id: u32) -> Option<&'static RuleSet> {
         HEADS.get(id)
     }
 }
@@ -111,13 +135,13 @@ impl Maps {
 
 impl Env for Maps {
     #[inline(always)]
-    fn active(&self) -> Option<&RuleSet> {
-        self.active_set()
+    fn set(&self, id: u32) -> Option<&RuleSet> {
+        self.live_set(id)
     }
 
     #[inline(always)]
-    fn rule(&self, set: u32, bit: u32) -> Option<&Rule> {
-        RULES.get(set * MAX_RULES as u32 + bit)
+    fn rule(&self, place: u32) -> Option<&Rule> {
+        RULES.get(place)
     }
 
     #[inline(always)]
@@ -148,9 +172,9 @@ impl Env for Maps {
     }
 
     #[inline(always)]
-    fn paths(&self, generation: u32, file: &FileId) -> u64 {
+    fn paths(&self, set: u32, file: &FileId) -> u64 {
         // SAFETY: the value is an integer, read at once; whoever changes it writes it whole.
-        let rules = unsafe { FILES.get(&FileKey { file: *file, generation, padding: 0 }) };
+        let rules = FILES.get(set).and_then(|files| unsafe { files.get(file) });
         rules.copied().unwrap_or(0)
     }
 
@@ -299,11 +323,11 @@ extern "C" fn chaos_ask(bit: u32, now: u64, flow: u64, flags: u32) -> u64 {
 
 #[inline(always)]
 fn flags(context: &Context) -> u32 {
-    let Context { set, leased, fragment, .. } = *context;
-    leased | fragment << 1 | set << 2
+    let Context { first_rule, leased, fragment, .. } = *context;
+    leased | fragment << 1 | first_rule << 2
 }
 
 #[inline(always)]
 fn context(now: u64, flow: u64, flags: u32) -> Context {
-    Context { now, flow, set: flags >> 2, leased: flags & 1, fragment: flags >> 1 & 1 }
+    Context { now, flow, first_rule: flags >> 2, leased: flags & 1, fragment: flags >> 1 & 1 }
 }

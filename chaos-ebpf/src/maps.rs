@@ -1,13 +1,17 @@
-//! The maps of one target. Each target has its own instance of the object: nothing of one target
-//! can crowd or confuse another, and everything goes when the instance goes.
+//! The maps of the object. The numbers of entries are those of an object for one target with one text; for an
+//! object with many targets the agent gives others.
 
+#[expect(deprecated, reason = "kernels before 6.2 have no other")]
+use aya_ebpf::btf_maps::CgroupStorage;
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, bpf_spin_lock},
-    btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, ArrayOfMaps, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use chaos_ebpf_common::{
-    MAX_PREFIXES, MAX_RULES, SETS, SLOTS, flow_numbers,
+    MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
+    event::FileId,
+    flow_numbers,
     flows::{self, FlowGroup},
     hold::Hold,
     latencies::{MAX_TABLES, Table},
@@ -16,20 +20,27 @@ use chaos_ebpf_common::{
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{
-        self, Ends, FileKey, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey,
+        self, Callers, Ends, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey,
     },
 };
 
 const PREFIXES: usize = SETS * MAX_PREFIXES;
 
-/// One element: the id of the rule set in force, an index into [`HEADS`].
+/// The number of the target that a cgroup is, for programs that are attached to it; the agent writes it. 0 is that
+/// of the only target of an object, and of none where there are many.
 #[btf_map]
-pub static ACTIVE: Array<u32, 1> = Array::new();
+#[expect(deprecated, reason = "kernels before 6.2 have no other")]
+pub static CGROUP_TARGET: CgroupStorage<u32> = CgroupStorage::new();
+
+/// For each target, by its number, the id of the rule set that is asked first, an index into [`HEADS`];
+/// [`RuleSet::NONE`] where nothing is in force.
+#[btf_map]
+pub static FIRST_SETS: Array<u32, 1> = Array::new();
 
 #[btf_map]
-pub static HEADS: Array<RuleSet, SETS> = Array::new();
+pub static HEADS: Array<RuleSet, { SETS + 1 }> = Array::new();
 
-/// Rule `bit` of set `id` is at `id * MAX_RULES + bit`.
+/// Those of a set are one behind the other from [`RuleSet::first_rule`] on.
 #[btf_map]
 pub static RULES: Array<Rule, { SETS * MAX_RULES }> = Array::new();
 
@@ -44,16 +55,25 @@ pub static PORTS: LpmTrie<PortKey, Ends, PREFIXES> = LpmTrie::new();
 
 /// The rules of each system call, at [`tables::call_index`].
 #[btf_map]
-pub static CALLS: Array<u64, { SETS * tables::CALLS }> = Array::new();
+pub static CALLS: Array<u64, { tables::CALLS }> = Array::new();
 
 /// The rules of each path, and of each name that is asked for: of the longest prefix, as in the other
 /// tries.
 #[btf_map]
 pub static PATHS: LpmTrie<PathKey, u64, { SETS * MAX_PATHS }> = LpmTrie::new();
 
-/// The rules of each file whose path has been looked at.
+/// For each rule set that asks for paths, by its id, the rules of each file whose path has been looked at. Each has
+/// a map of its own, so that the files of one target take no room from those of another.
 #[btf_map]
-pub static FILES: LruHashMap<FileKey, u64, MAX_FILES> = LruHashMap::new();
+pub static FILES: ArrayOfMaps<LruHashMap<FileId, u64, MAX_FILES>, 1> = ArrayOfMaps::new();
+
+/// The numbers of the targets that have rules on system calls, by the ids of their cgroups.
+#[btf_map]
+pub static TARGETS: HashMap<u64, u32, 1> = HashMap::new();
+
+/// One element: whom programs at functions of the kernel have to do with.
+#[btf_map]
+pub static CALLERS: Array<Callers, 1> = Array::new();
 
 /// Connections that were reset, by [`flow_of`](chaos_ebpf_common::hash::flow_of) them.
 #[btf_map]

@@ -1,12 +1,18 @@
 //! Whose packet is it, and whose call? For hooks that see a whole network namespace or the whole
 //! machine.
 //!
-//! Cgroup hooks need none of this: the kernel runs them for the target's sockets only.
+//! Cgroup hooks need none of this: the kernel runs them for the sockets of targets only, and tells which one.
 
 use aya_ebpf::{
     Global,
     bindings::__sk_buff,
     helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
+};
+use chaos_ebpf_common::{MOST_DEPTHS, gate::lowest_bit};
+
+use crate::{
+    env::Maps,
+    maps::{CALLERS, TARGETS},
 };
 
 #[unsafe(no_mangle)]
@@ -28,13 +34,45 @@ pub fn target_level() -> u32 {
     TARGET_LEVEL.load()
 }
 
-/// Whether the current task is in the target's cgroup or below it. A kernel thread never is: they
-/// live in the root cgroup, which is no target.
-#[inline(always)]
-pub fn owns_current() -> bool {
-    // SAFETY: the helper reads the current task (kernel 5.7 for tracing programs).
-    let owner = unsafe { bpf_get_current_ancestor_cgroup_id(target_level() as i32) };
-    owner == target()
+/// The targets that the current task belongs to, the outermost first: the first rule sets of those that have
+/// something in force. A kernel thread belongs to none: they live in the root cgroup, which is no target.
+pub struct Owners {
+    depths: u64,
+}
+
+impl Owners {
+    #[inline(always)]
+    pub fn of_current() -> Self {
+        Self { depths: CALLERS.get(0).map_or(0, |callers| callers.depths) }
+    }
+
+    /// Whether there is one.
+    #[inline(always)]
+    pub fn any() -> bool {
+        Self::of_current().next().is_some()
+    }
+
+    /// The next one's first rule set.
+    #[inline(always)]
+    pub fn next(&mut self) -> Option<u32> {
+        for _ in 0..MOST_DEPTHS {
+            if self.depths == 0 {
+                break;
+            }
+            let level = lowest_bit(self.depths);
+            self.depths &= self.depths - 1;
+            // SAFETY: the helper reads the current task (kernel 5.7 for tracing programs); the value is a number,
+            // written whole.
+            let target = unsafe {
+                let cgroup = bpf_get_current_ancestor_cgroup_id(level as i32);
+                TARGETS.get(&cgroup).copied()
+            };
+            if let Some(target) = target {
+                return Some(Maps.first_of(target));
+            }
+        }
+        None
+    }
 }
 
 /// Whether a packet that leaves was sent by a socket of the target. What the kernel itself sends

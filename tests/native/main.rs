@@ -50,5 +50,6 @@ mod seccomp;
 mod storm;
 mod symlinks;
 mod syscalls;
+mod texts;
 mod translated;
 mod triggers;

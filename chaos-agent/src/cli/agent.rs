@@ -8,9 +8,10 @@ use chaos_agent::{
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
 };
 use chaos_api::{ArmedId, Ended, Notice, Policy};
-use chaos_engine::arm::Armory;
+use chaos_engine::{arm::Armory, kernel::Room};
 use chaos_fault::print_duration;
 use chaos_plan::Support;
+use clap::value_parser;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::{broadcast::error::TryRecvError, watch},
@@ -78,8 +79,12 @@ struct Limits {
     #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "1h")]
     longest: Duration,
     /// How many targets may be armed at once; pods beyond that wait
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    most_targets: usize,
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..=4096))]
+    most_targets: u32,
+    /// How many faults on connections, sockets, calls and the loss of packets may be armed at once, of all targets
+    /// together
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = value_parser!(u32).range(64..=65536))]
+    most_rules: u32,
     /// How much memory the packets take that are held at a time, of all targets together; what finds
     /// no room is lost, and counted
     #[arg(long, value_name = "SIZE", value_parser = terms::memory, default_value = "128MiB")]
@@ -89,11 +94,18 @@ struct Limits {
     exempt: Vec<IpAddr>,
 }
 
+/// While a target is replaced by another under the same name, both are armed.
+const REPLACED_AT_ONCE: u32 = 16;
+
 impl Limits {
+    fn room(&self) -> Room {
+        Room { texts: self.most_targets + REPLACED_AT_ONCE, rules: self.most_rules }
+    }
+
     fn policy(&self) -> Result<Policy, Failure> {
         let policy = Policy::new(self.default_duration, self.longest)
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        let policy = policy.most_targets(self.most_targets).holding(self.held_memory);
+        let policy = policy.most_targets(self.most_targets as usize).holding(self.held_memory);
         Ok(policy.exempting(self.exempt.clone()))
     }
 }
@@ -149,8 +161,9 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         }
     }
     kernel::collect_left_filters(&root, &features);
-    let armory =
-        Armory::new(root.clone(), features, args.lease).with_held_memory(policy.held_memory());
+    let armory = Armory::new(root.clone(), features, args.lease)
+        .with_held_memory(policy.held_memory())
+        .with_room(args.limits.room());
     let keeper = Keeper::start(armory, args.lease).context("start the keeper's thread")?;
     let handle = keeper.handle();
     let (stop_watching, watching) = watch::channel(false);

@@ -14,6 +14,8 @@ use crate::{
 /// Maps as plain memory.
 struct HostGround {
     set: RuleSet,
+    /// Texts that are asked after the first.
+    later: Vec<RuleSet>,
     rules: Vec<Rule>,
     peers: BTreeMap<[u8; 16], Ends>,
     ports: BTreeMap<u16, Ends>,
@@ -27,11 +29,11 @@ struct HostGround {
 }
 
 impl Env for HostGround {
-    fn active(&self) -> Option<&RuleSet> {
-        Some(&self.set)
+    fn set(&self, id: u32) -> Option<&RuleSet> {
+        [&self.set].into_iter().chain(&self.later).find(|set| set.id == id)
     }
-    fn rule(&self, _set: u32, bit: u32) -> Option<&Rule> {
-        self.rules.get(bit as usize)
+    fn rule(&self, place: u32) -> Option<&Rule> {
+        self.rules.get(place as usize)
     }
     fn peer(&self, _set: u32, _family: Family, address: &[u8; 16]) -> Ends {
         self.peers.get(address).copied().unwrap_or(Ends::NONE)
@@ -96,7 +98,7 @@ fn rule(slot: u32) -> Rule {
 }
 
 fn env(rules: Vec<Rule>) -> HostGround {
-    let mut set = RuleSet::empty(0);
+    let mut set = RuleSet::empty(1);
     let all = if rules.len() == 64 { u64::MAX } else { (1 << rules.len()) - 1 };
     set.by_kind[EventKind::PacketEgress as usize] = all;
     set.by_protocol = [all; 4];
@@ -104,6 +106,7 @@ fn env(rules: Vec<Rule>) -> HostGround {
     let slots = rules.len();
     HostGround {
         set,
+        later: Vec::new(),
         rules,
         peers: BTreeMap::new(),
         ports: BTreeMap::new(),
@@ -122,7 +125,7 @@ impl HostGround {
         self.counts.borrow()[slot].counts[count as usize]
     }
     fn hit(&self, event: &Event) -> bool {
-        let verdict = decide(self, event);
+        let verdict = decide(self, self.set.id, event);
         if verdict != Verdict::PASS {
             confirm(self, event, &verdict, true);
         }
@@ -179,11 +182,36 @@ fn first_rule_that_hits_decides_and_shadows_are_passed_by() {
 fn each_stage_asks_its_own_rules() {
     let env = env(std::vec![rule(0), rule(1), rule(2)]);
     let all = matching(&env, &env.set, &packet());
-    let decides = |rules| evaluate(&env, &env.set, rules, None, env.now).hit(0);
+    let decides = |rules| evaluate(&env, &env.set, rules, None, env.now).hit(&env, 0, 0);
     for (rules, slot) in [(0b110, 1), (0b001, 0), (0b100, 2)] {
         assert_eq!(decides(all & rules).map(|verdict| verdict.slot), Some(slot));
     }
     assert_eq!([0, 1, 2].map(|slot| env.counted(slot, Count::Matched)), [1; 3]);
+}
+
+/// A first text with rule 0, which hits every second packet, and a second one with rule 1.
+#[test]
+fn a_text_that_spares_an_event_leaves_it_to_the_next_one() {
+    let nth = Rule { trigger: Trigger::EveryNth as u8, every: 2, ..rule(0) };
+    let mut env = env(std::vec![nth, rule(1)]);
+    let all = env.set;
+    env.set = RuleSet { next: 2, by_kind: all.by_kind.map(|rules| rules & 1), ..all };
+    let by_kind = all.by_kind.map(|rules| rules >> 1);
+    env.later.push(RuleSet { id: 2, first_rule: 1, by_kind, ..all });
+    let decides = || decide(&env, env.set.id, &packet()).slot;
+    assert_eq!([(); 4].map(|()| decides()), [1, 0, 1, 0]);
+    assert_eq!([0, 1].map(|slot| env.counted(slot, Count::Matched)), [4, 2]);
+    assert_eq!(decide(&env, RuleSet::NONE, &packet()), Verdict::PASS);
+}
+
+/// Whatever is written there, a walk ends.
+#[test]
+fn texts_that_lead_back_to_each_other_are_asked_so_often_only() {
+    let never = Rule { deadline: 0, ..rule(0) };
+    let mut env = env(std::vec![never]);
+    env.set.next = env.set.id;
+    assert_eq!(decide(&env, env.set.id, &packet()), Verdict::PASS);
+    assert_eq!(env.counted(0, Count::Matched), MAX_TEXTS as u64);
 }
 
 #[test]
@@ -345,7 +373,7 @@ fn errnos_are_picked_by_weight() {
     errnos[1] = ErrnoChoice { below: 65_536, errno: 5 };
     let rule = Rule { action: Action::Fail as u8, errno_count: 2, errnos, ..rule(0) };
     let env = env(std::vec![rule]);
-    let picked = (0..10_000).filter(|_| decide(&env, &packet()).errno == 28).count();
+    let picked = (0..10_000).filter(|_| decide(&env, env.set.id, &packet()).errno == 28).count();
     assert!((7_300..=7_700).contains(&picked), "{picked}");
     let single = Rule { errno_count: 1, ..rule };
     assert_eq!(pick_errno(&single, 65_535), 28);

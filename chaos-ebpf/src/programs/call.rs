@@ -16,10 +16,11 @@ use aya_ebpf::{
     },
 };
 use chaos_ebpf_common::{
+    MOST_DEPTHS,
     event::{Event, FileId},
     gate::{Verdict, confirm, decide},
     object::{ENTRY_BOTH, ENTRY_NATIVE},
-    rule::{Action, RuleSet},
+    rule::Action,
     tables::{
         COMPAT as COMPAT_ENTRIES, GUARDED, IOCTL, IPC, JOINED, NO_CALL, NUMBERS, SOCKETCALL,
         by_command, is_copying,
@@ -27,7 +28,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{LAST_ERRNO, file};
-use crate::{env::Maps, ownership::owns_current};
+use crate::{env::Maps, maps::CALLERS, ownership::Owners};
 
 /// Whose entry the function is.
 #[unsafe(no_mangle)]
@@ -74,7 +75,7 @@ const EINTR: u32 = 4;
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "fentry")]
 pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
-    if !owns_current() {
+    if !Owners::any() {
         return 0;
     }
     // SAFETY: the context holds the function's arguments; the verifier knows the type of this one.
@@ -93,13 +94,12 @@ pub extern "C" fn call_entry(ctx: *const u64) -> i32 {
         return 0;
     }
     // Only calls whose first argument is a descriptor are asked for by a path here.
-    let file = match paths_set() {
+    let file = if asks_for_paths() {
         // SAFETY: as above.
-        Some(_) => unsafe {
-            let first = if is_compat { (*regs).rbx } else { (*regs).rdi };
-            file::behind(first as u32)
-        },
-        None => FileId::NONE,
+        let first = unsafe { if is_compat { (*regs).rbx } else { (*regs).rdi } };
+        file::behind(first as u32)
+    } else {
+        FileId::NONE
     };
     answer(&Event::call(by_command(number, second_argument(regs, is_compat)), file))
 }
@@ -121,7 +121,7 @@ pub extern "C" fn call_guard_file(ctx: *const u64) -> i32 {
     let Some(task) = own_task() else { return 0 };
     // SAFETY: the context holds the function's arguments.
     let file = unsafe { *ctx };
-    let file = if paths_set().is_some() { file::id(file) } else { FileId::NONE };
+    let file = if asks_for_paths() { file::id(file) } else { FileId::NONE };
     guard(task, file, GUARD_URING.load() as u16)
 }
 
@@ -133,10 +133,7 @@ pub extern "C" fn call_guard_open(ctx: *const u64) -> i32 {
     // SAFETY: the context holds the function's arguments.
     let file = unsafe { *ctx } as *mut u8;
     // Whatever call it is: the path is remembered from here on.
-    let file = match paths_set() {
-        Some(set) => file::opened(file, set),
-        None => FileId::NONE,
-    };
+    let file = if asks_for_paths() { file::opened(file) } else { FileId::NONE };
     guard(task, file, GUARD_URING.load() as u16)
 }
 
@@ -147,10 +144,7 @@ pub extern "C" fn call_guard_access(ctx: *const u64) -> i32 {
     let Some(task) = own_task() else { return 0 };
     // SAFETY: the context holds the function's arguments; the second one is an int.
     let (file, mask) = unsafe { (*ctx as *mut u8, *ctx.add(1) as u32) };
-    let file = match paths_set() {
-        Some(set) => file::known(file, set),
-        None => FileId::NONE,
-    };
+    let file = if asks_for_paths() { file::known(file) } else { FileId::NONE };
     let plain = if mask & MAY_WRITE != 0 { WRITE } else { READ };
     let Call { number, second_argument } = call_under_way(task, plain);
     if number >= NUMBERS || !is_guarded(number) {
@@ -166,10 +160,10 @@ pub extern "C" fn call_guard_access(ctx: *const u64) -> i32 {
     answer(&Event::call(GUARDED + number, file))
 }
 
-/// The current task, if it is the target's and at work for itself.
+/// The current task, if it is a target's and at work for itself.
 #[inline(always)]
 fn own_task() -> Option<*mut task_struct> {
-    if !owns_current() {
+    if !Owners::any() {
         return None;
     }
     // SAFETY: the helper takes nothing (kernel 5.11).
@@ -217,10 +211,10 @@ fn second_argument(regs: *const pt_regs, is_compat: bool) -> u64 {
     unsafe { if is_compat { (*regs).rcx } else { (*regs).rsi } }
 }
 
-/// The rule set in force, if it asks for paths.
+/// Whether a rule in force, of whichever target, goes by a path.
 #[inline(always)]
-fn paths_set() -> Option<&'static RuleSet> {
-    Maps.active_set().filter(|set| set.by_path != 0)
+fn asks_for_paths() -> bool {
+    CALLERS.get(0).is_some_and(|callers| callers.by_path != 0)
 }
 
 /// Whether a file system is at work on behalf of the call: overlayfs makes each call once more on
@@ -290,10 +284,28 @@ fn number(regs: *const pt_regs, is_compat: bool) -> u16 {
     unsafe { read_volatile((&raw const COMPAT).cast::<u16>().add(number as usize)) }
 }
 
-/// Asks the gate about a call. Returns 0 to let it go on, or the negative errno it ends with.
+/// Asks the targets of the caller about a call, until one ends it. Returns 0 to let it go on, or the negative errno
+/// it ends with.
 #[inline(always)]
 fn answer(event: &Event) -> i32 {
-    let verdict = decide(&Maps, event);
+    let mut owners = Owners::of_current();
+    for _ in 0..MOST_DEPTHS {
+        let Some(first) = owners.next() else { break };
+        let errno = chaos_answer(first, event.call as u32, event.file.device, event.file.inode);
+        if errno != 0 {
+            return -(errno as i32);
+        }
+    }
+    0
+}
+
+/// Asks the gate for one target. Returns the errno that the call ends with, or 0. A function that the verifier
+/// checks once, on its own (kernel 5.6).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_answer(first: u32, call: u32, device: u64, inode: u64) -> u32 {
+    let event = Event::call(call as u16, FileId { device, inode });
+    let verdict = decide(&Maps, first, &event);
     if verdict == Verdict::PASS {
         return 0;
     }
@@ -306,6 +318,6 @@ fn answer(event: &Event) -> i32 {
     } else {
         0
     };
-    confirm(&Maps, event, &verdict, errno != 0);
-    -(errno as i32)
+    confirm(&Maps, &event, &verdict, errno != 0);
+    errno
 }

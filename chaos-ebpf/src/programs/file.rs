@@ -9,12 +9,16 @@ use aya_ebpf::{
     helpers::generated::{bpf_d_path, bpf_get_current_task_btf, bpf_probe_read_kernel},
 };
 use chaos_ebpf_common::{
+    MAX_TEXTS, MOST_DEPTHS,
     event::FileId,
-    rule::RuleSet,
-    tables::{FileKey, PATH_BYTES, PathKey, SET_BITS},
+    tables::{PATH_BYTES, PathKey, SET_BITS},
 };
 
-use crate::maps::{FILES, NAME_BYTES, NAMES, PATHS};
+use crate::{
+    env::Maps,
+    maps::{FILES, NAME_BYTES, NAMES, PATHS},
+    ownership::Owners,
+};
 
 /// Where the kernel's structs have what is read here; the loader knows from its type information.
 #[unsafe(no_mangle)]
@@ -66,38 +70,58 @@ pub fn behind(descriptor: u32) -> FileId {
     id(read::<u64>(array + 8 * descriptor as u64))
 }
 
-/// The file, whose path is looked at now. `file` is the first argument of the function that the
-/// program is attached to, one of those where `bpf_d_path` is allowed (`btf_allowlist_d_path` of
+/// The file, whose path is looked at now for all rule sets that go by paths. `file` is the first argument of the
+/// function that the program is attached to, one of those where `bpf_d_path` is allowed (`btf_allowlist_d_path` of
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/trace/bpf_trace.c>).
 #[inline(always)]
-pub fn opened(file: *mut u8, set: &RuleSet) -> FileId {
+pub fn opened(file: *mut u8) -> FileId {
     let id = id(file as u64);
-    look(file, id, set, OPENING);
+    look(file, id, OPENING);
     id
 }
 
-/// The file, whose path is looked at if that has not been done.
+/// The file, whose path is looked at if that has not been done for all of them.
 #[inline(always)]
-pub fn known(file: *mut u8, set: &RuleSet) -> FileId {
+pub fn known(file: *mut u8) -> FileId {
     let id = id(file as u64);
-    if FILES.get_ptr(&key(id, set)).is_none() {
-        look(file, id, set, ACCESSING);
+    let mut owners = Owners::of_current();
+    for _ in 0..MOST_DEPTHS {
+        let Some(first) = owners.next() else { break };
+        if chaos_knows(first, id.device, id.inode) == 0 {
+            look(file, id, ACCESSING);
+            break;
+        }
     }
     id
+}
+
+/// Whether each set from this one on that goes by paths knows the file.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_knows(first: u32, device: u64, inode: u64) -> u32 {
+    let file = FileId { device, inode };
+    let mut id = first;
+    for _ in 0..MAX_TEXTS {
+        let Some(set) = Maps.text(id) else { break };
+        let knows = || FILES.get(set.id).is_some_and(|files| files.get_ptr(&file).is_some());
+        if set.by_path != 0 && !knows() {
+            return 0;
+        }
+        id = set.next;
+    }
+    1
 }
 
 /// Remembers which rules the path meets. A path is what the calling process would call it, from
 /// its own root on (`bpf_d_path`, kernel 5.10).
 #[inline(always)]
-fn look(file: *mut u8, id: FileId, set: &RuleSet, place: u32) {
+fn look(file: *mut u8, id: FileId, place: u32) {
     let Some(name) = NAMES.get_ptr_mut(place) else { return };
     // SAFETY: the pointer is to a live map value that nobody else uses meanwhile: each place is one
     // program's, and where a task is preempted in it, the kernel leaves the program out for others
     // on that CPU (`__bpf_prog_enter_recur`). The helper gets a `struct path` inside of the file and
     // the size of the buffer.
     let length = unsafe {
-        (*name).bits = SET_BITS + 8 * PATH_BYTES as u32;
-        (*name).set = set.id;
         let path = file.add(FILE_PATH.load() as usize);
         bpf_d_path(path.cast(), (&raw mut (*name).path).cast(), NAME_BYTES as u32)
     };
@@ -105,15 +129,38 @@ fn look(file: *mut u8, id: FileId, set: &RuleSet, place: u32) {
     if length <= 0 || unsafe { (*name).path[0] } != b'/' {
         return;
     }
-    // SAFETY: a name begins like a key.
-    let rules = PATHS.get(unsafe { &*name.cast::<Key<PathKey>>() }).copied().unwrap_or(0);
-    // Where there is no room, the next call looks again.
-    let _ = FILES.insert(&key(id, set), &rules, 0);
+    let mut owners = Owners::of_current();
+    for _ in 0..MOST_DEPTHS {
+        let Some(first) = owners.next() else { break };
+        chaos_remember(first, id.device, id.inode, place);
+    }
 }
 
-#[inline(always)]
-fn key(file: FileId, set: &RuleSet) -> FileKey {
-    FileKey { file, generation: set.generation, padding: 0 }
+/// Remembers which rules of each set from this one on the path at this place of [`NAMES`] meets.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_remember(first: u32, device: u64, inode: u64, place: u32) -> u32 {
+    let Some(name) = NAMES.get_ptr_mut(place) else { return 0 };
+    let file = FileId { device, inode };
+    let mut id = first;
+    for _ in 0..MAX_TEXTS {
+        let Some(set) = Maps.text(id) else { break };
+        if set.by_path != 0
+            && let Some(files) = FILES.get(set.id)
+        {
+            // SAFETY: as in `look`; a name begins like a key.
+            let key = unsafe {
+                (*name).bits = SET_BITS + 8 * PATH_BYTES as u32;
+                (*name).set = set.id;
+                &*name.cast::<Key<PathKey>>()
+            };
+            let rules = PATHS.get(key).copied().unwrap_or(0);
+            // Where there is no room, the next call looks again.
+            let _ = files.insert(&file, &rules, 0);
+        }
+        id = set.next;
+    }
+    1
 }
 
 #[inline(always)]

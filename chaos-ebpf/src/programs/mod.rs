@@ -24,7 +24,7 @@ const LAST_ERRNO: u32 = 133;
 /// ends it with the errno that was set.
 #[inline(always)]
 fn answer_call(event: &Event) -> i32 {
-    let verdict = decide(&Maps, event);
+    let verdict = decide(&Maps, Maps.first_of_this_cgroup(), event);
     if verdict == Verdict::PASS {
         return 1;
     }

@@ -42,8 +42,10 @@ pub fn getsockopt(ctx: SockoptContext) -> i32 {
 
 #[inline(always)]
 fn answer_option(ctx: *mut bpf_sockopt, kind: EventKind) -> i32 {
+    let mut event = Event::bare(kind, ProtocolClass::Other);
     // SAFETY: the pointer is the program's context; `sk` is a full socket there.
-    let answer = answer_call(&unsafe { connected((*ctx).__bindgen_anon_1.sk, kind) });
+    unsafe { name_ends((*ctx).__bindgen_anon_1.sk, &mut event) };
+    let answer = answer_call(&event);
     // SAFETY: as above; `optlen` is writable at both hooks.
     unsafe {
         if answer == 1 && (*ctx).optlen > PAGE_SIZE {
@@ -54,16 +56,16 @@ fn answer_option(ctx: *mut bpf_sockopt, kind: EventKind) -> i32 {
 }
 
 /// The socket's own ends: source is local, destination the connected peer (zero when there is
-/// none).
+/// none). Written in place, as there is little room on the stack.
 ///
 /// # Safety
 /// `socket` is a full socket of the program's context.
 #[inline(always)]
-unsafe fn connected(socket: *const bpf_sock, kind: EventKind) -> Event {
+unsafe fn name_ends(socket: *const bpf_sock, event: &mut Event) {
     // SAFETY: promised by the caller; each field is read on its own, as the kernel rewrites
     // context reads one by one.
     unsafe {
-        let mut event = Event::bare(kind, ProtocolClass::of_socket((*socket).protocol));
+        event.protocol = ProtocolClass::of_socket((*socket).protocol);
         event.source_port = (*socket).src_port as u16;
         event.destination_port = u16::from_be((*socket).dst_port);
         match (*socket).family {
@@ -86,10 +88,9 @@ unsafe fn connected(socket: *const bpf_sock, kind: EventKind) -> Event {
                     (*socket).dst_ip6[2],
                     (*socket).dst_ip6[3],
                 );
-                normalise_v6(&mut event);
+                normalise_v6(event);
             }
             _ => {}
         }
-        event
     }
 }

@@ -1,7 +1,7 @@
 //! One target with its rules in the kernel. Dropping it disarms.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     io,
     os::fd::AsFd,
     sync::Arc,
@@ -14,7 +14,7 @@ use chaos_ebpf_common::{
 };
 use chaos_fault::Fault;
 use chaos_plan::{
-    CompiledSet, Hook, OutOfSlots, Plan, PlannedRule, Position, Slot, assign, attachments, compile,
+    CompiledSet, OutOfSlots, Plan, PlannedRule, Position, Slot, assign, attachments, compile,
     latency_table, nanoseconds,
 };
 use thiserror::Error;
@@ -37,7 +37,7 @@ use super::{
 use crate::{
     cgroup::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError, TargetKind},
     descriptors::{Descriptors, TooFew},
-    kernel::{Instance, KernelError, Link},
+    kernel::{Instance, KernelError, Programs, Room, Text, Wants, wait_for_running_programs},
     seccomp::{SharedRules, SharedRulesError, SpawnError, SupervisorRules, Under},
 };
 
@@ -68,14 +68,16 @@ pub enum ArmError {
 
 /// A target whose rules are in the kernel, acting as long as the lease is renewed.
 pub struct Armed {
+    /// The rules that programs at cgroups and functions of the kernel decide.
+    text: Text,
     // Links before the instance: fields are dropped in order, so packets meet no program whose
     // maps are on their way out.
-    links: BTreeMap<Hook, Link>,
-    /// By function of the kernel.
-    call_links: BTreeMap<String, Link>,
     frames: Frames,
-    instance: Instance,
+    /// Where there is a rule on frames.
+    instance: Option<Instance>,
+    /// Of the rules that are not in the text.
     lease: Arc<Lease>,
+    leases: Leases,
     /// For the frames that it holds.
     memory: HeldMemory,
     /// What the supervisors of the target judge by, where it has some and a rule that needs them.
@@ -117,8 +119,8 @@ struct ArmedRule {
 }
 
 impl Armed {
-    /// Loads an instance for the target and attaches what the plan needs, to interfaces as far as a
-    /// turn goes. No rule acts before the first [`Armed::renew`]. `began` tells when a fault began that was armed before (by an
+    /// Attaches what the plan needs, to interfaces as far as a turn goes. No rule on frames or decided by supervisors
+    /// acts before the first [`Armed::renew`], and no other one before the lease of `programs`. `began` tells when a fault began that was armed before (by an
     /// agent that has been restarted); others begin now. `shared` is for a plan with rules that
     /// supervisors decide.
     pub(super) fn arm(
@@ -127,19 +129,19 @@ impl Armed {
         plan: &Plan,
         shared: Option<Arc<SharedRules>>,
         began: &dyn Fn(&Fault) -> Option<u64>,
-        (leases, memory): (&Leases, &HeldMemory),
+        (programs, leases, memory): (&Programs, &Leases, &HeldMemory),
         turn: Turn,
     ) -> Result<Self, ArmError> {
         let needed = descriptors_for(plan);
         Descriptors::count().map_err(ArmError::Count)?.admit(needed)?;
-        let instance = Instance::load(target.cgroup.id(), target.cgroup.level())?;
-        let lease = leases.open(InForce { map: instance.maps.lease(), shared: shared.clone() });
+        let text = programs.open(target.cgroup.id(), target.cgroup.level())?;
+        let lease = leases.open(InForce { map: None, shared: shared.clone() });
         let mut armed = Self {
-            links: BTreeMap::new(),
-            call_links: BTreeMap::new(),
+            text,
             frames: Frames::default(),
-            instance,
+            instance: None,
             lease,
+            leases: leases.clone(),
             memory: memory.clone(),
             shared,
             drained: 0,
@@ -161,7 +163,8 @@ impl Armed {
     pub fn apart(root: &CgroupRoot, target: Target, plan: &Plan) -> Result<Self, ArmError> {
         let memory = HeldMemory::new(Policy::default().held_memory());
         let turn = Turn::of(Duration::from_secs(1));
-        Self::arm(root, target, plan, None, &|_| None, (&Leases::default(), &memory), turn)
+        let of_all = (&Programs::load(Room::default())?, &Leases::default(), &memory);
+        Self::arm(root, target, plan, None, &|_| None, of_all, turn)
     }
 
     /// Puts another plan in force, whole. Faults that stay keep their clock and their counts.
@@ -180,14 +183,21 @@ impl Armed {
         let in_use: BTreeSet<u32> = self.rules.iter().filter_map(|rule| rule.table).collect();
         let mut tables = (0..(SETS * MAX_TABLES) as u32).filter(|table| !in_use.contains(table));
         let kept = slots.iter().filter(|slot| !slot.fresh).map(|slot| slot.number).collect();
-        self.instance.maps.keep_numbers_of(&kept)?;
+        if plan.rules.iter().any(is_on_frames) {
+            self.instance()?;
+        }
+        if let Some(instance) = &mut self.instance {
+            instance.maps.keep_numbers_of(&kept)?;
+        }
         let now = boot_now();
         let mut rules = Vec::with_capacity(slots.len());
         for (planned, Slot { number: slot, fresh }) in plan.rules.iter().zip(slots) {
             let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
             let mut table = kept.and_then(|rule| rule.table);
+            if is_in_text(planned) && (fresh || self.text.slot(slot).is_none()) {
+                self.text.renew_slot(slot)?;
+            }
             if fresh {
-                self.instance.maps.reset_slot(slot)?;
                 if let Some(lost) = self.frames.lost() {
                     lost.reset(slot);
                 }
@@ -195,14 +205,17 @@ impl Armed {
                     shared.reset_slot(slot);
                 }
                 self.samples.remove(&slot);
+            }
+            if fresh && let Some(instance) = &mut self.instance {
+                instance.maps.reset_slot(slot)?;
                 if let Some(hold) = planned.hold() {
                     if let Some(latencies) = planned.latencies() {
                         let free = tables.next().ok_or(ArmError::OutOfTables)?;
-                        self.instance.maps.set_table(free, &latency_table(latencies))?;
+                        instance.maps.set_table(free, &latency_table(latencies))?;
                         table = Some(free);
                     }
                     let number = table.map_or(0, |table| table + 1);
-                    self.instance.maps.set_hold(slot, &Hold { table: number, ..hold })?;
+                    instance.maps.set_hold(slot, &Hold { table: number, ..hold })?;
                 }
             }
             let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
@@ -220,8 +233,7 @@ impl Armed {
             rule.lead(&sights);
         }
         let wanted = self.frames.wanted();
-        let set = self.instance.maps.next_set();
-        let done = self.put_in_force(plan, &rules, set, turn);
+        let done = self.put_in_force(plan, &rules, turn);
         match done {
             Ok(()) => {
                 self.rules = rules;
@@ -230,13 +242,25 @@ impl Armed {
             Err(_) => {
                 // Looks attach again what has been taken off meanwhile.
                 self.frames.want(&wanted.0, wanted.1);
-                if self.instance.maps.next_set() != set {
-                    self.go_back();
-                }
+                self.go_back();
             }
         }
         self.take_off_unneeded();
         done
+    }
+
+    /// The object for the frames of the target.
+    fn instance(&mut self) -> Result<&mut Instance, ArmError> {
+        match &mut self.instance {
+            Some(instance) => Ok(instance),
+            empty => {
+                let cgroup = &self.target.cgroup;
+                let instance = Instance::load(cgroup.id(), cgroup.level())?;
+                let map = Some(instance.maps.lease());
+                self.lease = self.leases.open(InForce { map, shared: self.shared.clone() });
+                Ok(empty.insert(instance))
+            }
+        }
     }
 
     /// Attaches what the rules need, and has the programs and the supervisors judge by them.
@@ -244,29 +268,64 @@ impl Armed {
         &mut self,
         plan: &Plan,
         rules: &[ArmedRule],
-        set: u32,
         turn: Turn,
     ) -> Result<(), ArmError> {
-        let (compiled, in_kernel) = compile_part(rules, set, |rule| !rule.is_by_seccomp());
+        self.put_frames_in_force(plan, rules, turn)?;
+        self.put_text_in_force(rules)?;
+        if let Some(shared) = &self.shared {
+            let own = |rule: &ArmedRule| Some(rule.slot);
+            let (compiled, planned) = compile_part(rules, SHARED_SET, is_by_seccomp, own);
+            shared.publish(&SupervisorRules::new(&compiled, &planned))?;
+        }
+        Ok(())
+    }
+
+    /// As far as they are on frames.
+    fn put_frames_in_force(
+        &mut self,
+        plan: &Plan,
+        rules: &[ArmedRule],
+        turn: Turn,
+    ) -> Result<(), ArmError> {
+        let Some(instance) = &mut self.instance else { return Ok(()) };
         if let Some(line) = plan.line() {
-            self.frames.start_line(line, &mut self.instance, &self.memory)?;
+            self.frames.start_line(line, instance, &self.memory)?;
         }
         self.frames.want_answer_line(plan.answer_line(), &self.memory);
         let position = Position::of(plan.rules.iter().map(|rule| &rule.fault));
-        self.attach(&plan.hooks(), position, turn)?;
-        for (function, attachment) in &attachments(&plan.calls()) {
-            if let Entry::Vacant(vacant) = self.call_links.entry(function.clone()) {
-                vacant.insert(self.instance.attach_function(function, attachment)?);
-            }
+        // First, as a process that is killed gives up its newest files first, and the kernel waits
+        // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
+        // cgroup's links do must not outlast those.
+        let Self { target, root, owner, .. } = self;
+        let place = Place { target, root, owner };
+        self.frames.attach(&plan.hooks(), position, instance, place, turn)?;
+        let own = |rule: &ArmedRule| Some(rule.slot);
+        let (compiled, _) = compile_part(rules, instance.maps.next_set(), is_on_frames, own);
+        Ok(instance.maps.replace(&compiled)?)
+    }
+
+    /// As far as programs at cgroups and functions of the kernel decide them.
+    fn put_text_in_force(&mut self, rules: &[ArmedRule]) -> Result<(), ArmError> {
+        let part = rules.iter().map(|rule| &rule.planned).filter(|planned| is_in_text(planned));
+        let part = Plan { rules: part.cloned().collect(), ..Plan::default() };
+        let cgroup = &self.target.cgroup;
+        let path = cgroup.path().display().to_string();
+        let (hooks, functions) = (part.hooks(), attachments(&part.calls()));
+        let wants =
+            Wants { cgroup: cgroup.as_fd(), path: &path, hooks: &hooks, functions: &functions };
+        let slots: BTreeMap<u32, u32> =
+            rules.iter().filter_map(|rule| Some((rule.slot, self.text.slot(rule.slot)?))).collect();
+        let count = u32::try_from(part.rules.len()).unwrap_or(u32::MAX);
+        let replaced = self.text.replace(count, &wants, |set| {
+            compile_part(rules, set, is_in_text, |rule| slots.get(&rule.slot).copied()).0
+        });
+        if replaced.is_err() && !cgroup.is_alive() {
+            return Err(ArmError::TargetGone { path });
         }
-        self.instance.maps.replace(&compiled)?;
+        self.frames.detach_later(replaced?);
         // From here on programs remember what is opened.
-        if compiled.set.by_path != 0 {
-            self.remember_open_files(&in_kernel)?;
-        }
-        if let Some(shared) = &self.shared {
-            let (compiled, planned) = compile_part(rules, set, PlannedRule::is_by_seccomp);
-            shared.publish(&SupervisorRules::new(&compiled, &planned))?;
+        if part.rules.iter().any(|rule| rule.fault.under.is_some()) {
+            self.remember_open_files(&part.rules)?;
         }
         Ok(())
     }
@@ -315,10 +374,10 @@ impl Armed {
         if !is_news {
             return Ok(());
         }
-        let set = self.instance.maps.next_set();
-        let (compiled, in_kernel) = compile_part(&self.rules, set, |rule| !rule.is_by_seccomp());
-        self.instance.maps.replace(&compiled)?;
-        self.remember_open_files(&in_kernel)
+        let rules = std::mem::take(&mut self.rules);
+        let followed = self.put_text_in_force(&rules);
+        self.rules = rules;
+        followed
     }
 
     /// Looks, now and then, for NAT that hides packets from rules that have matched nothing.
@@ -346,12 +405,14 @@ impl Armed {
 
     /// Puts the rules in force again that were so before others.
     fn go_back(&mut self) {
-        let set = self.instance.maps.next_set();
-        let (compiled, in_kernel) = compile_part(&self.rules, set, |rule| !rule.is_by_seccomp());
-        let mut gone_back = self.instance.maps.replace(&compiled).map_err(ArmError::from);
-        if compiled.set.by_path != 0 {
-            gone_back = gone_back.and_then(|()| self.remember_open_files(&in_kernel));
-        }
+        let rules = std::mem::take(&mut self.rules);
+        let gone_back = self.put_text_in_force(&rules).and_then(|()| {
+            let Some(instance) = &mut self.instance else { return Ok(()) };
+            let own = |rule: &ArmedRule| Some(rule.slot);
+            let (compiled, _) = compile_part(&rules, instance.maps.next_set(), is_on_frames, own);
+            Ok(instance.maps.replace(&compiled)?)
+        });
+        self.rules = rules;
         if let Err(error) = gone_back {
             tracing::warn!(target = %self.target.name, %error, "the faults before do not go on");
         }
@@ -361,13 +422,14 @@ impl Armed {
     fn take_off_unneeded(&mut self) {
         let rules = self.rules.iter().map(|rule| rule.planned.clone()).collect();
         let plan = Plan { rules, ..Plan::default() };
-        let (hooks, attachments) = (plan.hooks(), attachments(&plan.calls()));
-        if plan.line().or(plan.answer_line()).is_none() {
-            self.frames.stop_line(&mut self.instance);
+        if let Some(instance) = &mut self.instance
+            && plan.line().or(plan.answer_line()).is_none()
+        {
+            self.frames.stop_line(instance);
         }
-        self.links.retain(|hook, _| hooks.contains(hook));
-        self.frames.retain(&hooks);
-        self.call_links.retain(|function, _| attachments.contains_key(function));
+        self.frames.retain(&plan.hooks());
+        let in_text = self.rules.iter().filter(|rule| is_in_text(&rule.planned));
+        self.text.keep_slots(&in_text.map(|rule| rule.slot).collect());
     }
 
     /// Tells the programs which rules the files meet that the target has open.
@@ -382,41 +444,18 @@ impl Armed {
             let met = paths.iter().filter(|(_, under)| under.covers(&path));
             let met = met.fold(0, |met, (bit, _)| met | 1 << bit);
             if met != 0 {
-                self.instance.maps.remember_file(id, met)?;
+                self.text.remember_file(id, met)?;
             }
         }
         Ok(())
     }
 
-    fn attach(
-        &mut self,
-        hooks: &BTreeSet<Hook>,
-        position: Position,
-        turn: Turn,
-    ) -> Result<(), ArmError> {
-        // First, as a process that is killed gives up its newest files first, and the kernel waits
-        // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
-        // cgroup's links do must not outlast those.
-        let Self { frames, instance, target, root, owner, .. } = self;
-        frames.attach(hooks, position, instance, Place { target, root, owner }, turn)?;
-        for hook in hooks.iter().copied().filter(|hook| !hook.is_of_interfaces()) {
-            if self.links.contains_key(&hook) {
-                continue;
-            }
-            let cgroup = &self.target.cgroup;
-            let path = cgroup.path().display().to_string();
-            let link = self.instance.attach_cgroup(hook, cgroup.as_fd(), &path);
-            if link.is_err() && !cgroup.is_alive() {
-                return Err(ArmError::TargetGone { path });
-            }
-            self.links.insert(hook, link?);
-        }
-        Ok(())
-    }
-
-    /// Lets the rules act for another `lease` from now on, unless all leases are withheld.
+    /// Lets the rules act that are on frames or decided by supervisors for another `lease` from now on, unless all
+    /// leases are withheld.
     pub fn renew(&mut self, lease: Duration) -> Result<(), ArmError> {
-        self.instance.flush_log();
+        if let Some(instance) = &mut self.instance {
+            instance.flush_log();
+        }
         let until = boot_now().saturating_add(nanoseconds(lease));
         Ok(self.lease.extend(until)?)
     }
@@ -425,6 +464,7 @@ impl Armed {
     /// since, or lost; whether something is left to be done.
     pub(super) fn look(&mut self, turn: Turn) -> bool {
         let Self { frames, instance, target, root, owner, .. } = self;
+        let Some(instance) = instance else { return frames.has_unwanted(turn) };
         frames.look(instance, Place { target, root, owner }, turn).unwrap_or_else(|error| {
             // Interfaces come and go while we look; what is attached already goes on.
             tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
@@ -432,9 +472,10 @@ impl Armed {
         })
     }
 
-    /// Stops every rule at once; a later [`Armed::renew`] goes on.
+    /// Stops every rule at once, for good.
     pub fn suspend(&mut self) -> Result<(), ArmError> {
-        Ok(self.lease.withdraw()?)
+        self.lease.withdraw()?;
+        Ok(self.text.suspend()?)
     }
 
     /// What people should know of the target: what was noted when it was found, and where it is not
@@ -460,10 +501,12 @@ impl Armed {
     fn counts(&self, rule: &ArmedRule) -> Result<SlotCounts, ArmError> {
         match &self.shared {
             Some(shared) if rule.planned.is_by_seccomp() => Ok(shared.counts(rule.slot)),
+            _ if is_in_text(&rule.planned) => Ok(self.text.counts(rule.slot)?),
             _ => {
+                let Some(instance) = &self.instance else { return Ok(SlotCounts::default()) };
                 // First, as each has been counted as injected before.
                 let lost = self.frames.lost().map_or(0, |lost| lost.of(rule.slot));
-                let mut counts = self.instance.maps.counts(rule.slot)?;
+                let mut counts = instance.maps.counts(rule.slot)?;
                 *counts.entry(Count::Injected).or_default() -= lost;
                 *counts.entry(Count::Overflow).or_default() += lost;
                 Ok(counts)
@@ -478,8 +521,10 @@ impl Armed {
         let leaving = self.frames.take_leaving();
         // The last is detached first, and those of the cgroup need no grace period.
         let mut links = self.frames.take_links();
-        links.extend(std::mem::take(&mut self.call_links).into_values());
-        links.extend(std::mem::take(&mut self.links).into_values());
+        match self.text.end() {
+            Ok(of_text) => links.extend(of_text),
+            Err(error) => tracing::warn!(%error, "a text was not taken out; its lease lapses"),
+        }
         (Retired::new(links, self), leaving)
     }
 
@@ -489,9 +534,7 @@ impl Armed {
         }
         if self.frames.has_line() {
             // So that nothing comes after what is sent on now.
-            if let Err(error) =
-                self.suspend().and_then(|()| Ok(self.instance.maps.wait_for_programs()?))
-            {
+            if let Err(error) = self.suspend().and_then(|()| Ok(wait_for_running_programs()?)) {
                 tracing::warn!(%error, "frames may get lost in the delay line");
             }
             self.frames.retire_line();
@@ -588,7 +631,10 @@ impl Armed {
             acts.push((rule.slot, counts.injected + counts.shadowed));
         }
         let mut drained = Drained { records: Vec::new(), lost: 0 };
-        let mut records = self.instance.maps.drain_records();
+        let mut records = self.text.drain_records();
+        if let Some(instance) = &mut self.instance {
+            records.extend(instance.maps.drain_records());
+        }
         if let Some(shared) = &self.shared {
             records.extend(shared.drain(&mut self.drained));
         }
@@ -615,29 +661,52 @@ impl Drop for Armed {
 /// How many file descriptors a target takes at most whose frames pass few interfaces. A test of the
 /// agent counts them.
 fn descriptors_for(plan: &Plan) -> u64 {
-    /// The maps, and what else a target has: the object's type information, its cgroup, its supervisors.
-    const TARGET: u64 = 32;
+    /// Its cgroup, its supervisors.
+    const TARGET: u64 = 8;
     /// A program and its links.
     const HOOK: u64 = 4;
+    /// The maps of an object, and its type information.
+    const OBJECT: u64 = 32;
     /// A device, its programs and their links, its maps.
     const LINE: u64 = 16;
-    let hooks = plan.hooks().len() as u64;
+    let hooks = plan.hooks();
     let functions = attachments(&plan.calls()).len() as u64;
     let line = if plan.line().or(plan.answer_line()).is_some() { LINE } else { 0 };
-    // A tracer has the maps, too, and a program and a link for each function.
-    let traced = if functions > 0 { TARGET + 2 * functions } else { 0 };
-    TARGET + HOOK * hooks + line + traced
+    let frames = if hooks.iter().any(|hook| hook.is_of_interfaces()) { OBJECT } else { 0 };
+    // A tracer has the maps, too.
+    let traced = if functions > 0 { OBJECT + functions } else { 0 };
+    TARGET + HOOK * hooks.len() as u64 + frames + line + traced
 }
 
-/// Compiles those of the rules that are `wanted`, which are given back.
+/// The id of the set that supervisors read.
+const SHARED_SET: u32 = 1;
+
+/// Whether programs at interfaces decide a rule.
+fn is_on_frames(rule: &PlannedRule) -> bool {
+    rule.hooks.iter().any(|hook| hook.is_of_interfaces())
+}
+
+/// Whether programs at cgroups and functions of the kernel do.
+fn is_in_text(rule: &PlannedRule) -> bool {
+    !is_on_frames(rule) && !is_by_seccomp(rule)
+}
+
+/// Whether supervisors do.
+fn is_by_seccomp(rule: &PlannedRule) -> bool {
+    rule.is_by_seccomp()
+}
+
+/// Compiles those of the rules that are `wanted`, which are given back, with these slots.
 fn compile_part(
     rules: &[ArmedRule],
     set: u32,
     wanted: impl Fn(&PlannedRule) -> bool,
+    slot: impl Fn(&ArmedRule) -> Option<u32>,
 ) -> (CompiledSet, Vec<PlannedRule>) {
     let part = || rules.iter().filter(|rule| wanted(&rule.planned));
     let planned: Vec<PlannedRule> = part().map(|rule| rule.planned.clone()).collect();
-    let slots: Vec<u32> = part().map(|rule| rule.slot).collect();
+    // A slot beyond all counts nothing.
+    let slots: Vec<u32> = part().map(|rule| slot(rule).unwrap_or(u32::MAX)).collect();
     let starts: Vec<u64> = part().map(|rule| rule.began).collect();
     (compile(&planned, &slots, set, &starts), planned)
 }

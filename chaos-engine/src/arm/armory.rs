@@ -8,7 +8,7 @@ use std::{
 };
 
 use chaos_api::{
-    ArmedId, Ended, Injection, Leases, Notice, Occupied, Outcome, Policy, TargetReport,
+    ArmedId, Ended, Injection, Lease, Leases, Notice, Occupied, Outcome, Policy, TargetReport,
     clock::boot_now,
 };
 use chaos_fault::Fault;
@@ -20,12 +20,15 @@ use super::{
     claim::Claim,
     claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
+    lease::InForce,
     line::{HeldMemory, Leaving},
     retired::Retired,
     turn::Turn,
 };
 use crate::{
     cgroup::{CgroupRoot, Target},
+    descriptors::Descriptors,
+    kernel::{Programs, Room},
     seccomp::SharedRules,
 };
 
@@ -40,6 +43,9 @@ const PIECE: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(1);
 const PART_OF_LEASE: u32 = 4;
 
+/// File descriptors of the programs and maps of all targets.
+const OBJECT: u64 = 48;
+
 /// What is asked of the armory.
 pub type Request<'a> = chaos_api::Request<'a, Target>;
 
@@ -52,6 +58,11 @@ pub struct Armory {
     armed: BTreeMap<ArmedId, Armed>,
     claims: Claims,
     leases: Leases,
+    /// Loaded for the first target.
+    programs: Option<(Programs, Arc<Lease>)>,
+    room: Room,
+    /// The boot-clock moment (ns) until which the lease of those is given.
+    programs_until: u64,
     /// For the frames that all targets hold.
     memory: HeldMemory,
     /// Those whose interfaces are to be looked at.
@@ -74,6 +85,9 @@ impl Armory {
             armed: BTreeMap::new(),
             claims: Claims::default(),
             leases: Leases::default(),
+            programs: None,
+            room: Room::default(),
+            programs_until: 0,
             memory: HeldMemory::new(Policy::default().held_memory()),
             to_look: VecDeque::new(),
             retired: VecDeque::new(),
@@ -97,6 +111,35 @@ impl Armory {
     pub fn with_held_memory(mut self, bytes: u64) -> Self {
         self.memory = HeldMemory::new(bytes);
         self
+    }
+
+    /// The same, with room for so much.
+    #[must_use]
+    pub fn with_room(mut self, room: Room) -> Self {
+        self.room = room;
+        self
+    }
+
+    /// The programs that serve cgroups and calls.
+    fn programs(&mut self) -> Result<Programs, ArmError> {
+        if let Some((programs, _)) = &self.programs {
+            return Ok(programs.clone());
+        }
+        Descriptors::count().map_err(ArmError::Count)?.admit(OBJECT)?;
+        let programs = Programs::load(self.room)?;
+        let lease = self.leases.open(InForce { map: Some(programs.lease()), shared: None });
+        self.programs = Some((programs.clone(), lease));
+        Ok(programs)
+    }
+
+    /// Renews the lease of what serves cgroups and calls, of all targets at once.
+    fn renew_programs(&mut self) -> Result<(), ArmError> {
+        let until = self.leased_until();
+        if let Some((_, lease)) = &self.programs {
+            lease.extend(until)?;
+            self.programs_until = until;
+        }
+        Ok(())
     }
 
     /// The leases of all targets, for whoever has to stop everything at once.
@@ -134,7 +177,8 @@ impl Armory {
                 armed.renew(self.lease)?;
             }
             None => {
-                let of_all = (&self.leases, &self.memory);
+                let programs = self.programs()?;
+                let of_all = (&programs, &self.leases, &self.memory);
                 let armed =
                     Armed::arm(&self.root, target, &plan, shared.clone(), began, of_all, turn);
                 let mut armed = armed.inspect_err(|_| {
@@ -145,6 +189,11 @@ impl Armory {
                     self.retire(before, turn);
                 }
             }
+        }
+        // If it has lapsed, others may have armed meanwhile what does not go together with what is armed here: the next
+        // tick looks for that first.
+        if self.armed.len() == 1 || boot_now() < self.programs_until {
+            self.renew_programs()?;
         }
         if let Err(occupied) = self.claims.settle(id.clone(), claim, self.leased_until()) {
             self.end_all(&[(id, occupied.since_it_lapsed())]);
@@ -302,6 +351,9 @@ impl Armory {
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
             if let Some(occupied) = occupied.get(id) {
+                if let Err(error) = armed.suspend() {
+                    tracing::warn!(%id, %error, "the lease could not be withdrawn");
+                }
                 over.push((id.clone(), occupied.since_it_lapsed()));
             } else if !armed.target().is_alive() {
                 over.push((id.clone(), "its cgroup is gone".to_owned()));
@@ -320,8 +372,16 @@ impl Armory {
                 armed.look_for_nat();
             }
         }
+        if let Err(error) = self.renew_programs() {
+            tracing::warn!(%error, "the lease of faults on cgroups and calls could not be renewed");
+        }
         self.claims.renew(self.leased_until());
         let ended = self.end_all(&over);
+        if let Some((programs, _)) = &self.programs
+            && let Err(error) = programs.tend()
+        {
+            tracing::warn!(%error, "what faults that have ended took was not taken back");
+        }
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
         ids.into_iter().for_each(|id| self.look_at(id));
         self.work();

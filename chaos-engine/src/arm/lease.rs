@@ -6,9 +6,9 @@ use chaos_api::{LeaseError, Noted};
 
 use crate::{kernel::LeaseMap, seccomp::SharedRules};
 
-/// Where programs and, if there are shared rules, supervisors read it.
+/// Where programs, if there are any, and supervisors, if there are shared rules, read it.
 pub(super) struct InForce {
-    pub map: LeaseMap,
+    pub map: Option<LeaseMap>,
     pub shared: Option<Arc<SharedRules>>,
 }
 
@@ -17,6 +17,9 @@ impl Noted for InForce {
         if let Some(shared) = &self.shared {
             shared.lease_until(until);
         }
-        self.map.set(until).map_err(|error| LeaseError(error.into()))
+        match &self.map {
+            Some(map) => map.set(until).map_err(|error| LeaseError(error.into())),
+            None => Ok(()),
+        }
     }
 }

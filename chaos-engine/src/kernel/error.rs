@@ -36,6 +36,8 @@ pub enum KernelError {
     LoadCall { function: String, source: io::Error, complaint: String },
     #[error("attach to {function}: {source}")]
     AttachCall { function: String, source: io::Error },
+    #[error("no room for {what}: the agent has room for {room}{remedy}")]
+    NoRoom { what: &'static str, room: u32, remedy: &'static str },
     #[error("{call}: {source}")]
     Call { call: &'static str, source: io::Error },
 }

@@ -20,7 +20,8 @@ use chaos_plan::{Backend, DelayLine, Hook, KernelFeatures, Position, Support, at
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    Instance, KernelError, Naming, Tap, Veth, error::reason, injectable::injectable, tracer,
+    KernelError, Naming, Object, Tap, Veth, error::reason, injectable::injectable,
+    object::FrameOwner, tracer,
 };
 use crate::seccomp;
 
@@ -50,7 +51,7 @@ pub fn release() -> String {
 /// keeps the verifier busy for 5 to 50 ms. What was not tried counts as missing.
 pub struct Trials {
     /// For a target that does not exist: no rule is in force, and no task and no packet is its own.
-    instance: Result<Instance, KernelError>,
+    object: Result<Object, KernelError>,
     features: KernelFeatures,
 }
 
@@ -60,7 +61,7 @@ impl Trials {
     pub fn new() -> Self {
         Self {
             // The id of no cgroup.
-            instance: Instance::load(u64::MAX, 0),
+            object: Object::load(FrameOwner::NOBODY, &[]),
             features: KernelFeatures::nothing(release()),
         }
     }
@@ -83,8 +84,8 @@ impl Trials {
     }
 
     fn try_one(&mut self, hook: Hook, probe: &Result<BorrowedFd<'_>, String>) -> Support {
-        let support = match &mut self.instance {
-            Ok(instance) => try_hook(instance, hook, probe),
+        let support = match &mut self.object {
+            Ok(object) => try_hook(object, hook, probe),
             Err(error) => missing(error, None),
         };
         self.features = self.features.clone().with(hook, support.clone());
@@ -112,8 +113,8 @@ impl Trials {
         let by_filter = [Hook::TcxEgress, Hook::TcxIngress]
             .into_iter()
             .any(|hook| self.features.stand_in(hook).is_filter());
-        let support = match &mut self.instance {
-            Ok(instance) => try_line(instance, line, by_filter),
+        let support = match &mut self.object {
+            Ok(object) => try_line(object, line, by_filter),
             Err(error) => missing(error, None),
         };
         self.features = self.features.clone().with(line, support.clone());
@@ -161,8 +162,8 @@ impl Trials {
     }
 
     fn try_function(&mut self, backend: Backend, function: &str) -> Support {
-        match &mut self.instance {
-            Ok(instance) => try_backend(instance, backend, function),
+        match &mut self.object {
+            Ok(object) => try_backend(object, backend, function),
             Err(error) => missing(error, None),
         }
     }
@@ -186,12 +187,12 @@ const ENTRY_32_BIT: &str = "__ia32_compat_sys_openat";
 const PROBES: [(Backend, &str); 2] =
     [(Backend::Entry, "__x64_sys_openat"), (Backend::Security, "security_file_permission")];
 
-fn try_backend(instance: &mut Instance, backend: Backend, function: &str) -> Support {
+fn try_backend(object: &mut Object, backend: Backend, function: &str) -> Support {
     let Some(attachment) = attachment(backend, function) else {
         let reason = format!("nothing is attached to {function}");
         return Support::Missing { reason, remedy: String::new() };
     };
-    match instance.attach_function(function, &attachment) {
+    match object.attach_function(function, &attachment) {
         Ok(_) => Support::Works,
         Err(error) => missing_backend(backend, &error),
     }
@@ -216,22 +217,18 @@ fn missing_backend(backend: Backend, error: &KernelError) -> Support {
     Support::Missing { reason, remedy: remedy.to_owned() }
 }
 
-fn try_hook(
-    instance: &mut Instance,
-    hook: Hook,
-    probe: &Result<BorrowedFd<'_>, String>,
-) -> Support {
-    let attached = instance.load_program(hook).and_then(|()| {
+fn try_hook(object: &mut Object, hook: Hook, probe: &Result<BorrowedFd<'_>, String>) -> Support {
+    let attached = object.load_program(hook).and_then(|()| {
         if hook.is_of_interfaces() {
             let naming = Naming { write: &|_| TRIAL.to_owned(), read: &|_| None };
             return in_empty_namespace(|| {
                 let name = "lo of an empty namespace";
                 let position = Position::First;
-                instance.attach_interface(hook, position, LOOPBACK, name, &naming).map(|_| None)
+                object.attach_interface(hook, position, LOOPBACK, name, &naming).map(|_| None)
             });
         }
         match probe {
-            Ok(cgroup) => instance.attach_cgroup(hook, *cgroup, "made for probing").map(|_| None),
+            Ok(cgroup) => object.attach_cgroup(hook, *cgroup, "made for probing").map(|_| None),
             Err(reason) => Ok(Some(reason.clone())),
         }
     });
@@ -246,16 +243,16 @@ fn try_hook(
 }
 
 /// Makes devices in namespaces of their own and attaches to them.
-fn try_line(instance: &mut Instance, line: DelayLine, by_filter: bool) -> Support {
+fn try_line(object: &mut Object, line: DelayLine, by_filter: bool) -> Support {
     let naming = Naming { write: &|_| TRIAL.to_owned(), read: &|_| None };
     let naming = by_filter.then_some(&naming);
     let tried = match line {
-        DelayLine::Fq => in_empty_namespace(|| try_queue(instance, naming)),
+        DelayLine::Fq => in_empty_namespace(|| try_queue(object, naming)),
         DelayLine::Tap => in_empty_namespace(|| {
             let tap = Tap::make(DEVICES, TRIAL_DEVICE)?;
-            let _guard = instance.guard_line(DEVICES, naming)?;
+            let _guard = object.guard_line(DEVICES, naming)?;
             tap.set_up(TRIAL, QUEUE)?;
-            instance.attach_line(line, DEVICES, naming).map(drop)
+            object.attach_line(line, DEVICES, naming).map(drop)
         }),
     };
     let Err(error) = tried else {
@@ -273,14 +270,14 @@ fn try_line(instance: &mut Instance, line: DelayLine, by_filter: bool) -> Suppor
 }
 
 /// With both ends in one namespace.
-fn try_queue(instance: &mut Instance, naming: Option<&Naming<'_>>) -> Result<(), KernelError> {
+fn try_queue(object: &mut Object, naming: Option<&Naming<'_>>) -> Result<(), KernelError> {
     let namespace = File::open("/proc/thread-self/ns/net")
         .map_err(|source| KernelError::Call { call: "open /proc/thread-self/ns/net", source })?;
     Veth::make(DEVICES, TRIAL_DEVICE, TRIAL, namespace.as_fd(), DEVICES + 1)?;
-    let _near = instance.attach_line(DelayLine::Fq, DEVICES, naming)?;
+    let _near = object.attach_line(DelayLine::Fq, DEVICES, naming)?;
     let mut veth = Veth::take(DEVICES + 1)?;
     veth.queue()?;
-    instance.attach_queue(DEVICES + 1, naming).map(drop)
+    object.attach_queue(DEVICES + 1, naming).map(drop)
 }
 
 /// Runs `attempt` in a thread with a network namespace of its own, which ends with the thread.

@@ -43,14 +43,12 @@ pub(super) fn functions() -> Result<&'static Functions, &'static io::Error> {
     FUNCTIONS.as_ref()
 }
 
-/// The object and the maps of one target, for programs that aya can't load.
+/// The object and its maps, for programs that aya can't load.
 pub(super) struct Tracer {
     /// Without the programs that aya loads.
     object: Object,
     btf: OwnedFd,
     maps: Vec<(String, OwnedFd)>,
-    cgroup: u64,
-    level: u32,
     /// What was linked before: one program serves many functions.
     linked: Vec<(Attachment, Linked)>,
 }
@@ -65,13 +63,8 @@ struct Linked {
 }
 
 impl Tracer {
-    /// `maps` are those of the instance that are left, by name, with their ids. Needs CAP_SYS_ADMIN.
-    pub(super) fn new(
-        object: &[u8],
-        maps: &[(String, u32)],
-        cgroup: u64,
-        level: u32,
-    ) -> Result<Self, KernelError> {
+    /// `maps` are those of the loaded object, by name, with their ids. Needs CAP_SYS_ADMIN.
+    pub(super) fn new(object: &[u8], maps: &[(String, u32)]) -> Result<Self, KernelError> {
         let mut object = Object::parse(object).map_err(|error| broken(&error))?;
         let btf = object
             .fixup_and_sanitize_btf(|| Some(is_old_enough))
@@ -96,7 +89,7 @@ impl Tracer {
             .map(|(name, id)| Ok((name.clone(), open_map(*id)?)))
             .collect::<io::Result<_>>()
             .map_err(|source| KernelError::Call { call: "bpf(BPF_MAP_GET_FD_BY_ID)", source })?;
-        Ok(Self { object, btf, maps, cgroup, level, linked: Vec::new() })
+        Ok(Self { object, btf, maps, linked: Vec::new() })
     }
 
     /// Puts a program in front of a function.
@@ -128,7 +121,7 @@ impl Tracer {
             .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })
     }
 
-    /// The program with the target's maps and constants of its own.
+    /// The program with the maps and constants of its own.
     fn link(
         &self,
         attachment: &Attachment,
@@ -157,7 +150,7 @@ impl Tracer {
         } = offsets.ok_or_else(|| KernelError::NoFunction {
             function: "tasks and files with the fields that are known".to_owned(),
         })?;
-        let globals: [(&str, &[u8]); 16] = [
+        let globals: [(&str, &[u8]); 14] = [
             ("TASK_CREDENTIALS", &task_credentials.to_ne_bytes()),
             ("TASK_FILES", &task_files.to_ne_bytes()),
             ("FILES_TABLE", &files_table.to_ne_bytes()),
@@ -168,8 +161,6 @@ impl Tracer {
             ("INODE_NUMBER", &inode_number.to_ne_bytes()),
             ("INODE_SUPER", &inode_super.to_ne_bytes()),
             ("SUPER_DEVICE", &super_device.to_ne_bytes()),
-            ("TARGET_CGROUP", &self.cgroup.to_ne_bytes()),
-            ("TARGET_LEVEL", &self.level.to_ne_bytes()),
             ("ENTRY_CALLERS", &(*callers as u32).to_ne_bytes()),
             ("GUARD_CALLS", &guarded),
             ("GUARD_URING", &u32::from(uring.unwrap_or(NO_CALL)).to_ne_bytes()),
@@ -323,10 +314,12 @@ fn open_map(id: u32) -> io::Result<OwnedFd> {
     bpf(bpf_cmd::BPF_MAP_GET_FD_BY_ID, &mut attr).map(own)
 }
 
-/// A map of the instance, if it is of a kind that our object has.
+/// A map of the object, if it is of a kind that our object has.
 pub(super) fn map_data(map: &Map) -> Option<&MapData> {
     match map {
         Map::Array(data)
+        | Map::ArrayOfMaps(data)
+        | Map::CgroupStorage(data)
         | Map::HashMap(data)
         | Map::LpmTrie(data)
         | Map::LruHashMap(data)

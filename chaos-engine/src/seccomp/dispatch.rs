@@ -287,7 +287,7 @@ impl Dispatch {
         let event = Event::call(call, FileId::NONE);
         for Ruled { reader, rules } in ruled {
             let ground = BoardGround { shared: &reader.shared, rules, call, files };
-            let verdict = decide(&ground, &event);
+            let verdict = decide(&ground, rules.set.id, &event);
             let is_kill = verdict.is(Action::Kill);
             if !is_kill && !verdict.is(Action::Fail) {
                 continue;

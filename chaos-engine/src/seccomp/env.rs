@@ -32,12 +32,12 @@ pub struct BoardGround<'a> {
 }
 
 impl Env for BoardGround<'_> {
-    fn active(&self) -> Option<&RuleSet> {
-        Some(&self.rules.set)
+    fn set(&self, id: u32) -> Option<&RuleSet> {
+        (id == self.rules.set.id).then_some(&self.rules.set)
     }
 
-    fn rule(&self, _set: u32, bit: u32) -> Option<&Rule> {
-        self.rules.rules.get(usize::try_from(bit).ok()?)
+    fn rule(&self, place: u32) -> Option<&Rule> {
+        self.rules.rules.get(usize::try_from(place).ok()?)
     }
 
     /// No rule on calls asks for an address: the planner refuses that.

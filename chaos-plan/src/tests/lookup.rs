@@ -69,10 +69,10 @@ fn longest(trie: &[(u32, u32, Vec<u8>, Ends)], set: u32, key: &[u8]) -> Ends {
 }
 
 impl Env for Tables {
-    fn active(&self) -> Option<&RuleSet> {
+    fn set(&self, _id: u32) -> Option<&RuleSet> {
         Some(&self.set)
     }
-    fn rule(&self, _set: u32, _bit: u32) -> Option<&Rule> {
+    fn rule(&self, _place: u32) -> Option<&Rule> {
         None
     }
     fn peer(&self, set: u32, family: Family, address: &Address) -> Ends {

@@ -9,9 +9,12 @@ mod empty;
 mod experiments;
 mod rates;
 mod rounds;
+mod scale;
 mod scene;
 mod table;
 mod traced;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -31,6 +34,12 @@ struct Cli {
     /// Only rates, beside tbf's where the kernel has it, and loads under a delay; prints JSON
     #[arg(long, conflicts_with_all = ["calls", "delays"])]
     rates: bool,
+    /// Only what many targets cost
+    #[arg(long, conflicts_with_all = ["calls", "delays", "rates"])]
+    scale: bool,
+    /// Beside it what they cost this other agent, in turns
+    #[arg(long, requires = "scale", value_name = "PROGRAM")]
+    before: Option<PathBuf>,
     #[command(subcommand)]
     role: Option<Role>,
 }
@@ -40,6 +49,9 @@ enum Role {
     /// The measured process; started by the benchmark itself
     #[command(hide = true)]
     Courier { options: String },
+    /// A process that tells when it is left alone; started by the benchmark itself
+    #[command(hide = true)]
+    Prober { what: String },
     /// A process that makes system calls; started by the benchmark itself
     #[command(hide = true)]
     Caller { call: String, calls: u32 },
@@ -49,6 +61,7 @@ fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
         Some(Role::Courier { options }) => courier::run(&options),
+        Some(Role::Prober { what }) => scale::probe(&what),
         Some(Role::Caller { call, calls }) => caller::run(&call, calls),
         None => {
             let effort = if cli.quick { rounds::Effort::QUICK } else { rounds::Effort::FULL };
@@ -58,6 +71,11 @@ fn main() -> Result<()> {
             }
             if cli.rates {
                 println!("{}", serde_json::to_string(&rates::measure(effort)?)?);
+                return Ok(());
+            }
+            if cli.scale {
+                let agent = scale::own_agent()?;
+                print!("{}", scale::measure(effort, &agent, cli.before.as_deref())?);
                 return Ok(());
             }
             let sections =

@@ -1,10 +1,11 @@
-//! `bench [delay [--plot] | rate] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
+//! `bench [delay [--plot] | rate | scale [--before PROGRAM]] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
 //! writes docs/benchmarks.md.
 
 mod plot;
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -45,11 +46,17 @@ const DELAYS: Marks =
 const RATES: Marks =
     Marks { begin: "<!-- bench:rate:begin -->\n", end: "<!-- bench:rate:end -->\n" };
 
+/// Of many targets.
+const SCALE: Marks =
+    Marks { begin: "<!-- bench:scale:begin -->\n", end: "<!-- bench:scale:end -->\n" };
+
 /// What is measured beside what faults cost.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
     /// How exact delays are: here, and beside netem's in one run on a kernel of the lab
     Delay,
+    /// What many targets cost the agent
+    Scale,
     /// What arrives under a rate, beside tbf's where the kernel has it, and what a delay loses under load
     Rate,
 }
@@ -61,6 +68,9 @@ pub struct Args {
     /// Draw the delays that were measured
     #[arg(long, requires = "subject")]
     plot: bool,
+    /// With `scale`: beside it, in turns, this other agent
+    #[arg(long, requires = "subject", value_name = "PROGRAM")]
+    before: Option<PathBuf>,
     /// Do everything once without measuring well; the page stays as it is
     #[arg(long)]
     quick: bool,
@@ -69,7 +79,7 @@ pub struct Args {
     lab: bool,
 }
 
-pub fn run(Args { subject, plot, quick, lab }: &Args) -> Result<()> {
+pub fn run(Args { subject, plot, before, quick, lab }: &Args) -> Result<()> {
     integration::needs_root("the benchmark makes cgroups and network namespaces")?;
     setup::ensure(&[Part::Build, Part::System])?;
     let program = integration::build_programs(&["bench", "victim"])?.join("bench");
@@ -83,7 +93,14 @@ pub fn run(Args { subject, plot, quick, lab }: &Args) -> Result<()> {
         let mut command = Command::new(&program);
         capture(command.args(option).args(options).stderr(Stdio::inherit()))
     };
-    let (figures, marks) = if *subject == Some(Subject::Rate) {
+    let (figures, marks) = if *subject == Some(Subject::Scale) {
+        let mut command = Command::new(&program);
+        command.arg("--scale").args(options);
+        if let Some(before) = before {
+            command.arg("--before").arg(before);
+        }
+        (capture(command.stderr(Stdio::inherit()))?, SCALE)
+    } else if *subject == Some(Subject::Rate) {
         let measured: rates::Measured = read(&here(Some("--rates"))?)?;
         (measured.table(), RATES)
     } else if *subject == Some(Subject::Delay) {
@@ -136,7 +153,7 @@ mod tests {
     #[test]
     fn the_page_has_a_place_for_figures() {
         let page = fs::read_to_string(paths::workspace().join(PAGE)).unwrap();
-        for marks in [HERE, LAB, DELAYS, RATES] {
+        for marks in [HERE, LAB, DELAYS, RATES, SCALE] {
             assert!(insert(&page, "", &marks).is_some(), "{}", marks.begin);
         }
     }

@@ -108,7 +108,7 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, now: u64) -> u64 {
-    let Some(set) = Maps.set(set) else {
+    let Some(set) = Maps.live_set(set) else {
         return Wait::NONE.0;
     };
     let flow = match rules & set.by_flow {
@@ -119,8 +119,9 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, n
     if answer == Decision::SPARED {
         return Wait::NONE.0;
     }
-    let wait = Wait(chaos_wait(skb, kind, answer.0, flow.unwrap_or(UNKNOWN), now));
-    chaos_confirm(skb, kind & KIND, answer.0, wait.outcome());
+    let how = kind | set.first_rule << FIRST_RULE_AT;
+    let wait = Wait(chaos_wait(skb, how, answer.0, flow.unwrap_or(UNKNOWN), now));
+    chaos_confirm(skb, kind & KIND, answer.0, wait.outcome(), set.first_rule);
     wait.0
 }
 
@@ -129,7 +130,8 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, n
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, now: u64) -> u64 {
-    let Some(verdict) = Decision(answer).hit(now) else {
+    let (kind, first_rule) = (kind & KIND_AND_NAT, kind >> FIRST_RULE_AT);
+    let Some(verdict) = Decision(answer).hit(&Maps, first_rule, now) else {
         return Wait::NONE.0;
     };
     let Some(hold) = HOLDS.get(verdict.slot) else {
@@ -190,6 +192,9 @@ enum Nat {
 }
 
 const KIND: u32 = 0xff;
+const KIND_AND_NAT: u32 = 0xfff;
+/// Above both, where the rules of the set begin.
+const FIRST_RULE_AT: u32 = 12;
 
 #[unsafe(no_mangle)]
 #[inline(never)]

@@ -28,7 +28,7 @@ use aya_ebpf::{
 use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
     event::{EventKind, Family},
-    gate::{Decision, Env, Verdict, confirm, evaluate, matching},
+    gate::{Decision, Env, confirm, evaluate, matching},
     hash::flow_of,
     ledger::Count,
     packet::{Bytes, Packet, parse},
@@ -91,7 +91,7 @@ const SPARED: u32 = 0;
 /// a rule speaks of.
 #[inline(always)]
 fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
-    let Some(set) = Maps.active_set() else {
+    let Some(set) = Maps.only_set() else {
         return TCX_NEXT;
     };
     if behind >= STAGES as u32 {
@@ -137,7 +137,7 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
-    let (Some(mut packet), Some(set)) = (headers(skb, kind), Maps.set(set)) else {
+    let (Some(mut packet), Some(set)) = (headers(skb, kind), Maps.live_set(set)) else {
         return 0;
     };
     dns::undo_nat(skb, &mut packet);
@@ -151,7 +151,7 @@ extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u32 {
-    let Some(set) = Maps.set(set) else {
+    let Some(set) = Maps.live_set(set) else {
         return SPARED;
     };
     let now = Maps.now();
@@ -174,22 +174,23 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
     if answer == Decision::SPARED {
         return SPARED;
     }
-    if let Some(verdict) = answer.hit(now)
-        && dns::answers(verdict.action)
+    let action = answer.action();
+    if dns::answers(action)
+        && let Some(verdict) = answer.hit(&Maps, set.first_rule, now)
     {
         // Before it is turned round. What cannot be turned is lost, so nobody answers it either.
-        chaos_confirm(skb, kind, answer.0, Outcome::Redirected as u32);
-        let how = verdict.action as u32 | verdict.slot << 8;
+        chaos_confirm(skb, kind, answer.0, Outcome::Redirected as u32, set.first_rule);
+        let how = action as u32 | verdict.slot << 8;
         return chaos_reply(skb, Place::of(skb, kind).0, how);
     }
-    let outcome = match answer.hit(now) {
-        Some(verdict) if verdict.is(Action::Reset) => {
-            chaos_reset(skb, kind, Place::of(skb, kind).0, flow.unwrap_or(UNKNOWN), 0)
-        }
-        Some(_) => chaos_act(skb, kind, answer.0),
-        None => SPARED,
+    let outcome = if action == Action::Reset as u8 {
+        chaos_reset(skb, kind, Place::of(skb, kind).0, flow.unwrap_or(UNKNOWN), 0)
+    } else if action != 0 {
+        chaos_act(skb, kind, answer.0)
+    } else {
+        SPARED
     };
-    chaos_confirm(skb, kind, answer.0, outcome);
+    chaos_confirm(skb, kind, answer.0, outcome, set.first_rule);
     outcome
 }
 
@@ -207,10 +208,10 @@ extern "C" fn chaos_flow(skb: *mut __sk_buff, kind: u32) -> u64 {
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_act(skb: *mut __sk_buff, kind: u32, answer: u64) -> u32 {
-    let (Some(context), Some(verdict)) = (NonNull::new(skb), Decision(answer).hit(0)) else {
+    let Some(context) = NonNull::new(skb) else {
         return 0;
     };
-    act(&TcContext::new(context), &SkbBytes(skb), kind, &verdict)
+    act(&TcContext::new(context), &SkbBytes(skb), kind, Decision(answer))
         .map_or(0, |outcome| outcome as u32)
 }
 
@@ -236,13 +237,19 @@ extern "C" fn chaos_reply(skb: *mut __sk_buff, place: u64, how: u32) -> u32 {
     dns::reply(skb, Place(place), action, slot).unwrap_or(Outcome::Lost) as u32
 }
 
-/// Closes the decision, see [`confirm`], and tells of the shadow.
+/// Closes the decision of a set whose rules begin at `first_rule`, see [`confirm`], and tells of the shadow.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_confirm(skb: *mut __sk_buff, kind: u32, answer: u64, outcome: u32) -> u32 {
+extern "C" fn chaos_confirm(
+    skb: *mut __sk_buff,
+    kind: u32,
+    answer: u64,
+    outcome: u32,
+    first_rule: u32,
+) -> u32 {
     let answer = Decision(answer);
     if outcome == Outcome::Overflow as u32 {
-        if let Some(verdict) = answer.hit(0) {
+        if let Some(verdict) = answer.hit(&Maps, first_rule, 0) {
             Maps.count(verdict.slot, Count::Overflow);
         }
         return 0;
@@ -250,16 +257,16 @@ extern "C" fn chaos_confirm(skb: *mut __sk_buff, kind: u32, answer: u64, outcome
     let done = outcome != 0;
     // What is lost or damaged has its headers still, but for a bit of a checksum.
     let Some(Packet { event, .. }) = headers(skb, kind) else {
-        if let Some(verdict) = answer.hit(0) {
+        if let Some(verdict) = answer.hit(&Maps, first_rule, 0) {
             Maps.count(verdict.slot, if done { Count::Injected } else { Count::Unfit });
         }
         return 0;
     };
     let now = Maps.now();
-    if let Some(shadow) = answer.shadow(now) {
+    if let Some(shadow) = answer.shadow(&Maps, first_rule, now) {
         Maps.emit(&event, &shadow, true);
     }
-    if let Some(verdict) = answer.hit(now) {
+    if let Some(verdict) = answer.hit(&Maps, first_rule, now) {
         confirm(&Maps, &event, &verdict, done);
     }
     1
@@ -280,15 +287,16 @@ fn direction(kind: u32) -> EventKind {
     }
 }
 
-/// Does what the verdict says; `None` where that cannot be done to this packet.
+/// Does what was decided; `None` where that cannot be done to this packet.
 #[inline(always)]
-fn act(ctx: &TcContext, bytes: &FrameBytes, kind: u32, verdict: &Verdict) -> Option<Outcome> {
+fn act(ctx: &TcContext, bytes: &FrameBytes, kind: u32, answer: Decision) -> Option<Outcome> {
     let packet = headers(bytes.0, kind)?;
-    if verdict.is(Action::CorruptSilently) {
-        corrupt::corrupt_silently(ctx, bytes, &packet, verdict.entropy)
-    } else if verdict.is(Action::Corrupt) {
-        corrupt::corrupt(ctx, bytes, &packet, verdict.entropy)
-    } else if verdict.is(Action::Duplicate) {
+    let (action, entropy) = (answer.action(), answer.entropy());
+    if action == Action::CorruptSilently as u8 {
+        corrupt::corrupt_silently(ctx, bytes, &packet, entropy)
+    } else if action == Action::Corrupt as u8 {
+        corrupt::corrupt(ctx, bytes, &packet, entropy)
+    } else if action == Action::Duplicate as u8 {
         clone::duplicate(bytes.0, direction(kind))
     } else {
         None

@@ -72,7 +72,7 @@ fn call(shared: &SharedRules, rules: &SupervisorRules, file: Option<&str>) -> bo
 fn call_of(shared: &SharedRules, rules: &SupervisorRules, files: &Files) -> bool {
     let ground = BoardGround { shared, rules, call: READ, files };
     let event = Event::call(READ, FileId::NONE);
-    let verdict = decide(&ground, &event);
+    let verdict = decide(&ground, ground.rules.set.id, &event);
     let hit = verdict.is(Action::Fail);
     if hit {
         assert_eq!(verdict.errno, 5);

@@ -1,0 +1,306 @@
+//! The BPF object whose programs serve the cgroups and the system calls of all targets: loaded once, with a rule set
+//! for each text that is in force.
+
+mod files;
+mod numbers;
+mod room;
+mod rows;
+mod text;
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aya::maps::{Array, HashMap, MapData, RingBuf};
+use chaos_ebpf_common::{
+    MOST_DEPTHS,
+    gate::numbered,
+    record::Record,
+    rule::{RuleSet, Trigger},
+    tables::Callers,
+};
+use chaos_plan::{Attachment, CompiledSet};
+
+use self::{files::Files, numbers::NumbersByHook, room::Rooms, rows::Row};
+pub use self::{
+    room::Room,
+    text::{Text, Wants},
+};
+use super::{
+    KernelError, LeaseMap, Link, Object,
+    maps::{drain, failed, is_absent, map, wait_for_running_programs},
+    object::FrameOwner,
+    pool::Range,
+    slots::Slots,
+    tables::Tables,
+};
+
+/// Bytes of the ring of all targets.
+const RING_BYTES: u32 = 1 << 20;
+
+/// Records that are read at once: four rings full.
+const MOST_RECORDS: usize = 4 * RING_BYTES as usize / size_of::<Record>();
+
+/// Records that are kept for a text until it asks for them.
+const MOST_KEPT: usize = 4096;
+
+/// The object, for whoever has a text in it. It is unloaded with the last of them.
+#[derive(Clone)]
+pub struct Programs(Arc<Mutex<Loaded>>);
+
+/// Tells one text from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key(u64);
+
+/// A rule set, and what it takes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Set {
+    pub id: u32,
+    pub rules: Range,
+    /// For the flows that its rules tell apart by their order.
+    pub numbers: Range,
+    /// Whether it goes by the paths of files.
+    pub by_path: bool,
+}
+
+pub(super) struct Loaded {
+    // Links before the object: packets meet no program whose maps are on their way out.
+    /// By function of the kernel, and how many texts need it.
+    functions: BTreeMap<String, (Link, usize)>,
+    /// By the ids of their cgroups.
+    rows: BTreeMap<u64, Row>,
+    rooms: Rooms,
+    /// Sets that programs may still be at.
+    resting: Vec<Set>,
+    tables: Tables,
+    slots: Slots,
+    files: Files,
+    numbers_by_hook: NumbersByHook,
+    targets: HashMap<MapData, u64, u32>,
+    callers: Array<MapData, Callers>,
+    said: Callers,
+    records: RingBuf<MapData>,
+    /// Whose records are those of a slot, and by which number the text has the slot.
+    owners: BTreeMap<u32, (Key, u32)>,
+    kept: BTreeMap<Key, Vec<Record>>,
+    lease: LeaseMap,
+    generation: u32,
+    next_key: u64,
+    object: Object,
+}
+
+impl Programs {
+    /// Loads the object, with room for so much.
+    pub fn load(room: Room) -> Result<Self, KernelError> {
+        let rooms = Rooms::new(room);
+        let entries = rooms.entries();
+        let mut object = Object::load(FrameOwner::NOBODY, &entries)?;
+        let ebpf = object.ebpf();
+        Ok(Self(Arc::new(Mutex::new(Loaded {
+            functions: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            rooms,
+            resting: Vec::new(),
+            tables: Tables::take(ebpf)?,
+            slots: Slots::take(ebpf)?,
+            files: Files::take(ebpf)?,
+            numbers_by_hook: NumbersByHook::take(ebpf)?,
+            targets: map(ebpf, "TARGETS")?,
+            callers: map(ebpf, "CALLERS")?,
+            said: Callers::default(),
+            records: map(ebpf, "RECORDS")?,
+            owners: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            lease: LeaseMap::take(ebpf)?,
+            generation: 0,
+            next_key: 0,
+            object,
+        }))))
+    }
+
+    /// Where the lease of all texts is noted.
+    pub fn lease(&self) -> LeaseMap {
+        self.loaded().lease.clone()
+    }
+
+    /// Hands what the programs had to complain about to the agent's log, and takes back what texts had that have been
+    /// replaced or have ended. It waits for a grace period of the kernel (10 to 30 ms) where there is such.
+    pub fn tend(&self) -> Result<(), KernelError> {
+        let mut loaded = self.loaded();
+        loaded.object.flush_log();
+        loaded.wake()
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Loaded> {
+        // Whoever panicked has ended the keeper, and with it all texts.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Loaded {
+    /// Takes back what no program looks at any more.
+    fn wake(&mut self) -> Result<(), KernelError> {
+        if self.resting.is_empty() && !self.rooms.are_resting() {
+            return Ok(());
+        }
+        wait_for_running_programs()?;
+        // Whatever is left there is nobody's.
+        self.sort_records();
+        for set in std::mem::take(&mut self.resting) {
+            self.forget(set)?;
+        }
+        self.rooms.wake();
+        Ok(())
+    }
+
+    /// What `take` gives, if need be after what rests has been taken back.
+    fn room(
+        &mut self,
+        take: impl Fn(&mut Rooms) -> Option<Range>,
+        full: impl Fn(&Rooms) -> KernelError,
+    ) -> Result<Range, KernelError> {
+        if let Some(range) = take(&mut self.rooms) {
+            return Ok(range);
+        }
+        self.wake()?;
+        take(&mut self.rooms).ok_or_else(|| full(&self.rooms))
+    }
+
+    /// Clears a set at which no program is, and gives back what it took.
+    fn forget(&mut self, set: Set) -> Result<(), KernelError> {
+        if set.by_path {
+            self.files.forget(set.id)?;
+        }
+        self.tables.clear(set.id)?;
+        self.rooms.give_back(set);
+        Ok(())
+    }
+
+    /// Writes a set that nothing leads to yet.
+    fn write(
+        &mut self,
+        rules: u32,
+        compile: impl FnOnce(u32) -> CompiledSet,
+    ) -> Result<Set, KernelError> {
+        let id = self.room(|rooms| rooms.sets.take(1), Rooms::no_sets)?;
+        let mut set =
+            Set { id: id.first, rules: Range::NONE, numbers: Range::NONE, by_path: false };
+        let compiled = compile(set.id);
+        let written = self.write_as(&mut set, rules, &compiled);
+        written.inspect_err(|_| self.drop_unused(set))?;
+        Ok(set)
+    }
+
+    fn write_as(
+        &mut self,
+        set: &mut Set,
+        rules: u32,
+        compiled: &CompiledSet,
+    ) -> Result<(), KernelError> {
+        set.rules = self.room(|rooms| rooms.rules.take(rules), Rooms::no_rules)?;
+        let by_order = |trigger| trigger == Trigger::FlowWindow as u8;
+        let numbers = compiled.rules.iter().filter(|rule| by_order(rule.trigger)).map(numbered);
+        let numbers = numbers.sum();
+        set.numbers = self.room(|rooms| rooms.numbers.take(numbers), Rooms::no_numbers)?;
+        if compiled.set.by_path != 0 {
+            set.by_path = true;
+            self.files.remember_for(set.id)?;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        self.tables.write(compiled, set.rules.first, self.generation)
+    }
+
+    /// Gives back what a set took that never was in force.
+    fn drop_unused(&mut self, set: Set) {
+        if let Err(error) = self.forget(set) {
+            tracing::warn!(%error, "a rule set was not taken back");
+        }
+    }
+
+    /// Attaches a program to a function, or counts one more text that needs it.
+    fn need_function(
+        &mut self,
+        function: &str,
+        attachment: &Attachment,
+    ) -> Result<(), KernelError> {
+        match self.functions.entry(function.to_owned()) {
+            Entry::Occupied(mut occupied) => occupied.get_mut().1 += 1,
+            Entry::Vacant(vacant) => {
+                let link = self.object.attach_function(function, attachment)?;
+                vacant.insert((link, 1));
+            }
+        }
+        Ok(())
+    }
+
+    /// One text needs it no more: what is to be detached, if that was the last one.
+    fn leave_function(&mut self, function: &str) -> Option<Link> {
+        let (_, texts) = self.functions.get_mut(function)?;
+        *texts -= 1;
+        if *texts > 0 {
+            return None;
+        }
+        self.functions.remove(function).map(|(link, _)| link)
+    }
+
+    /// Leads the programs through the sets that a target has in force now.
+    fn lead(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        let Some(row) = self.rows.get(&cgroup) else { return Ok(()) };
+        self.tables.lead(row.number, &row.sets().map(|set| set.id).collect::<Vec<_>>())
+    }
+
+    /// Tells programs at functions of the kernel whom they have to do with.
+    fn say_callers(&mut self) -> Result<(), KernelError> {
+        let depths = self.rows.values().filter(|row| row.has_calls());
+        let depths = depths.fold(0, |depths, row| depths | 1_u64 << row.level);
+        let by_path = self.rows.values().flat_map(Row::sets).filter(|set| set.by_path).count();
+        let callers = Callers { depths, by_path: by_path as u64 };
+        if callers != self.said {
+            self.callers.set(0, &callers, 0).map_err(failed("update", "CALLERS"))?;
+            self.said = callers;
+        }
+        Ok(())
+    }
+
+    /// Whether a target at this depth finds room among the others with rules on calls.
+    fn admit_depth(&self, level: u32) -> Result<(), KernelError> {
+        let depths = self.said.depths;
+        let is_known = level < u64::BITS && depths >> level & 1 == 1;
+        if level < u64::BITS && (is_known || (depths.count_ones() as usize) < MOST_DEPTHS) {
+            return Ok(());
+        }
+        Err(KernelError::NoRoom {
+            what: "targets with faults on system calls at another depth of the cgroup hierarchy",
+            room: MOST_DEPTHS as u32,
+            remedy: " depths; disarm a target at another depth",
+        })
+    }
+
+    /// Sorts what the ring holds by texts.
+    fn sort_records(&mut self) {
+        for mut record in drain(&mut self.records, MOST_RECORDS) {
+            let Some((key, local)) = self.owners.get(&record.slot) else { continue };
+            let kept = self.kept.entry(*key).or_default();
+            if kept.len() < MOST_KEPT {
+                record.slot = *local;
+                kept.push(record);
+            }
+        }
+    }
+
+    /// Has programs find a target by the id of its cgroup, or not any more.
+    fn list_target(&mut self, cgroup: u64, number: Option<u32>) -> Result<(), KernelError> {
+        match number {
+            Some(number) => {
+                self.targets.insert(&cgroup, &number, 0).map_err(failed("update", "TARGETS"))
+            }
+            None => match self.targets.remove(&cgroup) {
+                Err(error) if !is_absent(&error) => Err(failed("delete from", "TARGETS")(error)),
+                _ => Ok(()),
+            },
+        }
+    }
+}
+
+const _: () = assert!(RuleSet::NONE == 0, "ids of sets and numbers of targets begin with 1");

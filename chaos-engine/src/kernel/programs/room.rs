@@ -1,0 +1,132 @@
+//! How much the programs of all targets have room for, and what of it is taken.
+
+use chaos_ebpf_common::{MAX_PREFIXES, flow_numbers::MAX_NUMBERED, tables};
+
+use super::{RING_BYTES, Set};
+use crate::kernel::{
+    KernelError,
+    pool::{Pool, Range},
+};
+
+/// How much is to be armed at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Texts that are in force on cgroups and calls.
+    pub texts: u32,
+    /// Rules of all of them together.
+    pub rules: u32,
+}
+
+impl Default for Room {
+    /// For a process that arms a few targets.
+    fn default() -> Self {
+        Self { texts: 64, rules: 1024 }
+    }
+}
+
+/// While a text is replaced, the one before is there, too.
+const VERSIONS: u32 = 2;
+
+/// Flows whose numbers are known at a time, for the rules of all targets together.
+const NUMBERED: u32 = 16 * MAX_NUMBERED as u32;
+
+pub(super) struct Rooms {
+    room: Room,
+    /// Numbers of targets.
+    pub targets: Pool,
+    /// Ids of rule sets.
+    pub sets: Pool,
+    /// Places of rules.
+    pub rules: Pool,
+    /// Ledger slots.
+    pub slots: Pool,
+    /// Flows that rules tell apart by their numbers. Which ones is of no importance.
+    pub numbers: Pool,
+}
+
+impl Rooms {
+    pub(super) fn new(room: Room) -> Self {
+        Self {
+            room,
+            targets: Pool::new(1, room.texts),
+            sets: Pool::new(1, VERSIONS * room.texts),
+            rules: Pool::new(0, VERSIONS * room.rules),
+            slots: Pool::new(0, VERSIONS * room.rules),
+            numbers: Pool::new(0, NUMBERED),
+        }
+    }
+
+    /// The entries of the maps.
+    pub(super) fn entries(&self) -> Vec<(&'static str, u32)> {
+        let sets = self.sets.size() + 1;
+        vec![
+            ("FIRST_SETS", self.targets.size() + 1),
+            ("HEADS", sets),
+            ("RULES", self.rules.size().max(1)),
+            ("STATES", self.slots.size().max(1)),
+            ("LEDGER", self.slots.size().max(1)),
+            // Tries and tables without entries of their own beforehand take room for what is in them only.
+            ("PEERS4", sets * MAX_PREFIXES as u32),
+            ("PEERS6", sets * MAX_PREFIXES as u32),
+            ("PORTS", sets * MAX_PREFIXES as u32),
+            ("PATHS", sets * tables::MAX_PATHS as u32),
+            ("NUMBERED", NUMBERED),
+            ("CALLS", sets * tables::CALLS as u32),
+            ("FILES", sets),
+            ("TARGETS", self.targets.size().max(1)),
+            ("RECORDS", RING_BYTES),
+            // Of frames, which have an object for each target.
+            ("ENDED", 1),
+            ("HOLDS", 1),
+            ("TABLES", 1),
+            ("PLACES", 1),
+            ("FLOWS", 1),
+        ]
+    }
+
+    /// Whether programs may still look at targets or slots that were taken back.
+    pub(super) fn are_resting(&self) -> bool {
+        self.targets.is_resting() || self.slots.is_resting()
+    }
+
+    /// They do not any more.
+    pub(super) fn wake(&mut self) {
+        self.targets.wake();
+        self.slots.wake();
+    }
+
+    /// Takes back what a set had at which no program is.
+    pub(super) fn give_back(&mut self, set: Set) {
+        self.sets.give_back(Range::one(set.id));
+        self.rules.give_back(set.rules);
+        self.numbers.give_back(set.numbers);
+    }
+
+    /// Whether rules tell flows apart by their numbers.
+    pub(super) fn has_numbers(&self) -> bool {
+        self.numbers.is_used()
+    }
+
+    pub(super) fn no_targets(&self) -> KernelError {
+        let (what, remedy) = ("another target", " (--most-targets)");
+        KernelError::NoRoom { what, room: self.room.texts, remedy }
+    }
+
+    pub(super) fn no_sets(&self) -> KernelError {
+        let (what, remedy) = ("more faults", " targets (--most-targets)");
+        KernelError::NoRoom { what, room: self.room.texts, remedy }
+    }
+
+    pub(super) fn no_rules(&self) -> KernelError {
+        let what = "more rules";
+        let remedy =
+            " on all targets together (--most-rules); disarm other targets, or write fewer faults";
+        KernelError::NoRoom { what, room: self.room.rules, remedy }
+    }
+
+    pub(super) fn no_numbers(&self) -> KernelError {
+        let what = "more flows that are told apart by their order";
+        let remedy = " on all targets together; disarm other targets with such faults, or take earlier flows";
+        KernelError::NoRoom { what, room: NUMBERED, remedy }
+    }
+}

@@ -1,0 +1,66 @@
+//! A target: a cgroup with its number, and the texts that are in force on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chaos_plan::Hook;
+
+use super::{Key, Set};
+use crate::kernel::Link;
+
+pub(super) struct Row {
+    /// By which programs know the target; not 0.
+    pub number: u32,
+    /// Depth of the cgroup.
+    pub level: u32,
+    /// In the order in which they were armed.
+    pub texts: Vec<Placed>,
+    pub links: BTreeMap<Hook, Link>,
+    /// The hooks whose programs know the number of the target.
+    pub known_to: BTreeSet<Hook>,
+    /// Whether it is listed for programs at functions of the kernel.
+    pub is_listed: bool,
+}
+
+/// A text and what it needs.
+pub(super) struct Placed {
+    pub key: Key,
+    /// `None` before it is in force, and when it is suspended.
+    pub set: Option<Set>,
+    pub hooks: BTreeSet<Hook>,
+    pub functions: BTreeSet<String>,
+}
+
+impl Row {
+    pub(super) fn new(number: u32, level: u32) -> Self {
+        Self {
+            number,
+            level,
+            texts: Vec::new(),
+            links: BTreeMap::new(),
+            known_to: BTreeSet::new(),
+            is_listed: false,
+        }
+    }
+
+    /// What is in force, in the order in which it is asked.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &Set> {
+        self.texts.iter().filter_map(|text| text.set.as_ref())
+    }
+
+    pub(super) fn text(&mut self, key: Key) -> Option<&mut Placed> {
+        self.texts.iter_mut().find(|text| text.key == key)
+    }
+
+    /// Whether a text has rules on calls that programs at functions of the kernel decide.
+    pub(super) fn has_calls(&self) -> bool {
+        self.texts.iter().any(|text| !text.functions.is_empty())
+    }
+
+    /// Takes the links off that no text needs.
+    pub(super) fn take_unneeded(&mut self) -> Vec<Link> {
+        let texts = &self.texts;
+        let needs = |hook: &Hook| texts.iter().any(|text| text.hooks.contains(hook));
+        let unneeded = self.links.extract_if(.., |hook, _| !needs(hook));
+        unneeded.map(|(_, link)| link).collect()
+    }
+}

@@ -1,0 +1,325 @@
+//! One text in force on one cgroup.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    os::fd::BorrowedFd,
+};
+
+use aya_obj::generated::bpf_attach_type;
+use chaos_api::SlotCounts;
+use chaos_ebpf_common::{MAX_TEXTS, event::FileId, record::Record};
+use chaos_plan::{Attachment, CompiledSet, Hook};
+
+use super::{
+    Key, Loaded, Programs,
+    rows::{Placed, Row},
+};
+use crate::kernel::{KernelError, Link, pool::Range};
+
+/// A text's place among those of its target. Dropping it ends the text.
+pub struct Text {
+    programs: Programs,
+    key: Key,
+    /// The id of the cgroup.
+    cgroup: u64,
+    /// The ledger slots of the object, by the numbers by which the text has them.
+    slots: BTreeMap<u32, u32>,
+}
+
+/// Where the rules of a text act.
+pub struct Wants<'a> {
+    pub cgroup: BorrowedFd<'a>,
+    /// For error messages.
+    pub path: &'a str,
+    /// Those that are attached to cgroups.
+    pub hooks: &'a BTreeSet<Hook>,
+    /// By function of the kernel.
+    pub functions: &'a BTreeMap<String, Attachment>,
+}
+
+impl Programs {
+    /// Makes a place for a text on the cgroup with this id and depth. Nothing is in force.
+    pub fn open(&self, cgroup: u64, level: u32) -> Result<Text, KernelError> {
+        let mut loaded = self.loaded();
+        let loaded = &mut *loaded;
+        if !loaded.rows.contains_key(&cgroup) {
+            let number = loaded.room(|rooms| rooms.targets.take(1), super::Rooms::no_targets)?;
+            loaded.rows.insert(cgroup, Row::new(number.first, level));
+        }
+        let key = Key(loaded.next_key);
+        if let Some(row) = loaded.rows.get_mut(&cgroup) {
+            if row.texts.len() >= MAX_TEXTS {
+                return Err(KernelError::NoRoom {
+                    what: "another text on this target",
+                    room: MAX_TEXTS as u32,
+                    remedy: "; disarm one of them, or write the faults of several in one text",
+                });
+            }
+            row.texts.push(Placed {
+                key,
+                set: None,
+                hooks: BTreeSet::new(),
+                functions: BTreeSet::new(),
+            });
+        }
+        loaded.next_key += 1;
+        let programs = self.clone();
+        Ok(Text { programs, key, cgroup, slots: BTreeMap::new() })
+    }
+}
+
+impl Text {
+    /// Allots a ledger slot that nothing was counted in, by this number of the text's own; in place of the one that
+    /// the text had by it.
+    pub fn renew_slot(&mut self, local: u32) -> Result<(), KernelError> {
+        let mut loaded = self.programs.loaded();
+        let slot = loaded.room(|rooms| rooms.slots.take(1), super::Rooms::no_rules)?;
+        if let Err(error) = loaded.slots.reset(slot.first) {
+            loaded.rooms.slots.give_back(slot);
+            return Err(error);
+        }
+        loaded.owners.insert(slot.first, (self.key, local));
+        if let Some(before) = self.slots.insert(local, slot.first) {
+            loaded.free_slot(before);
+        }
+        Ok(())
+    }
+
+    /// Gives back the slots with other numbers than these.
+    pub fn keep_slots(&mut self, kept: &BTreeSet<u32>) {
+        let mut loaded = self.programs.loaded();
+        for (_, slot) in self.slots.extract_if(.., |local, _| !kept.contains(local)) {
+            loaded.free_slot(slot);
+        }
+    }
+
+    /// The slot of the object for one of the text's own.
+    pub fn slot(&self, local: u32) -> Option<u32> {
+        self.slots.get(&local).copied()
+    }
+
+    /// Puts other rules in force, whole: a program sees the ones before or these, never a mixture. On an error those
+    /// before stay in force. `compile` compiles that many `rules` for a set with the id that it is given. What is no
+    /// longer needed is given back, to be detached.
+    pub fn replace(
+        &mut self,
+        rules: u32,
+        wants: &Wants<'_>,
+        compile: impl FnOnce(u32) -> CompiledSet,
+    ) -> Result<Vec<Link>, KernelError> {
+        let mut loaded = self.programs.loaded();
+        let loaded = &mut *loaded;
+        let set = loaded.write(rules, compile)?;
+        if let Err(error) = loaded.attach(self.cgroup, self.key, wants) {
+            loaded.drop_unused(set);
+            return Err(error);
+        }
+        let text = loaded.rows.get_mut(&self.cgroup).and_then(|row| row.text(self.key));
+        loaded.resting.extend(text.and_then(|text| text.set.replace(set)));
+        // First, so that no program is led to rules by paths and looks at none.
+        loaded.say_callers()?;
+        loaded.lead(self.cgroup)?;
+        Ok(loaded.take_unneeded(self.cgroup, self.key, wants))
+    }
+
+    /// Leads programs past the text.
+    pub fn suspend(&mut self) -> Result<(), KernelError> {
+        let mut loaded = self.programs.loaded();
+        loaded.suspend(self.cgroup, self.key)
+    }
+
+    /// Suspends it for good. What it alone needed is given back, to be detached.
+    pub fn end(&mut self) -> Result<Vec<Link>, KernelError> {
+        let mut loaded = self.programs.loaded();
+        loaded.end(self.cgroup, self.key)
+    }
+
+    /// Says which rules in force the path of a file meets that was opened before.
+    pub fn remember_file(&mut self, file: FileId, rules: u64) -> Result<(), KernelError> {
+        let mut loaded = self.programs.loaded();
+        let loaded = &mut *loaded;
+        let text = loaded.rows.get_mut(&self.cgroup).and_then(|row| row.text(self.key));
+        match text.and_then(|text| text.set) {
+            Some(set) => loaded.files.remember(set.id, file, rules),
+            None => Ok(()),
+        }
+    }
+
+    /// The counts of a slot of the text's own.
+    pub fn counts(&self, local: u32) -> Result<SlotCounts, KernelError> {
+        match self.slots.get(&local) {
+            Some(slot) => self.programs.loaded().slots.counts(*slot),
+            None => Ok(SlotCounts::default()),
+        }
+    }
+
+    /// The records that have come in since the last call, as far as they were kept, by the text's own slots. A sample,
+    /// see [`Record`].
+    pub fn drain_records(&mut self) -> Vec<Record> {
+        let mut loaded = self.programs.loaded();
+        loaded.sort_records();
+        loaded.kept.remove(&self.key).unwrap_or_default()
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        let mut loaded = self.programs.loaded();
+        if let Err(error) = loaded.end(self.cgroup, self.key) {
+            tracing::warn!(%error, "a text was not taken out; its lease lapses");
+        }
+        for slot in std::mem::take(&mut self.slots).into_values() {
+            loaded.free_slot(slot);
+        }
+        loaded.kept.remove(&self.key);
+    }
+}
+
+impl Loaded {
+    fn free_slot(&mut self, slot: u32) {
+        self.owners.remove(&slot);
+        // Rules that tell flows apart are few.
+        if self.rooms.has_numbers()
+            && let Err(error) = self.slots.forget_numbers(|of| of == slot)
+        {
+            tracing::warn!(%error, "numbers of flows were not forgotten");
+        }
+        self.rooms.slots.rest(Range::one(slot));
+    }
+
+    /// Attaches what a text needs, besides what there is. On an error nothing is attached that was not before.
+    fn attach(&mut self, cgroup: u64, key: Key, wants: &Wants<'_>) -> Result<(), KernelError> {
+        let mut new = Vec::new();
+        let attached = self
+            .attach_hooks(cgroup, wants)
+            .and_then(|()| self.list_caller(cgroup, wants))
+            .and_then(|()| self.attach_functions(cgroup, key, wants, &mut new));
+        if attached.is_err() {
+            new.into_iter().for_each(|function| drop(self.leave_function(function)));
+            let row = self.rows.get_mut(&cgroup);
+            row.map(Row::take_unneeded);
+            return attached;
+        }
+        if let Some(text) = self.rows.get_mut(&cgroup).and_then(|row| row.text(key)) {
+            // Until the new rules are in force, those before may need theirs.
+            text.hooks.extend(wants.hooks);
+            text.functions.extend(wants.functions.keys().cloned());
+        }
+        Ok(())
+    }
+
+    fn attach_hooks(&mut self, cgroup: u64, wants: &Wants<'_>) -> Result<(), KernelError> {
+        let Some(row) = self.rows.get_mut(&cgroup) else { return Ok(()) };
+        for hook in wants.hooks {
+            if let Entry::Vacant(vacant) = row.links.entry(*hook) {
+                vacant.insert(self.object.attach_cgroup(*hook, wants.cgroup, wants.path)?);
+            }
+            if !row.known_to.contains(hook) {
+                self.numbers_by_hook.tell(cgroup, attach_type(*hook), row.number)?;
+                row.known_to.insert(*hook);
+            }
+        }
+        Ok(())
+    }
+
+    /// Has programs at functions of the kernel find the target.
+    fn list_caller(&mut self, cgroup: u64, wants: &Wants<'_>) -> Result<(), KernelError> {
+        let row = self.rows.get(&cgroup).filter(|row| !row.is_listed);
+        let Some(row) = row.filter(|_| !wants.functions.is_empty()) else { return Ok(()) };
+        let number = row.number;
+        self.admit_depth(row.level)?;
+        self.list_target(cgroup, Some(number))?;
+        if let Some(row) = self.rows.get_mut(&cgroup) {
+            row.is_listed = true;
+        }
+        Ok(())
+    }
+
+    /// `new` gets the functions that the text did not need before.
+    fn attach_functions<'a>(
+        &mut self,
+        cgroup: u64,
+        key: Key,
+        wants: &Wants<'a>,
+        new: &mut Vec<&'a str>,
+    ) -> Result<(), KernelError> {
+        let text = self.rows.get_mut(&cgroup).and_then(|row| row.text(key));
+        let has = text.map(|text| text.functions.clone()).unwrap_or_default();
+        for (function, attachment) in wants.functions {
+            if !has.contains(function) {
+                self.need_function(function, attachment)?;
+                new.push(function);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes off what a text needed before and does not want now.
+    fn take_unneeded(&mut self, cgroup: u64, key: Key, wants: &Wants<'_>) -> Vec<Link> {
+        let Some(row) = self.rows.get_mut(&cgroup) else { return Vec::new() };
+        let Some(text) = row.text(key) else { return Vec::new() };
+        text.hooks.clone_from(wants.hooks);
+        let left: Vec<String> = text
+            .functions
+            .extract_if(.., |function| !wants.functions.contains_key(function))
+            .collect();
+        let mut links = row.take_unneeded();
+        links.extend(left.iter().filter_map(|function| self.leave_function(function)));
+        links
+    }
+
+    fn suspend(&mut self, cgroup: u64, key: Key) -> Result<(), KernelError> {
+        let text = self.rows.get_mut(&cgroup).and_then(|row| row.text(key));
+        let Some(set) = text.and_then(|text| text.set.take()) else { return Ok(()) };
+        self.resting.push(set);
+        self.lead(cgroup)?;
+        self.say_callers()
+    }
+
+    fn end(&mut self, cgroup: u64, key: Key) -> Result<Vec<Link>, KernelError> {
+        self.suspend(cgroup, key)?;
+        let Some(row) = self.rows.get_mut(&cgroup) else { return Ok(Vec::new()) };
+        let Some(place) = row.texts.iter().position(|text| text.key == key) else {
+            return Ok(Vec::new());
+        };
+        let ended = row.texts.remove(place);
+        let mut links = row.take_unneeded();
+        let is_over = row.texts.is_empty();
+        let leaves = row.is_listed && !row.has_calls();
+        links.extend(ended.functions.iter().filter_map(|function| self.leave_function(function)));
+        if leaves {
+            self.list_target(cgroup, None)?;
+            if let Some(row) = self.rows.get_mut(&cgroup) {
+                row.is_listed = false;
+            }
+        }
+        self.say_callers()?;
+        if is_over && let Some(row) = self.rows.remove(&cgroup) {
+            // Whoever attaches there next is not taken for this target.
+            for hook in &row.known_to {
+                self.numbers_by_hook.forget(cgroup, attach_type(*hook))?;
+            }
+            self.rooms.targets.rest(Range::one(row.number));
+        }
+        Ok(links)
+    }
+}
+
+/// The kernel's number of a hook at cgroups (`include/uapi/linux/bpf.h`).
+fn attach_type(hook: Hook) -> bpf_attach_type {
+    match hook {
+        Hook::CgroupSkbEgress => bpf_attach_type::BPF_CGROUP_INET_EGRESS,
+        Hook::CgroupSkbIngress => bpf_attach_type::BPF_CGROUP_INET_INGRESS,
+        Hook::Connect4 => bpf_attach_type::BPF_CGROUP_INET4_CONNECT,
+        Hook::Connect6 => bpf_attach_type::BPF_CGROUP_INET6_CONNECT,
+        Hook::Bind4 => bpf_attach_type::BPF_CGROUP_INET4_BIND,
+        Hook::Bind6 => bpf_attach_type::BPF_CGROUP_INET6_BIND,
+        Hook::SendMsg4 => bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG,
+        Hook::SendMsg6 => bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG,
+        Hook::SockCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
+        Hook::SetSockopt => bpf_attach_type::BPF_CGROUP_SETSOCKOPT,
+        Hook::GetSockopt => bpf_attach_type::BPF_CGROUP_GETSOCKOPT,
+        Hook::TcxEgress | Hook::ClsactEgress => bpf_attach_type::BPF_TCX_EGRESS,
+        Hook::TcxIngress | Hook::ClsactIngress => bpf_attach_type::BPF_TCX_INGRESS,
+    }
+}

@@ -1,0 +1,201 @@
+//! Several texts on one target, on nested targets, and as many as the agent has room for.
+
+use anyhow::{Context, Result, bail};
+use chaos_api::{ArmedId, Counts, Outcome, TargetReport};
+use chaos_engine::{
+    arm::{ArmError, Armory, Request},
+    cgroup::CgroupRoot,
+    kernel::Room,
+};
+use chaos_plan::Terms;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    injector::parse,
+    job::{Call, Repeated, SocketKind, UdpSend, UdpSink},
+    machine::Shared,
+    process::Place,
+    victim::Victim,
+};
+
+use crate::{
+    agent::{Agent, features, target},
+    pair::Pair,
+};
+
+const SENT: u64 = 100;
+
+/// Arms a text under a name of its own.
+fn arm(armory: &mut Armory, name: &str, cgroup: &TestCgroup, text: &str) -> Result<()> {
+    let request = Request {
+        id: ArmedId(name.to_owned()),
+        target: target(cgroup)?,
+        faults: &parse(text)?,
+        terms: Terms::default(),
+        began: &|_| None,
+    };
+    match armory.arm(request)? {
+        Outcome::Armed(_) => Ok(()),
+        Outcome::Refused(plan) => bail!("{}", plan.refused[0]),
+        Outcome::Occupied(occupied) => bail!("{}", occupied.refusals[0]),
+    }
+}
+
+fn disarm(armory: &mut Armory, name: &str) -> Result<TargetReport> {
+    let ended = armory.disarm(&ArmedId(name.to_owned()), "the test says so");
+    ended.context("it is armed")?.report.context("a last report")
+}
+
+/// What matched the first fault of a text, and what it did.
+fn counts(armory: &Armory, name: &str) -> Result<(u64, u64)> {
+    let report = armory.report(&ArmedId(name.to_owned())).context("it is armed")??;
+    let Counts { matched, injected, .. } = report.faults[0].counts;
+    Ok((matched, injected))
+}
+
+/// A text loses every second datagram and the next one every fifth of those that are left.
+#[test]
+fn texts_on_one_target_are_asked_in_the_order_in_which_they_were_armed() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut armory = Agent::new(&pair.claim)?.armory;
+    let on = &pair.client_cgroup;
+    let received = |port| -> Result<u64> {
+        let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(port) }, pair.server())?;
+        Victim::run(UdpSend::new(sink.address(), SENT), pair.client())?;
+        Ok(sink.stop()?.received)
+    };
+    arm(&mut armory, "second", on, "drop every 2nd egress udp")?;
+    arm(&mut armory, "fifth", on, "drop every 5th egress udp")?;
+    arm(&mut armory, "seen", on, "shadow drop egress udp")?;
+    assert_eq!(received(71)?, 40);
+    assert_eq!(counts(&armory, "second")?, (100, 50));
+    assert_eq!(counts(&armory, "fifth")?, (50, 10));
+    assert_eq!(counts(&armory, "seen")?, (40, 0));
+
+    // One that is replaced keeps its place.
+    arm(&mut armory, "second", on, "drop every 4th egress udp")?;
+    assert_eq!(received(72)?, 60);
+    assert_eq!(counts(&armory, "second")?, (100, 25));
+    assert_eq!(counts(&armory, "fifth")?, (125, 25));
+
+    // The others go on without one that ends.
+    let last = disarm(&mut armory, "second")?;
+    assert_eq!((last.faults[0].counts.matched, last.faults[0].counts.injected), (100, 25));
+    assert_eq!(received(73)?, 80);
+    assert_eq!(counts(&armory, "fifth")?, (225, 45));
+
+    // And a new one comes last.
+    arm(&mut armory, "all", on, "drop egress udp")?;
+    assert_eq!(received(74)?, 0);
+    assert_eq!(counts(&armory, "fifth")?, (325, 65));
+    assert_eq!(counts(&armory, "all")?, (80, 80));
+    armory.halt("the test is over");
+    assert_eq!(received(75)?, SENT);
+    Ok(())
+}
+
+#[test]
+fn a_call_that_one_text_fails_is_not_asked_about_by_the_next() -> Result<()> {
+    let pair = Pair::new()?;
+    let mut armory = Agent::new(&pair.claim)?.armory;
+    arm(&mut armory, "first", &pair.client_cgroup, "fail socket with EMFILE every 2nd")?;
+    arm(&mut armory, "second", &pair.client_cgroup, "fail socket with ENOMEM every 5th")?;
+    let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, SENT);
+    let total = Victim::run(call, pair.client())?.total();
+    assert_eq!((total.failed_with("EMFILE"), total.failed_with("ENOMEM"), total.ok), (50, 10, 40));
+    assert_eq!(counts(&armory, "first")?, (100, 50));
+    assert_eq!(counts(&armory, "second")?, (50, 10));
+    Ok(())
+}
+
+/// A cgroup in another one: what the inner one lets pass, the outer one is asked about.
+#[test]
+fn nested_targets_each_have_their_own_faults() -> Result<()> {
+    let claim = Shared::acquire()?;
+    let outer = TestCgroup::new(&claim, "outer")?;
+    let inner = outer.child("inner")?;
+    let mut armory = Agent::new(&claim)?.armory;
+    arm(&mut armory, "outer", &outer, "fail socket with ENOMEM every 5th")?;
+    arm(&mut armory, "inner", &inner, "fail socket with EMFILE every 2nd")?;
+    let call = || Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, SENT);
+    let own = Victim::run(call(), Place::here().cgroup(&outer))?.total();
+    assert_eq!((own.failed_with("ENOMEM"), own.ok), (20, 80));
+    assert_eq!((counts(&armory, "outer")?, counts(&armory, "inner")?), ((100, 20), (0, 0)));
+    let both = Victim::run(call(), Place::here().cgroup(&inner))?.total();
+    assert_eq!(both.failed(), SENT - both.ok);
+    assert_eq!(counts(&armory, "inner")?, (100, 50));
+    assert!(both.failed_with("EMFILE") > 0 && both.failed_with("ENOMEM") > 0, "{both:?}");
+    disarm(&mut armory, "outer")?;
+    let alone = Victim::run(call(), Place::here().cgroup(&inner))?.total();
+    assert_eq!((alone.failed_with("EMFILE"), alone.ok), (50, 50));
+    Ok(())
+}
+
+/// As many texts as a target takes, and one more; as many rules as the agent takes, and one more.
+#[test]
+fn where_there_is_no_room_the_newcomer_is_refused_and_nobody_else_notices() -> Result<()> {
+    let claim = Shared::acquire()?;
+    let [one, other] = ["one", "other"].map(|name| TestCgroup::new(&claim, name));
+    let (one, other) = (one?, other?);
+    let features = features(&claim)?.clone();
+    let lease = std::time::Duration::from_secs(600);
+    let room = Room { texts: 9, rules: 20 };
+    let mut armory = Armory::new(CgroupRoot::discover()?, features, lease).with_room(room);
+    let text = "fail socket with EMFILE";
+    for name in ["1", "2", "3", "4", "5", "6", "7", "8"] {
+        arm(&mut armory, name, &one, &format!("shadow {text}"))?;
+    }
+    let refused = arm(&mut armory, "9", &one, text).unwrap_err();
+    let says = |error: &anyhow::Error, what: &str| {
+        assert!(error.downcast_ref::<ArmError>().is_some(), "{error:#}");
+        assert!(error.to_string().contains(what), "{error:#}");
+    };
+    says(&refused, "no room for another text on this target: the agent has room for 8");
+    let many = vec![format!("shadow {text}"); 40].join("\n");
+    says(&arm(&mut armory, "many", &other, &many).unwrap_err(), "no room for more rules");
+    // Nothing of those is in force, and what they had taken is free again.
+    let call = || Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 10);
+    for cgroup in [&one, &other] {
+        assert_eq!(Victim::run(call(), Place::here().cgroup(cgroup))?.total().ok, 10);
+    }
+    for name in ["1", "8"] {
+        let report = armory.report(&ArmedId(name.to_owned())).context("it is armed")??;
+        assert_eq!(report.faults[0].counts.shadowed, 10, "{name}");
+    }
+    for round in 0..30 {
+        let name = format!("round {round}");
+        arm(&mut armory, &name, &other, text)?;
+        assert_eq!(Victim::run(call(), Place::here().cgroup(&other))?.total().ok, 0, "{name}");
+        assert_eq!(disarm(&mut armory, &name)?.faults[0].counts.injected, 10, "{name}");
+    }
+    Ok(())
+}
+
+/// Targets at work at the same time, each with dice of its own.
+#[test]
+fn every_target_has_its_own_counts_budget_and_dice() -> Result<()> {
+    const TARGETS: u64 = 24;
+    let claim = Shared::acquire()?;
+    let cgroups = (0..TARGETS)
+        .map(|number| TestCgroup::new(&claim, &format!("target-{number}")))
+        .collect::<Result<Vec<_>>>()?;
+    let mut armory = Agent::new(&claim)?.armory;
+    for (number, cgroup) in (1..).zip(&cgroups) {
+        let text = "fail 50% socket with EMFILE at most 100 seed 7";
+        arm(&mut armory, &format!("{number}"), cgroup, text)?;
+    }
+    let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 500);
+    let victims = cgroups
+        .iter()
+        .map(|cgroup| Victim::start(call.clone(), Place::here().cgroup(cgroup)))
+        .collect::<Result<Vec<_>>>()?;
+    let mut failed = Vec::new();
+    for (number, victim) in (1..).zip(victims) {
+        let report = victim.report()?;
+        assert_eq!(report.total().failed_with("EMFILE"), 100);
+        assert_eq!(counts(&armory, &format!("{number}"))?, (500, 100));
+        failed.push(report.lanes[0].failed.iter().collect::<Vec<u64>>());
+    }
+    // One seed: the same calls, whoever else is at work.
+    assert!(failed.iter().all(|calls| *calls == failed[0]), "{failed:?}");
+    Ok(())
+}
