@@ -2,8 +2,8 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chaos_agent::control::{Answer, Command};
-use chaos_api::TargetReport;
+use chaos_agent::control::{Answer, Command, Replaced};
+use chaos_api::{ArmedId, TargetReport};
 
 use super::{
     failure::Failure,
@@ -24,7 +24,8 @@ use super::{
     after_help = "\
 Examples:
   chaos-agent arm --unit nginx.service --fault 'drop 10% egress tcp for 2m'
-  id=$(chaos-agent arm --pid 4242 --faults faults.yaml) && chaos-agent follow $id"
+  id=$(chaos-agent arm --pid 4242 --faults faults.yaml) && chaos-agent follow $id
+  chaos-agent arm --unit nginx.service --fault 'drop 50% egress tcp for 2m' --replace"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -37,6 +38,11 @@ pub struct Args {
     /// says, unless this is given
     #[arg(long = "for", value_name = "DURATION", value_parser = terms::duration)]
     lasting: Option<Duration>,
+    /// Put these faults in the place of what was armed on the target before, without a gap: a fault that stays the
+    /// same keeps its time and its counts. With an id, in the place of that; nothing armed there is no mistake
+    #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true)]
+    #[expect(clippy::option_option, reason = "an option with a value that may be left out")]
+    replace: Option<Option<String>>,
     #[command(flatten)]
     socket: SocketArg,
 }
@@ -52,7 +58,11 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::Usage(format!("cannot write the faults down: {error}")))?;
     let target = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
     let mut client = args.socket.connect()?;
-    let command = Command::Arm { target, faults, force: args.pods.force };
+    let replace = args.replace.as_ref().map(|id| match id {
+        Some(id) => Replaced::Id(ArmedId(id.clone())),
+        None => Replaced::Only,
+    });
+    let command = Command::Arm { target, faults, force: args.pods.force, replace };
     let report = match client.ask(command).map_err(failure)? {
         Answer::Armed(report) => report,
         other => return Err(client.unexpected(&other).into()),

@@ -12,18 +12,18 @@ use chaos_plan::Scope;
 
 use super::{
     Agent,
-    protocol::{Refusal, RefusalKind},
+    protocol::{Refusal, RefusalKind, Replaced},
 };
 
 /// The owner of what clients have asked for: the part of an id before the colon.
 pub const OWNER: &str = "cli";
 
-/// Arms `spec` under a new id; with `force` also where it holds pods.
+/// Arms `spec` under a new id, or in place of what is to be replaced; with `force` also where it holds pods.
 pub(super) async fn arm(
     agent: &Arc<Agent>,
     spec: &TargetSpec,
     text: &str,
-    force: bool,
+    (force, replaced): (bool, Option<Replaced>),
 ) -> Result<TargetReport, Refusal> {
     let faults = read(text)?;
     let root = agent.root.clone();
@@ -35,7 +35,9 @@ pub(super) async fn arm(
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?
         .map_err(|error| Refusal::new(RefusalKind::Target, error))?;
     let serving = agent.clone();
-    agent.handle.with(move |armory| arm_in(armory, &serving, target, &faults)).await?
+    let armed =
+        move |armory: &mut Armory| arm_in(armory, &serving, target, &faults, replaced.as_ref());
+    agent.handle.with(armed).await?
 }
 
 fn read(text: &str) -> Result<Vec<Fault>, Refusal> {
@@ -52,13 +54,25 @@ fn arm_in(
     agent: &Agent,
     target: Target,
     faults: &[Fault],
+    replaced: Option<&Replaced>,
 ) -> Result<TargetReport, Refusal> {
-    let armed = armory.ids().count();
-    agent.policy.admit(armed).map_err(|error| Refusal::new(RefusalKind::Policy, error))?;
+    let before = match replaced {
+        Some(replaced) => to_replace(armory, &target, replaced)?,
+        None => None,
+    };
     // Only the keeper's thread comes here, so nobody else takes this number meanwhile.
     let number = agent.armed_so_far.load(Ordering::Relaxed) + 1;
-    let id = ArmedId(format!("{OWNER}:{number}"));
-    let terms = agent.policy.terms(any_seed()?, Scope::Whole);
+    let (id, seed) = match before {
+        // With the seed of what goes on, or its dice would be others.
+        Some(id) => (id.clone(), armory.seed(&id)),
+        None => {
+            let armed = armory.ids().count();
+            agent.policy.admit(armed).map_err(|error| Refusal::new(RefusalKind::Policy, error))?;
+            (ArmedId(format!("{OWNER}:{number}")), None)
+        }
+    };
+    let seed = seed.map_or_else(any_seed, Ok)?;
+    let terms = agent.policy.terms(seed, Scope::Whole);
     let outcome =
         armory.arm(Request { id: id.clone(), target, faults, terms, began: &|_| None })?;
     let refusals = match outcome {
@@ -70,17 +84,69 @@ fn arm_in(
         let refusals: Vec<String> = refusals.iter().map(|refusal| format!("{refusal:#}")).collect();
         return Err(Refusal::new(RefusalKind::Plan, refusals.join("\n")));
     }
-    agent.armed_so_far.store(number, Ordering::Relaxed);
+    agent.armed_so_far.fetch_max(number, Ordering::Relaxed);
     let gone = || Refusal::new(RefusalKind::Failed, "it was disarmed at once");
     let mut report = armory.report(&id).ok_or_else(gone)??;
-    let beside: Vec<String> = armory.beside(&id).iter().map(ToString::to_string).collect();
-    if !beside.is_empty() {
-        let beside = beside.join(", ");
-        report
-            .notes
-            .push(format!("armed on this cgroup are also {beside}: the kernel asks all of them"));
-    }
+    report.notes.extend(note_beside(armory, &id));
     Ok(report)
+}
+
+/// Which of what clients have armed is replaced; `None` where nothing is there to be replaced.
+fn to_replace(
+    armory: &Armory,
+    target: &Target,
+    replaced: &Replaced,
+) -> Result<Option<ArmedId>, Refusal> {
+    let on_target: Vec<ArmedId> = armory.on(target).into_iter().cloned().collect();
+    let is_ours = |id: &&ArmedId| id.0.starts_with(&format!("{OWNER}:"));
+    let refused = |message: String| Refusal::new(RefusalKind::Target, message);
+    match replaced {
+        Replaced::Id(id) if !on_target.contains(id) => {
+            let known = armory.ids().any(|armed| armed == id);
+            let what = if known { "is armed on another cgroup" } else { "is not armed" };
+            Err(refused(format!("{id} {what}; armed here: {}", listed(&on_target))))
+        }
+        Replaced::Id(id) if !is_ours(&id) => Err(refused(format!(
+            "{id} was not armed by `arm`: whoever armed it changes it, such as the pod's annotation"
+        ))),
+        Replaced::Id(id) => Ok(Some(id.clone())),
+        Replaced::Only => {
+            let ours: Vec<ArmedId> = on_target.iter().filter(is_ours).cloned().collect();
+            match ours.as_slice() {
+                [] => Ok(None),
+                [only] => Ok(Some(only.clone())),
+                several => Err(refused(format!(
+                    "{} are armed here; say which one to replace: `--replace={}`",
+                    listed(several),
+                    several[0]
+                ))),
+            }
+        }
+    }
+}
+
+fn listed(ids: &[ArmedId]) -> String {
+    if ids.is_empty() {
+        return "nothing".to_owned();
+    }
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What else is armed on the cgroup of this one.
+fn note_beside(armory: &Armory, id: &ArmedId) -> Option<String> {
+    let of_one = |other: &ArmedId| {
+        let faults = armory.report(other)?.ok()?.faults;
+        let faults: Vec<String> = faults.iter().map(|fault| format!("`{}`", fault.fault)).collect();
+        Some(format!("{other} ({})", faults.join(", ")))
+    };
+    let others: Vec<String> = armory.beside(id).iter().filter_map(of_one).collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "this cgroup also has {}: each is asked what those armed before it let pass; `--replace` changes \
+             what is armed instead",
+            others.join("; ")
+        )
+    })
 }
 
 /// For faults that name none: another one each time.

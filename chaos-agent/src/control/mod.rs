@@ -21,8 +21,8 @@ pub use arming::OWNER;
 pub use client::{Client, ClientError, Events};
 pub use containers::serve_runtimes;
 pub use protocol::{
-    Answer, Command, Endpoint, Event, Injection, MAX_REQUEST, Refusal, RefusalKind, Reply, Request,
-    VERSION,
+    Answer, Command, Endpoint, Event, Injection, MAX_REQUEST, Refusal, RefusalKind, Replaced,
+    Reply, Request, VERSION,
 };
 pub use server::{Agent, serve};
 pub use socket::{ControlSocket, SocketError};

@@ -37,6 +37,10 @@ pub enum Command {
         /// Also where the target holds pods and is none itself.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         force: bool,
+        /// In place of something that a client has armed on the same cgroup, under its id: what stays the same goes
+        /// on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replace: Option<Replaced>,
     },
     /// By its id, or the name of its target.
     Disarm {
@@ -50,6 +54,16 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         id: Option<ArmedId>,
     },
+}
+
+/// What is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replaced {
+    /// The only thing that clients have armed there; nothing, if there is none.
+    Only,
+    /// What has this id.
+    Id(ArmedId),
 }
 
 /// One line from the agent.

@@ -230,8 +230,8 @@ async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Ans
             });
             Ok(Answer::Target(report.await.map_err(Refusal::from).flatten()?))
         }
-        Command::Arm { target, faults, force } => {
-            let report = arm(agent, &target, &faults, force).await?;
+        Command::Arm { target, faults, force, replace } => {
+            let report = arm(agent, &target, &faults, (force, replace)).await?;
             tracing::info!(id = %report.id, target = %report.target, %peer, "armed");
             Ok(Answer::Armed(report))
         }

@@ -90,6 +90,8 @@ pub struct Armed {
     /// Of the addresses that rules name.
     translations: Translations,
     samples: BTreeMap<u32, Sample>,
+    /// Of faults that have none of their own.
+    seed: u64,
     target: Target,
     patrol: Patrol,
     root: CgroupRoot,
@@ -149,6 +151,7 @@ impl Armed {
             symlinks: None,
             translations: Translations::default(),
             samples: BTreeMap::new(),
+            seed: 0,
             target,
             patrol: Patrol::default(),
             root: root.clone(),
@@ -556,6 +559,15 @@ impl Armed {
     /// of it, now and then; cheap.
     pub fn intruder(&mut self) -> Option<ProtectedReason> {
         self.patrol.look(&self.root, &self.target.cgroup)
+    }
+
+    /// Notes the seed of the faults that have none of their own.
+    pub(super) fn set_seed(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub fn target(&self) -> &Target {

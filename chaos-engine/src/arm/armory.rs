@@ -152,6 +152,7 @@ impl Armory {
     pub fn arm(&mut self, request: Request<'_>) -> Result<Outcome, ArmError> {
         let Request { id, target, faults, terms, began } = request;
         self.filtered.forget_ended();
+        let seed = terms.seed;
         let features = self.filtered.features(&self.features, &self.root, &target);
         let plan = self.filtered.check(plan(faults, &features, &terms), &target);
         if !plan.refused.is_empty() {
@@ -174,6 +175,7 @@ impl Armory {
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
                 armed.replace(&plan, began, turn)?;
+                armed.set_seed(seed);
                 armed.renew(self.lease)?;
             }
             None => {
@@ -184,6 +186,7 @@ impl Armory {
                 let mut armed = armed.inspect_err(|_| {
                     shared.iter().for_each(|shared| self.filtered.give_up(shared))
                 })?;
+                armed.set_seed(seed);
                 armed.renew(self.lease)?;
                 if let Some(before) = self.armed.insert(id.clone(), armed) {
                     self.retire(before, turn);
@@ -437,6 +440,18 @@ impl Armory {
         }
         let named = self.armed.iter().filter(|(_, armed)| armed.target().name == name);
         named.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// What is armed on the cgroup of this target.
+    pub fn on(&self, target: &Target) -> Vec<&ArmedId> {
+        let cgroup = target.cgroup.id();
+        let on = self.armed.iter().filter(|(_, armed)| armed.target().cgroup.id() == cgroup);
+        on.map(|(id, _)| id).collect()
+    }
+
+    /// The seed of the faults of a target that have none of their own.
+    pub fn seed(&self, id: &ArmedId) -> Option<u64> {
+        self.armed.get(id).map(Armed::seed)
     }
 
     /// What else is armed on the cgroup of this one.

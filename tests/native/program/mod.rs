@@ -6,4 +6,5 @@ mod command_line;
 mod control;
 mod descriptors;
 mod protected;
+mod replace;
 mod shows;
