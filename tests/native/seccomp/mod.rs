@@ -35,9 +35,14 @@ fn support() -> Result<(), String> {
 /// Whether calls of `run`'s child come to a supervisor here. Where the kernel itself can answer them,
 /// they do not, and there is nothing to test.
 pub fn answers_by_seccomp() -> Result<(), String> {
+    comes_to_a_supervisor("fail getppid with EIO")
+}
+
+/// Whether the calls of this fault do: a kernel may answer some calls by itself and not others.
+pub fn comes_to_a_supervisor(fault: &str) -> Result<(), String> {
     support()?;
     let output = Command::new(program::agent().map_err(|error| error.to_string())?)
-        .args(["explain", "--output", "json", "--fault", "fail getppid with EIO"])
+        .args(["explain", "--output", "json", "--fault", fault])
         .output()
         .map_err(|error| error.to_string())?;
     let plan: Value = serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
