@@ -96,7 +96,7 @@ fn a_target_is_known_by_its_name_as_long_as_that_says_which() -> Result<()> {
     let target = daemon.json(&["list"])?[0]["target"].as_str().context("a target")?.to_owned();
     assert_eq!(daemon.json(&["show", &target])?["id"], "cli:1");
     let second = daemon.verb(&["arm", "--cgroup", path(cgroup)?, "--fault", "drop to port 9"])?;
-    ensure!(complaint(&second).contains("also cli:1: the kernel asks"), "{}", complaint(&second));
+    ensure!(complaint(&second).contains("also has cli:1 (`fail connect"), "{}", complaint(&second));
     for verb in ["show", "disarm", "follow"] {
         let refused = daemon.verb(&[verb, &target])?;
         let complaint = complaint(&refused);
