@@ -199,3 +199,97 @@ fn every_target_has_its_own_counts_budget_and_dice() -> Result<()> {
     assert!(failed.iter().all(|calls| *calls == failed[0]), "{failed:?}");
     Ok(())
 }
+
+/// Thousands of rounds.
+mod repeated {
+    use std::{
+        fs,
+        thread::sleep,
+        time::{Duration, Instant},
+    };
+
+    use anyhow::ensure;
+    use chaos_ebpf_common::hash;
+    use chaos_engine::kernel::loaded;
+    use chaos_tests::machine::Quiet;
+
+    use super::*;
+
+    const ROUNDS: u64 = 2_000;
+    const SEED: u64 = 20_261_129;
+
+    const TEXTS: [&str; 7] = [
+        "drop 10% egress udp",
+        "fail socket with EMFILE every 3rd",
+        "fail connect with EIO to 10.0.0.0/8, 10.1.0.0/16, fd00::/8 port 80-90",
+        "drop the first 5 of flows ingress",
+        "shadow fail setsockopt with EIO; drop 3% egress tcp to fd00::/8 port 443; drop udp",
+        "fail bind with EADDRINUSE at most 3 per second",
+        "drop 1% except 10.0.0.1, 10.0.0.2; fail getsockopt with EINVAL",
+    ];
+
+    fn descriptors() -> Result<usize> {
+        Ok(fs::read_dir("/proc/self/fd")?.count())
+    }
+
+    /// Random faults come and go on random targets, with several texts each; every hundredth round a victim is asked
+    /// what it saw.
+    #[test]
+    fn rounds_of_random_faults_on_random_targets_leave_nothing() -> Result<()> {
+        let claim = Quiet::acquire()?;
+        let cgroups = (0..12)
+            .map(|number| TestCgroup::new(&claim, &format!("target-{number}")))
+            .collect::<Result<Vec<_>>>()?;
+        let watched = TestCgroup::new(&claim, "watched")?;
+        let before = loaded()?;
+        let mut armory = Agent::new(&claim)?.armory;
+        // What is loaded once is loaded.
+        for (number, text) in TEXTS.iter().enumerate() {
+            arm(&mut armory, &format!("first {number}"), &cgroups[0], text)?;
+        }
+        armory.halt("the programs are loaded");
+        armory.tick();
+        assert_eq!(armory.taken(), Room { texts: 0, rules: 0 });
+        let open = descriptors()?;
+        let mut armed: Vec<String> = Vec::new();
+        for round in 0..ROUNDS {
+            let random = |of: u64| hash::nth(SEED ^ of, round) as usize;
+            let (target, text) = (random(1) % cgroups.len(), TEXTS[random(2) % TEXTS.len()]);
+            let name = format!("{target}/{}", random(3) % 4);
+            if armed.contains(&name) && random(4) % 2 == 0 {
+                disarm(&mut armory, &name)?;
+                armed.retain(|other| *other != name);
+            } else {
+                arm(&mut armory, &name, &cgroups[target], text).context(name.clone())?;
+                if !armed.contains(&name) {
+                    armed.push(name);
+                }
+            }
+            if round % 100 == 0 {
+                arm(&mut armory, "watched", &watched, "fail socket with EMFILE every 2nd")?;
+                let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 20);
+                let total = Victim::run(call, Place::here().cgroup(&watched))?.total();
+                let counts = disarm(&mut armory, "watched")?.faults[0].counts.clone();
+                assert_eq!((total.failed_with("EMFILE"), total.ok), (10, 10), "round {round}");
+                assert_eq!((counts.matched, counts.injected), (20, 10), "round {round}");
+            }
+            if round % 7 == 0 {
+                assert!(armory.tick().is_empty());
+            }
+        }
+        assert!(armed.len() > 20, "{armed:?}");
+        assert_eq!(armory.taken().texts as usize, armed.len());
+        armory.halt("the test is over");
+        armory.tick();
+        assert_eq!(armory.taken(), Room { texts: 0, rules: 0 });
+        assert_eq!(descriptors()?, open, "descriptors");
+        drop(armory);
+        // The kernel frees maps when nobody waits for it any more.
+        let give_up = Instant::now() + Duration::from_secs(20);
+        while loaded()? != before {
+            ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
+            sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}

@@ -142,6 +142,11 @@ impl Armory {
         Ok(())
     }
 
+    /// How much of its [`Room`] is taken.
+    pub fn taken(&self) -> Room {
+        self.programs.as_ref().map_or(Room { texts: 0, rules: 0 }, |(programs, _)| programs.taken())
+    }
+
     /// The leases of all targets, for whoever has to stop everything at once.
     pub fn leases(&self) -> Leases {
         self.leases.clone()

@@ -40,9 +40,9 @@ impl Pool {
         self.size
     }
 
-    /// Whether any is taken, or rests.
-    pub(super) fn is_used(&self) -> bool {
-        self.free.values().sum::<u32>() < self.size
+    /// How many are taken, or rest.
+    pub(super) fn taken(&self) -> u32 {
+        self.size - self.free.values().sum::<u32>()
     }
 
     /// The first range of this length that is free; `None` where there is none.

@@ -124,6 +124,13 @@ impl Programs {
         self.loaded().lease.clone()
     }
 
+    /// How much is taken, in the order of [`Room`]'s fields: texts, and rules with those that still rest.
+    pub fn taken(&self) -> Room {
+        let loaded = self.loaded();
+        let texts = loaded.rows.values().map(|row| row.texts.len() as u32).sum();
+        Room { texts, rules: loaded.rooms.rules_taken() }
+    }
+
     /// Hands what the programs had to complain about to the agent's log, and takes back what texts had that have been
     /// replaced or have ended. It waits for a grace period of the kernel (10 to 30 ms) where there is such.
     pub fn tend(&self) -> Result<(), KernelError> {

@@ -102,9 +102,14 @@ impl Rooms {
         self.numbers.give_back(set.numbers);
     }
 
+    /// Places of rules, or ledger slots if more of those are taken.
+    pub(super) fn rules_taken(&self) -> u32 {
+        self.rules.taken().max(self.slots.taken())
+    }
+
     /// Whether rules tell flows apart by their numbers.
     pub(super) fn has_numbers(&self) -> bool {
-        self.numbers.is_used()
+        self.numbers.taken() > 0
     }
 
     pub(super) fn no_targets(&self) -> KernelError {
