@@ -200,6 +200,96 @@ fn every_target_has_its_own_counts_budget_and_dice() -> Result<()> {
     Ok(())
 }
 
+/// System calls that programs at functions of the kernel decide.
+mod at_functions {
+    use std::{fs, process::Command, time::Duration};
+
+    use chaos_plan::Backend;
+    use chaos_tests::{process::Process, require};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{agent::answers, syscalls::Caller};
+
+    /// More than a function of the kernel takes programs.
+    const TARGETS: usize = 45;
+    const CALLS: u64 = 20;
+    const SOON: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn as_many_targets_as_wanted_share_one_program() -> Result<()> {
+        let claim = Shared::acquire()?;
+        require!("fmod_ret on security functions"; answers(&claim, Backend::Security));
+        let outside = TestCgroup::new(&claim, "outside")?;
+        let cgroups = (0..TARGETS)
+            .map(|number| TestCgroup::new(&claim, &format!("target-{number}")))
+            .collect::<Result<Vec<_>>>()?;
+        let inner = cgroups[1].child("a/b/inner")?;
+        let mut armory = Agent::new(&claim)?.armory;
+        for (number, cgroup) in cgroups.iter().enumerate() {
+            let text = format!("fail mkdir with ENOSPC every {}th", number % 3 + 2);
+            arm(&mut armory, &format!("{number}"), cgroup, &text)?;
+        }
+        // Deeper than the others, and in one of them.
+        arm(&mut armory, "inner", &inner, "fail mkdir with EIO")?;
+        for number in [0, 1, TARGETS - 1] {
+            let caller = Caller::start(&["mkdir"], CALLS, &cgroups[number])?;
+            let failed = CALLS / (number as u64 % 3 + 2);
+            assert_eq!(caller.report(&outside)?.total().failed_with("ENOSPC"), failed, "{number}");
+            assert_eq!(counts(&armory, &format!("{number}"))?, (CALLS, failed), "{number}");
+        }
+        // The outer target is asked first, and what it lets pass the inner one.
+        let total = Caller::start(&["mkdir"], CALLS, &inner)?.report(&outside)?.total();
+        assert_eq!((total.failed_with("ENOSPC"), total.ok), (counts(&armory, "1")?.1 - CALLS / 3, 0));
+        assert_eq!(total.failed_with("EIO"), CALLS - total.failed_with("ENOSPC"));
+        assert_eq!(counts(&armory, "inner")?, (total.failed_with("EIO"), total.failed_with("EIO")));
+        let others = Caller::start(&["mkdir"], CALLS, &outside)?;
+        assert_eq!(others.report(&outside)?.total().failed(), 0);
+        // Those that end leave the others what they have.
+        for number in 0..TARGETS - 1 {
+            disarm(&mut armory, &format!("{number}"))?;
+        }
+        let last = Caller::start(&["mkdir"], CALLS, &cgroups[TARGETS - 1])?.report(&outside)?;
+        assert_eq!(last.total().failed(), CALLS / ((TARGETS as u64 - 1) % 3 + 2));
+        let first = Caller::start(&["mkdir"], CALLS, &cgroups[0])?.report(&outside)?;
+        assert_eq!(first.total().failed(), 0);
+        Ok(())
+    }
+
+    /// Where a file goes by the path that it was opened by, and nobody could look again.
+    #[test]
+    fn a_target_that_opens_many_files_takes_no_room_from_another() -> Result<()> {
+        const MORE_THAN_ARE_KNOWN: usize = 4_000;
+        let claim = Shared::acquire()?;
+        require!("fmod_ret on system calls"; answers(&claim, Backend::Entry));
+        let [one, other] = ["floods", "quiet"].map(|name| TestCgroup::new(&claim, name));
+        let (one, other) = (one?, other?);
+        let directory = TempDir::new()?;
+        let real = fs::canonicalize(directory.path())?;
+        let under = real.display();
+        let mut armory = Agent::new(&claim)?.armory;
+        arm(&mut armory, "quiet", &other, &format!("fail fsync with EIO under {under}/quiet"))?;
+        arm(&mut armory, "floods", &one, &format!("fail fsync with EIO under {under}/many"))?;
+        let mut python = Command::new("python3");
+        python.arg("-c").arg(format!(
+            "import os\nfile = os.open('{under}/quiet', os.O_CREAT | os.O_WRONLY)\nprint('open', flush=True)\ninput()\n\
+             try: os.fsync(file); print('synced')\nexcept OSError as error: print(error.errno)"
+        ));
+        let mut quiet = Process::spawn(python, Place::here().cgroup(&other))?;
+        assert_eq!(quiet.line(SOON)?, "open");
+        let mut flood = Command::new("python3");
+        flood.arg("-c").arg(format!(
+            "import os\nos.mkdir('{under}/many')\nfor n in range({MORE_THAN_ARE_KNOWN}): os.close(os.open(f'{under}/many/{{n}}', \
+             os.O_CREAT | os.O_WRONLY))"
+        ));
+        assert!(Process::spawn(flood, Place::here().cgroup(&one))?.wait(SOON)?.success());
+        quiet.write(b"go\n")?;
+        assert_eq!(quiet.line(SOON)?, nix::libc::EIO.to_string());
+        assert_eq!(counts(&armory, "quiet")?, (1, 1));
+        Ok(())
+    }
+}
+
 /// Thousands of rounds.
 mod repeated {
     use std::{

@@ -1,0 +1,92 @@
+//! An agent with a hundred targets that is killed or stopped.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use chaos_engine::kernel::loaded;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    job::{Call, Repeated, SocketKind},
+    machine::Quiet,
+    process::Place,
+    victim::Victim,
+};
+use nix::sys::signal::Signal;
+
+use crate::daemon::{Daemon, PATIENCE};
+
+const TARGETS: usize = 100;
+const CALLS: u64 = 10;
+
+struct Scene {
+    cgroups: Vec<TestCgroup>,
+    daemon: Daemon,
+    _directory: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(claim: &Quiet) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let socket = directory.path().join("agent.sock");
+        let daemon = Daemon::start(claim, &socket, &["--lease", "2s"])?;
+        let cgroups = (0..TARGETS)
+            .map(|number| TestCgroup::new(claim, &format!("target-{number}")))
+            .collect::<Result<Vec<_>>>()?;
+        for cgroup in &cgroups {
+            daemon.arm(cgroup, "fail socket with EMFILE for 10m")?;
+        }
+        Ok(Self { cgroups, daemon, _directory: directory })
+    }
+
+    /// How many calls fail in each of some targets.
+    fn failing(&self) -> Result<Vec<u64>> {
+        let some = self.cgroups.iter().step_by(11);
+        some.map(|cgroup| {
+            let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, CALLS);
+            Ok(Victim::run(call, Place::here().cgroup(cgroup))?.total().failed_with("EMFILE"))
+        })
+        .collect()
+    }
+
+    fn until(&self, failing: u64) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        while self.failing()?.iter().any(|count| *count != failing) {
+            ensure!(Instant::now() < give_up, "{:?}, not {failing} each", self.failing()?);
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn all_targets_of_a_killed_agent_heal_and_nothing_stays() -> Result<()> {
+    let claim = Quiet::acquire()?;
+    let before = loaded()?;
+    let scene = Scene::new(&claim)?;
+    assert!(scene.failing()?.iter().all(|count| *count == CALLS));
+    scene.daemon.process.signal(Signal::SIGKILL)?;
+    scene.until(0)?;
+    let give_up = Instant::now() + PATIENCE;
+    while loaded()? != before {
+        ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+#[test]
+fn the_lease_of_all_targets_of_a_stopped_agent_lapses_and_is_given_again() -> Result<()> {
+    let claim = Quiet::acquire()?;
+    let scene = Scene::new(&claim)?;
+    scene.daemon.process.signal(Signal::SIGSTOP)?;
+    scene.until(0)?;
+    scene.daemon.process.signal(Signal::SIGCONT)?;
+    scene.until(CALLS)?;
+    assert_eq!(scene.daemon.ids()?.len(), TARGETS);
+    scene.daemon.json(&["halt"])?;
+    assert!(scene.failing()?.iter().all(|count| *count == 0));
+    Ok(())
+}
