@@ -227,7 +227,8 @@ mod at_functions {
         let inner = cgroups[1].child("a/b/inner")?;
         let mut armory = Agent::new(&claim)?.armory;
         for (number, cgroup) in cgroups.iter().enumerate() {
-            let text = format!("fail mkdir with ENOSPC every {}th", number % 3 + 2);
+            let nth = ["2nd", "3rd", "4th"][number % 3];
+            let text = format!("fail mkdir with ENOSPC every {nth}");
             arm(&mut armory, &format!("{number}"), cgroup, &text)?;
         }
         // Deeper than the others, and in one of them.
