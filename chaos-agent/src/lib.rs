@@ -5,6 +5,7 @@
 
 pub mod control;
 pub mod demo;
+pub mod successor;
 
 use chaos_engine::arm::Armory;
 

@@ -12,6 +12,9 @@ use crate::{ArmedId, TargetReport};
 pub struct Ended {
     pub id: ArmedId,
     pub why: String,
+    /// Because the cgroup of the target is gone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_gone: bool,
     /// Missing where the kernel did not let it be read.
     pub report: Option<TargetReport>,
 }

@@ -57,7 +57,12 @@ mod tests {
         let audience = Audience::default();
         let (mut all, mut endings) = (audience.subscribe(), audience.subscribe_to_endings());
         let id = ArmedId("pod:shop/till".to_owned());
-        audience.tell(Notice::Disarmed(Ended { id: id.clone(), why: "halt".into(), report: None }));
+        audience.tell(Notice::Disarmed(Ended {
+            id: id.clone(),
+            why: "halt".into(),
+            is_gone: false,
+            report: None,
+        }));
         for _ in 0..2 * BACKLOG {
             audience.tell(Notice::Lost(id.clone(), 1));
         }

@@ -100,7 +100,7 @@ impl FakeEngine {
     fn take_out(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
         let armed = self.armed.remove(id)?;
         let report = Some(report(id, &armed, self.world.lock().now));
-        Some(Ended { id: id.clone(), why: why.to_owned(), report })
+        Some(Ended { id: id.clone(), why: why.to_owned(), is_gone: false, report })
     }
 }
 

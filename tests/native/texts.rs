@@ -241,7 +241,10 @@ mod at_functions {
         }
         // The outer target is asked first, and what it lets pass the inner one.
         let total = Caller::start(&["mkdir"], CALLS, &inner)?.report(&outside)?.total();
-        assert_eq!((total.failed_with("ENOSPC"), total.ok), (counts(&armory, "1")?.1 - CALLS / 3, 0));
+        assert_eq!(
+            (total.failed_with("ENOSPC"), total.ok),
+            (counts(&armory, "1")?.1 - CALLS / 3, 0)
+        );
         assert_eq!(total.failed_with("EIO"), CALLS - total.failed_with("ENOSPC"));
         assert_eq!(counts(&armory, "inner")?, (total.failed_with("EIO"), total.failed_with("EIO")));
         let others = Caller::start(&["mkdir"], CALLS, &outside)?;

@@ -43,6 +43,10 @@ pub struct Args {
     #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true)]
     #[expect(clippy::option_option, reason = "an option with a value that may be left out")]
     replace: Option<Option<String>>,
+    /// Arm them again where the target comes back: a unit that is started again, or a cgroup that is made anew. The
+    /// faults keep their time
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     socket: SocketArg,
 }
@@ -62,7 +66,8 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         Some(id) => Replaced::Id(ArmedId(id.clone())),
         None => Replaced::Only,
     });
-    let command = Command::Arm { target, faults, force: args.pods.force, replace };
+    let command =
+        Command::Arm { target, faults, force: args.pods.force, replace, follow: args.follow };
     let report = match client.ask(command).map_err(failure)? {
         Answer::Armed(report) => report,
         other => return Err(client.unexpected(&other).into()),

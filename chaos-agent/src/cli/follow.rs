@@ -45,7 +45,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
 fn text(event: &Event, now: Timestamp) -> String {
     match event {
         Event::Injected(injection) => injected(injection),
-        Event::Ended(Ended { id, why, report }) => {
+        Event::Ended(Ended { id, why, report, .. }) => {
             let counts: Vec<String> = report
                 .iter()
                 .flat_map(|report| &report.faults)

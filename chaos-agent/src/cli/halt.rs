@@ -47,7 +47,7 @@ pub fn print(ended: &[Ended], format: Format) -> anyhow::Result<()> {
 pub fn ledgers(ended: &[Ended]) -> String {
     let paragraphs: Vec<String> = ended
         .iter()
-        .map(|Ended { id, why, report }| match report {
+        .map(|Ended { id, why, report, .. }| match report {
             Some(report) => {
                 let heading = format!("{id} ({}) is disarmed: {why}", report.target);
                 let lines = [heading, ledger::table(&report.faults)].into_iter();
@@ -70,6 +70,7 @@ mod tests {
         let ended = |id: &str| Ended {
             id: ArmedId(id.to_owned()),
             why: "its cgroup is gone".to_owned(),
+            is_gone: true,
             report: None,
         };
         let printed = ledgers(&[ended("cli:1"), ended("cli:2")]);

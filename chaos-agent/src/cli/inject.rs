@@ -2,8 +2,12 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chaos_api::{Ended, TargetReport, TargetSpec};
-use chaos_engine::{arm::Armory, cgroup::Target};
+use chaos_agent::successor::{Clocks, can_be_followed};
+use chaos_api::{Ended, TargetReport, TargetSpec, clock::boot_now};
+use chaos_engine::{
+    arm::Armory,
+    cgroup::{CgroupRoot, Target},
+};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
@@ -13,10 +17,13 @@ use super::{
     kernel, ledger,
     output::{self, Format, note},
     session::{Event, Session, lived_its_time},
-    signals::Signals,
+    signals::{Received, Signals},
     target::{PodsArg, TargetArgs},
     terms::{self, TermsArgs},
 };
+
+/// How often it is looked whether a target has come back.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Break a cgroup, process, unit or container that is there already
 ///
@@ -47,6 +54,10 @@ pub struct Args {
     /// How long faults go on when this process hangs or is stopped
     #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
     lease: Duration,
+    /// Go on where the target comes back: a unit that is started again, or a cgroup that is made anew. The faults keep
+    /// their time; each ledger is printed when its cgroup is gone
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     terms: TermsArgs,
 }
@@ -63,6 +74,9 @@ struct InjectReport<'a> {
 pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let faults = args.faults.read()?;
     let spec = args.target.spec().ok_or_else(|| Failure::Usage("no target".to_owned()))?;
+    if args.follow {
+        can_be_followed(&spec).map_err(Failure::Usage)?;
+    }
     let terms = args.terms.terms(args.lasting, Some(terms::UNLESS_SAID))?;
     kernel::refuse_impossible(&faults, &terms)?;
     let seed = terms.seed;
@@ -73,11 +87,38 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let features = kernel::try_needed(kernel::own_cgroup(&root)?.cgroup(), &faults, &terms);
     kernel::collect_left_filters(&root, &features);
     let armory = Armory::new(root, features, args.lease);
-    let mut session = Session::arm(armory, target.clone(), &faults, terms, args.lease)?;
+    let mut session = Session::arm(armory, target.clone(), &faults, terms.clone(), args.lease)?;
     announce(&spec, &target, faults.len(), &session.notes());
-    let why = match session.wait(&signals)? {
-        Event::Signal(received) => format!("{} was received", received.signal),
-        Event::Ended => String::new(),
+    let mut target = target;
+    let why = loop {
+        match session.wait(&signals)? {
+            Event::Signal(received) => break format!("{} was received", received.signal),
+            Event::Ended => {}
+        }
+        if !args.follow {
+            break String::new();
+        }
+        let Some(gone) = session.take_gone() else { break String::new() };
+        match wait_for_successor(args, &spec, session.root(), &gone, &signals)? {
+            Next::Target(next, clocks) => {
+                print(&gone, seed, format)?;
+                session.arm_again(next.clone(), &faults, terms.clone(), &clocks)?;
+                announce(&spec, &next, faults.len(), &session.notes());
+                target = next;
+            }
+            Next::Signal(received) => {
+                print(&gone, seed, format)?;
+                note(&format!(
+                    "{} was received; no cgroup came after the one that is gone",
+                    received.signal
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
+            Next::Nothing => {
+                session.end_with(gone);
+                break String::new();
+            }
+        }
     };
     let by_signal = session.ended().is_none();
     let ended = session.end(&why);
@@ -88,6 +129,34 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     print(&ended, seed, format)?;
     let went_well = by_signal || (!vanished && lived_its_time(&ended));
     Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What came after a target that is gone.
+enum Next {
+    Target(Target, Clocks),
+    Signal(Received),
+    /// The time of the faults is up.
+    Nothing,
+}
+
+fn wait_for_successor(
+    args: &Args,
+    spec: &TargetSpec,
+    root: &CgroupRoot,
+    gone: &Ended,
+    signals: &Signals,
+) -> Result<Next, Failure> {
+    let clocks = gone.report.as_ref().map(Clocks::of).unwrap_or_default();
+    note(&format!("cgroup of {spec} is gone; waiting for the next one"));
+    while boot_now() < clocks.until {
+        if let Ok(target) = args.pods.resolve(spec, root) {
+            return Ok(Next::Target(target, clocks));
+        }
+        if let Some(received) = signals.next(PAUSE)? {
+            return Ok(Next::Signal(received));
+        }
+    }
+    Ok(Next::Nothing)
 }
 
 fn announce(spec: &TargetSpec, target: &Target, faults: usize, notes: &[String]) {

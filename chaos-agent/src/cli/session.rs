@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use chaos_agent::successor::Clocks;
 use chaos_api::{ArmedId, Ended, Outcome, Phase};
 use chaos_engine::{
     arm::{Armory, Request},
-    cgroup::Target,
+    cgroup::{CgroupRoot, Target},
 };
 use chaos_fault::Fault;
 use chaos_plan::Terms;
@@ -48,15 +49,38 @@ impl Session {
         lease: Duration,
     ) -> Result<Self, Failure> {
         let id = ArmedId(target.name.clone());
-        let request = Request { id: id.clone(), target, faults, terms, began: &|_| None };
-        match armory.arm(request)? {
-            Outcome::Refused(plan) => Err(Failure::Refused(plan.refused)),
-            Outcome::Occupied(occupied) => Err(Failure::Refused(occupied.refusals)),
-            Outcome::Armed(_) => {
-                let tick = (lease / RENEWALS).min(SLOWEST);
-                Ok(Self { armory, id, ended: None, tick, next: Instant::now() + tick })
-            }
-        }
+        put_in_force(&mut armory, &id, target, faults, terms, &|_| None)?;
+        let tick = (lease / RENEWALS).min(SLOWEST);
+        Ok(Self { armory, id, ended: None, tick, next: Instant::now() + tick })
+    }
+
+    /// Arms the target's successor with the same faults, whose clocks go on.
+    pub fn arm_again(
+        &mut self,
+        target: Target,
+        faults: &[Fault],
+        terms: Terms,
+        clocks: &Clocks,
+    ) -> Result<(), Failure> {
+        let began = |fault: &Fault| clocks.began(fault);
+        put_in_force(&mut self.armory, &self.id, target, faults, terms, &began)?;
+        self.next = Instant::now() + self.tick;
+        Ok(())
+    }
+
+    /// The ending, if the target is gone and may have a successor: then the session goes on.
+    pub fn take_gone(&mut self) -> Option<Ended> {
+        self.ended.take_if(|ended| ended.is_gone)
+    }
+
+    /// Puts back what [`Session::take_gone`] gave, as nothing came after it.
+    pub fn end_with(&mut self, ended: Ended) {
+        self.ended = Some(ended);
+    }
+
+    /// Where targets are found.
+    pub fn root(&self) -> &CgroupRoot {
+        self.armory.root()
     }
 
     /// Keeps the faults in force until something happens.
@@ -95,7 +119,27 @@ impl Session {
     /// Disarms. `why` is for a session that has not ended by itself.
     pub fn end(mut self, why: &str) -> Ended {
         let ended = self.ended.take().or_else(|| self.armory.disarm(&self.id, why));
-        ended.unwrap_or_else(|| Ended { id: self.id.clone(), why: why.to_owned(), report: None })
+        ended.unwrap_or_else(|| Ended {
+            id: self.id.clone(),
+            why: why.to_owned(),
+            is_gone: false,
+            report: None,
+        })
+    }
+}
+
+fn put_in_force(
+    armory: &mut Armory,
+    id: &ArmedId,
+    target: Target,
+    faults: &[Fault],
+    terms: Terms,
+    began: &dyn Fn(&Fault) -> Option<u64>,
+) -> Result<(), Failure> {
+    match armory.arm(Request { id: id.clone(), target, faults, terms, began })? {
+        Outcome::Refused(plan) => Err(Failure::Refused(plan.refused)),
+        Outcome::Occupied(occupied) => Err(Failure::Refused(occupied.refusals)),
+        Outcome::Armed(_) => Ok(()),
     }
 }
 

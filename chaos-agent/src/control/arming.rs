@@ -12,20 +12,37 @@ use chaos_plan::Scope;
 
 use super::{
     Agent,
+    following::Kept,
     protocol::{Refusal, RefusalKind, Replaced},
 };
+use crate::successor::can_be_followed;
 
 /// The owner of what clients have asked for: the part of an id before the colon.
 pub const OWNER: &str = "cli";
 
-/// Arms `spec` under a new id, or in place of what is to be replaced; with `force` also where it holds pods.
+/// How a target is armed.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// Also where it holds pods.
+    pub force: bool,
+    /// In place of this.
+    pub replaced: Option<Replaced>,
+    /// And again where it comes back.
+    pub follow: bool,
+}
+
+/// Arms `spec` under a new id, or in place of what is to be replaced.
 pub(super) async fn arm(
     agent: &Arc<Agent>,
     spec: &TargetSpec,
     text: &str,
-    (force, replaced): (bool, Option<Replaced>),
+    way: Way,
 ) -> Result<TargetReport, Refusal> {
     let faults = read(text)?;
+    if way.follow {
+        can_be_followed(spec).map_err(|message| Refusal::new(RefusalKind::Target, message))?;
+    }
+    let (force, followed) = (way.force, way.follow.then(|| spec.clone()));
     let root = agent.root.clone();
     let spec = spec.clone();
     // Looking for a target walks directories: not a thing for the keeper, nor for this thread.
@@ -35,8 +52,15 @@ pub(super) async fn arm(
         .map_err(|error| Refusal::new(RefusalKind::Failed, error))?
         .map_err(|error| Refusal::new(RefusalKind::Target, error))?;
     let serving = agent.clone();
-    let armed =
-        move |armory: &mut Armory| arm_in(armory, &serving, target, &faults, replaced.as_ref());
+    let armed = move |armory: &mut Armory| {
+        let (report, seed) = arm_in(armory, &serving, target, &faults, way.replaced.as_ref())?;
+        let id = ArmedId(report.id.clone());
+        match followed {
+            Some(spec) => serving.followed.keep(id, Kept { spec, force, faults, seed }),
+            None => drop(serving.followed.forget(&id)),
+        }
+        Ok(report)
+    };
     agent.handle.with(armed).await?
 }
 
@@ -55,7 +79,7 @@ fn arm_in(
     target: Target,
     faults: &[Fault],
     replaced: Option<&Replaced>,
-) -> Result<TargetReport, Refusal> {
+) -> Result<(TargetReport, u64), Refusal> {
     let before = match replaced {
         Some(replaced) => to_replace(armory, &target, replaced)?,
         None => None,
@@ -88,7 +112,7 @@ fn arm_in(
     let gone = || Refusal::new(RefusalKind::Failed, "it was disarmed at once");
     let mut report = armory.report(&id).ok_or_else(gone)??;
     report.notes.extend(note_beside(armory, &id));
-    Ok(report)
+    Ok((report, seed))
 }
 
 /// Which of what clients have armed is replaced; `None` where nothing is there to be replaced.

@@ -10,6 +10,7 @@ mod connection;
 mod containers;
 mod event;
 mod follow;
+mod following;
 mod lines;
 mod peer;
 mod protocol;

@@ -41,6 +41,9 @@ pub enum Command {
         /// on.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         replace: Option<Replaced>,
+        /// Armed again where the target comes back: a unit that is started again, a cgroup that is made anew.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        follow: bool,
     },
     /// By its id, or the name of its target.
     Disarm {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::{ArmedId, Policy};
+use chaos_api::{ArmedId, Ended, Policy};
 use chaos_arm::KeeperGone;
 use chaos_engine::{
     arm::{ArmError, Armory},
@@ -24,9 +24,10 @@ use tokio::{
 
 use super::{
     ControlSocket,
-    arming::arm,
+    arming::{Way, arm},
     connection::{PATIENCE, is_over, write},
     follow::follow,
+    following::{Followed, arm_again},
     lines::{Line, Lines},
     peer::Peer,
     protocol::{Answer, Command, MAX_REQUEST, Refusal, RefusalKind, Request, VERSION},
@@ -46,6 +47,7 @@ pub struct Agent {
     pub(super) root: CgroupRoot,
     pub(super) policy: Policy,
     pub(super) armed_so_far: AtomicU64,
+    pub(super) followed: Followed,
     clients: Arc<Semaphore>,
     followers: Arc<Semaphore>,
 }
@@ -57,6 +59,7 @@ impl Agent {
             root,
             policy,
             armed_so_far: AtomicU64::new(0),
+            followed: Followed::default(),
             clients: Arc::new(Semaphore::new(MOST_CLIENTS)),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
         }
@@ -68,6 +71,7 @@ impl Agent {
 pub async fn serve(socket: ControlSocket, agent: Arc<Agent>, mut shutdown: watch::Receiver<bool>) {
     let mut conversations = JoinSet::new();
     let ending = shutdown.clone();
+    conversations.spawn(arm_again(agent.clone(), ending.clone()));
     let mut over = std::pin::pin!(is_over(&mut shutdown));
     loop {
         tokio::select! {
@@ -230,19 +234,30 @@ async fn answer(agent: &Arc<Agent>, command: Command, peer: &Peer) -> Result<Ans
             });
             Ok(Answer::Target(report.await.map_err(Refusal::from).flatten()?))
         }
-        Command::Arm { target, faults, force, replace } => {
-            let report = arm(agent, &target, &faults, (force, replace)).await?;
+        Command::Arm { target, faults, force, replace, follow } => {
+            let way = Way { force, replaced: replace, follow };
+            let report = arm(agent, &target, &faults, way).await?;
             tracing::info!(id = %report.id, target = %report.target, %peer, "armed");
             Ok(Answer::Armed(report))
         }
         Command::Disarm { id } => {
+            let serving = agent.clone();
             let ended = agent.handle.with(move |armory| {
+                if armory.named(&id.0).is_empty() && serving.followed.forget(&id) {
+                    // It waits for its target.
+                    return Ok(Ended { id, why: asked, is_gone: true, report: None });
+                }
                 let id = meant(armory, &id)?;
+                serving.followed.forget(&id);
                 armory.disarm(&id, &asked).ok_or_else(|| unknown(&id))
             });
             Ok(Answer::Disarmed(ended.await.map_err(Refusal::from).flatten()?))
         }
-        Command::Halt => Ok(Answer::Halted(agent.handle.halt(asked).await?)),
+        Command::Halt => {
+            // First: nothing is armed again behind it.
+            agent.followed.forget_all();
+            Ok(Answer::Halted(agent.handle.halt(asked).await?))
+        }
         Command::Follow { .. } => unreachable!("a follower's conversation is another one"),
     }
 }

@@ -311,6 +311,7 @@ impl Armory {
 
     fn take_out(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
         let mut armed = self.armed.remove(id)?;
+        let is_gone = !armed.target().is_alive();
         let claim = self.claims.take(id);
         // Stop first, so that the report is final.
         if let Err(error) = armed.suspend() {
@@ -323,7 +324,7 @@ impl Armory {
         self.retire(armed, turn);
         // Until then nobody else arms what does not go together with it.
         drop(claim);
-        Some(Ended { id: id.clone(), why: why.to_owned(), report })
+        Some(Ended { id: id.clone(), why: why.to_owned(), is_gone, report })
     }
 
     /// Disarms a target as far as a turn goes, and leaves the rest for the turns to come: nothing of it

@@ -9,3 +9,4 @@ mod many;
 mod protected;
 mod replace;
 mod shows;
+mod successors;
