@@ -260,6 +260,35 @@ mod at_functions {
         Ok(())
     }
 
+    /// More tasks than processors, each of which may be preempted in the program.
+    #[test]
+    fn what_may_have_been_missed_is_said() -> Result<()> {
+        const TASKS: usize = 8;
+        const EACH: u64 = 20_000;
+        let claim = Shared::acquire()?;
+        require!("fmod_ret on security functions"; answers(&claim, Backend::Security));
+        let [outside, cgroup] = ["outside", "target"].map(|name| TestCgroup::new(&claim, name));
+        let (outside, cgroup) = (outside?, cgroup?);
+        let mut armory = Agent::new(&claim)?.armory;
+        arm(&mut armory, "all", &cgroup, "fail read with EIO")?;
+        let callers = (0..TASKS)
+            .map(|_| Caller::start(&["read"], EACH, &cgroup))
+            .collect::<Result<Vec<_>>>()?;
+        let mut failed = 0;
+        for caller in callers {
+            failed += caller.report(&outside)?.total().failed_with("EIO");
+        }
+        let missed = TASKS as u64 * EACH - failed;
+        let report = armory.report(&ArmedId("all".to_owned())).context("it is armed")??;
+        let said = report.notes.iter().find_map(|note| {
+            let (_, behind) = note.split_once("calls up to ")?;
+            behind.split(' ').next()?.parse::<u64>().ok()
+        });
+        println!("{missed} of {} calls were missed, {said:?} at most", TASKS as u64 * EACH);
+        assert!(missed <= said.unwrap_or_default(), "{missed} missed, {:?}", report.notes);
+        Ok(())
+    }
+
     /// Where a file goes by the path that it was opened by, and nobody could look again.
     #[test]
     fn a_target_that_opens_many_files_takes_no_room_from_another() -> Result<()> {

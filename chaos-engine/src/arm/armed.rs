@@ -487,6 +487,14 @@ impl Armed {
         let mut notes = self.target.notes.clone();
         notes.extend(self.frames.notes());
         notes.extend(self.translations.all().map(str::to_owned));
+        // What cannot be asked for is not known to be missed.
+        let missed = self.text.missed_at_most().unwrap_or_default();
+        if missed > 0 {
+            notes.push(format!(
+                "of this target's calls up to {missed} may have been missed, neither failed nor counted: while a task \
+                 is preempted in the program that decides, the kernel asks it about no other call on that processor"
+            ));
+        }
         if let Some(symlinks) = &self.symlinks {
             let sights = symlinks.sights(Duration::ZERO);
             notes

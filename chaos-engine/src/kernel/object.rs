@@ -17,7 +17,7 @@ use super::{
     btf::{Functions, LayerOffsets, SocketOffsets},
     clsact::Side,
     links,
-    tracer::{self, Tracer},
+    tracer::{self, AtFunction, Tracer},
     trial,
 };
 
@@ -250,12 +250,12 @@ impl Object {
         &mut self,
         function: &str,
         attachment: &Attachment,
-    ) -> Result<Link, KernelError> {
+    ) -> Result<AtFunction, KernelError> {
         let tracer = match &mut self.tracer {
             Some(tracer) => tracer,
             empty => empty.insert(Tracer::new(OBJECT, &self.map_ids)?),
         };
-        tracer.attach(function, attachment).map(Link::new)
+        tracer.attach(function, attachment)
     }
 
     /// Runs the program of a packet hook once on an Ethernet frame, with the rules in force and

@@ -34,6 +34,7 @@ use super::{
     pool::Range,
     slots::Slots,
     tables::Tables,
+    tracer::AtFunction,
 };
 
 /// Bytes of the ring of all targets.
@@ -67,7 +68,7 @@ pub(super) struct Set {
 pub(super) struct Loaded {
     // Links before the object: packets meet no program whose maps are on their way out.
     /// By function of the kernel, and how many texts need it.
-    functions: BTreeMap<String, (Link, usize)>,
+    functions: BTreeMap<String, (AtFunction, usize)>,
     /// By the ids of their cgroups.
     rows: BTreeMap<u64, Row>,
     rooms: Rooms,
@@ -241,6 +242,13 @@ impl Loaded {
         Ok(())
     }
 
+    /// How many calls the program at a function was not asked about so far.
+    fn missed(&self, function: &str) -> Result<u64, KernelError> {
+        let Some((attached, _)) = self.functions.get(function) else { return Ok(0) };
+        let call = "bpf(BPF_OBJ_GET_INFO_BY_FD)";
+        attached.missed().map_err(|source| KernelError::Call { call, source })
+    }
+
     /// One text needs it no more: what is to be detached, if that was the last one.
     fn leave_function(&mut self, function: &str) -> Option<Link> {
         let (_, texts) = self.functions.get_mut(function)?;
@@ -248,7 +256,7 @@ impl Loaded {
         if *texts > 0 {
             return None;
         }
-        self.functions.remove(function).map(|(link, _)| link)
+        self.functions.remove(function).map(|(attached, _)| Link::new(attached))
     }
 
     /// Leads the programs through the sets that a target has in force now.

@@ -17,7 +17,7 @@ use aya::maps::{Map, MapData};
 use aya_obj::{
     Function, Object, ProgramSection,
     btf::BtfFeature,
-    generated::{bpf_attach_type, bpf_cmd, bpf_prog_type},
+    generated::{bpf_attach_type, bpf_cmd, bpf_prog_info, bpf_prog_type},
 };
 use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
 use chaos_plan::{Attachment, compat_numbers};
@@ -51,6 +51,30 @@ pub(super) struct Tracer {
     maps: Vec<(String, OwnedFd)>,
     /// What was linked before: one program serves many functions.
     linked: Vec<(Attachment, Linked)>,
+}
+
+/// A program in front of a function. Dropping it detaches the program.
+pub struct AtFunction {
+    _link: OwnedFd,
+    program: OwnedFd,
+}
+
+impl AtFunction {
+    /// How many calls the kernel has not asked the program about, of all callers: it leaves a program out while another
+    /// task, which was preempted in it, holds the processor. 0 before kernel 5.12, which does not tell.
+    /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/trampoline.c> `__bpf_prog_enter_recur`
+    pub(super) fn missed(&self) -> io::Result<u64> {
+        // SAFETY: the struct holds integers only.
+        let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
+        let mut attr = no_attr();
+        // SAFETY: information about an object is the member of the union that the command reads.
+        let asked = unsafe { &mut attr.info };
+        asked.bpf_fd = self.program.as_raw_fd() as u32;
+        asked.info_len = size_of::<bpf_prog_info>() as u32;
+        asked.info = (&raw mut info) as u64;
+        bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
+        Ok(info.recursion_misses)
+    }
 }
 
 /// A program with its maps and its constants, ready to be loaded.
@@ -97,7 +121,7 @@ impl Tracer {
         &mut self,
         function: &str,
         attachment: &Attachment,
-    ) -> Result<OwnedFd, KernelError> {
+    ) -> Result<AtFunction, KernelError> {
         let known = functions().map_err(|error| KernelError::Call {
             call: "look for functions of the kernel",
             source: io::Error::new(error.kind(), error.to_string()),
@@ -117,8 +141,9 @@ impl Tracer {
             load(&self.linked[place].1, id, self.btf.as_fd()).map_err(|(source, complaint)| {
                 KernelError::LoadCall { function: function.to_owned(), source, complaint }
             })?;
-        open_link(loaded.as_fd())
-            .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })
+        let link = open_link(loaded.as_fd())
+            .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })?;
+        Ok(AtFunction { _link: link, program: loaded })
     }
 
     /// The program with the maps and constants of its own.

@@ -27,7 +27,8 @@ pub(super) struct Placed {
     /// `None` before it is in force, and when it is suspended.
     pub set: Option<Set>,
     pub hooks: BTreeSet<Hook>,
-    pub functions: BTreeSet<String>,
+    /// With what the programs there had missed before.
+    pub functions: BTreeMap<String, u64>,
 }
 
 impl Row {

@@ -59,7 +59,7 @@ impl Programs {
                 key,
                 set: None,
                 hooks: BTreeSet::new(),
-                functions: BTreeSet::new(),
+                functions: BTreeMap::new(),
             });
         }
         loaded.next_key += 1;
@@ -153,6 +153,18 @@ impl Text {
         }
     }
 
+    /// How many calls the programs at its functions were not asked about since then, of all callers together: of the
+    /// text's own calls as many at most were missed.
+    pub fn missed_at_most(&self) -> Result<u64, KernelError> {
+        let mut loaded = self.programs.loaded();
+        let text = loaded.rows.get_mut(&self.cgroup).and_then(|row| row.text(self.key));
+        let functions = text.map(|text| text.functions.clone()).unwrap_or_default();
+        functions
+            .into_iter()
+            .map(|(function, before)| Ok(loaded.missed(&function)?.saturating_sub(before)))
+            .sum()
+    }
+
     /// The records that have come in since the last call, as far as they were kept, by the text's own slots. A sample,
     /// see [`Record`].
     pub fn drain_records(&mut self) -> Vec<Record> {
@@ -194,16 +206,22 @@ impl Loaded {
             .attach_hooks(cgroup, wants)
             .and_then(|()| self.list_caller(cgroup, wants))
             .and_then(|()| self.attach_functions(cgroup, key, wants, &mut new));
-        if attached.is_err() {
-            new.into_iter().for_each(|function| drop(self.leave_function(function)));
-            let row = self.rows.get_mut(&cgroup);
-            row.map(Row::take_unneeded);
-            return attached;
-        }
+        let before = attached.and_then(|()| {
+            new.iter().map(|function| Ok(((*function).to_owned(), self.missed(function)?))).collect()
+        });
+        let before: BTreeMap<String, u64> = match before {
+            Ok(before) => before,
+            Err(error) => {
+                new.into_iter().for_each(|function| drop(self.leave_function(function)));
+                let row = self.rows.get_mut(&cgroup);
+                row.map(Row::take_unneeded);
+                return Err(error);
+            }
+        };
         if let Some(text) = self.rows.get_mut(&cgroup).and_then(|row| row.text(key)) {
             // Until the new rules are in force, those before may need theirs.
             text.hooks.extend(wants.hooks);
-            text.functions.extend(wants.functions.keys().cloned());
+            text.functions.extend(before);
         }
         Ok(())
     }
@@ -246,7 +264,7 @@ impl Loaded {
         let text = self.rows.get_mut(&cgroup).and_then(|row| row.text(key));
         let has = text.map(|text| text.functions.clone()).unwrap_or_default();
         for (function, attachment) in wants.functions {
-            if !has.contains(function) {
+            if !has.contains_key(function) {
                 self.need_function(function, attachment)?;
                 new.push(function);
             }
@@ -259,10 +277,8 @@ impl Loaded {
         let Some(row) = self.rows.get_mut(&cgroup) else { return Vec::new() };
         let Some(text) = row.text(key) else { return Vec::new() };
         text.hooks.clone_from(wants.hooks);
-        let left: Vec<String> = text
-            .functions
-            .extract_if(.., |function| !wants.functions.contains_key(function))
-            .collect();
+        let left = text.functions.extract_if(.., |name, _| !wants.functions.contains_key(name));
+        let left: Vec<String> = left.map(|(name, _)| name).collect();
         let mut links = row.take_unneeded();
         links.extend(left.iter().filter_map(|function| self.leave_function(function)));
         links
@@ -286,7 +302,7 @@ impl Loaded {
         let mut links = row.take_unneeded();
         let is_over = row.texts.is_empty();
         let leaves = row.is_listed && !row.has_calls();
-        links.extend(ended.functions.iter().filter_map(|function| self.leave_function(function)));
+        links.extend(ended.functions.keys().filter_map(|function| self.leave_function(function)));
         if leaves {
             self.list_target(cgroup, None)?;
             if let Some(row) = self.rows.get_mut(&cgroup) {
