@@ -5,6 +5,7 @@
 
 use aya_ebpf::{
     Global,
+    bindings::{BPF_ANY, BPF_NOEXIST},
     btf_maps::lpm_trie::Key,
     helpers::generated::{bpf_d_path, bpf_get_current_task_btf, bpf_probe_read_kernel},
 };
@@ -155,8 +156,10 @@ extern "C" fn chaos_remember(first: u32, device: u64, inode: u64, place: u32) ->
                 &*name.cast::<Key<PathKey>>()
             };
             let rules = PATHS.get(key).copied().unwrap_or(0);
-            // Where there is no room, the next call looks again.
-            let _ = files.insert(&file, &rules, 0);
+            // What a set knows of a file stays until that is opened again, whatever another set asks. Where there is no
+            // room, the next call looks again.
+            let flags = if place == OPENING { BPF_ANY } else { BPF_NOEXIST };
+            let _ = files.insert(&file, &rules, flags as u64);
         }
         id = set.next;
     }

@@ -107,6 +107,13 @@ pub(super) struct Drained {
     pub lost: u64,
 }
 
+/// What has been put in force of a plan.
+#[derive(Default)]
+struct Switched {
+    frames: bool,
+    text: bool,
+}
+
 /// A rule in force, and where it counts.
 struct ArmedRule {
     planned: PlannedRule,
@@ -177,6 +184,36 @@ impl Armed {
         began: &dyn Fn(&Fault) -> Option<u64>,
         turn: Turn,
     ) -> Result<(), ArmError> {
+        let made = self.make_rules(plan, began);
+        let mut rules = made.inspect_err(|_| self.keep_slots())?;
+        let sights = self.look_for_paths(&rules, symlinks::PATIENCE);
+        for rule in &mut rules {
+            rule.lead(&sights);
+        }
+        let wanted = self.frames.wanted();
+        let mut switched = Switched::default();
+        let done = self.put_in_force(plan, &rules, turn, &mut switched);
+        match done {
+            Ok(()) => {
+                self.rules = rules;
+                self.look_for_nat_anew();
+            }
+            Err(_) => {
+                // Looks attach again what has been taken off meanwhile.
+                self.frames.want(&wanted.0, wanted.1);
+                self.go_back(switched);
+            }
+        }
+        self.take_off_unneeded();
+        done
+    }
+
+    /// The rules of a plan, with what they remember and count made ready.
+    fn make_rules(
+        &mut self,
+        plan: &Plan,
+        began: &dyn Fn(&Fault) -> Option<u64>,
+    ) -> Result<Vec<ArmedRule>, ArmError> {
         let previous: Vec<(Fault, u32)> =
             self.rules.iter().map(|rule| (rule.planned.fault.as_written(), rule.slot)).collect();
         // A fault goes on where the pods that it names have other addresses.
@@ -231,25 +268,7 @@ impl Armed {
                 counted_since: kept.map_or(now, |rule| rule.counted_since),
             });
         }
-        let sights = self.look_for_paths(&rules, symlinks::PATIENCE);
-        for rule in &mut rules {
-            rule.lead(&sights);
-        }
-        let wanted = self.frames.wanted();
-        let done = self.put_in_force(plan, &rules, turn);
-        match done {
-            Ok(()) => {
-                self.rules = rules;
-                self.look_for_nat_anew();
-            }
-            Err(_) => {
-                // Looks attach again what has been taken off meanwhile.
-                self.frames.want(&wanted.0, wanted.1);
-                self.go_back();
-            }
-        }
-        self.take_off_unneeded();
-        done
+        Ok(rules)
     }
 
     /// The object for the frames of the target.
@@ -272,9 +291,12 @@ impl Armed {
         plan: &Plan,
         rules: &[ArmedRule],
         turn: Turn,
+        switched: &mut Switched,
     ) -> Result<(), ArmError> {
         self.put_frames_in_force(plan, rules, turn)?;
+        switched.frames = true;
         self.put_text_in_force(rules)?;
+        switched.text = true;
         if let Some(shared) = &self.shared {
             let own = |rule: &ArmedRule| Some(rule.slot);
             let (compiled, planned) = compile_part(rules, SHARED_SET, is_by_seccomp, own);
@@ -319,13 +341,16 @@ impl Armed {
         let slots: BTreeMap<u32, u32> =
             rules.iter().filter_map(|rule| Some((rule.slot, self.text.slot(rule.slot)?))).collect();
         let count = u32::try_from(part.rules.len()).unwrap_or(u32::MAX);
+        if count == 0 && !self.rules.iter().any(|rule| is_in_text(&rule.planned)) {
+            return Ok(());
+        }
         let replaced = self.text.replace(count, &wants, |set| {
             compile_part(rules, set, is_in_text, |rule| slots.get(&rule.slot).copied()).0
         });
         if replaced.is_err() && !cgroup.is_alive() {
             return Err(ArmError::TargetGone { path });
         }
-        self.frames.detach_later(replaced?);
+        replaced?;
         // From here on programs remember what is opened.
         if part.rules.iter().any(|rule| rule.fault.under.is_some()) {
             self.remember_open_files(&part.rules)?;
@@ -368,6 +393,7 @@ impl Armed {
             return Ok(());
         }
         let mut rules = std::mem::take(&mut self.rules);
+        let before: Vec<PlannedRule> = rules.iter().map(|rule| rule.planned.clone()).collect();
         let sights = self.look_for_paths(&rules, Duration::ZERO);
         let mut is_news = false;
         for rule in &mut rules {
@@ -380,6 +406,12 @@ impl Armed {
         let rules = std::mem::take(&mut self.rules);
         let followed = self.put_text_in_force(&rules);
         self.rules = rules;
+        if followed.is_err() {
+            // It is news at the next look, too.
+            for (rule, before) in self.rules.iter_mut().zip(before) {
+                rule.planned = before;
+            }
+        }
         followed
     }
 
@@ -406,19 +438,33 @@ impl Armed {
         self.look_for_nat();
     }
 
-    /// Puts the rules in force again that were so before others.
-    fn go_back(&mut self) {
+    /// Puts the rules in force again that were so before others, as far as those were.
+    fn go_back(&mut self, switched: Switched) {
         let rules = std::mem::take(&mut self.rules);
-        let gone_back = self.put_text_in_force(&rules).and_then(|()| {
-            let Some(instance) = &mut self.instance else { return Ok(()) };
+        let told = |target: &str, error: &ArmError| {
+            tracing::warn!(%target, %error, "the faults before do not go on");
+        };
+        if switched.frames
+            && let Some(instance) = &mut self.instance
+        {
             let own = |rule: &ArmedRule| Some(rule.slot);
             let (compiled, _) = compile_part(&rules, instance.maps.next_set(), is_on_frames, own);
-            Ok(instance.maps.replace(&compiled)?)
-        });
-        self.rules = rules;
-        if let Err(error) = gone_back {
-            tracing::warn!(target = %self.target.name, %error, "the faults before do not go on");
+            if let Err(error) = instance.maps.replace(&compiled) {
+                told(&self.target.name, &error.into());
+            }
         }
+        if switched.text
+            && let Err(error) = self.put_text_in_force(&rules)
+        {
+            told(&self.target.name, &error);
+        }
+        self.rules = rules;
+    }
+
+    /// Gives back the slots of rules that are not in force.
+    fn keep_slots(&mut self) {
+        let in_text = self.rules.iter().filter(|rule| is_in_text(&rule.planned));
+        self.text.keep_slots(&in_text.map(|rule| rule.slot).collect());
     }
 
     /// Takes off what the rules in force do not need.
@@ -431,8 +477,7 @@ impl Armed {
             self.frames.stop_line(instance);
         }
         self.frames.retain(&plan.hooks());
-        let in_text = self.rules.iter().filter(|rule| is_in_text(&rule.planned));
-        self.text.keep_slots(&in_text.map(|rule| rule.slot).collect());
+        self.keep_slots();
     }
 
     /// Tells the programs which rules the files meet that the target has open.
@@ -467,7 +512,7 @@ impl Armed {
     /// since, or lost; whether something is left to be done.
     pub(super) fn look(&mut self, turn: Turn) -> bool {
         let Self { frames, instance, target, root, owner, .. } = self;
-        let Some(instance) = instance else { return frames.has_unwanted(turn) };
+        let Some(instance) = instance else { return false };
         frames.look(instance, Place { target, root, owner }, turn).unwrap_or_else(|error| {
             // Interfaces come and go while we look; what is attached already goes on.
             tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
@@ -530,11 +575,9 @@ impl Armed {
     pub(super) fn disarm(mut self) -> (Retired, Leaving) {
         self.end();
         let leaving = self.frames.take_leaving();
-        // The last is detached first, and those of the cgroup need no grace period.
-        let mut links = self.frames.take_links();
-        match self.text.end() {
-            Ok(of_text) => links.extend(of_text),
-            Err(error) => tracing::warn!(%error, "a text was not taken out; its lease lapses"),
+        let links = self.frames.take_links();
+        if let Err(error) = self.text.end() {
+            tracing::warn!(%error, "a text was not taken out");
         }
         (Retired::new(links, self), leaving)
     }

@@ -133,13 +133,16 @@ impl Armory {
     }
 
     /// Renews the lease of what serves cgroups and calls, of all targets at once.
-    fn renew_programs(&mut self) -> Result<(), ArmError> {
+    fn renew_programs(&mut self) {
         let until = self.leased_until();
-        if let Some((_, lease)) = &self.programs {
-            lease.extend(until)?;
-            self.programs_until = until;
+        let Some((_, lease)) = &self.programs else { return };
+        match lease.extend(until) {
+            Ok(()) => self.programs_until = until,
+            // The next tick tries again.
+            Err(error) => {
+                tracing::warn!(%error, "the lease of faults on cgroups and calls could not be renewed");
+            }
         }
-        Ok(())
     }
 
     /// How much of its [`Room`] is taken.
@@ -169,6 +172,7 @@ impl Armory {
         };
         let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
         let has_shared_rules = |armed: &Armed| same_cgroup(armed) && armed.shared_rules().is_some();
+        let programs = self.programs()?;
         let shared =
             if plan.needs_supervisors() && !self.armed.get(&id).is_some_and(has_shared_rules) {
                 self.filtered.shared_rules(&target)?
@@ -184,7 +188,6 @@ impl Armory {
                 armed.renew(self.lease)?;
             }
             None => {
-                let programs = self.programs()?;
                 let of_all = (&programs, &self.leases, &self.memory);
                 let armed =
                     Armed::arm(&self.root, target, &plan, shared.clone(), began, of_all, turn);
@@ -201,7 +204,7 @@ impl Armory {
         // If it has lapsed, others may have armed meanwhile what does not go together with what is armed here: the next
         // tick looks for that first.
         if self.armed.len() == 1 || boot_now() < self.programs_until {
-            self.renew_programs()?;
+            self.renew_programs();
         }
         if let Err(occupied) = self.claims.settle(id.clone(), claim, self.leased_until()) {
             self.end_all(&[(id, occupied.since_it_lapsed())]);
@@ -357,12 +360,16 @@ impl Armory {
         self.leaving.see_off();
         // Before a lease is renewed that lapsed.
         let occupied = self.claims.revive(self.leased_until());
+        for id in occupied.keys() {
+            if let Some(Err(error)) = self.armed.get_mut(id).map(Armed::suspend) {
+                tracing::warn!(%id, %error, "the lease could not be withdrawn");
+            }
+        }
+        // What each target needs may take a while.
+        self.renew_programs();
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
             if let Some(occupied) = occupied.get(id) {
-                if let Err(error) = armed.suspend() {
-                    tracing::warn!(%id, %error, "the lease could not be withdrawn");
-                }
                 over.push((id.clone(), occupied.since_it_lapsed()));
             } else if !armed.target().is_alive() {
                 over.push((id.clone(), "its cgroup is gone".to_owned()));
@@ -380,9 +387,6 @@ impl Armory {
             } else {
                 armed.look_for_nat();
             }
-        }
-        if let Err(error) = self.renew_programs() {
-            tracing::warn!(%error, "the lease of faults on cgroups and calls could not be renewed");
         }
         self.claims.renew(self.leased_until());
         let ended = self.end_all(&over);
@@ -406,7 +410,10 @@ impl Armory {
 
     /// Whether something is left to be done for which nobody waits.
     pub fn has_work(&self) -> bool {
-        !self.to_look.is_empty() || !self.retired.is_empty() || self.leaving.has_ends()
+        !self.to_look.is_empty()
+            || !self.retired.is_empty()
+            || self.leaving.has_ends()
+            || self.programs.as_ref().is_some_and(|(programs, _)| programs.has_idle())
     }
 
     /// Goes on with that for a tenth of a second: attaches to interfaces and detaches from them, for one
@@ -426,6 +433,9 @@ impl Armory {
                 self.retired.push_back(retired);
             }
             self.leaving.drop_ends(turn.part(PIECE));
+            if let Some((programs, _)) = &self.programs {
+                programs.detach_idle();
+            }
         }
     }
 

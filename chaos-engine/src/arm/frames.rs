@@ -162,16 +162,6 @@ impl Frames {
         }
     }
 
-    /// Detaches these in the turns to come, whatever they were attached to.
-    pub(super) fn detach_later(&mut self, links: Vec<Link>) {
-        self.unwanted.extend(links);
-    }
-
-    /// Goes on with that for a turn; whether something is left to be done.
-    pub(super) fn has_unwanted(&mut self, turn: Turn) -> bool {
-        !drop_within(turn, &mut self.unwanted)
-    }
-
     /// Takes the other hooks off, in the turns to come.
     pub(super) fn retain(&mut self, hooks: &BTreeSet<Hook>) {
         self.take_off(|hook| !hooks.contains(&hook));

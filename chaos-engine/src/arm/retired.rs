@@ -1,4 +1,4 @@
-//! What is left of a target that is disarmed: programs without a lease, which let everything pass, until
+//! What is left of a target that is disarmed: programs at its interfaces without a lease, which let everything pass, until
 //! they are detached one by one.
 
 use super::{

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -19,7 +18,7 @@ use chaos_ebpf_common::{
 };
 use chaos_plan::CompiledSet;
 
-use super::{KernelError, slots::Slots, tables::Tables};
+use super::{KernelError, grace::wait_for_running_programs, slots::Slots, tables::Tables};
 
 /// Records that are read at once.
 const MOST_RECORDS: usize = 4 * RING_BYTES / size_of::<Record>();
@@ -152,18 +151,6 @@ impl LeaseMap {
         // It is written in one call, so whoever panicked has left it whole.
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         map.set(0, &until, 0).map_err(failed("update", "LEASE"))
-    }
-}
-
-/// Waits until every program has ended that may have read what was said before. Programs run inside RCU read sections, and MEMBARRIER_CMD_GLOBAL is `synchronize_rcu()` (kernel 4.3,
-/// <https://github.com/torvalds/linux/blob/v6.12/kernel/sched/membarrier.c>).
-pub(crate) fn wait_for_running_programs() -> Result<(), KernelError> {
-    // SAFETY: the call takes three integers and touches no memory of ours.
-    let answer = unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
-    if answer == 0 {
-        Ok(())
-    } else {
-        Err(KernelError::Call { call: "membarrier", source: io::Error::last_os_error() })
     }
 }
 

@@ -8,7 +8,7 @@ mod rows;
 mod text;
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, VecDeque, btree_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -28,8 +28,9 @@ pub use self::{
     text::{Text, Wants},
 };
 use super::{
-    KernelError, LeaseMap, Link, Object,
-    maps::{drain, failed, is_absent, map, wait_for_running_programs},
+    KernelError, LeaseMap, Object,
+    grace::wait_for_running_programs,
+    maps::{drain, failed, is_absent, map},
     object::FrameOwner,
     pool::Range,
     slots::Slots,
@@ -43,10 +44,13 @@ const RING_BYTES: u32 = 1 << 20;
 /// Records that are read at once: four rings full.
 const MOST_RECORDS: usize = 4 * RING_BYTES as usize / size_of::<Record>();
 
+/// Sets that go by paths and are taken back at once.
+const MOST_BY_PATH: u32 = 2;
+
 /// Records that are kept for a text until it asks for them.
 const MOST_KEPT: usize = 4096;
 
-/// The object, for whoever has a text in it. It is unloaded with the last of them.
+/// The object, for whoever has a text in it. It is unloaded with the last of these and of those.
 #[derive(Clone)]
 pub struct Programs(Arc<Mutex<Loaded>>);
 
@@ -73,7 +77,9 @@ pub(super) struct Loaded {
     rows: BTreeMap<u64, Row>,
     rooms: Rooms,
     /// Sets that programs may still be at.
-    resting: Vec<Set>,
+    resting: VecDeque<Set>,
+    /// Some rule has told flows apart since their numbers were last forgotten.
+    has_numbered: bool,
     tables: Tables,
     slots: Slots,
     files: Files,
@@ -102,7 +108,8 @@ impl Programs {
             functions: BTreeMap::new(),
             rows: BTreeMap::new(),
             rooms,
-            resting: Vec::new(),
+            resting: VecDeque::new(),
+            has_numbered: false,
             tables: Tables::take(ebpf)?,
             slots: Slots::take(ebpf)?,
             files: Files::take(ebpf)?,
@@ -133,11 +140,25 @@ impl Programs {
     }
 
     /// Hands what the programs had to complain about to the agent's log, and takes back what texts had that have been
-    /// replaced or have ended. It waits for a grace period of the kernel (10 to 30 ms) where there is such.
+    /// replaced or have ended. It waits for a few grace periods of the kernel (10 to 30 ms each) where there is such.
     pub fn tend(&self) -> Result<(), KernelError> {
         let mut loaded = self.loaded();
         loaded.object.flush_log();
         loaded.wake()
+    }
+
+    /// Whether programs are to be detached from functions where no text needs them any more.
+    pub fn has_idle(&self) -> bool {
+        self.loaded().functions.values().any(|(_, texts)| *texts == 0)
+    }
+
+    /// Detaches one of them, which takes a grace period.
+    pub fn detach_idle(&self) {
+        let mut loaded = self.loaded();
+        let idle = loaded.functions.iter().find(|(_, (_, texts))| *texts == 0);
+        if let Some(function) = idle.map(|(function, _)| function.clone()) {
+            loaded.functions.remove(&function);
+        }
     }
 
     fn loaded(&self) -> MutexGuard<'_, Loaded> {
@@ -147,7 +168,8 @@ impl Programs {
 }
 
 impl Loaded {
-    /// Takes back what no program looks at any more.
+    /// Takes back what no program looks at any more. Of sets that go by paths a few at a time: each takes a grace period
+    /// of its own.
     fn wake(&mut self) -> Result<(), KernelError> {
         if self.resting.is_empty() && !self.rooms.are_resting() {
             return Ok(());
@@ -155,10 +177,24 @@ impl Loaded {
         wait_for_running_programs()?;
         // Whatever is left there is nobody's.
         self.sort_records();
-        for set in std::mem::take(&mut self.resting) {
-            self.forget(set)?;
+        let slots = self.rooms.wake();
+        if self.has_numbered && !slots.is_empty() {
+            self.slots.forget_numbers(|slot| slots.contains(&slot))?;
         }
-        self.rooms.wake();
+        let mut by_path = 0;
+        while let Some(set) = self.resting.pop_front() {
+            by_path += u32::from(set.by_path);
+            if by_path > MOST_BY_PATH {
+                self.resting.push_front(set);
+                break;
+            }
+            if let Err(error) = self.forget(set) {
+                // For another attempt.
+                self.resting.push_back(set);
+                return Err(error);
+            }
+        }
+        self.has_numbered = self.rooms.has_numbers();
         Ok(())
     }
 
@@ -211,6 +247,7 @@ impl Loaded {
         let numbers = compiled.rules.iter().filter(|rule| by_order(rule.trigger)).map(numbered);
         let numbers = numbers.sum();
         set.numbers = self.room(|rooms| rooms.numbers.take(numbers), Rooms::no_numbers)?;
+        self.has_numbered |= numbers > 0;
         if compiled.set.by_path != 0 {
             set.by_path = true;
             self.files.remember_for(set.id)?;
@@ -249,14 +286,11 @@ impl Loaded {
         attached.missed().map_err(|source| KernelError::Call { call, source })
     }
 
-    /// One text needs it no more: what is to be detached, if that was the last one.
-    fn leave_function(&mut self, function: &str) -> Option<Link> {
-        let (_, texts) = self.functions.get_mut(function)?;
-        *texts -= 1;
-        if *texts > 0 {
-            return None;
+    /// One text needs it no more. If that was the last one, it is detached when there is time, or needed again before.
+    fn leave_function(&mut self, function: &str) {
+        if let Some((_, texts)) = self.functions.get_mut(function) {
+            *texts -= 1;
         }
-        self.functions.remove(function).map(|(attached, _)| Link::new(attached))
     }
 
     /// Leads the programs through the sets that a target has in force now.

@@ -102,8 +102,9 @@ impl Tables {
         for set in sets.iter().rev() {
             let Some(written) = self.written.get_mut(set) else { continue };
             if written.head.next != next {
-                written.head.next = next;
-                self.heads.set(*set, &written.head, 0).map_err(failed("update", "HEADS"))?;
+                let head = RuleSet { next, ..written.head };
+                self.heads.set(*set, &head, 0).map_err(failed("update", "HEADS"))?;
+                written.head = head;
             }
             next = *set;
         }

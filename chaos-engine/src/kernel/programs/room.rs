@@ -1,5 +1,7 @@
 //! How much the programs of all targets have room for, and what of it is taken.
 
+use std::collections::BTreeSet;
+
 use chaos_ebpf_common::{MAX_PREFIXES, flow_numbers::MAX_NUMBERED, tables};
 
 use super::{RING_BYTES, Set};
@@ -89,10 +91,10 @@ impl Rooms {
         self.targets.is_resting() || self.slots.is_resting()
     }
 
-    /// They do not any more.
-    pub(super) fn wake(&mut self) {
+    /// They do not any more: the slots.
+    pub(super) fn wake(&mut self) -> BTreeSet<u32> {
         self.targets.wake();
-        self.slots.wake();
+        self.slots.wake().into_iter().map(|slot| slot.first).collect()
     }
 
     /// Takes back what a set had at which no program is.
@@ -100,6 +102,16 @@ impl Rooms {
         self.sets.give_back(Range::one(set.id));
         self.rules.give_back(set.rules);
         self.numbers.give_back(set.numbers);
+    }
+
+    /// Whether one more text finds room beside so many.
+    pub(super) fn admit_text(&self, texts: usize) -> Result<(), KernelError> {
+        if texts < self.room.texts as usize { Ok(()) } else { Err(self.no_targets()) }
+    }
+
+    /// Whether so many rules may be in force. There are as many places again for what is being replaced.
+    pub(super) fn admit_rules(&self, rules: u32) -> Result<(), KernelError> {
+        if rules <= self.room.rules { Ok(()) } else { Err(self.no_rules()) }
     }
 
     /// Places of rules, or ledger slots if more of those are taken.

@@ -57,11 +57,10 @@ impl Row {
         self.texts.iter().any(|text| !text.functions.is_empty())
     }
 
-    /// Takes the links off that no text needs.
-    pub(super) fn take_unneeded(&mut self) -> Vec<Link> {
+    /// Takes off at once what no text needs: were it still there when the hook is attached again, the program would be
+    /// asked twice. The kernel waits for nothing meanwhile.
+    pub(super) fn drop_unneeded(&mut self) {
         let texts = &self.texts;
-        let needs = |hook: &Hook| texts.iter().any(|text| text.hooks.contains(hook));
-        let unneeded = self.links.extract_if(.., |hook, _| !needs(hook));
-        unneeded.map(|(_, link)| link).collect()
+        self.links.retain(|hook, _| texts.iter().any(|text| text.hooks.contains(hook)));
     }
 }

@@ -11,10 +11,10 @@ use chaos_ebpf_common::{MAX_TEXTS, event::FileId, record::Record};
 use chaos_plan::{Attachment, CompiledSet, Hook};
 
 use super::{
-    Key, Loaded, Programs,
+    Key, Loaded, Programs, Set,
     rows::{Placed, Row},
 };
-use crate::kernel::{KernelError, Link, pool::Range};
+use crate::kernel::{KernelError, pool::Range};
 
 /// A text's place among those of its target. Dropping it ends the text.
 pub struct Text {
@@ -42,6 +42,8 @@ impl Programs {
     pub fn open(&self, cgroup: u64, level: u32) -> Result<Text, KernelError> {
         let mut loaded = self.loaded();
         let loaded = &mut *loaded;
+        let texts: usize = loaded.rows.values().map(|row| row.texts.len()).sum();
+        loaded.rooms.admit_text(texts)?;
         if !loaded.rows.contains_key(&cgroup) {
             let number = loaded.room(|rooms| rooms.targets.take(1), super::Rooms::no_targets)?;
             loaded.rows.insert(cgroup, Row::new(number.first, level));
@@ -99,27 +101,33 @@ impl Text {
     }
 
     /// Puts other rules in force, whole: a program sees the ones before or these, never a mixture. On an error those
-    /// before stay in force. `compile` compiles that many `rules` for a set with the id that it is given. What is no
-    /// longer needed is given back, to be detached.
+    /// before stay in force. `compile` compiles that many `rules` for a set with the id that it is given.
     pub fn replace(
         &mut self,
         rules: u32,
         wants: &Wants<'_>,
         compile: impl FnOnce(u32) -> CompiledSet,
-    ) -> Result<Vec<Link>, KernelError> {
+    ) -> Result<(), KernelError> {
         let mut loaded = self.programs.loaded();
         let loaded = &mut *loaded;
+        loaded.admit_rules(self.key, rules)?;
         let set = loaded.write(rules, compile)?;
         if let Err(error) = loaded.attach(self.cgroup, self.key, wants) {
             loaded.drop_unused(set);
             return Err(error);
         }
-        let text = loaded.rows.get_mut(&self.cgroup).and_then(|row| row.text(self.key));
-        loaded.resting.extend(text.and_then(|text| text.set.replace(set)));
+        let before = loaded.swap(self.cgroup, self.key, Some(set));
         // First, so that no program is led to rules by paths and looks at none.
-        loaded.say_callers()?;
-        loaded.lead(self.cgroup)?;
-        Ok(loaded.take_unneeded(self.cgroup, self.key, wants))
+        let led = loaded.say_callers().and_then(|()| loaded.lead(self.cgroup));
+        if let Err(error) = led {
+            // Programs may be at the new one already.
+            loaded.swap(self.cgroup, self.key, before);
+            loaded.resting.push_back(set);
+            return Err(error);
+        }
+        loaded.resting.extend(before);
+        loaded.take_unneeded(self.cgroup, self.key, wants);
+        Ok(())
     }
 
     /// Leads programs past the text.
@@ -128,8 +136,8 @@ impl Text {
         loaded.suspend(self.cgroup, self.key)
     }
 
-    /// Suspends it for good. What it alone needed is given back, to be detached.
-    pub fn end(&mut self) -> Result<Vec<Link>, KernelError> {
+    /// Suspends it for good, and takes off what it alone needed.
+    pub fn end(&mut self) -> Result<(), KernelError> {
         let mut loaded = self.programs.loaded();
         loaded.end(self.cgroup, self.key)
     }
@@ -178,7 +186,7 @@ impl Drop for Text {
     fn drop(&mut self) {
         let mut loaded = self.programs.loaded();
         if let Err(error) = loaded.end(self.cgroup, self.key) {
-            tracing::warn!(%error, "a text was not taken out; its lease lapses");
+            tracing::warn!(%error, "a text was not taken out");
         }
         for slot in std::mem::take(&mut self.slots).into_values() {
             loaded.free_slot(slot);
@@ -190,13 +198,20 @@ impl Drop for Text {
 impl Loaded {
     fn free_slot(&mut self, slot: u32) {
         self.owners.remove(&slot);
-        // Rules that tell flows apart are few.
-        if self.rooms.has_numbers()
-            && let Err(error) = self.slots.forget_numbers(|of| of == slot)
-        {
-            tracing::warn!(%error, "numbers of flows were not forgotten");
-        }
         self.rooms.slots.rest(Range::one(slot));
+    }
+
+    /// Whether so many rules of a text find room among those of the others.
+    fn admit_rules(&self, key: Key, rules: u32) -> Result<(), KernelError> {
+        let others = self.rows.values().flat_map(|row| &row.texts).filter(|text| text.key != key);
+        let taken: u32 = others.filter_map(|text| text.set).map(|set| set.rules.length).sum();
+        self.rooms.admit_rules(taken + rules)
+    }
+
+    /// Notes which set of a text is in force; the one before.
+    fn swap(&mut self, cgroup: u64, key: Key, set: Option<Set>) -> Option<Set> {
+        let text = self.rows.get_mut(&cgroup).and_then(|row| row.text(key))?;
+        std::mem::replace(&mut text.set, set)
     }
 
     /// Attaches what a text needs, besides what there is. On an error nothing is attached that was not before.
@@ -205,25 +220,28 @@ impl Loaded {
         let attached = self
             .attach_hooks(cgroup, wants)
             .and_then(|()| self.list_caller(cgroup, wants))
-            .and_then(|()| self.attach_functions(cgroup, key, wants, &mut new));
-        let before = attached.and_then(|()| {
-            new.iter().map(|function| Ok(((*function).to_owned(), self.missed(function)?))).collect()
-        });
-        let before: BTreeMap<String, u64> = match before {
-            Ok(before) => before,
-            Err(error) => {
-                new.into_iter().for_each(|function| drop(self.leave_function(function)));
-                let row = self.rows.get_mut(&cgroup);
-                row.map(Row::take_unneeded);
-                return Err(error);
+            .and_then(|()| self.attach_functions(cgroup, key, wants, &mut new))
+            .and_then(|()| self.missed_before(&new));
+        let before = attached.inspect_err(|_| {
+            new.iter().for_each(|function| self.leave_function(function));
+            if let Some(row) = self.rows.get_mut(&cgroup) {
+                row.drop_unneeded();
             }
-        };
+        })?;
         if let Some(text) = self.rows.get_mut(&cgroup).and_then(|row| row.text(key)) {
             // Until the new rules are in force, those before may need theirs.
             text.hooks.extend(wants.hooks);
             text.functions.extend(before);
         }
         Ok(())
+    }
+
+    /// What the programs at these functions have missed so far.
+    fn missed_before(&self, functions: &[&str]) -> Result<BTreeMap<String, u64>, KernelError> {
+        functions
+            .iter()
+            .map(|function| Ok(((*function).to_owned(), self.missed(function)?)))
+            .collect()
     }
 
     fn attach_hooks(&mut self, cgroup: u64, wants: &Wants<'_>) -> Result<(), KernelError> {
@@ -273,36 +291,38 @@ impl Loaded {
     }
 
     /// Takes off what a text needed before and does not want now.
-    fn take_unneeded(&mut self, cgroup: u64, key: Key, wants: &Wants<'_>) -> Vec<Link> {
-        let Some(row) = self.rows.get_mut(&cgroup) else { return Vec::new() };
-        let Some(text) = row.text(key) else { return Vec::new() };
+    fn take_unneeded(&mut self, cgroup: u64, key: Key, wants: &Wants<'_>) {
+        let Some(row) = self.rows.get_mut(&cgroup) else { return };
+        let Some(text) = row.text(key) else { return };
         text.hooks.clone_from(wants.hooks);
         let left = text.functions.extract_if(.., |name, _| !wants.functions.contains_key(name));
         let left: Vec<String> = left.map(|(name, _)| name).collect();
-        let mut links = row.take_unneeded();
-        links.extend(left.iter().filter_map(|function| self.leave_function(function)));
-        links
+        row.drop_unneeded();
+        left.iter().for_each(|function| self.leave_function(function));
     }
 
     fn suspend(&mut self, cgroup: u64, key: Key) -> Result<(), KernelError> {
-        let text = self.rows.get_mut(&cgroup).and_then(|row| row.text(key));
-        let Some(set) = text.and_then(|text| text.set.take()) else { return Ok(()) };
-        self.resting.push(set);
-        self.lead(cgroup)?;
+        let Some(set) = self.swap(cgroup, key, None) else { return Ok(()) };
+        if let Err(error) = self.lead(cgroup) {
+            // Programs may be led there still.
+            self.swap(cgroup, key, Some(set));
+            return Err(error);
+        }
+        self.resting.push_back(set);
         self.say_callers()
     }
 
-    fn end(&mut self, cgroup: u64, key: Key) -> Result<Vec<Link>, KernelError> {
+    fn end(&mut self, cgroup: u64, key: Key) -> Result<(), KernelError> {
         self.suspend(cgroup, key)?;
-        let Some(row) = self.rows.get_mut(&cgroup) else { return Ok(Vec::new()) };
+        let Some(row) = self.rows.get_mut(&cgroup) else { return Ok(()) };
         let Some(place) = row.texts.iter().position(|text| text.key == key) else {
-            return Ok(Vec::new());
+            return Ok(());
         };
         let ended = row.texts.remove(place);
-        let mut links = row.take_unneeded();
+        row.drop_unneeded();
         let is_over = row.texts.is_empty();
         let leaves = row.is_listed && !row.has_calls();
-        links.extend(ended.functions.keys().filter_map(|function| self.leave_function(function)));
+        ended.functions.keys().for_each(|function| self.leave_function(function));
         if leaves {
             self.list_target(cgroup, None)?;
             if let Some(row) = self.rows.get_mut(&cgroup) {
@@ -317,7 +337,7 @@ impl Loaded {
             }
             self.rooms.targets.rest(Range::one(row.number));
         }
-        Ok(links)
+        Ok(())
     }
 }
 
