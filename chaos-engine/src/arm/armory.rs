@@ -8,7 +8,7 @@ use std::{
 };
 
 use chaos_api::{
-    ArmedId, Ended, Injection, Lease, Leases, Notice, Occupied, Outcome, Policy, TargetReport,
+    ArmedId, Ended, Injection, Leases, Notice, Occupied, Outcome, Policy, TargetReport,
     clock::boot_now,
 };
 use chaos_fault::Fault;
@@ -20,15 +20,14 @@ use super::{
     claim::Claim,
     claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
-    lease::InForce,
     line::{HeldMemory, Leaving},
     retired::Retired,
+    shared_programs::SharedPrograms,
     turn::Turn,
 };
 use crate::{
     cgroup::{CgroupRoot, Target},
-    descriptors::Descriptors,
-    kernel::{Programs, Room},
+    kernel::Room,
     seccomp::SharedRules,
 };
 
@@ -43,9 +42,6 @@ const PIECE: Duration = Duration::from_millis(25);
 const PATIENCE: Duration = Duration::from_secs(1);
 const PART_OF_LEASE: u32 = 4;
 
-/// File descriptors of the programs and maps of all targets.
-const OBJECT: u64 = 48;
-
 /// What is asked of the armory.
 pub type Request<'a> = chaos_api::Request<'a, Target>;
 
@@ -58,11 +54,7 @@ pub struct Armory {
     armed: BTreeMap<ArmedId, Armed>,
     claims: Claims,
     leases: Leases,
-    /// Loaded for the first target.
-    programs: Option<(Programs, Arc<Lease>)>,
-    room: Room,
-    /// The boot-clock moment (ns) until which the lease of those is given.
-    programs_until: u64,
+    programs: SharedPrograms,
     /// For the frames that all targets hold.
     memory: HeldMemory,
     /// Those whose interfaces are to be looked at.
@@ -85,9 +77,7 @@ impl Armory {
             armed: BTreeMap::new(),
             claims: Claims::default(),
             leases: Leases::default(),
-            programs: None,
-            room: Room::default(),
-            programs_until: 0,
+            programs: SharedPrograms::default(),
             memory: HeldMemory::new(Policy::default().held_memory()),
             to_look: VecDeque::new(),
             retired: VecDeque::new(),
@@ -116,38 +106,13 @@ impl Armory {
     /// The same, with room for so much.
     #[must_use]
     pub fn with_room(mut self, room: Room) -> Self {
-        self.room = room;
+        self.programs = SharedPrograms::with_room(room);
         self
-    }
-
-    /// The programs that serve cgroups and calls.
-    fn programs(&mut self) -> Result<Programs, ArmError> {
-        if let Some((programs, _)) = &self.programs {
-            return Ok(programs.clone());
-        }
-        Descriptors::count().map_err(ArmError::Count)?.admit(OBJECT)?;
-        let programs = Programs::load(self.room)?;
-        let lease = self.leases.open(InForce { map: Some(programs.lease()), shared: None });
-        self.programs = Some((programs.clone(), lease));
-        Ok(programs)
-    }
-
-    /// Renews the lease of what serves cgroups and calls, of all targets at once.
-    fn renew_programs(&mut self) {
-        let until = self.leased_until();
-        let Some((_, lease)) = &self.programs else { return };
-        match lease.extend(until) {
-            Ok(()) => self.programs_until = until,
-            // The next tick tries again.
-            Err(error) => {
-                tracing::warn!(%error, "the lease of faults on cgroups and calls could not be renewed");
-            }
-        }
     }
 
     /// How much of its [`Room`] is taken.
     pub fn taken(&self) -> Room {
-        self.programs.as_ref().map_or(Room { texts: 0, rules: 0 }, |(programs, _)| programs.taken())
+        self.programs.taken()
     }
 
     /// The leases of all targets, for whoever has to stop everything at once.
@@ -172,7 +137,7 @@ impl Armory {
         };
         let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
         let has_shared_rules = |armed: &Armed| same_cgroup(armed) && armed.shared_rules().is_some();
-        let programs = self.programs()?;
+        let programs = self.programs.load(&self.leases)?;
         let shared =
             if plan.needs_supervisors() && !self.armed.get(&id).is_some_and(has_shared_rules) {
                 self.filtered.shared_rules(&target)?
@@ -203,8 +168,8 @@ impl Armory {
         }
         // If it has lapsed, others may have armed meanwhile what does not go together with what is armed here: the next
         // tick looks for that first.
-        if self.armed.len() == 1 || boot_now() < self.programs_until {
-            self.renew_programs();
+        if self.armed.len() == 1 || self.programs.is_leased() {
+            self.programs.renew(self.leased_until());
         }
         if let Err(occupied) = self.claims.settle(id.clone(), claim, self.leased_until()) {
             self.end_all(&[(id, occupied.since_it_lapsed())]);
@@ -366,7 +331,7 @@ impl Armory {
             }
         }
         // What each target needs may take a while.
-        self.renew_programs();
+        self.programs.renew(self.leased_until());
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
             if let Some(occupied) = occupied.get(id) {
@@ -390,11 +355,7 @@ impl Armory {
         }
         self.claims.renew(self.leased_until());
         let ended = self.end_all(&over);
-        if let Some((programs, _)) = &self.programs
-            && let Err(error) = programs.tend()
-        {
-            tracing::warn!(%error, "what faults that have ended took was not taken back");
-        }
+        self.programs.tend();
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
         ids.into_iter().for_each(|id| self.look_at(id));
         self.work();
@@ -413,7 +374,7 @@ impl Armory {
         !self.to_look.is_empty()
             || !self.retired.is_empty()
             || self.leaving.has_ends()
-            || self.programs.as_ref().is_some_and(|(programs, _)| programs.has_idle())
+            || self.programs.has_idle()
     }
 
     /// Goes on with that for a tenth of a second: attaches to interfaces and detaches from them, for one
@@ -433,9 +394,7 @@ impl Armory {
                 self.retired.push_back(retired);
             }
             self.leaving.drop_ends(turn.part(PIECE));
-            if let Some((programs, _)) = &self.programs {
-                programs.detach_idle();
-            }
+            self.programs.detach_idle();
         }
     }
 

@@ -14,6 +14,7 @@ mod line;
 mod open_files;
 mod retired;
 mod sample;
+mod shared_programs;
 mod symlinks;
 mod translations;
 mod turn;
