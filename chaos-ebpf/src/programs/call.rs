@@ -4,6 +4,10 @@
 //! one returns something other than 0, the function is left out and that is its result.
 //! <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/verifier.c> `check_attach_modify_return`
 //!
+//! A security function that a BPF security module may answer, too, is answered by an `lsm` program (kernel 5.7,
+//! <https://docs.kernel.org/bpf/prog_lsm.html>): the kernel never leaves that out, as it does a `fmod_ret` program while
+//! another task is preempted in it (kernel 6.2). Where a path has to be asked for, a `fmod_ret` program does that before.
+//!
 //! Each is loaded once for every function, with constants of its own.
 
 use core::{hint::black_box, ptr::read_volatile};
@@ -47,6 +51,14 @@ const WORDS: usize = NUMBERS as usize / 64;
 /// The calls that pass the security function, one bit each; of others it is not asked.
 #[unsafe(no_mangle)]
 static GUARD_CALLS: Global<[u64; WORDS]> = Global::new([0; WORDS]);
+
+/// Whether the program looks at paths (1): not where the kernel lets no program ask for one.
+#[unsafe(no_mangle)]
+static LOOKS: Global<u32> = Global::new(1);
+
+/// Whether it decides (1), or does nothing but remember paths for another program.
+#[unsafe(no_mangle)]
+static DECIDES: Global<u32> = Global::new(1);
 
 /// The call that an io_uring request at this security function counts as.
 #[unsafe(no_mangle)]
@@ -133,7 +145,16 @@ pub extern "C" fn call_guard_open(ctx: *const u64) -> i32 {
     // SAFETY: the context holds the function's arguments.
     let file = unsafe { *ctx } as *mut u8;
     // Whatever call it is: the path is remembered from here on.
-    let file = if asks_for_paths() { file::opened(file) } else { FileId::NONE };
+    let file = if !asks_for_paths() {
+        FileId::NONE
+    } else if LOOKS.load() != 0 {
+        file::opened(file)
+    } else {
+        file::id(file as u64)
+    };
+    if DECIDES.load() == 0 {
+        return 0;
+    }
     guard(task, file, GUARD_URING.load() as u16)
 }
 
@@ -144,7 +165,16 @@ pub extern "C" fn call_guard_access(ctx: *const u64) -> i32 {
     let Some(task) = own_task() else { return 0 };
     // SAFETY: the context holds the function's arguments; the second one is an int.
     let (file, mask) = unsafe { (*ctx as *mut u8, *ctx.add(1) as u32) };
-    let file = if asks_for_paths() { file::known(file) } else { FileId::NONE };
+    let file = if !asks_for_paths() {
+        FileId::NONE
+    } else if LOOKS.load() != 0 {
+        file::known(file)
+    } else {
+        file::id(file as u64)
+    };
+    if DECIDES.load() == 0 {
+        return 0;
+    }
     let plain = if mask & MAY_WRITE != 0 { WRITE } else { READ };
     let Call { number, second_argument } = call_under_way(task, plain);
     if number >= NUMBERS || !is_guarded(number) {
@@ -292,6 +322,8 @@ fn answer(event: &Event) -> i32 {
     for _ in 0..MOST_DEPTHS {
         let Some(first) = owners.next() else { break };
         let errno = chaos_answer(first, event.call as u32, event.file.device, event.file.inode);
+        // In a range that the verifier sees: security modules may return errnos alone (kernel 6.12).
+        let errno = black_box(errno) & 0xff;
         if errno != 0 {
             return -(errno as i32);
         }

@@ -20,7 +20,7 @@ const ENUMERATOR_BYTES: usize = 8;
 
 /// Functions that programs of ours may be attached to: entries of system calls, and security
 /// functions.
-const PREFIXES: [&str; 4] = ["__x64_sys_", "__ia32_", "__do_sys_", "security_"];
+const PREFIXES: [&str; 5] = ["__x64_sys_", "__ia32_", "__do_sys_", "security_", "bpf_lsm_"];
 
 /// Structs that [`Offsets`], [`SocketOffsets`] and [`LayerOffsets`] are taken from.
 const STRUCTS: [&str; 13] = [

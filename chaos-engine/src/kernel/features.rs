@@ -147,6 +147,9 @@ impl Trials {
         let injectable = injectable().ok();
         let takes_32_bit = self.try_function(Backend::Entry, ENTRY_32_BIT) == Support::Works;
         let is_there = |name: &&str| {
+            if name.starts_with(tracer::MODULE) {
+                return false;
+            }
             let is_injectable = injectable.as_ref().map(|injectable| injectable.contains(*name));
             // Most of those that serve both kinds of callers are part of an entry, and none.
             let is_entry = is_injectable.unwrap_or(!name.starts_with(ENTRIES_OF_BOTH));

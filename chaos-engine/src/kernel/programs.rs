@@ -35,7 +35,7 @@ use super::{
     pool::Range,
     slots::Slots,
     tables::Tables,
-    tracer::AtFunction,
+    tracer::{AtFunction, Missed},
 };
 
 /// Bytes of the ring of all targets.
@@ -280,8 +280,10 @@ impl Loaded {
     }
 
     /// How many calls the program at a function was not asked about so far.
-    fn missed(&self, function: &str) -> Result<u64, KernelError> {
-        let Some((attached, _)) = self.functions.get(function) else { return Ok(0) };
+    fn missed(&self, function: &str) -> Result<Missed, KernelError> {
+        let Some((attached, _)) = self.functions.get(function) else {
+            return Ok(Missed::default());
+        };
         let call = "bpf(BPF_OBJ_GET_INFO_BY_FD)";
         attached.missed().map_err(|source| KernelError::Call { call, source })
     }

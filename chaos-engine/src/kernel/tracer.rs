@@ -17,10 +17,13 @@ use aya::maps::{Map, MapData};
 use aya_obj::{
     Function, Object, ProgramSection,
     btf::BtfFeature,
-    generated::{bpf_attach_type, bpf_cmd, bpf_prog_info, bpf_prog_type},
+    generated::{bpf_attach_type, bpf_cmd, bpf_prog_info, bpf_prog_type, bpf_stats_type},
 };
-use chaos_ebpf_common::tables::{COMPAT, NO_CALL, NUMBERS};
-use chaos_plan::{Attachment, compat_numbers};
+use chaos_ebpf_common::{
+    object::{CALL_GUARD_ACCESS, CALL_GUARD_OPEN},
+    tables::{COMPAT, NO_CALL, NUMBERS},
+};
+use chaos_plan::{Attachment, Backend, attachment, compat_numbers};
 
 use super::{
     KernelError,
@@ -50,20 +53,44 @@ pub(super) struct Tracer {
     btf: OwnedFd,
     maps: Vec<(String, OwnedFd)>,
     /// What was linked before: one program serves many functions.
-    linked: Vec<(Attachment, Linked)>,
+    linked: Vec<(Attachment, Role, Linked)>,
+    /// Whether the kernel asks BPF security modules; not known before it was tried.
+    modules_act: Option<bool>,
 }
 
-/// A program in front of a function. Dropping it detaches the program.
-pub struct AtFunction {
+/// How a program is put in front of a function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `fmod_ret`.
+    ModifyReturn,
+    /// `lsm`.
+    Module,
+}
+
+/// What a program does there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Both,
+    /// It looks at paths.
+    Looks,
+    Decides,
+}
+
+/// How security functions begin, and what the hooks of the BPF security module are called.
+const SECURITY: &str = "security_";
+pub(super) const MODULE: &str = "bpf_lsm_";
+
+/// Functions whose modules are asked for something else than an errno.
+const NOT_BY_MODULE: [&str; 1] = ["vm_enough_memory_mm"];
+
+/// One program, attached.
+struct Attached {
     _link: OwnedFd,
     program: OwnedFd,
 }
 
-impl AtFunction {
-    /// How many calls the kernel has not asked the program about, of all callers: it leaves a program out while another
-    /// task, which was preempted in it, holds the processor. 0 before kernel 5.12, which does not tell.
-    /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/trampoline.c> `__bpf_prog_enter_recur`
-    pub(super) fn missed(&self) -> io::Result<u64> {
+impl Attached {
+    fn info(&self) -> io::Result<bpf_prog_info> {
         // SAFETY: the struct holds integers only.
         let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
         let mut attr = no_attr();
@@ -73,8 +100,44 @@ impl AtFunction {
         asked.info_len = size_of::<bpf_prog_info>() as u32;
         asked.info = (&raw mut info) as u64;
         bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-        Ok(info.recursion_misses)
+        Ok(info)
     }
+}
+
+/// What is in front of a function. Dropping it detaches.
+pub struct AtFunction {
+    decides: Attached,
+    /// Where the one that decides may not ask for paths.
+    looks: Option<Attached>,
+}
+
+/// What programs at a function have missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Missed {
+    /// Calls that were not decided about.
+    pub calls: u64,
+    /// Files whose path was not looked at.
+    pub paths: u64,
+}
+
+impl AtFunction {
+    /// How many calls the kernel has not asked the programs about, of all callers: it leaves a program out while another
+    /// task, which was preempted in it, holds the processor. 0 before kernel 5.12, which does not tell.
+    /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/trampoline.c> `__bpf_prog_enter_recur`
+    pub(super) fn missed(&self) -> io::Result<Missed> {
+        let looks = self
+            .looks
+            .as_ref()
+            .map_or(Ok(0), |looks| Ok::<_, io::Error>(looks.info()?.recursion_misses));
+        Ok(Missed { calls: self.decides.info()?.recursion_misses, paths: looks? })
+    }
+}
+
+/// Has the kernel count how often programs are run (kernel 5.8).
+fn count_runs() -> io::Result<OwnedFd> {
+    let mut attr = no_attr();
+    attr.enable_stats.type_ = bpf_stats_type::BPF_STATS_RUN_TIME as u32;
+    bpf(bpf_cmd::BPF_ENABLE_STATS, &mut attr).map(own)
 }
 
 /// A program with its maps and its constants, ready to be loaded.
@@ -113,15 +176,96 @@ impl Tracer {
             .map(|(name, id)| Ok((name.clone(), open_map(*id)?)))
             .collect::<io::Result<_>>()
             .map_err(|source| KernelError::Call { call: "bpf(BPF_MAP_GET_FD_BY_ID)", source })?;
-        Ok(Self { object, btf, maps, linked: Vec::new() })
+        Ok(Self { object, btf, maps, linked: Vec::new(), modules_act: None })
     }
 
-    /// Puts a program in front of a function.
+    /// Puts a program in front of a function; where a BPF security module is asked there, one that is never left out.
     pub(super) fn attach(
         &mut self,
         function: &str,
         attachment: &Attachment,
     ) -> Result<AtFunction, KernelError> {
+        match self.module_hook(function) {
+            Some(hook) => match self.attach_module(function, &hook, attachment) {
+                Ok(attached) => Ok(attached),
+                // There are hooks that take no program.
+                Err(_) => self.attach_alone(function, attachment),
+            },
+            None => self.attach_alone(function, attachment),
+        }
+    }
+
+    fn attach_alone(
+        &mut self,
+        function: &str,
+        attachment: &Attachment,
+    ) -> Result<AtFunction, KernelError> {
+        let program = self.attach_as(Kind::ModifyReturn, function, attachment, Role::Both)?;
+        Ok(AtFunction { decides: program, looks: None })
+    }
+
+    fn attach_module(
+        &mut self,
+        function: &str,
+        hook: &str,
+        attachment: &Attachment,
+    ) -> Result<AtFunction, KernelError> {
+        let asks_for_paths = [CALL_GUARD_OPEN, CALL_GUARD_ACCESS].contains(&attachment.program);
+        let looks = if asks_for_paths {
+            let role = Role::Looks;
+            Some(self.attach_as(Kind::ModifyReturn, function, attachment, role)?)
+        } else {
+            None
+        };
+        let decides = self.attach_as(Kind::Module, hook, attachment, Role::Decides)?;
+        Ok(AtFunction { decides, looks })
+    }
+
+    /// The hook of security modules that a security function asks, if BPF is among those that are asked.
+    fn module_hook(&mut self, function: &str) -> Option<String> {
+        let name = function.strip_prefix(SECURITY)?;
+        if NOT_BY_MODULE.contains(&name) {
+            return None;
+        }
+        let hook = format!("{MODULE}{name}");
+        functions().ok()?.id(&hook)?;
+        let acts = match self.modules_act {
+            Some(acts) => acts,
+            None => {
+                let acts = self.try_module().unwrap_or(false);
+                self.modules_act = Some(acts);
+                acts
+            }
+        };
+        acts.then_some(hook)
+    }
+
+    /// Whether the kernel asks a BPF security module: `lsm=` may leave it out, and a program can be attached all the
+    /// same.
+    fn try_module(&mut self) -> Result<bool, KernelError> {
+        let (function, hook) = ("security_file_open", "bpf_lsm_file_open");
+        let Some(attachment) = attachment(Backend::Security, function) else { return Ok(false) };
+        // Programs are counted as long as this is there (kernel 5.8).
+        let _counting = count_runs()
+            .map_err(|source| KernelError::Call { call: "bpf(BPF_ENABLE_STATS)", source })?;
+        let attached = self.attach_as(Kind::Module, hook, &attachment, Role::Decides)?;
+        for _ in 0..3 {
+            // Whatever it says: it has been asked about.
+            drop(std::fs::File::open("/proc/self/stat"));
+        }
+        let info = attached.info();
+        let info = info
+            .map_err(|source| KernelError::Call { call: "bpf(BPF_OBJ_GET_INFO_BY_FD)", source })?;
+        Ok(info.run_cnt > 0)
+    }
+
+    fn attach_as(
+        &mut self,
+        kind: Kind,
+        function: &str,
+        attachment: &Attachment,
+        role: Role,
+    ) -> Result<Attached, KernelError> {
         let known = functions().map_err(|error| KernelError::Call {
             call: "look for functions of the kernel",
             source: io::Error::new(error.kind(), error.to_string()),
@@ -129,27 +273,33 @@ impl Tracer {
         let id = known
             .id(function)
             .ok_or_else(|| KernelError::NoFunction { function: function.to_owned() })?;
-        let place = match self.linked.iter().position(|(linked, _)| linked == attachment) {
+        let is_linked =
+            |(linked, of, _): &(Attachment, Role, Linked)| linked == attachment && *of == role;
+        let place = match self.linked.iter().position(is_linked) {
             Some(place) => place,
             None => {
-                let linked = self.link(attachment, known.offsets())?;
-                self.linked.push((attachment.clone(), linked));
+                let linked = self.link(attachment, role, known.offsets())?;
+                self.linked.push((attachment.clone(), role, linked));
                 self.linked.len() - 1
             }
         };
-        let loaded =
-            load(&self.linked[place].1, id, self.btf.as_fd()).map_err(|(source, complaint)| {
-                KernelError::LoadCall { function: function.to_owned(), source, complaint }
-            })?;
+        let loaded = load(&self.linked[place].2, kind, id, self.btf.as_fd()).map_err(
+            |(source, complaint)| KernelError::LoadCall {
+                function: function.to_owned(),
+                source,
+                complaint,
+            },
+        )?;
         let link = open_link(loaded.as_fd())
             .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })?;
-        Ok(AtFunction { _link: link, program: loaded })
+        Ok(Attached { _link: link, program: loaded })
     }
 
     /// The program with the maps and constants of its own.
     fn link(
         &self,
         attachment: &Attachment,
+        role: Role,
         offsets: Option<Offsets>,
     ) -> Result<Linked, KernelError> {
         let Attachment { program: name, callers, calls, uring } = attachment;
@@ -175,7 +325,11 @@ impl Tracer {
         } = offsets.ok_or_else(|| KernelError::NoFunction {
             function: "tasks and files with the fields that are known".to_owned(),
         })?;
-        let globals: [(&str, &[u8]); 14] = [
+        let looks = u32::from(role != Role::Decides);
+        let decides = u32::from(role != Role::Looks);
+        let globals: [(&str, &[u8]); 16] = [
+            ("LOOKS", &looks.to_ne_bytes()),
+            ("DECIDES", &decides.to_ne_bytes()),
             ("TASK_CREDENTIALS", &task_credentials.to_ne_bytes()),
             ("TASK_FILES", &task_files.to_ne_bytes()),
             ("FILES_TABLE", &files_table.to_ne_bytes()),
@@ -256,6 +410,7 @@ fn constants(object: &Object) -> Result<OwnedFd, KernelError> {
 /// words.
 fn load(
     Linked { name, function: program, license, .. }: &Linked,
+    kind: Kind,
     function: u32,
     btf: BorrowedFd<'_>,
 ) -> Result<OwnedFd, (io::Error, String)> {
@@ -264,8 +419,14 @@ fn load(
         let mut attr = no_attr();
         // SAFETY: the program's description is the member of the union that the command reads.
         let load = unsafe { &mut attr.__bindgen_anon_3 };
-        load.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
-        load.expected_attach_type = bpf_attach_type::BPF_MODIFY_RETURN as u32;
+        let (program_type, attach_type) = match kind {
+            Kind::ModifyReturn => {
+                (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_MODIFY_RETURN)
+            }
+            Kind::Module => (bpf_prog_type::BPF_PROG_TYPE_LSM, bpf_attach_type::BPF_LSM_MAC),
+        };
+        load.prog_type = program_type as u32;
+        load.expected_attach_type = attach_type as u32;
         load.attach_btf_id = function;
         // What bpftool lists it as, cut to what the kernel has room for with a zero behind it.
         let room = load.prog_name.len() - 1;

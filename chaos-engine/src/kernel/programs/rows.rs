@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chaos_plan::Hook;
 
 use super::{Key, Set};
-use crate::kernel::Link;
+use crate::kernel::{Link, tracer::Missed};
 
 pub(super) struct Row {
     /// By which programs know the target; not 0.
@@ -28,7 +28,7 @@ pub(super) struct Placed {
     pub set: Option<Set>,
     pub hooks: BTreeSet<Hook>,
     /// With what the programs there had missed before.
-    pub functions: BTreeMap<String, u64>,
+    pub functions: BTreeMap<String, Missed>,
 }
 
 impl Row {

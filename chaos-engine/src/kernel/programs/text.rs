@@ -14,7 +14,7 @@ use super::{
     Key, Loaded, Programs, Set,
     rows::{Placed, Row},
 };
-use crate::kernel::{KernelError, pool::Range};
+use crate::kernel::{KernelError, pool::Range, tracer::Missed};
 
 /// A text's place among those of its target. Dropping it ends the text.
 pub struct Text {
@@ -166,11 +166,16 @@ impl Text {
     pub fn missed_at_most(&self) -> Result<u64, KernelError> {
         let mut loaded = self.programs.loaded();
         let text = loaded.rows.get_mut(&self.cgroup).and_then(|row| row.text(self.key));
-        let functions = text.map(|text| text.functions.clone()).unwrap_or_default();
-        functions
-            .into_iter()
-            .map(|(function, before)| Ok(loaded.missed(&function)?.saturating_sub(before)))
-            .sum()
+        let Some(Placed { set, functions, .. }) = text else { return Ok(0) };
+        // Whoever goes by no path does not miss one.
+        let by_path = set.is_some_and(|set| set.by_path);
+        let functions = functions.clone();
+        let since = |(function, before): (String, Missed)| {
+            let Missed { calls, paths } = loaded.missed(&function)?;
+            let paths = if by_path { paths.saturating_sub(before.paths) } else { 0 };
+            Ok(calls.saturating_sub(before.calls) + paths)
+        };
+        functions.into_iter().map(since).sum()
     }
 
     /// The records that have come in since the last call, as far as they were kept, by the text's own slots. A sample,
@@ -237,7 +242,7 @@ impl Loaded {
     }
 
     /// What the programs at these functions have missed so far.
-    fn missed_before(&self, functions: &[&str]) -> Result<BTreeMap<String, u64>, KernelError> {
+    fn missed_before(&self, functions: &[&str]) -> Result<BTreeMap<String, Missed>, KernelError> {
         functions
             .iter()
             .map(|function| Ok(((*function).to_owned(), self.missed(function)?)))
