@@ -50,6 +50,8 @@ pub fn receive(options: &UdpDelays, stage: &Stage) -> Result<Delays> {
     let mut greatest = BTreeMap::<u32, u64>::new();
     let mut stamp = [0; STAMP];
     loop {
+        // Before: what has come by then is taken, however long this process is kept from running.
+        let is_stopped = stage.is_stopped();
         match unless_quiet(socket.recv(&mut stamp))? {
             Some(STAMP) => {
                 let now = boottime_ns();
@@ -62,7 +64,7 @@ pub fn receive(options: &UdpDelays, stage: &Stage) -> Result<Delays> {
                 *greatest = sequence.max(*greatest);
             }
             Some(length) => anyhow::bail!("a datagram of {length} bytes is no stamp"),
-            None if stage.is_stopped() => return Ok(report),
+            None if is_stopped => return Ok(report),
             None => {}
         }
     }

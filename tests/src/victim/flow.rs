@@ -46,9 +46,11 @@ pub fn sink(options: &UdpSink, stage: &Stage) -> Result<Sunk> {
     let mut seen = Seen::default();
     let mut datagram = vec![0; 65536];
     loop {
+        // Before: what has come by then is taken, however long this process is kept from running.
+        let is_stopped = stage.is_stopped();
         match unless_quiet(socket.recv(&mut datagram))? {
             Some(length) => seen.take(&datagram[..length]),
-            None if stage.is_stopped() => return Ok(seen.report),
+            None if is_stopped => return Ok(seen.report),
             None => {}
         }
     }

@@ -31,9 +31,11 @@ pub fn accept(options: &TcpServe, stage: &Stage) -> Result<TcpServed> {
     stage.ready(listener.local_addr().context("read the socket's address")?.as_socket())?;
     let mut report = TcpServed::default();
     loop {
+        // Before: what has come by then is taken, however long this process is kept from running.
+        let is_stopped = stage.is_stopped();
         match unless_quiet(listener.accept())? {
             Some(_) => report.accepted += 1,
-            None if stage.is_stopped() => return Ok(report),
+            None if is_stopped => return Ok(report),
             None => {}
         }
     }

@@ -48,9 +48,11 @@ pub fn receive(options: &TcpReceive, stage: &Stage) -> Result<StreamReceived> {
     stage.ready(listener.local_addr().context("read the socket's address")?.as_socket())?;
     let mut report = StreamReceived::default();
     let mut stream = loop {
+        // Before: what has come by then is taken, however long this process is kept from running.
+        let is_stopped = stage.is_stopped();
         match unless_quiet(listener.accept()).context("accept")? {
             Some((stream, _)) => break stream,
-            None if stage.is_stopped() => {
+            None if is_stopped => {
                 report.error = Some(TIMEOUT.to_owned());
                 return Ok(report);
             }
@@ -61,6 +63,7 @@ pub fn receive(options: &TcpReceive, stage: &Stage) -> Result<StreamReceived> {
     let mut received = [0; STREAM_BLOCK];
     let mut expected = [0; STREAM_BLOCK];
     loop {
+        let is_stopped = stage.is_stopped();
         let offset = fill_block(&mut expected, report.bytes);
         match stream.read(&mut received[offset..]) {
             Ok(0) => return Ok(report),
@@ -72,7 +75,7 @@ pub fn receive(options: &TcpReceive, stage: &Stage) -> Result<StreamReceived> {
                 report.wrong_bytes += wrong as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if stage.is_stopped() {
+                if is_stopped {
                     report.error = Some(TIMEOUT.to_owned());
                     return Ok(report);
                 }
