@@ -51,6 +51,11 @@ pub fn clash(armed: &[Fault], asked: &[Fault]) -> Option<(usize, usize)> {
         .or_else(|| first(&|one, other| are_asked(one, other) && (takes(one) || takes(other))))
 }
 
+/// Whether a text with these faults clashes with any other at all: not if it neither holds nor copies.
+pub fn can_clash<'a>(faults: impl IntoIterator<Item = &'a Fault>) -> bool {
+    faults.into_iter().any(|fault| copies(fault) || takes(fault))
+}
+
 /// Whether it makes copies.
 fn copies(fault: &Fault) -> bool {
     matches!(fault.verb, Verb::Duplicate) && !fault.shadow
@@ -142,6 +147,7 @@ mod tests {
         let (one, other) = (faults(one), faults(other));
         let found = clash(&one, &other).is_some();
         assert_eq!(clash(&other, &one).is_some(), found, "either way");
+        assert!(!found || can_clash(&one) && can_clash(&other), "both know that they can");
         found
     }
 
@@ -174,6 +180,7 @@ mod tests {
     #[test]
     fn others_go_with_everything() {
         for one in OTHERS {
+            assert!(!can_clash(&faults(one)), "{one}");
             for other in TAKERS.into_iter().chain(OTHERS) {
                 assert!(!clashes(one, other), "{one} and {other}");
             }

@@ -51,7 +51,7 @@ use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action, tables::MAX_LEADS};
 use chaos_fault::{Fault, WeightedLatency};
 pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
-pub use composition::{Position, clash, is_asked};
+pub use composition::{Position, can_clash, clash, is_asked};
 pub use family::End;
 pub use features::{Capability, KernelFeatures, Support};
 pub use hook::Hook;
