@@ -86,7 +86,7 @@ impl Claims {
         until: u64,
         turn: Turn,
     ) -> Result<Held, Occupied> {
-        if !can_clash(faults) {
+        if !is_of_interest(&claim, faults) {
             // It is told to nobody: reading what all others have told takes longer the more there are.
             return Ok(Held { claim, faults: faults.to_vec(), until, published: None });
         }
@@ -128,7 +128,7 @@ impl Claims {
 
     /// Compares a claim with those of other processes.
     fn look(&self, claim: &Claim, faults: &[Fault]) -> Result<Look, KernelError> {
-        if !can_clash(faults) {
+        if !is_of_interest(claim, faults) {
             return Ok(Look::Free);
         }
         let is_own = |number: u64| self.held.values().any(|held| held.claim.number() == number);
@@ -191,6 +191,11 @@ impl Claims {
             held.renew(id, until);
         }
     }
+}
+
+/// Whether others have to know of a claim, and it of theirs: it can clash, or another agent takes it over.
+fn is_of_interest(claim: &Claim, faults: &[Fault]) -> bool {
+    claim.is_taken_over() || can_clash(faults)
 }
 
 /// Compares a claim with those that were found, of which some are this process's own.
