@@ -52,17 +52,20 @@ fn counts(armory: &Armory, name: &str) -> Result<(u64, u64)> {
     Ok((matched, injected))
 }
 
+/// How many of the datagrams reach the server's port that the client sends there.
+fn received(pair: &Pair, port: u16) -> Result<u64> {
+    let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(port) }, pair.server())?;
+    Victim::run(UdpSend::new(sink.address(), SENT), pair.client())?;
+    Ok(sink.stop()?.received)
+}
+
 /// A text loses every second datagram and the next one every fifth of those that are left.
 #[test]
 fn texts_on_one_target_are_asked_in_the_order_in_which_they_were_armed() -> Result<()> {
     let pair = Pair::new()?;
     let mut armory = Agent::new(&pair.claim)?.armory;
     let on = &pair.client_cgroup;
-    let received = |port| -> Result<u64> {
-        let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(port) }, pair.server())?;
-        Victim::run(UdpSend::new(sink.address(), SENT), pair.client())?;
-        Ok(sink.stop()?.received)
-    };
+    let received = |port| received(&pair, port);
     arm(&mut armory, "second", on, "drop every 2nd egress udp")?;
     arm(&mut armory, "fifth", on, "drop every 5th egress udp")?;
     arm(&mut armory, "seen", on, "shadow drop egress udp")?;
@@ -99,11 +102,7 @@ fn what_was_taken_off_and_is_wanted_again_is_asked_once() -> Result<()> {
     let pair = Pair::new()?;
     let mut armory = Agent::new(&pair.claim)?.armory;
     let on = &pair.client_cgroup;
-    let received = |port| -> Result<u64> {
-        let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(port) }, pair.server())?;
-        Victim::run(UdpSend::new(sink.address(), SENT), pair.client())?;
-        Ok(sink.stop()?.received)
-    };
+    let received = |port| received(&pair, port);
     let text = "drop every 2nd egress udp";
     for text in [text, "fail bind with EIO", text] {
         arm(&mut armory, "one", on, text)?;

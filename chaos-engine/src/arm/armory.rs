@@ -431,11 +431,8 @@ impl Armory {
 
     /// What else is armed on the cgroup of this one.
     pub fn beside(&self, id: &ArmedId) -> Vec<ArmedId> {
-        let cgroup = |armed: &Armed| armed.target().cgroup.id();
-        let own = self.armed.get(id).map(cgroup);
-        let others =
-            self.armed.iter().filter(|(other, armed)| *other != id && Some(cgroup(armed)) == own);
-        others.map(|(other, _)| other.clone()).collect()
+        let Some(armed) = self.armed.get(id) else { return Vec::new() };
+        self.on(armed.target()).into_iter().filter(|other| *other != id).cloned().collect()
     }
 
     /// The ledger of one target.

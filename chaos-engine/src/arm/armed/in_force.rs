@@ -10,7 +10,7 @@ use chaos_plan::{Plan, PlannedRule, Position, attachments};
 
 use super::{
     ArmError, Armed,
-    rule::{ArmedRule, compile_part, is_by_seccomp, is_in_text, is_on_frames},
+    rule::{ArmedRule, compile_part, is_in_text, is_on_frames},
 };
 use crate::{
     arm::{
@@ -64,7 +64,8 @@ impl Armed {
         switched.text = true;
         if let Some(shared) = &self.shared {
             let own = |rule: &ArmedRule| Some(rule.slot);
-            let (compiled, planned) = compile_part(rules, SHARED_SET, is_by_seccomp, own);
+            let by_seccomp = PlannedRule::is_by_seccomp;
+            let (compiled, planned) = compile_part(rules, SHARED_SET, by_seccomp, own);
             shared.publish(&SupervisorRules::new(&compiled, &planned))?;
         }
         Ok(())
@@ -89,9 +90,7 @@ impl Armed {
         let Self { target, root, owner, .. } = self;
         let place = Place { target, root, owner };
         self.frames.attach(&plan.hooks(), position, instance, place, turn)?;
-        let own = |rule: &ArmedRule| Some(rule.slot);
-        let (compiled, _) = compile_part(rules, instance.maps.next_set(), is_on_frames, own);
-        Ok(instance.maps.replace(&compiled)?)
+        judge_frames_by(rules, instance)
     }
 
     /// As far as programs at cgroups and functions of the kernel decide them.
@@ -151,8 +150,8 @@ impl Armed {
         symlinks.sights(patience)
     }
 
-    /// Looks for links in the paths of rules that have appeared or changed, and tells the programs in the
-    /// kernel. Supervisors see for themselves.
+    /// Looks for links in the paths of rules that have appeared or changed, and tells the programs
+    /// in the kernel. Supervisors see for themselves.
     pub(in crate::arm) fn follow_links(&mut self) -> Result<(), ArmError> {
         if self.symlinks.is_none() {
             return Ok(());
@@ -164,12 +163,7 @@ impl Armed {
         for rule in &mut rules {
             is_news |= rule.lead(&sights);
         }
-        self.rules = rules;
-        if !is_news {
-            return Ok(());
-        }
-        let rules = std::mem::take(&mut self.rules);
-        let followed = self.put_text_in_force(&rules);
+        let followed = if is_news { self.put_text_in_force(&rules) } else { Ok(()) };
         self.rules = rules;
         if followed.is_err() {
             // It is news at the next look, too.
@@ -188,12 +182,9 @@ impl Armed {
         };
         if switched.frames
             && let Some(instance) = &mut self.instance
+            && let Err(error) = judge_frames_by(&rules, instance)
         {
-            let own = |rule: &ArmedRule| Some(rule.slot);
-            let (compiled, _) = compile_part(&rules, instance.maps.next_set(), is_on_frames, own);
-            if let Err(error) = instance.maps.replace(&compiled) {
-                told(&self.target.name, &error.into());
-            }
+            told(&self.target.name, &error);
         }
         if switched.text
             && let Err(error) = self.put_text_in_force(&rules)
@@ -239,4 +230,11 @@ impl Armed {
         }
         Ok(())
     }
+}
+
+/// Has the programs at interfaces judge by those of the rules that are theirs.
+fn judge_frames_by(rules: &[ArmedRule], instance: &mut Instance) -> Result<(), ArmError> {
+    let own = |rule: &ArmedRule| Some(rule.slot);
+    let (compiled, _) = compile_part(rules, instance.maps.next_set(), is_on_frames, own);
+    Ok(instance.maps.replace(&compiled)?)
 }

@@ -27,12 +27,7 @@ pub(super) fn is_on_frames(rule: &PlannedRule) -> bool {
 
 /// Whether programs at cgroups and functions of the kernel do.
 pub(super) fn is_in_text(rule: &PlannedRule) -> bool {
-    !is_on_frames(rule) && !is_by_seccomp(rule)
-}
-
-/// Whether supervisors do.
-pub(super) fn is_by_seccomp(rule: &PlannedRule) -> bool {
-    rule.is_by_seccomp()
+    !is_on_frames(rule) && !rule.is_by_seccomp()
 }
 
 /// Compiles those of the rules that are `wanted`, which are given back, with these slots.
