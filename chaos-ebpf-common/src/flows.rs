@@ -10,8 +10,8 @@ use crate::{hash, hold};
 
 /// Flows of one group.
 pub const PLACES: usize = 4;
-/// How many groups a target has.
-pub const GROUPS: usize = 1024;
+/// How many groups a rule has: a block of them.
+pub const GROUPS: usize = 512;
 
 /// Some flows whose keys fall together. The lock is the kernel's `struct bpf_spin_lock`.
 #[repr(C)]
@@ -167,8 +167,8 @@ mod tests {
         keys.dedup();
         assert_eq!(keys.len(), 128 * 16 * 2);
         let used: std::collections::BTreeSet<u32> = groups.into_iter().collect();
-        // 4096 balls into 1024 urns leave 19 of them empty, give or take 4.
-        assert!((990..1024).contains(&used.len()), "{}", used.len());
+        // 4096 balls into 512 urns leave none of them empty, or one.
+        assert!(used.len() >= GROUPS - 3, "{}", used.len());
     }
 
     proptest! {

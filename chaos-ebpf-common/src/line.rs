@@ -9,7 +9,7 @@
 //!   without it and with a VLAN tag, which the kernel takes off before it asks the program at the
 //!   device; the tag says where the frame was going ([`ReturnTag`]).
 
-use crate::{LOOPBACK, hold::LONGEST_HOLD};
+use crate::{LOOPBACK, SLOT_BITS, hold::LONGEST_HOLD};
 
 /// Interface indices of delay lines begin with these bits. So one is known by its index; and the
 /// index of its line is the mark of a frame that comes back on its way into the stack, so that no
@@ -56,12 +56,21 @@ pub const fn cost_to_reader(length: u32) -> u64 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FqTag(u64);
 
+/// Bits of a moment until which a frame is held, which is not far from now.
+const DUE_BITS: u32 = 36;
+
+/// How long (ns) it is until a moment of which so many bits are known. One that is past by up to 8 s is now.
+#[inline(always)]
+fn left(due: u64, now: u64) -> u64 {
+    let left = due.wrapping_sub(now) & ((1 << DUE_BITS) - 1);
+    if left > LONGEST_HOLD { 0 } else { left }
+}
+
 impl FqTag {
-    const DUE_BITS: u32 = 36;
     const INTERFACE_BITS: u32 = 22;
-    const INGRESS: u64 = 1 << (Self::DUE_BITS + Self::INTERFACE_BITS);
+    const INGRESS: u64 = 1 << (DUE_BITS + Self::INTERFACE_BITS);
     /// In the bits that are left, so that 0 is none.
-    const MAGIC: u64 = 0b10110 << (Self::DUE_BITS + Self::INTERFACE_BITS + 1);
+    const MAGIC: u64 = 0b10110 << (DUE_BITS + Self::INTERFACE_BITS + 1);
 
     /// For a frame that is held until this moment (CLOCK_MONOTONIC, ns), at most
     /// [`LONGEST_HOLD`](crate::hold::LONGEST_HOLD) from now on, and was at this interface, on its way into the
@@ -71,8 +80,8 @@ impl FqTag {
         if interface >> Self::INTERFACE_BITS != 0 {
             return None;
         }
-        let due = due & ((1 << Self::DUE_BITS) - 1);
-        let interface = (interface as u64) << Self::DUE_BITS;
+        let due = due & ((1 << DUE_BITS) - 1);
+        let interface = (interface as u64) << DUE_BITS;
         Some(Self(Self::MAGIC | if ingress { Self::INGRESS } else { 0 } | interface | due))
     }
 
@@ -90,7 +99,7 @@ impl FqTag {
 
     #[inline(always)]
     pub fn interface(self) -> u32 {
-        (self.0 >> Self::DUE_BITS) as u32 & ((1 << Self::INTERFACE_BITS) - 1)
+        (self.0 >> DUE_BITS) as u32 & ((1 << Self::INTERFACE_BITS) - 1)
     }
 
     /// Whether it was on its way into the stack.
@@ -99,11 +108,10 @@ impl FqTag {
         self.0 & Self::INGRESS != 0
     }
 
-    /// How long (ns) it is still held. One that is late by up to 8 s is due.
+    /// How long (ns) it is still held.
     #[inline(always)]
     pub fn left(self, now: u64) -> u64 {
-        let left = self.0.wrapping_sub(now) & ((1 << Self::DUE_BITS) - 1);
-        if left > LONGEST_HOLD { 0 } else { left }
+        left(self.0, now)
     }
 }
 
@@ -128,15 +136,13 @@ pub fn flow_of_departure(moment: u64) -> u32 {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TapHeader {
-    /// The boot-clock moment (ns) until which the frame is held.
-    pub due: u64,
+    /// From the low end: the boot-clock moment (ns) until which the frame is held, as far as [`DUE_BITS`] go; the ledger
+    /// slot of the rule that holds it; whether it was on its way into the stack (1), or out of the interface (0).
+    held: u64,
     /// [`TapHeader::key`] of the line, and whether it is over the link addresses: what others send into the
     /// device does not have it.
     pub key: u16,
-    /// Ledger slot of the rule that holds it.
-    pub slot: u8,
-    /// 1: it was on its way into the stack; 0: out of the interface.
-    pub ingress: u8,
+    padding: u16,
     /// The interface that it was at. For [`LOOPBACK`] the header ends before this.
     pub interface: u32,
 }
@@ -149,6 +155,32 @@ impl TapHeader {
     pub const BYTES: usize = size_of::<Self>();
     /// In the key: it is over the link addresses, and not in front of them.
     pub const OVERLAY: u16 = 1;
+
+    /// For a frame that is held until this moment (boot clock, ns), at most
+    /// [`LONGEST_HOLD`](crate::hold::LONGEST_HOLD) from now on.
+    #[inline(always)]
+    pub fn new(due: u64, slot: u32, ingress: bool, key: u16, interface: u32) -> Self {
+        let slot = (slot & ((1 << SLOT_BITS) - 1)) as u64;
+        let held = due & ((1 << DUE_BITS) - 1)
+            | slot << DUE_BITS
+            | (ingress as u64) << (DUE_BITS + SLOT_BITS);
+        Self { held, key, padding: 0, interface }
+    }
+
+    /// How long (ns) it is still held.
+    pub fn left(&self, now: u64) -> u64 {
+        left(self.held, now)
+    }
+
+    /// Ledger slot of the rule that holds it.
+    pub fn slot(&self) -> u32 {
+        (self.held >> DUE_BITS) as u32 & ((1 << SLOT_BITS) - 1)
+    }
+
+    /// Whether it was on its way into the stack.
+    pub fn ingress(&self) -> bool {
+        self.held >> (DUE_BITS + SLOT_BITS) & 1 == 1
+    }
 
     /// The key of the headers of a line with this key.
     #[inline(always)]
@@ -183,8 +215,14 @@ impl TapHeader {
     }
 }
 
-/// How many [`ReturnTag::place`]s there are.
-pub const PLACES: u32 = 1024;
+/// How many [`ReturnTag::place`]s a target has.
+pub const PLACES: u32 = 64;
+
+/// Where a place of a target is among those of all.
+#[inline(always)]
+pub fn place_of(target: u32, place: u32) -> u32 {
+    target * PLACES + place
+}
 
 /// Where a frame goes that comes back, as it stands in the VLAN tag (16 bits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -278,7 +316,11 @@ mod tests {
     fn a_tap_header_survives_bytes_and_nothing_else_is_one() {
         let line = 0x1234_5678_9abc_c4a1;
         let key = TapHeader::key(line);
-        let header = TapHeader { due: 1 << 40, key, slot: 127, ingress: 1, interface: 7 };
+        let most = (1 << SLOT_BITS) - 1;
+        let header = TapHeader::new(1 << 40, most, true, key, 7);
+        assert_eq!((header.slot(), header.ingress()), (most, true));
+        let header = TapHeader::new(1 << 40, 127, false, key, 7);
+        assert_eq!((header.slot(), header.ingress()), (127, false));
         assert_eq!(TapHeader::from_bytes(&header.to_bytes(), line), Some(header));
         let overlay = TapHeader { key: key | TapHeader::OVERLAY, ..header };
         let read = TapHeader { interface: LOOPBACK, ..overlay };
@@ -286,6 +328,11 @@ mod tests {
         assert_eq!(core::mem::offset_of!(TapHeader, interface), OVERLAY_BYTES);
         assert_eq!(TapHeader::from_bytes(&[0xff; 16], line), None);
         assert_eq!(TapHeader::from_bytes(&header.to_bytes(), line + 2), None);
+    }
+
+    #[test]
+    fn no_two_targets_share_a_place() {
+        assert_eq!(place_of(1, 0), place_of(0, PLACES - 1) + 1);
     }
 
     #[test]
@@ -345,8 +392,11 @@ mod tests {
                 assert_eq!(FqTag::from_words(ticket.to_words()), Some(ticket));
                 assert_eq!(ticket.left(now), LONGEST_HOLD);
                 assert_eq!(ticket.left(now + LONGEST_HOLD - 1), 1);
+                let header = TapHeader::new(now + LONGEST_HOLD, 5, ingress, 0, interface);
+                assert_eq!(header.left(now), LONGEST_HOLD);
                 for late in [0, 1, 8 * second] {
                     assert_eq!(ticket.left(now + LONGEST_HOLD + late), 0);
+                    assert_eq!(header.left(now + LONGEST_HOLD + late), 0);
                 }
             }
         }

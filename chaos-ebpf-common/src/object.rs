@@ -14,8 +14,8 @@ pub const PROGRAMS: [(&str, &str); 23] = [
     ("sock_create", "cgroup/sock_create"),
     ("setsockopt", "cgroup/setsockopt"),
     ("getsockopt", "cgroup/getsockopt"),
-    ("tcx_egress", "classifier"),
-    ("tcx_ingress", "classifier"),
+    (TCX_EGRESS, "classifier"),
+    (TCX_INGRESS, "classifier"),
     (LINE_ENTER, "classifier"),
     (LINE_RETURN, "classifier"),
     (QUEUE_ENTER, "classifier"),
@@ -28,6 +28,9 @@ pub const PROGRAMS: [(&str, &str); 23] = [
     (CALL_GUARD_ACCESS, "fentry"),
 ];
 
+/// Asks about frames on their way out of an interface, and from it.
+pub const TCX_EGRESS: &str = "tcx_egress";
+pub const TCX_INGRESS: &str = "tcx_ingress";
 /// Lets nothing but our own frames into the device of a delay line that is read.
 pub const LINE_ENTER: &str = "line_enter";
 /// Sends on what the reader of a delay line gives back.
@@ -55,8 +58,14 @@ pub const CALL_GUARD_OPEN: &str = "call_guard_open";
 /// The same where the arguments are a `struct file` and a mask of accesses.
 pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
+/// What the agent makes besides: the programs that stand at interfaces for one target each, and the table by which they
+/// jump to those above.
+pub const FRAME_JUMP: &str = "frame_jump";
+pub const FRAME_JUMPS: &str = "FRAME_JUMPS";
+
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 27] = [
+pub const MAPS: [&str; 29] = [
+    "ASKED",
     "AYA_LOGS",
     "CALLERS",
     "CALLS",
@@ -65,6 +74,7 @@ pub const MAPS: [&str; 27] = [
     "FILES",
     "FIRST_SETS",
     "FLOWS",
+    "FRAME_OWNERS",
     "GIVEN",
     "HEADS",
     "HOLDS",

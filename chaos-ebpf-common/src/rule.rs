@@ -173,12 +173,11 @@ pub struct RuleSet {
     /// Rules that ask for the name in a question.
     pub by_name: u64,
     pub id: u32,
-    /// A number that no earlier set of the target had, as ids are used again.
-    pub generation: u32,
     /// Where its rules are: that of bit 0, and behind it the others.
     pub first_rule: u32,
     /// The id of the set of the same target that is asked after this one, or [`RuleSet::NONE`].
     pub next: u32,
+    pub padding: u32,
 }
 
 impl RuleSet {
@@ -201,9 +200,9 @@ impl RuleSet {
             by_path: 0,
             by_name: 0,
             id,
-            generation: 0,
             first_rule: 0,
             next: Self::NONE,
+            padding: 0,
         }
     }
 }

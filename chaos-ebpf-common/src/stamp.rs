@@ -1,9 +1,10 @@
 //! The stamp of a frame that comes by the interfaces of a target again: a copy, an answer, or what a
 //! delay line gives back.
 //!
-//! Several instances of the programs may see the same frames: two armings of one target, nested
-//! targets. So a stamp names the instance that put it there, and how often the frame was stamped: each
-//! instance takes its own stamps only, and none asks about a frame that was stamped too often.
+//! The programs of several targets may see the same frames: nested targets, targets that share a network namespace,
+//! those of two processes. So a stamp names the *instance* that put it there, which is one target of one process, and how
+//! often the frame was stamped: each instance takes its own stamps only, and none asks about a frame that was stamped too
+//! often.
 
 use crate::{event::EventKind, rule::STAGES};
 
@@ -16,6 +17,15 @@ pub const MOST_HOPS: u32 = 8;
 
 /// In place of an instance: the stamp was lifted.
 const NOBODY: u32 = 0;
+
+/// The random number of a process is from 1 to this.
+pub const MOST_RANDOM: u32 = u32::MAX >> 1;
+
+/// The instance that is the target with this number, of a process with this random number.
+#[inline(always)]
+pub fn instance(random: u32, target: u32) -> u32 {
+    random.wrapping_add(target)
+}
 
 /// Words of a frame's control block that a stamp takes.
 pub const WORDS: usize = 4;
@@ -113,6 +123,18 @@ mod tests {
         let lifted = met.lifted.unwrap();
         for (instance, kind) in [(7, IN), (8, IN), (7, OUT)] {
             assert_eq!(meet(lifted, instance, kind), Met { behind: 0, lifted: None });
+        }
+    }
+
+    #[test]
+    fn targets_of_a_process_are_instances_of_their_own() {
+        for random in [1, 77, MOST_RANDOM] {
+            for target in [0, 1, 77, u16::MAX.into()] {
+                let one = instance(random, target);
+                assert_ne!(one, NOBODY);
+                let met = meet(next([0; WORDS], one, IN, 3), instance(random, target + 1), IN);
+                assert_eq!(met, Met { behind: ALL, lifted: None }, "{random} {target}");
+            }
         }
     }
 

@@ -79,7 +79,8 @@ pub const MAX_PATHS: usize = 2 * (1 + MAX_LEADS) * crate::MAX_RULES;
 /// Files that are remembered at a time for a rule set; the one that was used least makes room for another.
 pub const MAX_FILES: usize = 2048;
 
-/// Connections of a target that were reset and are remembered at a time.
+/// Connections of a target that were reset and are remembered at a time; the one that was used least makes room for
+/// another.
 pub const MAX_ENDED: usize = 1024;
 
 /// Key of the trie of paths. A path ends with a 0 byte; what is behind it matches no prefix.
@@ -98,6 +99,17 @@ pub struct Callers {
     pub depths: u64,
     /// How many rule sets in force go by paths there.
     pub by_path: u64,
+}
+
+/// The cgroup of a target whose frames programs at interfaces ask about.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct FrameOwner {
+    /// Its id, the inode number of its directory; 0: nobody.
+    pub cgroup: u64,
+    /// How deep below the root of the hierarchy the directory is.
+    pub level: u32,
+    pub padding: u32,
 }
 
 /// Key of the IPv4 trie, without aya's prefix length.
@@ -159,6 +171,8 @@ mod pod {
     unsafe impl aya::Pod for super::PathKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Callers {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FrameOwner {}
 }
 
 #[cfg(test)]

@@ -40,9 +40,6 @@ const NOTHING: RuleState = RuleState {
 /// The maps of this object.
 pub struct Maps;
 
-/// The number of the target of an object that has one.
-const ONLY: u32 = 0;
-
 impl Maps {
     /// The first rule set of the target whose cgroup the program is attached to; for programs that are attached to
     /// cgroups.
@@ -57,12 +54,6 @@ impl Maps {
     #[inline(always)]
     pub fn first_of(&self, target: u32) -> u32 {
         FIRST_SETS.get(target).copied().unwrap_or(RuleSet::NONE)
-    }
-
-    /// The only rule set of the only target of this object, for as long as a program runs.
-    #[inline(always)]
-    pub fn only_set(&self) -> Option<&'static RuleSet> {
-        self.text(self.first_of(ONLY))
     }
 
     /// The rule set with this id, unless that is the id of none.
@@ -117,10 +108,17 @@ impl Maps {
         }
     }
 
-    /// [`flows::depart`] for a frame of the flow with this key.
+    /// [`flows::depart`] for a frame of the flow with this key, in a block of [`FLOWS`].
     #[inline(always)]
-    pub fn depart_in_flow(&self, key: u64, transmission: u64, queue: u64, now: u64) -> Option<u64> {
-        let group = FLOWS.get_ptr_mut(flows::group(key))?;
+    pub fn depart_in_flow(
+        &self,
+        block: u32,
+        key: u64,
+        transmission: u64,
+        queue: u64,
+        now: u64,
+    ) -> Option<u64> {
+        let group = FLOWS.get_ptr_mut(block * flows::GROUPS as u32 + flows::group(key))?;
         // SAFETY: as in `depart`.
         unsafe {
             bpf_spin_lock(&raw mut (*group).lock);

@@ -1,5 +1,6 @@
-//! The maps of the object. The numbers of entries are those of an object for one target with one text; for an
-//! object with many targets the agent gives others.
+//! The maps of the object. The numbers of entries are those of a trial with one target; the agent gives others.
+
+use core::mem::MaybeUninit;
 
 #[expect(deprecated, reason = "kernels before 6.2 have no other")]
 use aya_ebpf::btf_maps::CgroupStorage;
@@ -9,8 +10,8 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use chaos_ebpf_common::{
-    MAX_PREFIXES, MAX_RULES, SETS, SLOTS,
-    event::FileId,
+    MAX_PREFIXES, MAX_RULES, MAX_TEXTS, SETS, SLOTS,
+    event::{Event, FileId},
     flow_numbers,
     flows::{self, FlowGroup},
     hold::Hold,
@@ -20,14 +21,15 @@ use chaos_ebpf_common::{
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{
-        self, Callers, Ends, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4, PeerKey6, PortKey,
+        self, Callers, Ends, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4,
+        PeerKey6, PortKey,
     },
 };
 
 const PREFIXES: usize = SETS * MAX_PREFIXES;
 
-/// The number of the target that a cgroup is, for programs that are attached to it; the agent writes it. 0 is that
-/// of the only target of an object, and of none where there are many.
+/// The number of the target that a cgroup is, for programs that are attached to it; the agent writes it. 0 is that of
+/// no target but in a trial, where a program runs without being attached.
 #[btf_map]
 #[expect(deprecated, reason = "kernels before 6.2 have no other")]
 pub static CGROUP_TARGET: CgroupStorage<u32> = CgroupStorage::new();
@@ -75,9 +77,14 @@ pub static TARGETS: HashMap<u64, u32, 1> = HashMap::new();
 #[btf_map]
 pub static CALLERS: Array<Callers, 1> = Array::new();
 
-/// Connections that were reset, by [`flow_of`](chaos_ebpf_common::hash::flow_of) them.
+/// Whose frames programs at interfaces ask about, by the numbers of targets.
 #[btf_map]
-pub static ENDED: LruHashMap<u64, u8, MAX_ENDED> = LruHashMap::new();
+pub static FRAME_OWNERS: Array<FrameOwner, 1> = Array::new();
+
+/// For each target with rules that reset connections, by its number, those that were reset, by
+/// [`flow_of`](chaos_ebpf_common::hash::flow_of) them. Each has a map of its own, as with [`FILES`].
+#[btf_map]
+pub static ENDED: ArrayOfMaps<LruHashMap<u64, u8, MAX_ENDED>, 1> = ArrayOfMaps::new();
 
 /// The longest path that the kernel spells out.
 pub const NAME_BYTES: usize = 4096;
@@ -95,6 +102,23 @@ pub struct Name {
 #[btf_map]
 pub static NAMES: PerCpuArray<Name, 3> = PerCpuArray::new();
 
+/// The rules of a target that speak of a frame while it is asked about, text by text.
+#[repr(C)]
+pub struct Asked {
+    /// How many texts have such rules.
+    pub texts: u32,
+    pub padding: u32,
+    /// The ids of their rule sets.
+    pub sets: [u32; MAX_TEXTS],
+    pub rules: [u64; MAX_TEXTS],
+    /// What its headers say.
+    pub event: MaybeUninit<Event>,
+}
+
+/// One element, for the frame that is asked about on a processor.
+#[btf_map]
+pub static ASKED: PerCpuArray<Asked, 1> = PerCpuArray::new();
+
 /// One element: the boot-clock moment (ns) at which the lease lapses.
 #[btf_map]
 pub static LEASE: Array<u64, 1> = Array::new();
@@ -107,19 +131,19 @@ pub static HOLDS: Array<Hold, SLOTS> = Array::new();
 #[btf_map]
 pub static TABLES: Array<Table, { SETS * MAX_TABLES }> = Array::new();
 
-/// One element: what the agent says of the delay line.
+/// What the agent says of the delay line of each target, by its number.
 #[btf_map]
 pub static READER: Array<Reader, 1> = Array::new();
 
-/// One element: how many bytes were given to the delay line.
+/// How many bytes were given to it.
 #[btf_map]
 pub static GIVEN: Array<u64, 1> = Array::new();
 
-/// One element: how many bytes came back from a delay line that is a queue.
+/// How many bytes came back from it, if it is a queue.
 #[btf_map]
 pub static RETURNED: Array<u64, 1> = Array::new();
 
-/// The interfaces that frames come back to, at their [`line::ReturnTag::place`].
+/// The interfaces that frames come back to, at their [`line::place_of`].
 #[btf_map]
 pub static PLACES: Array<u32, { line::PLACES as usize }> = Array::new();
 
@@ -154,7 +178,7 @@ pub struct LockedGroup {
 
 const _: () = assert!(size_of::<LockedGroup>() == size_of::<FlowGroup>());
 
-/// The flows that have a rate each, at their [`flows::group`].
+/// The flows that have a rate each, in the blocks that [`Hold::flows`] says, at their [`flows::group`].
 #[btf_map]
 pub static FLOWS: Array<LockedGroup, { flows::GROUPS }> = Array::new();
 

@@ -1,37 +1,34 @@
-//! Whose packet is it, and whose call? For hooks that see a whole network namespace or the whole
-//! machine.
+//! Tells whose packet or call it is, for hooks that see a whole network namespace or the whole machine.
 //!
 //! Cgroup hooks need none of this: the kernel runs them for the sockets of targets only, and tells which one.
 
 use aya_ebpf::{
-    Global,
     bindings::__sk_buff,
     helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
 };
-use chaos_ebpf_common::{MOST_DEPTHS, gate::lowest_bit};
+use chaos_ebpf_common::{MOST_DEPTHS, gate::lowest_bit, tables::FrameOwner};
 
 use crate::{
     env::Maps,
-    maps::{CALLERS, TARGETS},
+    maps::{CALLERS, FRAME_OWNERS, TARGETS},
 };
 
-#[unsafe(no_mangle)]
-static TARGET_CGROUP: Global<u64> = Global::new(0);
-
-/// The depth of that directory below the root of the hierarchy.
-#[unsafe(no_mangle)]
-static TARGET_LEVEL: Global<u32> = Global::new(0);
-
-/// Inode number of the target's cgroup directory.
+/// The number of the target for which a program at an interface runs.
+///
+/// One program serves all targets: at the interface stands a program of a few instructions for each of them, which
+/// notes the number and jumps here (`bpf_tail_call`). It notes it where classifiers may leave a class for the queueing
+/// discipline; nobody reads that of a frame on which a filter has not decided.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/net/sch_generic.h> `struct qdisc_skb_cb`
 #[inline(always)]
-pub fn target() -> u64 {
-    TARGET_CGROUP.load()
+pub fn frame_target(skb: *mut __sk_buff) -> u32 {
+    // SAFETY: reading the program's context.
+    unsafe { (&raw const (*skb).tc_classid).read_volatile() }
 }
 
-/// How deep below the root of the hierarchy that directory is.
+/// Whose frames that target's are.
 #[inline(always)]
-pub fn target_level() -> u32 {
-    TARGET_LEVEL.load()
+pub fn frame_owner(skb: *mut __sk_buff) -> Option<&'static FrameOwner> {
+    FRAME_OWNERS.get(frame_target(skb))
 }
 
 /// The targets that the current task belongs to, the outermost first: the first rule sets of those that have
@@ -79,7 +76,8 @@ impl Owners {
 /// (a RST without a socket, forwarded packets) is nobody's.
 #[inline(always)]
 pub fn owns_egress(skb: *mut __sk_buff) -> bool {
-    // SAFETY: the pointer is the program's context; kernel 4.19.
-    let owner = unsafe { bpf_skb_ancestor_cgroup_id(skb, target_level() as i32) };
-    owner == target()
+    let Some(owner) = frame_owner(skb) else { return false };
+    // SAFETY: the pointer is the program's context; kernel 4.19. 0 stands for a packet without a socket.
+    let cgroup = unsafe { bpf_skb_ancestor_cgroup_id(skb, owner.level as i32) };
+    cgroup != 0 && cgroup == owner.cgroup
 }

@@ -6,11 +6,9 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c> `__bpf_sk_ancestor_cgroup_id`
 
 use aya_ebpf::Global;
+use chaos_ebpf_common::tables::FrameOwner;
 
-use crate::{
-    kernel_memory::read,
-    ownership::{target, target_level},
-};
+use crate::kernel_memory::read;
 
 /// Where the kernel's structs have these fields, in bytes, from its type information:
 /// `sock_common.skc_state` and `.skc_listener`, `sock.sk_cgrp_data`.
@@ -61,9 +59,9 @@ pub fn is_the_kernels(socket: u64) -> bool {
     read::<u8>(socket + (bit / 8) as u64) >> (bit % 8) & 1 == 1
 }
 
-/// Whether it belongs to the target's cgroup or to one below.
+/// Whether it belongs to this cgroup or to one below.
 #[inline(always)]
-pub fn is_the_target(socket: u64) -> bool {
+pub fn belongs_to(socket: u64, owner: &FrameOwner) -> bool {
     let socket = match state(socket) {
         NEW_SYN_RECV => read(socket + SOCKET_LISTENER.load() as u64),
         TIME_WAIT => return false,
@@ -75,16 +73,16 @@ pub fn is_the_target(socket: u64) -> bool {
         return false;
     }
     let level: u32 = read(cgroup + CGROUP_LEVEL.load() as u64);
-    if level < target_level() {
+    if level < owner.level {
         return false;
     }
-    let ancestor = cgroup + CGROUP_ANCESTORS.load() as u64 + 8 * target_level() as u64;
+    let ancestor = cgroup + CGROUP_ANCESTORS.load() as u64 + 8 * owner.level as u64;
     let ancestor: u64 = read(ancestor);
     if ANCESTORS_ARE_IDS.load() != 0 {
-        return ancestor == target();
+        return ancestor == owner.cgroup;
     }
     let node: u64 = read(ancestor + CGROUP_NODE.load() as u64);
-    read::<u64>(node + NODE_ID.load() as u64) == target()
+    read::<u64>(node + NODE_ID.load() as u64) == owner.cgroup
 }
 
 #[inline(always)]

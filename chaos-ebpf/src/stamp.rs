@@ -11,9 +11,17 @@
 use aya_ebpf::{Global, bindings::__sk_buff};
 use chaos_ebpf_common::{event::EventKind, stamp};
 
-/// A random number that tells this instance of the programs from all others.
+use crate::ownership::frame_target;
+
+/// A random number that tells the targets of this object from those of all others.
 #[unsafe(no_mangle)]
 static INSTANCE: Global<u32> = Global::new(0);
+
+/// What stands in the stamps of the target for which the program runs.
+#[inline(always)]
+fn instance(skb: *mut __sk_buff) -> u32 {
+    stamp::instance(INSTANCE.load(), frame_target(skb))
+}
 
 /// What is in the control block at the place of the stamp.
 #[derive(Clone, Copy)]
@@ -51,15 +59,15 @@ impl Notes {
 #[inline(always)]
 pub fn put(skb: *mut __sk_buff, kind: EventKind, stages: u32) -> Notes {
     let before = Notes::read(skb);
-    Notes(stamp::next(before.0, INSTANCE.load(), kind, stages)).write(skb);
+    Notes(stamp::next(before.0, instance(skb), kind, stages)).write(skb);
     before
 }
 
-/// How many stages the frame has behind it, 0 for one that is new here. The stamp of this instance
+/// How many stages the frame has behind it, 0 for one that is new here. The stamp of this target
 /// comes off.
 #[inline(always)]
 pub fn lift(skb: *mut __sk_buff, kind: EventKind) -> u32 {
-    let stamp::Met { behind, lifted } = stamp::meet(Notes::read(skb).0, INSTANCE.load(), kind);
+    let stamp::Met { behind, lifted } = stamp::meet(Notes::read(skb).0, instance(skb), kind);
     if let Some(words) = lifted {
         Notes(words).write(skb);
     }

@@ -70,8 +70,7 @@ pub fn compile(rules: &[PlannedRule], slots: &[u32], set_id: u32, began: &[u64])
                 *calls.entry(number).or_default() |= bit;
             }
         }
-        let has_flows = matches!(rule.fault.verb, Verb::Limit { per_flow: true, .. });
-        if has_flows || rule.fault.chance.of == Unit::Flows {
+        if rule.is_per_flow() || rule.fault.chance.of == Unit::Flows {
             set.by_flow |= bit;
         }
         for class in protocols(rule) {

@@ -25,10 +25,9 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
                 Spread::OneOf(_) | Spread::File { .. } => hold,
             })
         }
-        Verb::Limit { bits_per_second, queue, per_flow } => Some(Hold {
+        Verb::Limit { bits_per_second, queue, .. } => Some(Hold {
             rate: *bits_per_second,
             queue: queue.map_or(DEFAULT_QUEUE, nanoseconds),
-            per_flow: u32::from(*per_flow),
             ..Hold::default()
         }),
         Verb::Reorder { by } => Some(Hold { by: nanoseconds(*by), ..Hold::default() }),

@@ -48,7 +48,7 @@ pub use attachment::{Attachment, attachment, attachments};
 pub use backend::Backend;
 pub use calls_by_number::PlannedCall;
 use chaos_ebpf_common::{MAX_RULES, hold::Hold, rule::Action, tables::MAX_LEADS};
-use chaos_fault::{Fault, WeightedLatency};
+use chaos_fault::{Fault, Verb, WeightedLatency};
 pub use compat::compat_numbers;
 pub use compile::{CompiledSet, compile};
 pub use composition::{Position, can_clash, clash, is_asked};
@@ -221,9 +221,15 @@ impl PlannedRule {
         self.fault.verb.latency().and_then(latencies::of)
     }
 
-    /// How long it holds frames, where it does; what it picks from is [`PlannedRule::latencies`].
+    /// How long it holds frames, where it does; what it picks from is [`PlannedRule::latencies`]. Where that and what is
+    /// remembered of flows ([`PlannedRule::is_per_flow`]) are, whoever arms it says.
     pub fn hold(&self) -> Option<Hold> {
         hold::hold(&self.fault.verb)
+    }
+
+    /// Whether every flow has its rate to itself.
+    pub fn is_per_flow(&self) -> bool {
+        matches!(self.fault.verb, Verb::Limit { per_flow: true, .. })
     }
 }
 

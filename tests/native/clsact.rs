@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use chaos_engine::{
     arm::collect_filters,
     cgroup::{CgroupRoot, Owner},
-    kernel::{Instance, Link, Naming},
+    kernel::{FrameHooks, Link, Naming, Programs, Room},
 };
 use chaos_plan::{Hook, KernelFeatures, Position, Support};
 use chaos_tests::{
@@ -84,12 +84,12 @@ fn gone(root: &CgroupRoot) -> Result<String> {
 }
 
 /// Puts a program on what leaves the client, by a filter of this name.
-fn attach(pair: &Pair<Quiet>, instance: &mut Instance, name: &str) -> Result<Link> {
+fn attach(pair: &Pair<Quiet>, programs: &FrameHooks, name: &str) -> Result<Link> {
     pair.client_netns.run(|| {
         let index = nix::net::if_::if_nametoindex("eth0").context("find eth0")?;
         let naming = Naming { write: &|_| name.to_owned(), read: &|_| None };
-        let (hook, position) = (Hook::ClsactEgress, Position::First);
-        Ok(instance.attach_interface(hook, position, index, "eth0", &naming)?)
+        let at = (Hook::ClsactEgress, Position::First);
+        Ok(programs.attach_interface(at, (index, "eth0"), &naming)?)
     })?
 }
 
@@ -102,8 +102,8 @@ fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
     let before = Snapshot::take(&pair.claim, &namespaces)?;
     let own = Owner::current(&root)?.name("chaos-agent-filter-", 1);
     for (name, is_left) in [(gone(&root)?, true), (own, false), ("tcx_egress".to_owned(), false)] {
-        let mut instance = Instance::load(u64::MAX, 0)?;
-        let link = attach(&pair, &mut instance, &name)?;
+        let programs = Programs::load(Room::default())?.frames(u64::MAX, 0)?;
+        let link = attach(&pair, &programs, &name)?;
         assert_eq!(collect_filters(&root)?, usize::from(is_left), "{name}");
         if is_left {
             // What a killed process leaves is not taken away by it.
@@ -137,8 +137,8 @@ fn filters_of_others_stay_and_so_does_what_they_came_to_use() -> Result<()> {
     let root = CgroupRoot::discover()?;
     let namespaces = [&pair.client_netns];
     let gone = gone(&root)?;
-    let mut instance = Instance::load(u64::MAX, 0)?;
-    forget(attach(&pair, &mut instance, &gone)?);
+    let programs = Programs::load(Room::default())?.frames(u64::MAX, 0)?;
+    forget(attach(&pair, &programs, &gone)?);
     let ours = Snapshot::take(&pair.claim, &namespaces)?;
     add_foreign(&pair)?;
     let both = Snapshot::take(&pair.claim, &namespaces)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use aya::programs::loaded_programs;
 use chaos_ebpf_common::object::{CALL_GUARD, CALL_GUARD_ACCESS, CALL_GUARD_FILE, CALL_GUARD_OPEN};
-use chaos_engine::kernel::Instance;
+use chaos_engine::kernel::TrialTarget;
 use chaos_plan::{Backend, Hook};
 use chaos_tests::{
     cgroup::TestCgroup,
@@ -54,10 +54,10 @@ const MOST_INSTRUCTIONS: u32 = 100_000;
 fn the_verifier_is_soon_through_with_every_program() -> Result<()> {
     let _shared = Shared::acquire()?;
     let running = Release::running()?;
-    let mut instance = Instance::load(u64::MAX, 0)?;
+    let mut target = TrialTarget::load(u64::MAX, 0)?;
     for hook in Hook::ALL {
         let began = std::time::Instant::now();
-        let walked = match instance.verified_instructions(hook) {
+        let walked = match target.verified_instructions(hook) {
             Ok(walked) => walked,
             Err(error) if running < since(hook) => {
                 println!("{hook}: not on {running}: {error:#}");

@@ -8,7 +8,7 @@ use build::{Ip, LINK, Segment, TRANSPORT_CHECKSUM, ethernet, sum, tagged};
 use chaos_api::{Counts, clock::boot_now};
 use chaos_engine::{
     cgroup::CgroupRoot,
-    kernel::{Instance, Trial},
+    kernel::{Trial, TrialTarget},
 };
 use chaos_plan::{Hook, KernelFeatures, Terms, compile, plan};
 use chaos_tests::{injector::parse, machine::Shared};
@@ -25,7 +25,7 @@ const DROPPED: u32 = 2;
 /// A target's programs and rules, attached to nothing. The target is the test's own cgroup: the
 /// kernel makes the packets of a trial ones of the caller.
 struct Bench {
-    instance: Instance,
+    target: TrialTarget,
     _shared: Shared,
 }
 
@@ -37,25 +37,24 @@ impl Bench {
 
     fn of(cgroup: u64, level: u32, faults: &str) -> Result<Self> {
         let shared = Shared::acquire()?;
-        let mut instance = Instance::load(cgroup, level)?;
+        let mut target = TrialTarget::load(cgroup, level)?;
         let features = KernelFeatures::everything("of a trial");
         let plan = plan(&parse(faults)?, &features, &Terms::default());
         assert!(plan.refused.is_empty(), "{}", plan.refused[0]);
         let slots: Vec<u32> = (0..).take(plan.rules.len()).collect();
         let began = vec![boot_now(); plan.rules.len()];
-        let set = compile(&plan.rules, &slots, instance.maps.next_set(), &began);
-        instance.maps.replace(&set)?;
-        instance.maps.lease().set(u64::MAX)?;
-        Ok(Self { instance, _shared: shared })
+        let set = compile(&plan.rules, &slots, TrialTarget::SET, &began);
+        target.judge_by(&set)?;
+        Ok(Self { target, _shared: shared })
     }
 
     fn try_frame(&mut self, hook: Hook, frame: &[u8], gso_size: u32) -> Result<Trial> {
-        let tried = self.instance.try_frame(hook, frame, gso_size);
+        let tried = self.target.try_frame(hook, frame, gso_size);
         tried.with_context(|| format!("{} bytes: {frame:02x?}", frame.len()))
     }
 
     fn counts(&self) -> Result<Counts> {
-        Ok(self.instance.maps.counts(0)?.into())
+        Ok(self.target.counts(0)?.into())
     }
 }
 

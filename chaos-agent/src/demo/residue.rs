@@ -8,7 +8,7 @@ use std::{
 
 use chaos_engine::{
     cgroup::NetNs,
-    kernel::{added_disciplines, loaded},
+    kernel::{added_disciplines, loaded, map_ids, wait_for_maps},
 };
 
 use super::{DemoError, Hosts};
@@ -20,13 +20,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// What there was of ours before the first fault: other agents may have armed something.
 pub struct Residue {
     before: BTreeSet<String>,
+    /// The ids of maps.
+    maps: BTreeSet<u32>,
 }
 
 impl Residue {
     /// # Errors
     /// When the kernel does not say what it holds.
     pub fn look(hosts: &Hosts) -> Result<Self, DemoError> {
-        Ok(Self { before: found(hosts)? })
+        Ok(Self { before: found(hosts)?, maps: map_ids()? })
     }
 
     /// What has appeared since and does not go away.
@@ -34,6 +36,7 @@ impl Residue {
     /// # Errors
     /// When the kernel does not say what it holds.
     pub fn left(&self, hosts: &Hosts) -> Result<Vec<String>, DemoError> {
+        wait_for_maps(&self.maps, SOON)?;
         let give_up = Instant::now() + SOON;
         loop {
             let left: Vec<String> = found(hosts)?.difference(&self.before).cloned().collect();

@@ -5,25 +5,27 @@ mod rule;
 mod told;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     sync::Arc,
     time::Duration,
 };
 
 use chaos_api::{Lease, Leases, Phase, Policy, clock::boot_now};
-use chaos_ebpf_common::{SETS, SLOTS, hold::Hold, latencies::MAX_TABLES, ledger::Count};
+use chaos_ebpf_common::{SLOTS, latencies::MAX_TABLES, ledger::Count};
 use chaos_fault::Fault;
-use chaos_plan::{OutOfSlots, Plan, Slot, assign, attachments, latency_table, nanoseconds};
+use chaos_plan::{
+    OutOfSlots, Plan, PlannedRule, Slot, assign, attachments, latency_table, nanoseconds,
+};
 use thiserror::Error;
 
 use self::{
     in_force::Switched,
-    rule::{ArmedRule, is_in_text, is_on_frames},
+    rule::{ArmedRule, is_in_text},
 };
 pub(super) use self::{rule::ends, told::Drained};
 use super::{
-    frames::{Frames, Place},
+    frames::{Place, SharedFrames, TextFrames},
     lease::InForce,
     line::{HeldMemory, Leaving},
     retired::Retired,
@@ -37,7 +39,7 @@ use super::{
 use crate::{
     cgroup::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
     descriptors::{Descriptors, TooFew},
-    kernel::{Instance, KernelError, Programs, Room, Text, wait_for_running_programs},
+    kernel::{Holding, KernelError, Link, Programs, Room, Text, wait_for_running_programs},
     seccomp::{SharedRules, SharedRulesError, SpawnError},
 };
 
@@ -68,18 +70,13 @@ pub enum ArmError {
 
 /// A target whose rules are in the kernel, acting as long as the lease is renewed.
 pub struct Armed {
-    /// The rules that programs at cgroups and functions of the kernel decide.
+    /// The rules that programs decide.
     text: Text,
-    // Links before the instance: fields are dropped in order, so packets meet no program whose
-    // maps are on their way out.
-    frames: Frames,
-    /// Where there is a rule on frames.
-    instance: Option<Instance>,
-    /// Of the rules that are not in the text.
+    /// Where there is, or was, a rule on frames.
+    frames: Option<TextFrames>,
+    /// Of the rules that supervisors decide.
     lease: Arc<Lease>,
-    leases: Leases,
-    /// For the frames that it holds.
-    memory: HeldMemory,
+    of_all: OfAll,
     /// What the supervisors of the target judge by, where it has some and a rule that needs them.
     shared: Option<Arc<SharedRules>>,
     /// Up to where their ring was read.
@@ -99,9 +96,19 @@ pub struct Armed {
     owner: Owner,
 }
 
+/// What all targets of a process share.
+#[derive(Clone)]
+pub(super) struct OfAll {
+    pub programs: Programs,
+    pub frames: SharedFrames,
+    pub leases: Leases,
+    /// For the frames that they hold.
+    pub memory: HeldMemory,
+}
+
 impl Armed {
-    /// Attaches what the plan needs, to interfaces as far as a turn goes. No rule on frames or decided by supervisors
-    /// acts before the first [`Armed::renew`], and no other one before the lease of `programs`. `began` tells when a fault began that was armed before (by an
+    /// Attaches what the plan needs, to interfaces as far as a turn goes. No rule that supervisors decide
+    /// acts before the first [`Armed::renew`], and no other one before the lease of the programs. `began` tells when a fault began that was armed before (by an
     /// agent that has been restarted); others begin now. `shared` is for a plan with rules that
     /// supervisors decide.
     pub(super) fn arm(
@@ -110,20 +117,18 @@ impl Armed {
         plan: &Plan,
         shared: Option<Arc<SharedRules>>,
         began: &dyn Fn(&Fault) -> Option<u64>,
-        (programs, leases, memory): (&Programs, &Leases, &HeldMemory),
+        of_all: OfAll,
         turn: Turn,
     ) -> Result<Self, ArmError> {
         let needed = descriptors_for(plan);
         Descriptors::count().map_err(ArmError::Count)?.admit(needed)?;
-        let text = programs.open(target.cgroup.id(), target.cgroup.level())?;
-        let lease = leases.open(InForce { map: None, shared: shared.clone() });
+        let text = of_all.programs.open(target.cgroup.id(), target.cgroup.level())?;
+        let lease = of_all.leases.open(InForce { map: None, shared: shared.clone() });
         let mut armed = Self {
             text,
-            frames: Frames::default(),
-            instance: None,
+            frames: None,
             lease,
-            leases: leases.clone(),
-            memory: memory.clone(),
+            of_all,
             shared,
             drained: 0,
             rules: Vec::new(),
@@ -141,12 +146,19 @@ impl Armed {
     }
 
     /// Arms a target apart from every armory, without asking whether it goes together with what is armed.
-    /// For tests of what instances make of each other's frames.
+    /// For tests of what processes make of each other's frames. Nothing acts before the first [`Armed::renew_apart`].
     pub fn apart(root: &CgroupRoot, target: Target, plan: &Plan) -> Result<Self, ArmError> {
         let memory = HeldMemory::new(Policy::default().held_memory());
         let turn = Turn::of(Duration::from_secs(1));
-        let of_all = (&Programs::load(Room::default())?, &Leases::default(), &memory);
+        let (programs, leases) = (Programs::load(Room::default())?, Leases::default());
+        let of_all = OfAll { programs, frames: SharedFrames::default(), leases, memory };
         Self::arm(root, target, plan, None, &|_| None, of_all, turn)
+    }
+
+    /// Lets the rules of a target that is armed apart act for another `lease`.
+    pub fn renew_apart(&mut self, lease: Duration) -> Result<(), ArmError> {
+        let until = boot_now().saturating_add(nanoseconds(lease));
+        Ok(self.of_all.programs.lease().set(until)?)
     }
 
     /// Puts another plan in force, whole. Faults that stay keep their clock and their counts.
@@ -162,7 +174,6 @@ impl Armed {
         for rule in &mut rules {
             rule.lead(&sights);
         }
-        let wanted = self.frames.wanted();
         let mut switched = Switched::default();
         let done = self.put_in_force(plan, &rules, turn, &mut switched);
         match done {
@@ -170,11 +181,7 @@ impl Armed {
                 self.rules = rules;
                 self.look_for_nat_anew();
             }
-            Err(_) => {
-                // Looks attach again what has been taken off meanwhile.
-                self.frames.want(&wanted.0, wanted.1);
-                self.go_back(switched);
-            }
+            Err(_) => self.go_back(switched),
         }
         self.take_off_unneeded();
         done
@@ -191,56 +198,45 @@ impl Armed {
         // A fault goes on where the pods that it names have other addresses.
         let faults: Vec<Fault> = plan.rules.iter().map(|rule| rule.fault.as_written()).collect();
         let slots = assign(&previous, &faults, SLOTS as u32)?;
-        // The rules in force use theirs until they are replaced.
-        let in_use: BTreeSet<u32> = self.rules.iter().filter_map(|rule| rule.table).collect();
-        let mut tables = (0..(SETS * MAX_TABLES) as u32).filter(|table| !in_use.contains(table));
-        let kept = slots.iter().filter(|slot| !slot.fresh).map(|slot| slot.number).collect();
-        if plan.rules.iter().any(is_on_frames) {
-            self.instance()?;
-        }
-        if let Some(instance) = &mut self.instance {
-            instance.maps.keep_numbers_of(&kept)?;
+        if plan.rules.iter().filter(|rule| rule.latencies().is_some()).count() > MAX_TABLES {
+            return Err(ArmError::OutOfTables);
         }
         let now = boot_now();
         let mut rules = Vec::with_capacity(slots.len());
         for (planned, Slot { number: slot, fresh }) in plan.rules.iter().zip(slots) {
             let kept = self.rules.iter().find(|rule| !fresh && rule.slot == slot);
-            let mut table = kept.and_then(|rule| rule.table);
+            let kept = kept.map(|rule| (rule.began, rule.counted_since));
             if is_in_text(planned) && (fresh || self.text.slot(slot).is_none()) {
                 self.text.renew_slot(slot)?;
+                self.hold(planned, slot)?;
             }
             if fresh {
-                if let Some(lost) = self.frames.lost() {
-                    lost.reset(slot);
-                }
                 if let Some(shared) = &self.shared {
                     shared.reset_slot(slot);
                 }
                 self.samples.remove(&slot);
             }
-            if fresh && let Some(instance) = &mut self.instance {
-                instance.maps.reset_slot(slot)?;
-                if let Some(hold) = planned.hold() {
-                    if let Some(latencies) = planned.latencies() {
-                        let free = tables.next().ok_or(ArmError::OutOfTables)?;
-                        instance.maps.set_table(free, &latency_table(latencies))?;
-                        table = Some(free);
-                    }
-                    let number = table.map_or(0, |table| table + 1);
-                    instance.maps.set_hold(slot, &Hold { table: number, ..hold })?;
-                }
-            }
-            let began = kept.map(|rule| rule.began).or_else(|| began(&planned.fault));
+            let began = kept.map(|(began, _)| began).or_else(|| began(&planned.fault));
             rules.push(ArmedRule {
                 planned: planned.clone(),
                 slot,
-                table,
                 sentence: planned.fault.to_string().into(),
                 began: began.unwrap_or(now),
-                counted_since: kept.map_or(now, |rule| rule.counted_since),
+                counted_since: kept.map_or(now, |(_, counted_since)| counted_since),
             });
         }
         Ok(rules)
+    }
+
+    /// Says how a new rule holds frames, if it does.
+    fn hold(&mut self, rule: &PlannedRule, slot: u32) -> Result<(), ArmError> {
+        if let (Some(frames), Some(own)) = (&self.frames, self.text.slot(slot)) {
+            frames.forget_lost(own);
+        }
+        let Some(hold) = rule.hold() else { return Ok(()) };
+        let latencies = rule.latencies().map(latency_table).map(Box::new);
+        let holding = Holding { hold, latencies, is_per_flow: rule.is_per_flow() };
+        Ok(self.text.hold(slot, &holding)?)
     }
 
     /// Looks, now and then, for NAT that hides packets from rules that have matched nothing.
@@ -266,12 +262,8 @@ impl Armed {
         self.look_for_nat();
     }
 
-    /// Lets the rules act that are on frames or decided by supervisors for another `lease` from now on, unless all
-    /// leases are withheld.
+    /// Lets the rules act that supervisors decide for another `lease` from now on, unless all leases are withheld.
     pub fn renew(&mut self, lease: Duration) -> Result<(), ArmError> {
-        if let Some(instance) = &mut self.instance {
-            instance.flush_log();
-        }
         let until = boot_now().saturating_add(nanoseconds(lease));
         Ok(self.lease.extend(until)?)
     }
@@ -279,9 +271,9 @@ impl Armed {
     /// Goes on for a turn with looking for network namespaces and interfaces that the target has got
     /// since, or lost; whether something is left to be done.
     pub(super) fn look(&mut self, turn: Turn) -> bool {
-        let Self { frames, instance, target, root, owner, .. } = self;
-        let Some(instance) = instance else { return false };
-        frames.look(instance, Place { target, root, owner }, turn).unwrap_or_else(|error| {
+        let Self { frames, target, root, owner, .. } = self;
+        let Some(frames) = frames else { return false };
+        frames.look(Place { target, root, owner }, turn).unwrap_or_else(|error| {
             // Interfaces come and go while we look; what is attached already goes on.
             tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
             false
@@ -302,31 +294,32 @@ impl Armed {
     /// Disarms. What is given back has programs to be detached, and frames to send on; dropped, it
     /// loses them.
     pub(super) fn disarm(mut self) -> (Retired, Leaving) {
-        self.end();
-        let leaving = self.frames.take_leaving();
-        let links = self.frames.take_links();
+        let (links, leaving) = self.end();
         if let Err(error) = self.text.end() {
             tracing::warn!(%error, "a text was not taken out");
         }
         (Retired::new(links, self), leaving)
     }
 
-    fn end(&mut self) {
+    fn end(&mut self) -> (Vec<Link>, Leaving) {
         if let Some(shared) = &self.shared {
             shared.close();
         }
-        if self.frames.has_line() {
+        let Some(frames) = self.frames.take() else { return (Vec::new(), Leaving::default()) };
+        let left = frames.leave(|| {
             // So that nothing comes after what is sent on now.
             if let Err(error) = self.suspend().and_then(|()| Ok(wait_for_running_programs()?)) {
                 tracing::warn!(%error, "frames may get lost in the delay line");
             }
-            self.frames.retire_line();
-        }
+        });
+        // Until its links are gone.
+        self.frames = Some(frames);
+        left
     }
 
     /// Why the delay line has ended, if it did so by itself.
-    pub(super) fn line_failure(&self) -> Option<&str> {
-        self.frames.line_failure()
+    pub(super) fn line_failure(&self) -> Option<String> {
+        self.frames.as_ref().and_then(TextFrames::line_failure)
     }
 
     /// Whether every rule's deadline has passed.
@@ -357,7 +350,7 @@ impl Armed {
 
 impl Drop for Armed {
     fn drop(&mut self) {
-        self.end();
+        drop(self.end());
     }
 }
 
@@ -368,15 +361,13 @@ fn descriptors_for(plan: &Plan) -> u64 {
     const TARGET: u64 = 8;
     /// A program and its links.
     const HOOK: u64 = 4;
-    /// The maps of an object, and its type information.
-    const OBJECT: u64 = 32;
-    /// A device, its programs and their links, its maps.
+    /// The maps of a tracer, and its type information.
+    const TRACER: u64 = 32;
+    /// A device, its programs and their links.
     const LINE: u64 = 16;
     let hooks = plan.hooks();
     let functions = attachments(&plan.calls()).len() as u64;
     let line = if plan.line().or(plan.answer_line()).is_some() { LINE } else { 0 };
-    let frames = if hooks.iter().any(|hook| hook.is_of_interfaces()) { OBJECT } else { 0 };
-    // A tracer has the maps, too.
-    let traced = if functions > 0 { OBJECT + functions } else { 0 };
-    TARGET + HOOK * hooks.len() as u64 + frames + line + traced
+    let traced = if functions > 0 { TRACER + functions } else { 0 };
+    TARGET + HOOK * hooks.len() as u64 + line + traced
 }

@@ -16,10 +16,11 @@ use chaos_plan::{KernelFeatures, Plan, PlannedRule, nanoseconds, plan};
 
 use super::{
     ArmError, Armed,
-    armed::{Drained, ends},
+    armed::{Drained, OfAll, ends},
     claim::Claim,
     claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
+    frames::SharedFrames,
     line::{HeldMemory, Leaving},
     retired::Retired,
     shared_programs::SharedPrograms,
@@ -55,6 +56,7 @@ pub struct Armory {
     claims: Claims,
     leases: Leases,
     programs: SharedPrograms,
+    frames: SharedFrames,
     /// For the frames that all targets hold.
     memory: HeldMemory,
     /// Those whose interfaces are to be looked at.
@@ -78,6 +80,7 @@ impl Armory {
             claims: Claims::default(),
             leases: Leases::default(),
             programs: SharedPrograms::default(),
+            frames: SharedFrames::default(),
             memory: HeldMemory::new(Policy::default().held_memory()),
             to_look: VecDeque::new(),
             retired: VecDeque::new(),
@@ -153,7 +156,12 @@ impl Armory {
                 armed.renew(self.lease)?;
             }
             None => {
-                let of_all = (&programs, &self.leases, &self.memory);
+                let of_all = OfAll {
+                    programs,
+                    frames: self.frames.clone(),
+                    leases: self.leases.clone(),
+                    memory: self.memory.clone(),
+                };
                 let armed =
                     Armed::arm(&self.root, target, &plan, shared.clone(), began, of_all, turn);
                 let mut armed = armed.inspect_err(|_| {

@@ -127,6 +127,10 @@ impl Claim {
         if !self.overlaps(armed) {
             return None;
         }
+        // One program asks all texts of a target that this process has armed.
+        if !is_foreign && self.lineage.last() == armed.lineage.last() {
+            return None;
+        }
         if is_foreign && self.is_same_as(armed) {
             let reason = format!(
                 "{} has it armed for `{}` still; it follows when that has ended",
@@ -302,7 +306,7 @@ mod tests {
     #[test]
     fn the_same_cgroup_or_one_above_the_other() {
         for (armed, asked, overlap) in [
-            (&[1, 2, 3][..], &[1, 2, 3][..], true),
+            (&[1, 2, 3][..], &[1, 2, 3][..], false),
             (&[1, 2], &[1, 2, 3], true),
             (&[1, 2, 3], &[1, 2], true),
             (&[1, 2, 3], &[1, 2, 4], false),
@@ -312,6 +316,9 @@ mod tests {
         ] {
             let refused = refusals(&claim("a", armed, HELD), &claim("b", asked, HELD), HELD, false);
             assert_eq!(!refused.is_empty(), overlap, "{armed:?} {asked:?}");
+            // Another process knows nothing of the texts of this one.
+            let refused = refusals(&claim("a", armed, HELD), &claim("b", asked, HELD), HELD, true);
+            assert_eq!(!refused.is_empty(), overlap || armed == asked, "{armed:?} {asked:?}");
         }
     }
 
@@ -319,7 +326,7 @@ mod tests {
     fn a_refusal_names_what_is_armed_and_how_to_have_both() {
         let armed = claim("cli:1", &[1, 2], "drop 1% tcp; delay 5ms egress udp");
         let text = "corrupt 1%; duplicate udp";
-        let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, false);
+        let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, true);
         assert_eq!(
             refused,
             [
@@ -335,7 +342,7 @@ mod tests {
     fn a_refusal_says_what_one_text_makes_of_two_that_do_the_same() {
         let armed = claim("cli:1", &[1, 2], "delay 5ms egress; duplicate egress");
         let ends = |text: &str| {
-            let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, false).remove(0);
+            let refused = refusals(&armed, &claim("cli:2", &[1, 2], text), text, true).remove(0);
             let remedy = refused.split_once("`cli:1`; ").unwrap().1;
             remedy.rsplit_once("does not see: ").map_or(remedy, |(_, remedy)| remedy).to_owned()
         };
@@ -359,15 +366,15 @@ mod tests {
     fn what_has_ended_stands_against_nothing() {
         let mut armed = claim("a", &[1, 2], HELD);
         armed.faults[0].ends = NOW;
-        assert!(refusals(&armed, &claim("b", &[1, 2], HELD), HELD, false).is_empty());
+        assert!(refusals(&armed, &claim("b", &[1, 2], HELD), HELD, true).is_empty());
         // Neither does it meet what is armed.
         let mut asked = claim("b", &[1, 2], "duplicate; corrupt; delay 5ms egress tcp");
         asked.faults[0].ends = NOW;
         let (armed, text) = (claim("a", &[1, 2], HELD), "duplicate; corrupt; delay 5ms egress tcp");
-        let occupied = asked.against(&armed, &faults(text), NOW, false).unwrap();
+        let occupied = asked.against(&armed, &faults(text), NOW, true).unwrap();
         assert_eq!(occupied.refusals[0].index, 2, "{occupied:?}");
         asked.faults[2].ends = NOW;
-        assert!(refusals(&armed, &asked, text, false).is_empty());
+        assert!(refusals(&armed, &asked, text, true).is_empty());
     }
 
     #[test]

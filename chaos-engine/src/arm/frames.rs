@@ -2,6 +2,7 @@
 
 mod bounds;
 mod embedded_server;
+mod of_text;
 mod served;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 
 use chaos_plan::{DelayLine, Hook, Position};
 
+pub(super) use self::of_text::{SharedFrames, TextFrames, Wanted};
 use self::{
     bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
     embedded_server::has_embedded_server,
@@ -19,23 +21,26 @@ use self::{
 use super::{
     ArmError,
     filters::with_naming,
-    line::{HeldMemory, Leaving, Lost, RunningLine},
+    line::{HeldMemory, Leaving, RunningLine},
     turn::{Turn, drop_within},
 };
 use crate::{
     cgroup::{CgroupRoot, FoundNetNs, NetNs, NetNsKey, Owner, Target, TargetKind},
-    kernel::{Instance, Link, Naming},
+    kernel::{FrameHooks, Link, Naming},
 };
 
 /// Programs at a device of the delay line. Each takes as long to attach as another does.
 const LINE_PROGRAMS: usize = 2;
 
-/// What is attached to the interfaces of one target. It belongs to one instance of the programs.
+/// What is attached to the interfaces of one target, for all texts that are armed on it.
 ///
 /// How many there are is up to the target's processes, and attaching to each takes a grace period of
 /// the kernel (10 ms). So there is a bound of them, and the work is done in turns.
-pub(super) struct Frames {
+struct Frames {
+    // Links before the programs: packets meet none whose maps are on their way out.
     served: BTreeMap<NetNsKey, Served>,
+    /// What each text needs.
+    wanted: BTreeMap<u64, Wanted>,
     hooks: Vec<Hook>,
     position: Position,
     /// What the present look has found and not visited yet.
@@ -51,10 +56,11 @@ pub(super) struct Frames {
     unwanted: Vec<Link>,
     /// Where a rule holds frames, or answers in place of Docker's name server.
     line: Option<RunningLine>,
-    /// The line to start where that server is.
-    answer_line: Option<(DelayLine, HeldMemory)>,
+    /// For the frames that it holds.
+    memory: HeldMemory,
     /// Lines whose last rule has ended.
     leaving: Leaving,
+    programs: FrameHooks,
 }
 
 /// Whose interfaces they are.
@@ -66,10 +72,11 @@ pub(super) struct Place<'a> {
     pub owner: &'a Owner,
 }
 
-impl Default for Frames {
-    fn default() -> Self {
+impl Frames {
+    fn new(programs: FrameHooks, memory: HeldMemory) -> Self {
         Self {
             served: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             hooks: Vec::new(),
             position: Position::default(),
             to_visit: VecDeque::new(),
@@ -79,78 +86,58 @@ impl Default for Frames {
             told: false,
             unwanted: Vec::new(),
             line: None,
-            answer_line: None,
+            memory,
             leaving: Leaving::default(),
+            programs,
         }
     }
-}
 
-impl Frames {
+    /// The line of one kind that some text needs.
+    fn wanted_line(&self, of: fn(&Wanted) -> Option<DelayLine>) -> Option<DelayLine> {
+        self.wanted.values().find_map(of)
+    }
+
     /// Starts a delay line, unless one runs.
-    pub(super) fn start_line(
-        &mut self,
-        line: DelayLine,
-        instance: &mut Instance,
-        memory: &HeldMemory,
-    ) -> Result<(), ArmError> {
+    fn start_line(&mut self, line: DelayLine) -> Result<(), ArmError> {
         if self.line.is_none()
-            && let Some(maps) = instance.line_maps.take()
+            && let Some(maps) = self.programs.line_maps.take()
         {
-            self.line = Some(RunningLine::start(line, maps, memory)?);
+            self.line = Some(RunningLine::start(line, maps, &self.memory)?);
         }
         Ok(())
     }
 
-    /// Has a delay line started where Docker's name server turns up in a network namespace, if any is
-    /// wanted.
-    pub(super) fn want_answer_line(&mut self, line: Option<DelayLine>, memory: &HeldMemory) {
-        self.answer_line = line.map(|line| (line, memory.clone()));
-    }
-
     /// Call it when no program holds frames any more.
-    pub(super) fn stop_line(&mut self, instance: &mut Instance) {
+    fn stop_line(&mut self) {
         if let Some(line) = self.line.take() {
-            instance.line_maps = line.stop(&mut self.leaving);
+            self.programs.line_maps = line.stop(&mut self.leaving);
         }
     }
 
-    pub(super) fn has_line(&self) -> bool {
-        self.line.is_some()
+    /// Whether no text needs a delay line, not even for answers.
+    fn needs_no_line(&self) -> bool {
+        self.wanted_line(|wanted| wanted.line.or(wanted.answer_line)).is_none()
     }
 
-    /// Why the line has ended, if it did so by itself.
-    pub(super) fn line_failure(&self) -> Option<&str> {
-        self.line.as_ref().and_then(RunningLine::failure)
-    }
-
-    /// Frames that were taken to be held and then could not be sent on.
-    pub(super) fn lost(&self) -> Option<&Lost> {
-        self.line.as_ref().and_then(RunningLine::lost)
-    }
-
-    /// Attaches these hooks, in place of others, to the interfaces that there are, as far as a turn
-    /// goes; [`Frames::look`] goes on with the others. Those that are to be asked at another position
-    /// than before are off for a moment.
-    pub(super) fn attach(
-        &mut self,
-        hooks: &BTreeSet<Hook>,
-        position: Position,
-        instance: &mut Instance,
-        place: Place<'_>,
-        turn: Turn,
-    ) -> Result<(), ArmError> {
-        self.want(hooks, position);
-        self.look(instance, place, turn).map(drop)
-    }
-
-    /// Which hooks are attached to interfaces, and where they are asked.
-    pub(super) fn wanted(&self) -> (BTreeSet<Hook>, Position) {
-        (self.hooks.iter().copied().collect(), self.position)
-    }
-
-    /// Leaves it to the looks to come to attach these.
-    pub(super) fn want(&mut self, hooks: &BTreeSet<Hook>, position: Position) {
-        self.hooks = hooks.iter().copied().filter(|hook| hook.is_of_interfaces()).collect();
+    /// Notes what a text needs, in place of what it needed before, which is given back. What is missing is attached in
+    /// the looks to come; what nobody needs any more stays until [`Frames::settle`].
+    ///
+    /// Programs that are to be asked at another position than before are off for a moment.
+    fn want(&mut self, text: u64, wanted: Option<Wanted>) -> Option<Wanted> {
+        let before = match wanted {
+            Some(wanted) => self.wanted.insert(text, wanted),
+            None => self.wanted.remove(&text),
+        };
+        let hooks: BTreeSet<Hook> =
+            self.wanted.values().flat_map(|wanted| wanted.hooks.iter().copied()).collect();
+        self.hooks = hooks.into_iter().collect();
+        let is_last = |wanted: &Wanted| wanted.position == Position::Last;
+        let position = match self.wanted.values().any(is_last) {
+            true => Position::Last,
+            // Where nothing is wanted, nothing has to move.
+            false if self.wanted.is_empty() => self.position,
+            false => Position::First,
+        };
         // Those visited before have none of the new ones.
         self.to_visit.clear();
         let is_moved = std::mem::replace(&mut self.position, position) != position;
@@ -160,11 +147,17 @@ impl Frames {
         if is_moved {
             self.take_off(|_| true);
         }
+        before
     }
 
-    /// Takes the other hooks off, in the turns to come.
-    pub(super) fn retain(&mut self, hooks: &BTreeSet<Hook>) {
+    /// Takes off what no text needs, in the turns to come. `stop` makes sure that no program holds frames for such a one.
+    fn settle(&mut self, stop: impl FnOnce()) {
+        let hooks = self.hooks.clone();
         self.take_off(|hook| !hooks.contains(&hook));
+        if self.line.is_some() && self.needs_no_line() {
+            stop();
+            self.stop_line();
+        }
     }
 
     fn take_off(&mut self, is_unwanted: impl Fn(Hook) -> bool) {
@@ -175,27 +168,22 @@ impl Frames {
     }
 
     /// Ends the line for good: it goes on with what it holds.
-    pub(super) fn retire_line(&mut self) {
+    fn retire_line(&mut self) {
         if let Some(line) = self.line.take() {
             line.retire(&mut self.leaving);
         }
     }
 
     /// Takes what is attached, to be detached.
-    pub(super) fn take_links(&mut self) -> Vec<Link> {
+    fn take_links(&mut self) -> Vec<Link> {
         let mut links = std::mem::take(&mut self.unwanted);
         let served = std::mem::take(&mut self.served);
         links.extend(served.into_values().flat_map(|served| served.links.into_values()));
         links
     }
 
-    /// Lines that may still have frames to send on.
-    pub(super) fn take_leaving(&mut self) -> Leaving {
-        std::mem::take(&mut self.leaving)
-    }
-
     /// What people should know: where the target is not served.
-    pub(super) fn notes(&self) -> Vec<String> {
+    fn notes(&self) -> Vec<String> {
         let counted = |count: fn(&Served) -> usize| self.served.values().map(count).sum();
         let is_new = |found: &&FoundNetNs| !self.is_served(found.namespace.inode());
         let unvisited = self.to_visit.iter().filter(is_new).count();
@@ -206,12 +194,7 @@ impl Frames {
     /// Goes on for a turn with a look at what the target has got and lost since the last look: attaches
     /// to each interface that is not served yet, and forgets what is gone. Whether something is left to
     /// be done; if not, the next call begins another look.
-    pub(super) fn look(
-        &mut self,
-        instance: &mut Instance,
-        place: Place<'_>,
-        turn: Turn,
-    ) -> Result<bool, ArmError> {
+    fn look(&mut self, place: Place<'_>, turn: Turn) -> Result<bool, ArmError> {
         self.leaving.see_off();
         if !drop_within(turn, &mut self.unwanted)
             || !self.leaving.drop_ends(turn)
@@ -228,7 +211,7 @@ impl Frames {
             self.find(place)?;
         }
         while let Some(found) = self.to_visit.pop_front() {
-            match self.visit(&found, instance, place, turn) {
+            match self.visit(&found, place, turn) {
                 Ok(true) => {}
                 Ok(false) => {
                     self.to_visit.push_front(found);
@@ -289,42 +272,40 @@ impl Frames {
     fn visit(
         &mut self,
         found: &FoundNetNs,
-        instance: &mut Instance,
         place: Place<'_>,
         turn: Turn,
     ) -> Result<bool, ArmError> {
-        let looks = self.line.is_none() && self.answer_line.is_some();
+        let answer_line = self.wanted_line(|wanted| wanted.answer_line);
+        let looks = self.line.is_none() && answer_line.is_some();
         let (done, has_server) = found.namespace.enter_in_thread(|| {
-            let done = self.serve_named(found, instance, place, turn);
+            let done = self.serve_named(found, place, turn);
             (done, looks && has_embedded_server())
         })?;
-        let Some((line, memory)) = self.answer_line.clone().filter(|_| has_server) else {
+        let Some(line) = answer_line.filter(|_| has_server) else {
             return done;
         };
         done?;
         // Not by a thread that is in the namespace: the reader's would stay there. Then once more, for the
         // line's device.
-        self.start_line(line, instance, &memory)?;
-        found.namespace.enter_in_thread(|| self.serve_named(found, instance, place, turn))?
+        self.start_line(line)?;
+        found.namespace.enter_in_thread(|| self.serve_named(found, place, turn))?
     }
 
     /// [`Frames::serve_here`], with names for filters.
     fn serve_named(
         &mut self,
         found: &FoundNetNs,
-        instance: &mut Instance,
         place: Place<'_>,
         turn: Turn,
     ) -> Result<bool, ArmError> {
         let owner = place.owner;
-        with_naming(owner, |naming| self.serve_here(found, instance, owner, naming, turn))
+        with_naming(owner, |naming| self.serve_here(found, owner, naming, turn))
     }
 
     /// The same for the one that the calling thread is in.
     fn serve_here(
         &mut self,
         found: &FoundNetNs,
-        instance: &mut Instance,
         owner: &Owner,
         naming: &Naming<'_>,
         turn: Turn,
@@ -341,9 +322,10 @@ impl Frames {
         served.seen = Instant::now();
         if let Some(line) = &mut self.line {
             let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
-            line.serve(key, instance, owner, by_filter.then_some(naming))?;
+            line.serve(key, &self.programs, owner, by_filter.then_some(naming))?;
         }
-        served.serve(&self.hooks, self.position, instance, naming, room, (at_once, turn))
+        let at = (self.hooks.as_slice(), self.position);
+        served.serve(at, &self.programs, naming, room, (at_once, turn))
     }
 
     /// Forgets the namespaces that no process of the target is in any more; the oldest first, where

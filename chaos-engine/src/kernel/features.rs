@@ -21,7 +21,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use super::{
     KernelError, Naming, Object, Tap, Veth, error::reason, injectable::injectable,
-    object::FrameOwner, tracer,
+    object::NOBODY, tracer,
 };
 use crate::seccomp;
 
@@ -60,8 +60,7 @@ impl Trials {
     #[expect(clippy::new_without_default, reason = "it loads the object")]
     pub fn new() -> Self {
         Self {
-            // The id of no cgroup.
-            object: Object::load(FrameOwner::NOBODY, &[]),
+            object: Object::load(&[]),
             features: KernelFeatures::nothing(release()),
         }
     }
@@ -226,8 +225,8 @@ fn try_hook(object: &mut Object, hook: Hook, probe: &Result<BorrowedFd<'_>, Stri
             let naming = Naming { write: &|_| TRIAL.to_owned(), read: &|_| None };
             return in_empty_namespace(|| {
                 let name = "lo of an empty namespace";
-                let position = Position::First;
-                object.attach_interface(hook, position, LOOPBACK, name, &naming).map(|_| None)
+                let at = (hook, Position::First);
+                object.attach_interface(NOBODY, at, (LOOPBACK, name), &naming).map(|_| None)
             });
         }
         match probe {
@@ -253,9 +252,9 @@ fn try_line(object: &mut Object, line: DelayLine, by_filter: bool) -> Support {
         DelayLine::Fq => in_empty_namespace(|| try_queue(object, naming)),
         DelayLine::Tap => in_empty_namespace(|| {
             let tap = Tap::make(DEVICES, TRIAL_DEVICE)?;
-            let _guard = object.guard_line(DEVICES, naming)?;
+            let _guard = object.guard_line(NOBODY, DEVICES, naming)?;
             tap.set_up(TRIAL, QUEUE)?;
-            object.attach_line(line, DEVICES, naming).map(drop)
+            object.attach_line(NOBODY, line, DEVICES, naming).map(drop)
         }),
     };
     let Err(error) = tried else {
@@ -277,7 +276,7 @@ fn try_queue(object: &mut Object, naming: Option<&Naming<'_>>) -> Result<(), Ker
     let namespace = File::open("/proc/thread-self/ns/net")
         .map_err(|source| KernelError::Call { call: "open /proc/thread-self/ns/net", source })?;
     Veth::make(DEVICES, TRIAL_DEVICE, TRIAL, namespace.as_fd(), DEVICES + 1)?;
-    let _near = object.attach_line(DelayLine::Fq, DEVICES, naming)?;
+    let _near = object.attach_line(NOBODY, DelayLine::Fq, DEVICES, naming)?;
     let mut veth = Veth::take(DEVICES + 1)?;
     veth.queue()?;
     object.attach_queue(DEVICES + 1, naming).map(drop)

@@ -2,12 +2,12 @@
 
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsRawFd, BorrowedFd},
 };
 
 use aya::{
     Ebpf,
-    programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, SchedClassifier},
+    programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, ProgramFd},
     sys::SyscallError,
 };
 use chaos_plan::{Hook, Position};
@@ -109,88 +109,71 @@ pub(super) fn attach_cgroup(
     })
 }
 
-/// Attaches a loaded program to an interface of the calling thread's network namespace, before or
-/// behind all that is already there (kernel 6.6).
-pub(super) fn attach_tcx(
-    ebpf: &mut Ebpf,
-    hook: Hook,
-    position: Position,
-    interface: u32,
-) -> Result<Link, ProgramError> {
-    let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
-    let Program::SchedClassifier(program) = program else {
-        return Err(ProgramError::UnexpectedProgramType);
-    };
-    let side = if hook == Hook::TcxEgress { Side::Egress } else { Side::Ingress };
-    attach_link(program, interface, side, position)
-}
-
-fn attach_link(
-    program: &SchedClassifier,
-    interface: u32,
-    side: Side,
-    position: Position,
-) -> Result<Link, ProgramError> {
-    let link = TcxLink::attach(interface, side, position, program.fd()?.as_fd())
-        .map_err(|io_error| SyscallError { call: "bpf_link_create", io_error })?;
-    Ok(Link(Attached::Tcx(link)))
-}
-
-/// Attaches a loaded program to an interface of the calling thread's network namespace by a filter.
-pub(super) fn attach_clsact(
-    ebpf: &mut Ebpf,
-    hook: Hook,
-    position: Position,
-    interface: u32,
-    naming: &Naming<'_>,
-) -> Result<Link, ProgramError> {
-    let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
-    let Program::SchedClassifier(program) = program else {
-        return Err(ProgramError::UnexpectedProgramType);
-    };
-    let side = if hook == Hook::ClsactEgress { Side::Egress } else { Side::Ingress };
-    attach_filter(program, interface, side, position, naming)
-}
-
-fn attach_filter(
-    program: &SchedClassifier,
-    interface: u32,
-    side: Side,
-    position: Position,
-    naming: &Naming<'_>,
-) -> Result<Link, ProgramError> {
-    let program = program.fd()?.as_fd().as_raw_fd();
-    Ok(Link(Attached::Filter(Filter::attach(interface, side, position, program, naming)?)))
-}
-
-/// Loads a program of a delay line and attaches it to a device of ours, which is in the calling thread's
-/// network namespace; by a filter where `naming` is for one.
-pub(super) fn attach_device(
-    ebpf: &mut Ebpf,
+/// Loads a classifier, unless it is there already. `hook` is for the error message.
+pub(super) fn load_classifier<'a>(
+    ebpf: &'a mut Ebpf,
     name: &'static str,
+    hook: Hook,
+) -> Result<&'a ProgramFd, KernelError> {
+    let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
+        return Err(KernelError::Lacks { what: "program", name });
+    };
+    let failed = |source| KernelError::Load { hook, source };
+    if program.fd().is_err() {
+        program.load().map_err(failed)?;
+    }
+    program.fd().map_err(failed)
+}
+
+/// The side of an interface at which a hook is.
+pub(super) fn side(hook: Hook) -> Side {
+    if matches!(hook, Hook::TcxEgress | Hook::ClsactEgress) { Side::Egress } else { Side::Ingress }
+}
+
+/// The hook at this side of an interface.
+pub(super) fn hook(side: Side, by_filter: bool) -> Hook {
+    match (side, by_filter) {
+        (Side::Ingress, false) => Hook::TcxIngress,
+        (Side::Egress, false) => Hook::TcxEgress,
+        (Side::Ingress, true) => Hook::ClsactIngress,
+        (Side::Egress, true) => Hook::ClsactEgress,
+    }
+}
+
+/// Attaches a classifier to an interface of the calling thread's network namespace, before or behind all that is
+/// already there: by a filter where `naming` is for one, otherwise by a link (kernel 6.6).
+pub(super) fn attach_interface(
+    program: BorrowedFd<'_>,
+    interface: u32,
+    side: Side,
+    position: Position,
+    naming: Option<&Naming<'_>>,
+) -> Result<Link, ProgramError> {
+    Ok(Link(match naming {
+        Some(naming) => {
+            let program = program.as_raw_fd();
+            Attached::Filter(Filter::attach(interface, side, position, program, naming)?)
+        }
+        None => {
+            let link = TcxLink::attach(interface, side, position, program);
+            let failed = |io_error| SyscallError { call: "bpf_link_create", io_error };
+            Attached::Tcx(link.map_err(failed)?)
+        }
+    }))
+}
+
+/// Attaches a classifier to a device of ours.
+pub(super) fn attach_device(
+    program: BorrowedFd<'_>,
     device: u32,
     side: Side,
     naming: Option<&Naming<'_>>,
 ) -> Result<Link, KernelError> {
-    let hook = match (side, naming) {
-        (Side::Ingress, None) => Hook::TcxIngress,
-        (Side::Egress, None) => Hook::TcxEgress,
-        (Side::Ingress, Some(_)) => Hook::ClsactIngress,
-        (Side::Egress, Some(_)) => Hook::ClsactEgress,
-    };
-    let Some(Program::SchedClassifier(program)) = ebpf.program_mut(name) else {
-        return Err(KernelError::Lacks { what: "program", name });
-    };
-    if program.fd().is_err() {
-        program.load().map_err(|source| KernelError::Load { hook, source })?;
-    }
-    let failed = |source| KernelError::Attach { hook, object: "a delay line".to_owned(), source };
-    match naming {
-        // There is no other program at a device of ours.
-        Some(naming) => attach_filter(program, device, side, Position::Last, naming),
-        None => attach_link(program, device, side, Position::Last),
-    }
-    .map_err(failed)
+    // There is no other program at a device of ours.
+    attach_interface(program, device, side, Position::Last, naming).map_err(|source| {
+        let hook = hook(side, naming.is_some());
+        KernelError::Attach { hook, object: "a delay line".to_owned(), source }
+    })
 }
 
 fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Program, KernelError> {

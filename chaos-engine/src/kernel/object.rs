@@ -1,6 +1,9 @@
 //! Loads the BPF object, and attaches its programs.
 
-use std::{os::fd::BorrowedFd, sync::LazyLock};
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::LazyLock,
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -9,13 +12,17 @@ use aya::{
     sys::{BpfHelper, is_helper_supported},
 };
 use aya_log::EbpfLogger;
-use chaos_ebpf_common::object::{LINE_ENTER, LINE_RETURN, QUEUE_ENTER, QUEUE_LEAVE, QUEUE_RETURN};
+use chaos_ebpf_common::{
+    object::{QUEUE_ENTER, QUEUE_LEAVE},
+    stamp::MOST_RANDOM,
+};
 use chaos_plan::{Attachment, DelayLine, Hook, Position};
 
 use super::{
     KernelError, Link, Naming, Trial,
     btf::{Functions, LayerOffsets, SocketOffsets},
     clsact::Side,
+    jump::{Destination, Jumps},
     links,
     tracer::{self, AtFunction, Tracer},
     trial,
@@ -33,9 +40,12 @@ static LAYERS: LazyLock<Option<LayerOffsets>> = LazyLock::new(|| {
     reads.unwrap_or(false).then_some(layers)
 });
 
+/// The number of no target.
+pub(super) const NOBODY: u32 = 0;
+
 /// Programs and maps in the kernel. Programs are loaded when they are first attached, so that a hook which this
 /// kernel lacks does not stand in the way of the others. Dropping the object unloads everything.
-pub struct Object {
+pub(super) struct Object {
     ebpf: Ebpf,
     logger: EbpfLogger<&'static dyn log::Log>,
     /// The kernel's ids, under which a tracer finds the maps: each has one descriptor, in whoever uses it.
@@ -44,36 +54,22 @@ pub struct Object {
     knows_sockets: bool,
     /// Made when the first call is to be answered.
     tracer: Option<Tracer>,
-}
-
-/// Whose frames the programs at interfaces ask about.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FrameOwner {
-    /// The id of the cgroup.
-    pub cgroup: u64,
-    /// Its depth.
-    pub level: u32,
-}
-
-impl FrameOwner {
-    /// No frame is its own: the id is that of no cgroup.
-    pub(super) const NOBODY: Self = Self { cgroup: u64::MAX, level: 0 };
+    /// Made when the first program is attached to an interface.
+    jumps: Option<Jumps>,
 }
 
 impl Object {
     /// Creates the maps, with these numbers of entries where those of the object are not meant. Nothing is attached and
     /// nothing matches yet.
-    pub(super) fn load(
-        owner: FrameOwner,
-        entries: &[(&'static str, u32)],
-    ) -> Result<Self, KernelError> {
+    pub(super) fn load(entries: &[(&'static str, u32)]) -> Result<Self, KernelError> {
         // Not 0, which stands for no instance.
         let number = getrandom::u32()
             .map_err(|error| KernelError::Call {
                 call: "getrandom",
                 source: std::io::Error::other(error),
             })?
-            .max(1);
+            % MOST_RANDOM
+            + 1;
         let sockets = tracer::functions().ok().and_then(Functions::sockets);
         let SocketOffsets {
             socket_state,
@@ -105,8 +101,6 @@ impl Object {
         }
         let mut ebpf = loader
             .override_global("INSTANCE", &number, true)
-            .override_global("TARGET_CGROUP", &owner.cgroup, true)
-            .override_global("TARGET_LEVEL", &owner.level, true)
             .override_global("SOCKET_STATE", &socket_state, true)
             .override_global("SOCKET_LISTENER", &socket_listener, true)
             .override_global("SOCKET_CGROUP", &socket_cgroup, true)
@@ -139,7 +133,8 @@ impl Object {
                 source: std::io::Error::other(error),
             })?;
         let logger = EbpfLogger::init(&mut ebpf)?;
-        Ok(Self { ebpf, logger, map_ids, knows_sockets: sockets.is_some(), tracer: None })
+        let knows_sockets = sockets.is_some();
+        Ok(Self { ebpf, logger, map_ids, knows_sockets, tracer: None, jumps: None })
     }
 
     /// To take maps out.
@@ -148,7 +143,7 @@ impl Object {
     }
 
     /// Hands what the programs had to complain about to the agent's log.
-    pub fn flush_log(&mut self) {
+    pub(super) fn flush_log(&mut self) {
         self.logger.flush();
     }
 
@@ -162,7 +157,7 @@ impl Object {
     }
 
     /// Attaches a hook to a cgroup; `name` is for the error message.
-    pub fn attach_cgroup(
+    pub(super) fn attach_cgroup(
         &mut self,
         hook: Hook,
         cgroup: BorrowedFd<'_>,
@@ -176,77 +171,120 @@ impl Object {
         })
     }
 
-    /// Attaches a hook to an interface of the calling thread's network namespace; `naming` is for
-    /// filters.
-    pub fn attach_interface(
+    /// Attaches a hook to an interface of the calling thread's network namespace, for the target with this number;
+    /// `naming` is for filters.
+    pub(super) fn attach_interface(
         &mut self,
-        hook: Hook,
-        position: Position,
-        index: u32,
-        name: &str,
+        target: u32,
+        (hook, position): (Hook, Position),
+        (index, name): (u32, &str),
         naming: &Naming<'_>,
     ) -> Result<Link, KernelError> {
         self.load_program(hook)?;
-        let attached = if hook.is_filter() {
-            links::attach_clsact(&mut self.ebpf, hook, position, index, naming)
-        } else {
-            links::attach_tcx(&mut self.ebpf, hook, position, index)
+        let side = links::side(hook);
+        let destination = match side {
+            Side::Egress => Destination::Egress,
+            Side::Ingress => Destination::Ingress,
         };
-        attached.map_err(|source| KernelError::Attach {
-            hook,
-            object: format!("interface {name}"),
-            source,
-        })
+        let program = self.jump(target, destination, hook)?;
+        let naming = hook.is_filter().then_some(naming);
+        let attached = links::attach_interface(program, index, side, position, naming);
+        let object = || format!("interface {name}");
+        attached.map_err(|source| KernelError::Attach { hook, object: object(), source })
     }
 
     /// Attaches the program that sends on what comes out of a delay line to the line's device, which
     /// is in the calling thread's network namespace; by a filter where `naming` is for one.
-    pub fn attach_line(
+    pub(super) fn attach_line(
         &mut self,
+        target: u32,
         line: DelayLine,
         device: u32,
         naming: Option<&Naming<'_>>,
     ) -> Result<Link, KernelError> {
-        let program = match line {
-            DelayLine::Fq => QUEUE_RETURN,
-            DelayLine::Tap => LINE_RETURN,
+        let destination = match line {
+            DelayLine::Fq => Destination::QueueReturn,
+            DelayLine::Tap => Destination::LineReturn,
         };
-        links::attach_device(&mut self.ebpf, program, device, Side::Ingress, naming)
+        self.attach_device(target, destination, device, Side::Ingress, naming)
     }
 
     /// Attaches the program that lets nothing but frames of ours into the device of a line that is read;
     /// likewise.
-    pub fn guard_line(
+    pub(super) fn guard_line(
         &mut self,
+        target: u32,
         device: u32,
         naming: Option<&Naming<'_>>,
     ) -> Result<Link, KernelError> {
-        links::attach_device(&mut self.ebpf, LINE_ENTER, device, Side::Egress, naming)
+        self.attach_device(target, Destination::LineEnter, device, Side::Egress, naming)
+    }
+
+    fn attach_device(
+        &mut self,
+        target: u32,
+        destination: Destination,
+        device: u32,
+        side: Side,
+        naming: Option<&Naming<'_>>,
+    ) -> Result<Link, KernelError> {
+        let hook = links::hook(side, naming.is_some());
+        let program = self.jump(target, destination, hook)?;
+        links::attach_device(program, device, side, naming)
+    }
+
+    /// The program that jumps there for a target, with what it jumps to. In a trial, where there is no target, that itself.
+    fn jump(
+        &mut self,
+        target: u32,
+        destination: Destination,
+        hook: Hook,
+    ) -> Result<BorrowedFd<'_>, KernelError> {
+        let program = links::load_classifier(&mut self.ebpf, destination.program(), hook)?;
+        if target == NOBODY {
+            return Ok(program.as_fd());
+        }
+        let jumps = match &mut self.jumps {
+            Some(jumps) => jumps,
+            empty => empty.insert(Jumps::new()?),
+        };
+        jumps.lead(destination, program)?;
+        jumps.program(target, destination)
+    }
+
+    /// Gives up what the target with this number had for interfaces; what is attached stays.
+    pub(super) fn forget_jumps(&mut self, target: u32) {
+        if let Some(jumps) = &mut self.jumps {
+            jumps.forget(target);
+        }
     }
 
     /// Attaches the programs that turn frames round to the far end of a delay line that is a queue, in
     /// the calling thread's network namespace.
-    pub fn attach_queue(
+    pub(super) fn attach_queue(
         &mut self,
         device: u32,
         naming: Option<&Naming<'_>>,
     ) -> Result<[Link; 2], KernelError> {
-        let leave =
-            links::attach_device(&mut self.ebpf, QUEUE_LEAVE, device, Side::Egress, naming)?;
-        let enter =
-            links::attach_device(&mut self.ebpf, QUEUE_ENTER, device, Side::Ingress, naming)?;
+        let mut attach = |program, side| {
+            let hook = links::hook(side, naming.is_some());
+            let program = links::load_classifier(&mut self.ebpf, program, hook)?;
+            links::attach_device(program.as_fd(), device, side, naming)
+        };
+        let leave = attach(QUEUE_LEAVE, Side::Egress)?;
+        let enter = attach(QUEUE_ENTER, Side::Ingress)?;
         Ok([enter, leave])
     }
 
     /// How many instructions the verifier walked before it accepted the program of a hook; `None`
     /// where the kernel does not tell (before 5.16). It rejects what takes more than a million.
-    pub fn verified_instructions(&mut self, hook: Hook) -> Result<Option<u32>, KernelError> {
+    pub(super) fn verified_instructions(&mut self, hook: Hook) -> Result<Option<u32>, KernelError> {
         self.load_program(hook)?;
         links::verified_instructions(&mut self.ebpf, hook)
     }
 
     /// Puts a program in front of a function of the kernel, for calls that no hook answers.
-    pub fn attach_function(
+    pub(super) fn attach_function(
         &mut self,
         function: &str,
         attachment: &Attachment,
@@ -262,7 +300,7 @@ impl Object {
     /// without attaching it. The packet belongs to a socket of the calling thread's cgroup, and
     /// `gso_size` is its segment size where it is to be segmented later, else 0. For tests of
     /// what no network would carry.
-    pub fn try_frame(
+    pub(super) fn try_frame(
         &mut self,
         hook: Hook,
         frame: &[u8],

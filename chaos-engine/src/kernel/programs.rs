@@ -1,8 +1,9 @@
-//! The BPF object whose programs serve the cgroups and the system calls of all targets: loaded once, with a rule set
-//! for each text that is in force.
+//! The BPF object whose programs serve all targets: loaded once, with a rule set for each text that is in force.
 
-mod files;
+mod frames;
+mod holds;
 mod numbers;
+mod recent;
 mod room;
 mod rows;
 mod text;
@@ -15,23 +16,29 @@ use std::{
 use aya::maps::{Array, HashMap, MapData, RingBuf};
 use chaos_ebpf_common::{
     MOST_DEPTHS,
+    event::FileId,
     gate::numbered,
     record::Record,
-    rule::{RuleSet, Trigger},
-    tables::Callers,
+    rule::{Action, RuleSet, Trigger},
+    tables::{Callers, MAX_ENDED, MAX_FILES},
 };
 use chaos_plan::{Attachment, CompiledSet};
 
-use self::{files::Files, numbers::NumbersByHook, room::Rooms, rows::Row};
+use self::{
+    frames::FrameOwners, holds::Holds, numbers::NumbersByHook, recent::Recent, room::Rooms,
+    room::Woken, rows::Row, text::attach_type,
+};
 pub use self::{
+    frames::FrameHooks,
+    holds::Holding,
     room::Room,
     text::{Text, Wants},
 };
 use super::{
     KernelError, LeaseMap, Object,
     grace::wait_for_running_programs,
+    line::AllLines,
     maps::{drain, failed, is_absent, map},
-    object::FrameOwner,
     pool::Range,
     slots::Slots,
     tables::Tables,
@@ -67,6 +74,8 @@ pub(super) struct Set {
     pub numbers: Range,
     /// Whether it goes by the paths of files.
     pub by_path: bool,
+    /// Whether it resets connections.
+    pub resets: bool,
 }
 
 pub(super) struct Loaded {
@@ -82,7 +91,13 @@ pub(super) struct Loaded {
     has_numbered: bool,
     tables: Tables,
     slots: Slots,
-    files: Files,
+    /// For each set that goes by paths, which of its rules a file meets.
+    files: Recent<FileId, u64>,
+    /// For each target at interfaces that resets connections, those that were reset.
+    ended: Recent<u64, u8>,
+    holds: Holds,
+    lines: AllLines,
+    frame_owners: FrameOwners,
     numbers_by_hook: NumbersByHook,
     targets: HashMap<MapData, u64, u32>,
     callers: Array<MapData, Callers>,
@@ -92,7 +107,6 @@ pub(super) struct Loaded {
     owners: BTreeMap<u32, (Key, u32)>,
     kept: BTreeMap<Key, Vec<Record>>,
     lease: LeaseMap,
-    generation: u32,
     next_key: u64,
     object: Object,
 }
@@ -102,7 +116,7 @@ impl Programs {
     pub fn load(room: Room) -> Result<Self, KernelError> {
         let rooms = Rooms::new(room);
         let entries = rooms.entries();
-        let mut object = Object::load(FrameOwner::NOBODY, &entries)?;
+        let mut object = Object::load(&entries)?;
         let ebpf = object.ebpf();
         Ok(Self(Arc::new(Mutex::new(Loaded {
             functions: BTreeMap::new(),
@@ -112,7 +126,11 @@ impl Programs {
             has_numbered: false,
             tables: Tables::take(ebpf)?,
             slots: Slots::take(ebpf)?,
-            files: Files::take(ebpf)?,
+            files: Recent::take(ebpf, "FILES", MAX_FILES)?,
+            ended: Recent::take(ebpf, "ENDED", MAX_ENDED)?,
+            holds: Holds::take(ebpf)?,
+            lines: AllLines::take(ebpf)?,
+            frame_owners: map(ebpf, "FRAME_OWNERS")?,
             numbers_by_hook: NumbersByHook::take(ebpf)?,
             targets: map(ebpf, "TARGETS")?,
             callers: map(ebpf, "CALLERS")?,
@@ -121,7 +139,6 @@ impl Programs {
             owners: BTreeMap::new(),
             kept: BTreeMap::new(),
             lease: LeaseMap::take(ebpf)?,
-            generation: 0,
             next_key: 0,
             object,
         }))))
@@ -177,7 +194,8 @@ impl Loaded {
         wait_for_running_programs()?;
         // Whatever is left there is nobody's.
         self.sort_records();
-        let slots = self.rooms.wake();
+        let Woken { slots, frames } = self.rooms.wake();
+        frames.into_iter().try_for_each(|number| self.ended.forget(number))?;
         if self.has_numbered && !slots.is_empty() {
             self.slots.forget_numbers(|slot| slots.contains(&slot))?;
         }
@@ -228,8 +246,9 @@ impl Loaded {
         compile: impl FnOnce(u32) -> CompiledSet,
     ) -> Result<Set, KernelError> {
         let id = self.room(|rooms| rooms.sets.take(1), Rooms::no_sets)?;
+        let (rules_of, numbers) = (Range::NONE, Range::NONE);
         let mut set =
-            Set { id: id.first, rules: Range::NONE, numbers: Range::NONE, by_path: false };
+            Set { id: id.first, rules: rules_of, numbers, by_path: false, resets: false };
         let compiled = compile(set.id);
         let written = self.write_as(&mut set, rules, &compiled);
         written.inspect_err(|_| self.drop_unused(set))?;
@@ -252,8 +271,8 @@ impl Loaded {
             set.by_path = true;
             self.files.remember_for(set.id)?;
         }
-        self.generation = self.generation.wrapping_add(1);
-        self.tables.write(compiled, set.rules.first, self.generation)
+        set.resets = compiled.rules.iter().any(|rule| rule.action == Action::Reset as u8);
+        self.tables.write(compiled, set.rules.first)
     }
 
     /// Gives back what a set took that never was in force.
@@ -298,7 +317,30 @@ impl Loaded {
     /// Leads the programs through the sets that a target has in force now.
     fn lead(&mut self, cgroup: u64) -> Result<(), KernelError> {
         let Some(row) = self.rows.get(&cgroup) else { return Ok(()) };
-        self.tables.lead(row.number, &row.sets().map(|set| set.id).collect::<Vec<_>>())
+        let numbers: Vec<u32> = row.frames.iter().copied().chain([row.number]).collect();
+        self.tables.lead(&numbers, &row.sets().map(|set| set.id).collect::<Vec<_>>())
+    }
+
+    /// The row of the cgroup with this id and depth.
+    fn row(&mut self, cgroup: u64, level: u32) -> Result<&mut Row, KernelError> {
+        if !self.rows.contains_key(&cgroup) {
+            let number = self.room(|rooms| rooms.targets.take(1), Rooms::no_targets)?;
+            self.rows.insert(cgroup, Row::new(number.first, level));
+        }
+        self.rows.get_mut(&cgroup).ok_or_else(|| self.rooms.no_targets())
+    }
+
+    /// Forgets a target with which no program has to do any more.
+    fn forget_row_if_over(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        let is_over = |row: &Row| row.texts.is_empty() && row.frames.is_empty();
+        if !self.rows.get(&cgroup).is_some_and(is_over) {
+            return Ok(());
+        }
+        let Some(row) = self.rows.remove(&cgroup) else { return Ok(()) };
+        self.rooms.targets.rest(Range::one(row.number));
+        // Whoever attaches there next is not taken for this target.
+        let mut hooks = row.known_to.iter().map(|hook| attach_type(*hook));
+        hooks.try_for_each(|hook| self.numbers_by_hook.forget(cgroup, hook))
     }
 
     /// Tells programs at functions of the kernel whom they have to do with.

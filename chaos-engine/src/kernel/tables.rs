@@ -64,10 +64,9 @@ impl Tables {
         &mut self,
         compiled: &CompiledSet,
         first_rule: u32,
-        generation: u32,
     ) -> Result<(), KernelError> {
         let CompiledSet { set, rules, peers4, peers6, ports, calls, paths } = compiled;
-        let head = RuleSet { first_rule, generation, next: RuleSet::NONE, ..*set };
+        let head = RuleSet { first_rule, next: RuleSet::NONE, ..*set };
         self.clear(set.id)?;
         // Noted first, so that what an error leaves is known.
         self.written.insert(
@@ -94,9 +93,9 @@ impl Tables {
         self.heads.set(set.id, &head, 0).map_err(failed("update", "HEADS"))
     }
 
-    /// Leads programs through these sets, one after the other, for the target with this number; those that are at one
+    /// Leads programs through these sets, one after the other, for the target with these numbers; those that are at one
     /// of them go on along the way on which they are, or on this one.
-    pub(super) fn lead(&mut self, target: u32, sets: &[u32]) -> Result<(), KernelError> {
+    pub(super) fn lead(&mut self, numbers: &[u32], sets: &[u32]) -> Result<(), KernelError> {
         let mut next = RuleSet::NONE;
         // From behind: whatever programs are led to leads on.
         for set in sets.iter().rev() {
@@ -108,7 +107,9 @@ impl Tables {
             }
             next = *set;
         }
-        self.first_sets.set(target, &next, 0).map_err(failed("update", "FIRST_SETS"))
+        numbers.iter().try_for_each(|number| {
+            self.first_sets.set(*number, &next, 0).map_err(failed("update", "FIRST_SETS"))
+        })
     }
 
     /// Removes what a set has left at which no program is.

@@ -89,8 +89,7 @@ fn what_holds_packets_says_how_long() {
     let limit = |rate, queue| Hold { rate, queue, ..Hold::default() };
     assert_eq!(hold("limit 1.5mbit"), Some(limit(1_500_000, DEFAULT_QUEUE)));
     assert_eq!(hold("limit 1.5mbit queue 50ms"), Some(limit(1_500_000, 50_000_000)));
-    let per_flow = Hold { per_flow: 1, ..limit(1_000_000, DEFAULT_QUEUE) };
-    assert_eq!(hold("limit 1mbit per flow"), Some(per_flow));
+    assert_eq!(hold("limit 1mbit per flow"), Some(limit(1_000_000, DEFAULT_QUEUE)));
     assert_eq!(hold("drop"), None);
     let line = |text: &str| plan_all(&[fault(text)], &Terms::default()).line();
     assert_eq!(

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use chaos_engine::kernel::loaded;
+use chaos_engine::kernel::{loaded, map_ids, wait_for_maps};
 use chaos_tests::{
     cgroup::TestCgroup,
     job::{Call, Repeated, SocketKind},
@@ -64,11 +64,12 @@ impl Scene {
 #[test]
 fn all_targets_of_a_killed_agent_heal_and_nothing_stays() -> Result<()> {
     let claim = Quiet::acquire()?;
-    let before = loaded()?;
+    let (before, maps) = (loaded()?, map_ids()?);
     let scene = Scene::new(&claim)?;
     assert!(scene.failing()?.iter().all(|count| *count == CALLS));
     scene.daemon.process.signal(Signal::SIGKILL)?;
     scene.until(0)?;
+    wait_for_maps(&maps, PATIENCE)?;
     let give_up = Instant::now() + PATIENCE;
     while !loaded()?.is_subset(&before) {
         ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);

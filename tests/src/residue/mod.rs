@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Result;
+use chaos_engine::kernel::{map_ids, wait_for_maps};
 
 use crate::{machine::Quiet, netns::TestNetns};
 
@@ -25,6 +26,8 @@ type Inventory = BTreeSet<String>;
 /// of the whole hierarchy, and the interfaces, qdiscs and filters of some network namespaces.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
+    /// The ids of BPF maps.
+    maps: BTreeSet<u32>,
     machine: Inventory,
     namespaces: Vec<Inventory>,
 }
@@ -33,11 +36,12 @@ impl Snapshot {
     /// Takes stock. The machine has to be quiet, or other tests' work would be taken for residue.
     /// Compare only snapshots of the same `namespaces` in the same order.
     pub fn take(_quiet: &Quiet, namespaces: &[&TestNetns]) -> Result<Self> {
+        let maps = map_ids()?;
         let mut machine = bpf::inventory()?;
         machine.append(&mut cgroups::inventory()?);
         let namespaces =
             namespaces.iter().map(|netns| network::inventory(netns)).collect::<Result<_>>()?;
-        Ok(Self { machine, namespaces })
+        Ok(Self { maps, machine, namespaces })
     }
 
     /// What `after` has more or less than `self`.
@@ -60,6 +64,7 @@ impl Snapshot {
     /// tells what still differed at the end.
     pub fn settle(&self, quiet: &Quiet, namespaces: &[&TestNetns]) -> Result<Diff> {
         let give_up = Instant::now() + TIME_TO_FREE;
+        wait_for_maps(&self.maps, TIME_TO_FREE)?;
         loop {
             let diff = self.diff(&Self::take(quiet, namespaces)?);
             if diff.is_empty() || Instant::now() > give_up {

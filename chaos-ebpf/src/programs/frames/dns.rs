@@ -219,7 +219,7 @@ pub fn answers(action: u8) -> bool {
 /// connection, and be translated as if it was one more question: it goes through the delay line, where it
 /// loses that, and is found to be an answer when it comes back.
 #[inline(always)]
-pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u8) -> Option<Outcome> {
+pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u32) -> Option<Outcome> {
     let bytes: FrameBytes = SkbBytes(skb);
     let Some(code) = code(action) else {
         spoil(&bytes)?;

@@ -8,16 +8,16 @@ use aya_ebpf::bindings::{
     tcx_action_base::{TCX_DROP, TCX_NEXT},
 };
 use chaos_ebpf_common::{
-    LOOPBACK,
+    LOOPBACK, MAX_TEXTS, SLOT_BITS,
     event::EventKind,
     flows,
     gate::{Decision, Env, evaluate},
     hold::LONGEST_HOLD,
-    rule::{RuleSet, Stage},
+    rule::Stage,
 };
 
 use super::{
-    Outcome, SPARED, UNKNOWN, chaos_confirm, chaos_flow, dns,
+    Outcome, SPARED, UNKNOWN, asked, chaos_confirm, chaos_flow, dns,
     headers::Place,
     length::on_wire,
     line::{self, Held, Room, room},
@@ -41,11 +41,15 @@ impl Wait {
     /// Nobody waits so long: [`chaos_ebpf_common::hold::LONGEST_HOLD`] has 36 bits.
     const OVERFLOW: Self = Self(u64::MAX);
 
+    /// What several texts ask for together has a few bits more.
     const NANOSECONDS: u64 = (1 << 40) - 1;
+    /// Above them, with [`SLOT_BITS`].
+    const SLOT_AT: u32 = 40;
+    const IS_ASKED: u64 = 1 << 60;
 
     #[inline(always)]
     fn of(nanoseconds: u64, slot: u32) -> Self {
-        Self(nanoseconds | (slot as u64) << 40 | 1 << 60)
+        Self(nanoseconds | (slot as u64) << Self::SLOT_AT | Self::IS_ASKED)
     }
 
     #[inline(always)]
@@ -55,8 +59,8 @@ impl Wait {
 
     /// Ledger slot of the rule that says so.
     #[inline(always)]
-    fn slot(self) -> u8 {
-        (self.0 >> 40) as u8
+    fn slot(self) -> u32 {
+        (self.0 >> Self::SLOT_AT) as u32 & ((1 << SLOT_BITS) - 1)
     }
 
     /// An [`Outcome`], or [`SPARED`].
@@ -70,12 +74,11 @@ impl Wait {
     }
 }
 
-/// Asks those of these rules that hold, stage by stage, and holds the frame for as long as they say
+/// Asks those of the rules that hold, stage by stage, and holds the frame for as long as they say
 /// together. Returns what the program has to.
 #[inline(always)]
-pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> i32 {
-    let hold = STAGES.fold(0, |hold, stage| hold | set.by_stage[stage]);
-    if rules & hold == 0 {
+pub fn hold(skb: *mut __sk_buff, kind: EventKind) -> i32 {
+    if chaos_holds() == 0 {
         return TCX_NEXT;
     }
     let mut all = Wait::NONE;
@@ -89,9 +92,12 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> 
     };
     let kind = kind as u32 | nat;
     for stage in STAGES {
-        let asked = rules & set.by_stage[stage];
-        if asked != 0 {
-            let one = Wait(chaos_hold(skb, kind, set.id, asked, now));
+        for text in 0..MAX_TEXTS {
+            let Some((set, rules)) = asked::at(text, stage) else {
+                continue;
+            };
+            // A frame comes to the rate of one text when that of another has let it go.
+            let one = Wait(chaos_hold(skb, kind, set.id, rules, now + all.nanoseconds()));
             if one.outcome() == Outcome::Overflow as u32 {
                 return TCX_DROP;
             }
@@ -103,11 +109,19 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, set: &RuleSet, rules: u64) -> 
     if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind, all.0, now) }
 }
 
-/// Asks these rules, all of one stage: a [`Wait`]. `kind` has a [`Nat`] above it, here and below. It is
-/// beside `chaos_stage`, with as little on its stack.
+/// Whether some of the rules that speak of the frame hold.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, now: u64) -> u64 {
+extern "C" fn chaos_holds() -> u32 {
+    let holds = |text: usize| STAGES.into_iter().any(|stage| asked::at(text, stage).is_some());
+    (0..MAX_TEXTS).any(holds) as u32
+}
+
+/// Asks these rules, all of one stage, about a frame that comes to them at the moment `from`: a [`Wait`]. `kind` has a
+/// [`Nat`] above it, here and below. It is beside `chaos_stage`, with as little on its stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, from: u64) -> u64 {
     let Some(set) = Maps.live_set(set) else {
         return Wait::NONE.0;
     };
@@ -115,22 +129,23 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, n
         0 => None,
         _ => Some(chaos_flow(skb, kind & KIND)).filter(|flow| *flow != UNKNOWN),
     };
-    let answer = evaluate(&Maps, set, rules, flow, now);
+    let answer = evaluate(&Maps, set, rules, flow, Maps.now());
     if answer == Decision::SPARED {
         return Wait::NONE.0;
     }
     let how = kind | set.first_rule << FIRST_RULE_AT;
-    let wait = Wait(chaos_wait(skb, how, answer.0, flow.unwrap_or(UNKNOWN), now));
+    let wait = Wait(chaos_wait(skb, how, answer.0, flow.unwrap_or(UNKNOWN), from));
     chaos_confirm(skb, kind & KIND, answer.0, wait.outcome(), set.first_rule);
     wait.0
 }
 
-/// How long the frame waits by this answer: a [`Wait`], of nothing where no rule hit or where it
+/// How long the frame waits by this answer, from that moment on: a [`Wait`], of nothing where no rule hit or where it
 /// cannot be held. All whose `flow` is [`UNKNOWN`] are one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, now: u64) -> u64 {
+extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, from: u64) -> u64 {
     let (kind, first_rule) = (kind & KIND_AND_NAT, kind >> FIRST_RULE_AT);
+    let now = Maps.now();
     let Some(verdict) = Decision(answer).hit(&Maps, first_rule, now) else {
         return Wait::NONE.0;
     };
@@ -162,11 +177,12 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
         return Wait::of(held, verdict.slot).0;
     }
     let transmission = hold.transmission(on_wire(skb, ingress));
-    let held = if hold.per_flow == 0 {
-        Maps.depart(verdict.slot, ingress, transmission, hold.queue, now)
-    } else {
-        let key = flows::key(flow, verdict.slot, hold.generation, ingress);
-        Maps.depart_in_flow(key, transmission, hold.queue, now)
+    let held = match hold.flows {
+        0 => Maps.depart(verdict.slot, ingress, transmission, hold.queue, from),
+        block => {
+            let key = flows::key(flow, verdict.slot, hold.generation, ingress);
+            Maps.depart_in_flow(block - 1, key, transmission, hold.queue, from)
+        }
     };
     // A number in any case: what compilers let stand where there is none may be a pointer, with which
     // the verifier does not let them go on.
@@ -193,8 +209,9 @@ enum Nat {
 
 const KIND: u32 = 0xff;
 const KIND_AND_NAT: u32 = 0xfff;
-/// Above both, where the rules of the set begin.
+/// Above both, with [`SLOT_BITS`], where the rules of the set begin.
 const FIRST_RULE_AT: u32 = 12;
+const _: () = assert!(FIRST_RULE_AT + SLOT_BITS <= u32::BITS);
 
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -210,8 +227,8 @@ extern "C" fn chaos_nat(skb: *mut __sk_buff, kind: u32) -> u32 {
 
 /// Sends the frame through the line without holding it. Returns what the program has to.
 #[inline(always)]
-pub fn send_at_once(skb: *mut __sk_buff, kind: EventKind, slot: u8) -> i32 {
-    chaos_send(skb, kind as u32, Wait::of(0, slot as u32).0, Maps.now())
+pub fn send_at_once(skb: *mut __sk_buff, kind: EventKind, slot: u32) -> i32 {
+    chaos_send(skb, kind as u32, Wait::of(0, slot).0, Maps.now())
 }
 
 /// Sends the frame into the line for as long as this [`Wait`] says, from this moment on.

@@ -18,6 +18,7 @@ use chaos_ebpf_common::{
 
 use crate::{
     maps::{GIVEN, READER, RETURNED},
+    ownership::frame_target,
     ticket,
 };
 
@@ -34,7 +35,9 @@ pub enum Room {
 /// Whether the line takes the frame.
 #[inline(always)]
 pub fn room(skb: *mut __sk_buff, now: u64) -> Room {
-    let (Some(line), Some(given), Some(returned)) = (READER.get(0), GIVEN.get(0), RETURNED.get(0))
+    let target = frame_target(skb);
+    let (Some(line), Some(given), Some(returned)) =
+        (READER.get(target), GIVEN.get(target), RETURNED.get(target))
     else {
         return Room::Nowhere;
     };
@@ -63,13 +66,13 @@ pub struct Held {
     /// For so long, at most [`LONGEST_HOLD`](chaos_ebpf_common::hold::LONGEST_HOLD).
     pub nanoseconds: u64,
     /// Ledger slot of the rule that holds it.
-    pub slot: u8,
+    pub slot: u32,
 }
 
 /// Sends the frame into the line. Returns what the program has to.
 #[inline(always)]
 pub fn send(skb: *mut __sk_buff, ingress: bool, held: Held) -> i32 {
-    let Some(line) = READER.get(0) else {
+    let Some(line) = READER.get(frame_target(skb)) else {
         return TCX_NEXT;
     };
     if line.queue != 0 {
@@ -88,7 +91,7 @@ fn to_queue(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i3
         return TCX_NEXT;
     };
     ticket::put(skb, ticket);
-    count_given(cost(length));
+    count_given(skb, cost(length));
     // SAFETY: the helper notes two numbers.
     unsafe { bpf_redirect(line.device, 0) as i32 }
 }
@@ -100,8 +103,8 @@ fn to_reader(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i
     let (interface, length) = unsafe { ((*skb).ifindex, (*skb).len) };
     let is_loopback = interface == LOOPBACK;
     let key = TapHeader::key(line.key) | if is_loopback { TapHeader::OVERLAY } else { 0 };
-    let (due, slot) = (held.from + held.nanoseconds, held.slot);
-    let header = TapHeader { due, key, slot, ingress: ingress as u8, interface }.to_bytes();
+    let due = held.from + held.nanoseconds;
+    let header = TapHeader::new(due, held.slot, ingress, key, interface).to_bytes();
     // SAFETY: the helpers take the program's context, numbers, and as many bytes as they are told.
     unsafe {
         let bytes = if is_loopback { OVERLAY_BYTES } else { TapHeader::BYTES };
@@ -112,15 +115,15 @@ fn to_reader(skb: *mut __sk_buff, line: &Reader, ingress: bool, held: Held) -> i
             return if is_loopback { TCX_NEXT } else { TCX_DROP };
         }
         ticket::mark(skb, line.key);
-        count_given(cost_to_reader(length));
+        count_given(skb, cost_to_reader(length));
         bpf_redirect(line.device, 0) as i32
     }
 }
 
 /// Counts the bytes that are given to the line.
 #[inline(always)]
-fn count_given(more: u64) {
-    if let Some(given) = GIVEN.get_ptr_mut(0) {
+fn count_given(skb: *mut __sk_buff, more: u64) {
+    if let Some(given) = GIVEN.get_ptr_mut(frame_target(skb)) {
         // SAFETY: the element is a u64 that is only ever added to.
         unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(given, more) };
     }

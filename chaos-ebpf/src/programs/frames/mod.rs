@@ -1,5 +1,6 @@
 //! Frames on the interfaces of the target's network namespace, which go through stages.
 
+mod asked;
 mod clone;
 mod corrupt;
 mod dns;
@@ -27,8 +28,9 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::warn;
 use chaos_ebpf_common::{
+    MAX_TEXTS,
     event::{EventKind, Family},
-    gate::{Decision, Env, confirm, evaluate, matching},
+    gate::{Decision, Env, confirm, evaluate},
     hash::flow_of,
     ledger::Count,
     packet::{Bytes, Packet, parse},
@@ -36,7 +38,13 @@ use chaos_ebpf_common::{
 };
 use headers::Place;
 
-use crate::{bytes::SkbBytes, env::Maps, maps::ENDED, ownership::owns_egress, stamp};
+use crate::{
+    bytes::SkbBytes,
+    env::Maps,
+    maps::ENDED,
+    ownership::{frame_target, owns_egress},
+    stamp,
+};
 
 /// The link header: the agent attaches to Ethernet and loopback devices only.
 const LINK_HEADER: u32 = 14;
@@ -67,7 +75,7 @@ pub fn tcx_ingress(ctx: TcContext) -> i32 {
 /// What a stage has done to a frame. It is the result of a BPF function, so 0 stands for "nothing".
 #[derive(Clone, Copy)]
 enum Outcome {
-    /// It goes on.
+    /// It goes on, and is not what it was.
     Changed = 1,
     Lost = 2,
     /// Lost for want of room, which nobody asked for.
@@ -76,14 +84,16 @@ enum Outcome {
     Answered = 4,
     /// It goes back as the answer to itself.
     Redirected = 5,
+    /// It goes on as it was, beside a copy.
+    Copied = 6,
 }
 
 /// Nothing was done, as no rule hit.
 const SPARED: u32 = 0;
 
 /// `behind`: how many stages the frame has behind it. The rules that match are found once; a stage
-/// that has none of them costs a test. All stages ask the same rule set, which stays for as long as
-/// a program runs that has seen it in force.
+/// that has none of them costs a test. At each stage all texts of the target are asked, in their order, and each decides
+/// by itself.
 ///
 /// The steps are functions that the verifier checks each once, on their own (kernel 5.6,
 /// <https://docs.kernel.org/bpf/verifier.html>): in line they are walked for every way in which
@@ -91,15 +101,10 @@ const SPARED: u32 = 0;
 /// a rule speaks of.
 #[inline(always)]
 fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
-    let Some(set) = Maps.only_set() else {
-        return TCX_NEXT;
-    };
     if behind >= STAGES as u32 {
         return TCX_NEXT;
     }
-    let rules = chaos_match(skb, kind as u32, set.id);
-    let rules = dns::by_name(skb, kind as u32, set, rules);
-    if rules == 0 {
+    if !asked::find(skb, kind, behind) {
         return TCX_NEXT;
     }
     // What has stages behind it was found to be the target's, and to be asked about here, before. Looking a
@@ -114,34 +119,27 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
             return TCX_NEXT;
         }
     }
-    for (stage, of_stage) in (0..Stage::Limit as u32).zip(&set.by_stage) {
-        let asked = rules & of_stage;
-        if stage < behind || asked == 0 {
-            continue;
-        }
-        let outcome = chaos_stage(skb, kind as u32, set.id, asked);
-        if outcome == Outcome::Lost as u32 {
-            return TCX_DROP;
-        }
-        if outcome == Outcome::Answered as u32 {
-            return TCX_NEXT;
-        }
-        if outcome == Outcome::Redirected as u32 {
-            return TCX_REDIRECT;
+    for stage in 0..Stage::Limit as usize {
+        for text in 0..MAX_TEXTS {
+            let Some((set, rules)) = asked::at(text, stage) else {
+                continue;
+            };
+            let outcome = chaos_stage(skb, kind as u32, set.id, rules);
+            if outcome == Outcome::Copied as u32 {
+                asked::find(skb, kind, 0);
+            }
+            if outcome == Outcome::Lost as u32 {
+                return TCX_DROP;
+            }
+            if outcome == Outcome::Answered as u32 {
+                return TCX_NEXT;
+            }
+            if outcome == Outcome::Redirected as u32 {
+                return TCX_REDIRECT;
+            }
         }
     }
-    hold::hold(skb, kind, set, rules)
-}
-
-/// The rules of the set that speak of the frame, whoever it is for.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn chaos_match(skb: *mut __sk_buff, kind: u32, set: u32) -> u64 {
-    let (Some(mut packet), Some(set)) = (headers(skb, kind), Maps.live_set(set)) else {
-        return 0;
-    };
-    dns::undo_nat(skb, &mut packet);
-    matching(&Maps, set, &packet.event)
+    hold::hold(skb, kind)
 }
 
 /// Asks these rules, all of one stage, and does what they say: an [`Outcome`], or [`SPARED`].
@@ -162,7 +160,7 @@ extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) 
     };
     if answers
         && let Some(flow) = flow
-        && ENDED.get_ptr(&flow).is_some()
+        && ENDED.get(frame_target(skb)).is_some_and(|ended| ended.get_ptr(&flow).is_some())
         && now < Maps.lease()
     {
         let outcome = chaos_reset(skb, kind, Place::of(skb, kind).0, flow, 1);
@@ -233,7 +231,7 @@ extern "C" fn chaos_reset(
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_reply(skb: *mut __sk_buff, place: u64, how: u32) -> u32 {
-    let (action, slot) = (how as u8, (how >> 8) as u8);
+    let (action, slot) = (how as u8, how >> 8);
     dns::reply(skb, Place(place), action, slot).unwrap_or(Outcome::Lost) as u32
 }
 

@@ -21,7 +21,7 @@ use aya_ebpf::{
 use chaos_ebpf_common::packet::Bytes;
 
 use super::{FrameBytes, headers::Place};
-use crate::{bytes::SkbBytes, kernel_memory::address_of, socket_owner};
+use crate::{bytes::SkbBytes, kernel_memory::address_of, ownership::frame_owner, socket_owner};
 
 /// `pkt_type` of a packet for this machine (`include/uapi/linux/if_packet.h`). Broadcast and multicast
 /// go to any number of sockets.
@@ -66,6 +66,9 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
     let Some(size) = fill(unsafe { tuple.assume_init_mut() }, &SkbBytes(skb), place) else {
         return NOT_OURS;
     };
+    let Some(owner) = frame_owner(skb) else {
+        return NOT_OURS;
+    };
     let netns = BPF_F_CURRENT_NETNS as i64 as u64;
     // SAFETY: the tuple is initialised and `size` is one of the two sizes that the helpers take; the
     // reference is released on every path. TCP: the request socket of a half-open connection is found
@@ -81,7 +84,7 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
         }
         let socket_address = address_of(&socket);
         let is_connected = socket_owner::is_connected(socket_address);
-        let is_the_targets = socket_owner::is_the_target(socket_address)
+        let is_the_targets = socket_owner::belongs_to(socket_address, owner)
             && (place.has_tcp() || !socket_owner::is_the_kernels(socket_address));
         bpf_sk_release(socket.cast());
         match (is_the_targets, is_connected) {

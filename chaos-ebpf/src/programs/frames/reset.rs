@@ -13,7 +13,7 @@ use super::{
     redirect::{send_back, spare_arrival},
     reflect::{addresses, end, is_partial, put, resize, turn},
 };
-use crate::{bytes::SkbBytes, maps::ENDED};
+use crate::{bytes::SkbBytes, maps::ENDED, ownership::frame_target};
 
 /// `None` for what is no whole segment, or is a RST itself.
 ///
@@ -40,9 +40,9 @@ pub fn reset(
     }
     if !segment.is_first() {
         // Where there is no room, the connection may have to be reset by chance once more.
-        let _ = ENDED.insert(&flow, &0, 0);
+        let _ = ENDED.get(frame_target(skb)).map(|ended| ended.insert(&flow, &0, 0));
     } else if again {
-        let _ = ENDED.remove(&flow);
+        let _ = ENDED.get(frame_target(skb)).map(|ended| ended.remove(&flow));
         return None;
     }
     let payload = end(&bytes, place)?.wrapping_sub(place.transport() + segment.header()?);

@@ -24,6 +24,7 @@ use super::send_on;
 use crate::{
     env::Maps,
     maps::{READER, RETURNED},
+    ownership::frame_target,
     ticket,
 };
 
@@ -80,11 +81,11 @@ pub fn queue_return(ctx: TcContext) -> i32 {
     // SAFETY: the program's context, of which these fields may be read and written, numbers, and a map's
     // element, which is a u64 that is only ever added to.
     unsafe {
-        if ticket.left(bpf_ktime_get_ns()) > 0 && is_in_force() {
+        if ticket.left(bpf_ktime_get_ns()) > 0 && is_in_force(skb) {
             return bpf_redirect((*skb).ifindex, 0) as i32;
         }
         ticket::take(skb);
-        if let Some(returned) = RETURNED.get_ptr_mut(0) {
+        if let Some(returned) = RETURNED.get_ptr_mut(frame_target(skb)) {
             let cost = cost((*skb).len);
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(returned, cost);
         }
@@ -97,6 +98,6 @@ pub fn queue_return(ctx: TcContext) -> i32 {
 
 /// Whether the agent holds frames: it runs, and has not ended the line.
 #[inline(always)]
-fn is_in_force() -> bool {
-    READER.get(0).is_some_and(|line| line.device != 0) && Maps.now() < Maps.lease()
+fn is_in_force(skb: *mut __sk_buff) -> bool {
+    READER.get(frame_target(skb)).is_some_and(|line| line.device != 0) && Maps.now() < Maps.lease()
 }

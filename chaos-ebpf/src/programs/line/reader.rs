@@ -10,11 +10,12 @@ use aya_ebpf::{
     macros::classifier,
     programs::TcContext,
 };
-use chaos_ebpf_common::line::ReturnTag;
+use chaos_ebpf_common::line::{ReturnTag, place_of};
 
 use super::send_on;
 use crate::{
     maps::{PLACES, READER},
+    ownership::frame_target,
     ticket,
 };
 
@@ -22,8 +23,9 @@ use crate::{
 /// Their mark is in the control block, where nobody can write from user space.
 #[classifier]
 pub fn line_enter(ctx: TcContext) -> i32 {
-    match READER.get(0) {
-        Some(line) if line.key != 0 && ticket::is_marked(ctx.as_ptr().cast(), line.key) => TCX_NEXT,
+    let skb = ctx.as_ptr().cast();
+    match READER.get(frame_target(skb)) {
+        Some(line) if line.key != 0 && ticket::is_marked(skb, line.key) => TCX_NEXT,
         _ => TCX_DROP,
     }
 }
@@ -41,7 +43,7 @@ pub fn line_return(ctx: TcContext) -> i32 {
         return TCX_DROP;
     }
     let way = ReturnTag::of_tag(tag as u16);
-    let Some(interface) = PLACES.get(way.place) else {
+    let Some(interface) = PLACES.get(place_of(frame_target(skb), way.place)) else {
         return TCX_DROP;
     };
     // SAFETY: the helper takes the program's context.

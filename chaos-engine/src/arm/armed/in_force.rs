@@ -1,4 +1,4 @@
-//! Puts the rules of a target in force: in the object of its frames, among the texts of its cgroup, with its supervisors.
+//! Puts the rules of a text in force: among the texts of its target, at interfaces, and with supervisors.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,50 +6,36 @@ use std::{
     time::Duration,
 };
 
-use chaos_plan::{Plan, PlannedRule, Position, attachments};
+use chaos_plan::{Plan, PlannedRule, attachments};
 
 use super::{
-    ArmError, Armed,
-    rule::{ArmedRule, compile_part, is_in_text, is_on_frames},
+    ArmError, Armed, OfAll,
+    rule::{ArmedRule, compile_part, is_in_text},
 };
 use crate::{
     arm::{
-        frames::Place,
-        lease::InForce,
+        frames::{Place, Wanted},
         open_files::{OpenFile, open_files},
         symlinks::{Eyes, Sights, Symlinks},
         turn::Turn,
     },
     cgroup::TargetKind,
-    kernel::{Instance, Wants},
+    kernel::{Wants, wait_for_running_programs},
     seccomp::{SupervisorRules, Under},
 };
 
 /// What has been put in force of a plan.
 #[derive(Default)]
 pub(super) struct Switched {
-    pub frames: bool,
-    pub text: bool,
+    /// What was needed at interfaces before, which may be nothing.
+    frames: Option<Option<Wanted>>,
+    text: bool,
 }
 
 /// The id of the set that supervisors read.
 const SHARED_SET: u32 = 1;
 
 impl Armed {
-    /// The object for the frames of the target.
-    pub(super) fn instance(&mut self) -> Result<&mut Instance, ArmError> {
-        match &mut self.instance {
-            Some(instance) => Ok(instance),
-            empty => {
-                let cgroup = &self.target.cgroup;
-                let instance = Instance::load(cgroup.id(), cgroup.level())?;
-                let map = Some(instance.maps.lease());
-                self.lease = self.leases.open(InForce { map, shared: self.shared.clone() });
-                Ok(empty.insert(instance))
-            }
-        }
-    }
-
     /// Attaches what the rules need, and has the programs and the supervisors judge by them.
     pub(super) fn put_in_force(
         &mut self,
@@ -58,8 +44,7 @@ impl Armed {
         turn: Turn,
         switched: &mut Switched,
     ) -> Result<(), ArmError> {
-        self.put_frames_in_force(plan, rules, turn)?;
-        switched.frames = true;
+        self.attach_to_interfaces(plan, turn, switched)?;
         self.put_text_in_force(rules)?;
         switched.text = true;
         if let Some(shared) = &self.shared {
@@ -71,35 +56,36 @@ impl Armed {
         Ok(())
     }
 
-    /// As far as they are on frames.
-    pub(super) fn put_frames_in_force(
+    /// Attaches what the rules need to the interfaces of the target.
+    fn attach_to_interfaces(
         &mut self,
         plan: &Plan,
-        rules: &[ArmedRule],
         turn: Turn,
+        switched: &mut Switched,
     ) -> Result<(), ArmError> {
-        let Some(instance) = &mut self.instance else { return Ok(()) };
-        if let Some(line) = plan.line() {
-            self.frames.start_line(line, instance, &self.memory)?;
-        }
-        self.frames.want_answer_line(plan.answer_line(), &self.memory);
-        let position = Position::of(plan.rules.iter().map(|rule| &rule.fault));
-        // First, as a process that is killed gives up its newest files first, and the kernel waits
-        // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
-        // cgroup's links do must not outlast those.
-        let Self { target, root, owner, .. } = self;
-        let place = Place { target, root, owner };
-        self.frames.attach(&plan.hooks(), position, instance, place, turn)?;
-        judge_frames_by(rules, instance)
+        let wanted = Wanted::of(plan);
+        let frames = match &self.frames {
+            Some(frames) => frames,
+            None if wanted.hooks.is_empty() => return Ok(()),
+            None => {
+                let OfAll { programs, frames, memory, .. } = &self.of_all;
+                self.frames.insert(frames.join(&self.target, programs, memory)?)
+            }
+        };
+        let place = Place { target: &self.target, root: &self.root, owner: &self.owner };
+        let (before, attached) = frames.attach(wanted, place, turn);
+        switched.frames = Some(before);
+        attached
     }
 
-    /// As far as programs at cgroups and functions of the kernel decide them.
+    /// As far as programs decide them.
     pub(super) fn put_text_in_force(&mut self, rules: &[ArmedRule]) -> Result<(), ArmError> {
         let part = rules.iter().map(|rule| &rule.planned).filter(|planned| is_in_text(planned));
         let part = Plan { rules: part.cloned().collect(), ..Plan::default() };
         let cgroup = &self.target.cgroup;
         let path = cgroup.path().display().to_string();
-        let (hooks, functions) = (part.hooks(), attachments(&part.calls()));
+        let hooks = part.hooks().into_iter().filter(|hook| !hook.is_of_interfaces()).collect();
+        let functions = attachments(&part.calls());
         let wants =
             Wants { cgroup: cgroup.as_fd(), path: &path, hooks: &hooks, functions: &functions };
         let slots: BTreeMap<u32, u32> =
@@ -177,21 +163,23 @@ impl Armed {
     /// Puts the rules in force again that were so before others, as far as those were.
     pub(super) fn go_back(&mut self, switched: Switched) {
         let rules = std::mem::take(&mut self.rules);
-        let told = |target: &str, error: &ArmError| {
-            tracing::warn!(%target, %error, "the faults before do not go on");
-        };
-        if switched.frames
-            && let Some(instance) = &mut self.instance
-            && let Err(error) = judge_frames_by(&rules, instance)
-        {
-            told(&self.target.name, &error);
-        }
         if switched.text
             && let Err(error) = self.put_text_in_force(&rules)
         {
-            told(&self.target.name, &error);
+            let target = &self.target.name;
+            tracing::warn!(%target, %error, "the faults before do not go on");
         }
         self.rules = rules;
+        // Looks attach again what has been taken off meanwhile.
+        match (switched.frames, &self.frames) {
+            (Some(Some(before)), Some(frames)) => frames.want_again(before),
+            // It was there for this plan only.
+            (Some(None), Some(frames)) => {
+                drop(frames.leave(wait_for_programs));
+                self.frames = None;
+            }
+            (None, _) | (_, None) => {}
+        }
     }
 
     /// Gives back the slots of rules that are not in force.
@@ -202,14 +190,9 @@ impl Armed {
 
     /// Takes off what the rules in force do not need.
     pub(super) fn take_off_unneeded(&mut self) {
-        let rules = self.rules.iter().map(|rule| rule.planned.clone()).collect();
-        let plan = Plan { rules, ..Plan::default() };
-        if let Some(instance) = &mut self.instance
-            && plan.line().or(plan.answer_line()).is_none()
-        {
-            self.frames.stop_line(instance);
+        if let Some(frames) = &self.frames {
+            frames.settle(wait_for_programs);
         }
-        self.frames.retain(&plan.hooks());
         self.keep_slots();
     }
 
@@ -232,9 +215,9 @@ impl Armed {
     }
 }
 
-/// Has the programs at interfaces judge by those of the rules that are theirs.
-fn judge_frames_by(rules: &[ArmedRule], instance: &mut Instance) -> Result<(), ArmError> {
-    let own = |rule: &ArmedRule| Some(rule.slot);
-    let (compiled, _) = compile_part(rules, instance.maps.next_set(), is_on_frames, own);
-    Ok(instance.maps.replace(&compiled)?)
+/// Waits until no program is at rules any more that have just been replaced.
+fn wait_for_programs() {
+    if let Err(error) = wait_for_running_programs() {
+        tracing::warn!(%error, "frames may get lost in the delay line");
+    }
 }

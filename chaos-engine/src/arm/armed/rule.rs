@@ -11,8 +11,6 @@ use crate::arm::symlinks::Sights;
 pub(super) struct ArmedRule {
     pub(super) planned: PlannedRule,
     pub(super) slot: u32,
-    /// Where its latencies are, if it has several.
-    pub(super) table: Option<u32>,
     pub(super) sentence: Arc<str>,
     /// Boot-clock moment at which the fault's own clock began.
     pub(super) began: u64,
@@ -20,14 +18,9 @@ pub(super) struct ArmedRule {
     pub(super) counted_since: u64,
 }
 
-/// Whether programs at interfaces decide a rule.
-pub(super) fn is_on_frames(rule: &PlannedRule) -> bool {
-    rule.hooks.iter().any(|hook| hook.is_of_interfaces())
-}
-
-/// Whether programs at cgroups and functions of the kernel do.
+/// Whether programs decide a rule.
 pub(super) fn is_in_text(rule: &PlannedRule) -> bool {
-    !is_on_frames(rule) && !rule.is_by_seccomp()
+    !rule.is_by_seccomp()
 }
 
 /// Compiles those of the rules that are `wanted`, which are given back, with these slots.

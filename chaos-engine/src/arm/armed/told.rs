@@ -8,10 +8,10 @@ use chaos_plan::nanoseconds;
 
 use super::{
     ArmError, Armed,
-    rule::{ArmedRule, is_in_text},
+    rule::ArmedRule,
 };
 use crate::{
-    arm::{sample::Sample, symlinks, unmatched, unmatched::About},
+    arm::{frames::TextFrames, sample::Sample, symlinks, unmatched, unmatched::About},
     cgroup::{Target, TargetKind},
 };
 
@@ -28,7 +28,7 @@ impl Armed {
     /// served.
     pub(in crate::arm) fn notes(&self) -> Vec<String> {
         let mut notes = self.target.notes.clone();
-        notes.extend(self.frames.notes());
+        notes.extend(self.frames.iter().flat_map(TextFrames::notes));
         notes.extend(self.translations.all().map(str::to_owned));
         // What cannot be asked for is not known to be missed.
         let missed = self.text.missed_at_most().unwrap_or_default();
@@ -50,14 +50,15 @@ impl Armed {
     pub(super) fn counts(&self, rule: &ArmedRule) -> Result<SlotCounts, ArmError> {
         match &self.shared {
             Some(shared) if rule.planned.is_by_seccomp() => Ok(shared.counts(rule.slot)),
-            _ if is_in_text(&rule.planned) => Ok(self.text.counts(rule.slot)?),
             _ => {
-                let Some(instance) = &self.instance else { return Ok(SlotCounts::default()) };
                 // First, as each has been counted as injected before.
-                let lost = self.frames.lost().map_or(0, |lost| lost.of(rule.slot));
-                let mut counts = instance.maps.counts(rule.slot)?;
-                *counts.entry(Count::Injected).or_default() -= lost;
-                *counts.entry(Count::Overflow).or_default() += lost;
+                let lost = self.frames.as_ref().zip(self.text.slot(rule.slot));
+                let lost = lost.map_or(0, |(frames, slot)| frames.lost(slot));
+                let mut counts = self.text.counts(rule.slot)?;
+                if lost > 0 {
+                    *counts.entry(Count::Injected).or_default() -= lost;
+                    *counts.entry(Count::Overflow).or_default() += lost;
+                }
                 Ok(counts)
             }
         }
@@ -136,9 +137,6 @@ impl Armed {
         }
         let mut drained = Drained { records: Vec::new(), lost: 0 };
         let mut records = self.text.drain_records();
-        if let Some(instance) = &mut self.instance {
-            records.extend(instance.maps.drain_records());
-        }
         if let Some(shared) = &self.shared {
             records.extend(shared.drain(&mut self.drained));
         }

@@ -15,7 +15,7 @@ use crate::{
         turn::Turn,
     },
     cgroup::FoundNetNs,
-    kernel::{Instance, Link, Naming},
+    kernel::{FrameHooks, Link, Naming},
 };
 
 /// What is attached in one network namespace.
@@ -63,9 +63,8 @@ impl Served {
     /// whatever the turn; whether that was all.
     pub(super) fn serve(
         &mut self,
-        hooks: &[Hook],
-        position: Position,
-        instance: &mut Instance,
+        (hooks, position): (&[Hook], Position),
+        programs: &FrameHooks,
         naming: &Naming<'_>,
         room: usize,
         (at_once, turn): (usize, Turn),
@@ -85,7 +84,8 @@ impl Served {
             let Some(Interface { name, .. }) = name else { continue };
             for hook in hooks.iter().copied() {
                 if let Entry::Vacant(vacant) = self.links.entry((hook, *index)) {
-                    vacant.insert(instance.attach_interface(hook, position, *index, name, naming)?);
+                    let at = (hook, position);
+                    vacant.insert(programs.attach_interface(at, (*index, name), naming)?);
                     if turn.is_over() && self.links.len() >= at_once {
                         return Ok(false);
                     }

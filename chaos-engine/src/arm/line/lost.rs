@@ -1,34 +1,31 @@
-//! Frames that were taken to be held and then could not be sent on.
+//! Counts frames that were taken to be held and then could not be sent on.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use chaos_ebpf_common::SLOTS;
-
-/// How many frames of each rule were taken to be held and then could not be sent on.
-pub(in crate::arm) struct Lost([AtomicU64; SLOTS]);
-
-impl Default for Lost {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; SLOTS])
-    }
-}
+/// How many of each rule, by its ledger slot.
+#[derive(Default)]
+pub(in crate::arm) struct Lost(Mutex<BTreeMap<u32, u64>>);
 
 impl Lost {
-    pub(super) fn add(&self, slot: u8) {
-        if let Some(lost) = self.0.get(usize::from(slot)) {
-            lost.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn add(&self, slot: u32) {
+        *self.counts().entry(slot).or_default() += 1;
     }
 
     /// Of the rule that counts in this slot.
     pub(in crate::arm) fn of(&self, slot: u32) -> u64 {
-        self.0.get(slot as usize).map_or(0, |lost| lost.load(Ordering::Relaxed))
+        self.counts().get(&slot).copied().unwrap_or(0)
     }
 
     /// Forgets them, for a new rule.
     pub(in crate::arm) fn reset(&self, slot: u32) {
-        if let Some(lost) = self.0.get(slot as usize) {
-            lost.store(0, Ordering::Relaxed);
-        }
+        self.counts().remove(&slot);
+    }
+
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        // A number is whole, whoever panicked with it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

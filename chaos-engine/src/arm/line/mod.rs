@@ -1,7 +1,6 @@
 //! The delay line of a target: what holds the frames that programs send there until they are due.
 //!
-//! It has a device in each network namespace of the target, with the same index everywhere, as one
-//! instance of the programs serves them all. The devices are gone when this process ends, however it
+//! It has a device in each network namespace of the target, with the same index everywhere. The devices are gone when this process ends, however it
 //! ends.
 
 mod leaving;
@@ -20,7 +19,7 @@ use self::{queue::QueueLine, reader::ReaderLine};
 use super::{ArmError, turn::Turn};
 use crate::{
     cgroup::{NetNsKey, Owner},
-    kernel::{Instance, KernelError, LineMaps, Naming},
+    kernel::{FrameHooks, KernelError, LineMaps, Naming},
 };
 
 /// How the names of the devices begin.
@@ -52,13 +51,13 @@ impl RunningLine {
     pub(super) fn serve(
         &mut self,
         namespace: NetNsKey,
-        instance: &mut Instance,
+        programs: &FrameHooks,
         owner: &Owner,
         naming: Option<&Naming<'_>>,
     ) -> Result<(), ArmError> {
         match self {
-            Self::Fq(line) => line.serve(namespace, instance, owner, naming),
-            Self::Tap(line) => line.serve(namespace, instance, owner, naming),
+            Self::Fq(line) => line.serve(namespace, programs, owner, naming),
+            Self::Tap(line) => line.serve(namespace, programs, owner, naming),
         }
     }
 

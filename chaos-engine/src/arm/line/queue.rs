@@ -25,7 +25,7 @@ use crate::{
         turn::{Turn, drop_within},
     },
     cgroup::{NetNs, NetNsKey, Owner},
-    kernel::{Instance, KernelError, LineMaps, Link, Naming, Veth},
+    kernel::{FrameHooks, KernelError, LineMaps, Link, Naming, Veth},
 };
 
 /// Index of the first far end; 1 is the loopback.
@@ -78,7 +78,7 @@ impl QueueLine {
     pub(super) fn serve(
         &mut self,
         namespace: NetNsKey,
-        instance: &mut Instance,
+        programs: &FrameHooks,
         owner: &Owner,
         naming: Option<&Naming<'_>>,
     ) -> Result<(), ArmError> {
@@ -91,9 +91,9 @@ impl QueueLine {
                 // The first thing, as dropping it removes the pair.
                 let mut veth = Veth::take(far)?;
                 veth.queue()?;
-                Ok::<_, KernelError>((veth, instance.attach_queue(far, naming)?))
+                Ok::<_, KernelError>((veth, programs.attach_queue(far, naming)?))
             })??;
-            let near = instance.attach_line(DelayLine::Fq, self.device, naming)?;
+            let near = programs.attach_line(DelayLine::Fq, self.device, naming)?;
             vacant.insert(End { veth, _near: near, _far: links });
         }
         Ok(())

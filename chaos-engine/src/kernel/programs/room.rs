@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use chaos_ebpf_common::{MAX_PREFIXES, flow_numbers::MAX_NUMBERED, tables};
+use chaos_ebpf_common::{
+    MAX_PREFIXES, SLOT_BITS, flow_numbers::MAX_NUMBERED, flows, line::PLACES, tables,
+};
 
 use super::{RING_BYTES, Set};
 use crate::kernel::{
@@ -13,9 +15,9 @@ use crate::kernel::{
 /// How much is to be armed at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Texts that are in force on cgroups and calls.
+    /// Texts that are in force.
     pub texts: u32,
-    /// Rules of all of them together.
+    /// Rules of all of them together, but for those that supervisors decide.
     pub rules: u32,
 }
 
@@ -29,13 +31,21 @@ impl Default for Room {
 /// While a text is replaced, the one before is there, too.
 const VERSIONS: u32 = 2;
 
+/// As many times fewer tables of latencies, and blocks of flows, than texts: most need none, and they are large.
+const FEWER_TABLES: u32 = 4;
+const FEWER_BLOCKS: u32 = 8;
+/// But so many in any case.
+const LEAST: u32 = 8;
+
 /// Flows whose numbers are known at a time, for the rules of all targets together.
 const NUMBERED: u32 = 16 * MAX_NUMBERED as u32;
 
 pub(super) struct Rooms {
     room: Room,
-    /// Numbers of targets.
+    /// Numbers of targets at cgroups and functions of the kernel, which follow those at interfaces.
     pub targets: Pool,
+    /// Numbers of targets at interfaces. Those that have just been disarmed have theirs until everything is detached.
+    pub frames: Pool,
     /// Ids of rule sets.
     pub sets: Pool,
     /// Places of rules.
@@ -44,25 +54,43 @@ pub(super) struct Rooms {
     pub slots: Pool,
     /// Flows that rules tell apart by their numbers. Which ones is of no importance.
     pub numbers: Pool,
+    /// Tables of latencies.
+    pub tables: Pool,
+    /// Blocks in which flows with a rate each are remembered.
+    pub blocks: Pool,
+}
+
+/// What no program looks at any more.
+pub(super) struct Woken {
+    pub slots: BTreeSet<u32>,
+    /// Numbers of targets at interfaces.
+    pub frames: BTreeSet<u32>,
 }
 
 impl Rooms {
     pub(super) fn new(room: Room) -> Self {
+        let frames = VERSIONS * room.texts;
+        // More would not fit into the words that they share with other things.
+        let rules = (VERSIONS * room.rules).min(1 << SLOT_BITS);
         Self {
             room,
-            targets: Pool::new(1, room.texts),
+            targets: Pool::new(frames + 1, room.texts),
+            frames: Pool::new(1, frames),
             sets: Pool::new(1, VERSIONS * room.texts),
-            rules: Pool::new(0, VERSIONS * room.rules),
-            slots: Pool::new(0, VERSIONS * room.rules),
+            rules: Pool::new(0, rules),
+            slots: Pool::new(0, rules),
             numbers: Pool::new(0, NUMBERED),
+            tables: Pool::new(0, (room.texts / FEWER_TABLES).max(LEAST)),
+            blocks: Pool::new(0, (room.texts / FEWER_BLOCKS).max(LEAST)),
         }
     }
 
     /// The entries of the maps.
     pub(super) fn entries(&self) -> Vec<(&'static str, u32)> {
         let sets = self.sets.size() + 1;
+        let frames = self.frames.size() + 1;
         vec![
-            ("FIRST_SETS", self.targets.size() + 1),
+            ("FIRST_SETS", frames + self.targets.size()),
             ("HEADS", sets),
             ("RULES", self.rules.size().max(1)),
             ("STATES", self.slots.size().max(1)),
@@ -77,24 +105,30 @@ impl Rooms {
             ("FILES", sets),
             ("TARGETS", self.targets.size().max(1)),
             ("RECORDS", RING_BYTES),
-            // Of frames, which have an object for each target.
-            ("ENDED", 1),
-            ("HOLDS", 1),
-            ("TABLES", 1),
-            ("PLACES", 1),
-            ("FLOWS", 1),
+            ("FRAME_OWNERS", frames),
+            ("ENDED", frames),
+            ("READER", frames),
+            ("GIVEN", frames),
+            ("RETURNED", frames),
+            ("PLACES", frames * PLACES),
+            ("HOLDS", self.slots.size().max(1)),
+            ("TABLES", self.tables.size()),
+            ("FLOWS", self.blocks.size() * flows::GROUPS as u32),
         ]
     }
 
     /// Whether programs may still look at targets or slots that were taken back.
     pub(super) fn are_resting(&self) -> bool {
-        self.targets.is_resting() || self.slots.is_resting()
+        self.targets.is_resting() || self.frames.is_resting() || self.slots.is_resting()
     }
 
-    /// They do not any more: the slots.
-    pub(super) fn wake(&mut self) -> BTreeSet<u32> {
+    /// They do not any more.
+    pub(super) fn wake(&mut self) -> Woken {
         self.targets.wake();
-        self.slots.wake().into_iter().map(|slot| slot.first).collect()
+        self.tables.wake();
+        self.blocks.wake();
+        let numbers = |pool: &mut Pool| pool.wake().into_iter().map(|range| range.first).collect();
+        Woken { slots: numbers(&mut self.slots), frames: numbers(&mut self.frames) }
     }
 
     /// Takes back what a set had at which no program is.
@@ -122,6 +156,21 @@ impl Rooms {
     /// Whether rules tell flows apart by their numbers.
     pub(super) fn has_numbers(&self) -> bool {
         self.numbers.taken() > 0
+    }
+
+    pub(super) fn no_frames(&self) -> KernelError {
+        let what = "faults on frames of another target";
+        KernelError::NoRoom { what, room: self.frames.size(), remedy: " (--most-targets)" }
+    }
+
+    pub(super) fn no_tables(&self) -> KernelError {
+        let what = "another fault with several latencies";
+        KernelError::NoRoom { what, room: self.tables.size(), remedy: " (--most-targets)" }
+    }
+
+    pub(super) fn no_blocks(&self) -> KernelError {
+        let what = "another rate that each flow has to itself";
+        KernelError::NoRoom { what, room: self.blocks.size(), remedy: " (--most-targets)" }
     }
 
     pub(super) fn no_targets(&self) -> KernelError {

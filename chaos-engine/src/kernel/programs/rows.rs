@@ -8,7 +8,7 @@ use super::{Key, Set};
 use crate::kernel::{Link, tracer::Missed};
 
 pub(super) struct Row {
-    /// By which programs know the target; not 0.
+    /// By which programs at cgroups and functions of the kernel know the target; not 0.
     pub number: u32,
     /// Depth of the cgroup.
     pub level: u32,
@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub known_to: BTreeSet<Hook>,
     /// Whether it is listed for programs at functions of the kernel.
     pub is_listed: bool,
+    /// The numbers by which programs at interfaces know it.
+    pub frames: BTreeSet<u32>,
 }
 
 /// A text and what it needs.
@@ -40,6 +42,7 @@ impl Row {
             links: BTreeMap::new(),
             known_to: BTreeSet::new(),
             is_listed: false,
+            frames: BTreeSet::new(),
         }
     }
 

@@ -10,10 +10,7 @@ use chaos_api::SlotCounts;
 use chaos_ebpf_common::{MAX_TEXTS, event::FileId, record::Record};
 use chaos_plan::{Attachment, CompiledSet, Hook};
 
-use super::{
-    Key, Loaded, Programs, Set,
-    rows::{Placed, Row},
-};
+use super::{Holding, Key, Loaded, Programs, Set, rows::Placed};
 use crate::kernel::{KernelError, pool::Range, tracer::Missed};
 
 /// A text's place among those of its target. Dropping it ends the text.
@@ -22,8 +19,18 @@ pub struct Text {
     key: Key,
     /// The id of the cgroup.
     cgroup: u64,
-    /// The ledger slots of the object, by the numbers by which the text has them.
-    slots: BTreeMap<u32, u32>,
+    /// By the numbers by which the text has them.
+    slots: BTreeMap<u32, Slot>,
+}
+
+/// A ledger slot of the object, and what its rule has besides.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    number: u32,
+    /// Its latencies, if it has several.
+    table: Range,
+    /// What is remembered of flows that have its rate each.
+    block: Range,
 }
 
 /// Where the rules of a text act.
@@ -44,26 +51,21 @@ impl Programs {
         let loaded = &mut *loaded;
         let texts: usize = loaded.rows.values().map(|row| row.texts.len()).sum();
         loaded.rooms.admit_text(texts)?;
-        if !loaded.rows.contains_key(&cgroup) {
-            let number = loaded.room(|rooms| rooms.targets.take(1), super::Rooms::no_targets)?;
-            loaded.rows.insert(cgroup, Row::new(number.first, level));
-        }
         let key = Key(loaded.next_key);
-        if let Some(row) = loaded.rows.get_mut(&cgroup) {
-            if row.texts.len() >= MAX_TEXTS {
-                return Err(KernelError::NoRoom {
-                    what: "another text on this target",
-                    room: MAX_TEXTS as u32,
-                    remedy: "; disarm one of them, or write the faults of several in one text",
-                });
-            }
-            row.texts.push(Placed {
-                key,
-                set: None,
-                hooks: BTreeSet::new(),
-                functions: BTreeMap::new(),
+        let row = loaded.row(cgroup, level)?;
+        if row.texts.len() >= MAX_TEXTS {
+            return Err(KernelError::NoRoom {
+                what: "another text on this target",
+                room: MAX_TEXTS as u32,
+                remedy: "; disarm one of them, or write the faults of several in one text",
             });
         }
+        row.texts.push(Placed {
+            key,
+            set: None,
+            hooks: BTreeSet::new(),
+            functions: BTreeMap::new(),
+        });
         loaded.next_key += 1;
         let programs = self.clone();
         Ok(Text { programs, key, cgroup, slots: BTreeMap::new() })
@@ -81,10 +83,25 @@ impl Text {
             return Err(error);
         }
         loaded.owners.insert(slot.first, (self.key, local));
-        if let Some(before) = self.slots.insert(local, slot.first) {
+        let slot = Slot { number: slot.first, table: Range::NONE, block: Range::NONE };
+        if let Some(before) = self.slots.insert(local, slot) {
             loaded.free_slot(before);
         }
         Ok(())
+    }
+
+    /// Says how the new rule of a slot of the text's own holds frames.
+    pub fn hold(&mut self, local: u32, holding: &Holding) -> Result<(), KernelError> {
+        let Some(slot) = self.slots.get_mut(&local) else { return Ok(()) };
+        let mut loaded = self.programs.loaded();
+        if holding.latencies.is_some() && slot.table.length == 0 {
+            slot.table = loaded.room(|rooms| rooms.tables.take(1), super::Rooms::no_tables)?;
+        }
+        if holding.is_per_flow && slot.block.length == 0 {
+            slot.block = loaded.room(|rooms| rooms.blocks.take(1), super::Rooms::no_blocks)?;
+        }
+        let place = |range: Range| (range.length > 0).then_some(range.first);
+        loaded.holds.set(slot.number, holding, place(slot.table), place(slot.block))
     }
 
     /// Gives back the slots with other numbers than these.
@@ -97,7 +114,7 @@ impl Text {
 
     /// The slot of the object for one of the text's own.
     pub fn slot(&self, local: u32) -> Option<u32> {
-        self.slots.get(&local).copied()
+        self.slots.get(&local).map(|slot| slot.number)
     }
 
     /// Puts other rules in force, whole: a program sees the ones before or these, never a mixture. On an error those
@@ -118,7 +135,10 @@ impl Text {
         }
         let before = loaded.swap(self.cgroup, self.key, Some(set));
         // First, so that no program is led to rules by paths and looks at none.
-        let led = loaded.say_callers().and_then(|()| loaded.lead(self.cgroup));
+        let led = loaded
+            .say_callers()
+            .and_then(|()| loaded.remember_ended(self.cgroup))
+            .and_then(|()| loaded.lead(self.cgroup));
         if let Err(error) = led {
             // Programs may be at the new one already.
             loaded.swap(self.cgroup, self.key, before);
@@ -156,7 +176,7 @@ impl Text {
     /// The counts of a slot of the text's own.
     pub fn counts(&self, local: u32) -> Result<SlotCounts, KernelError> {
         match self.slots.get(&local) {
-            Some(slot) => self.programs.loaded().slots.counts(*slot),
+            Some(slot) => self.programs.loaded().slots.counts(slot.number),
             None => Ok(SlotCounts::default()),
         }
     }
@@ -201,9 +221,11 @@ impl Drop for Text {
 }
 
 impl Loaded {
-    fn free_slot(&mut self, slot: u32) {
-        self.owners.remove(&slot);
-        self.rooms.slots.rest(Range::one(slot));
+    fn free_slot(&mut self, slot: Slot) {
+        self.owners.remove(&slot.number);
+        self.rooms.slots.rest(Range::one(slot.number));
+        self.rooms.tables.rest(slot.table);
+        self.rooms.blocks.rest(slot.block);
     }
 
     /// Whether so many rules of a text find room among those of the others.
@@ -325,7 +347,6 @@ impl Loaded {
         };
         let ended = row.texts.remove(place);
         row.drop_unneeded();
-        let is_over = row.texts.is_empty();
         let leaves = row.is_listed && !row.has_calls();
         ended.functions.keys().for_each(|function| self.leave_function(function));
         if leaves {
@@ -335,19 +356,12 @@ impl Loaded {
             }
         }
         self.say_callers()?;
-        if is_over && let Some(row) = self.rows.remove(&cgroup) {
-            // Whoever attaches there next is not taken for this target.
-            for hook in &row.known_to {
-                self.numbers_by_hook.forget(cgroup, attach_type(*hook))?;
-            }
-            self.rooms.targets.rest(Range::one(row.number));
-        }
-        Ok(())
+        self.forget_row_if_over(cgroup)
     }
 }
 
 /// The kernel's number of a hook at cgroups (`include/uapi/linux/bpf.h`).
-fn attach_type(hook: Hook) -> bpf_attach_type {
+pub(super) fn attach_type(hook: Hook) -> bpf_attach_type {
     match hook {
         Hook::CgroupSkbEgress => bpf_attach_type::BPF_CGROUP_INET_EGRESS,
         Hook::CgroupSkbIngress => bpf_attach_type::BPF_CGROUP_INET_INGRESS,

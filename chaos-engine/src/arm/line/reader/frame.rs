@@ -75,8 +75,9 @@ mod tests {
     use super::*;
 
     const KEY: u64 = 0xc4a0;
-    const TAP_HEADER: TapHeader =
-        TapHeader { due: 123, key: 0xc4a0, slot: 5, ingress: 1, interface: 2 };
+    fn tap_header(key: u16) -> TapHeader {
+        TapHeader::new(123, 5, true, key, 2)
+    }
 
     fn taken(read: &[u8]) -> Option<(TapHeader, Box<[u8]>)> {
         let header = header(read, KEY)?;
@@ -98,9 +99,9 @@ mod tests {
 
     #[test]
     fn a_label_goes_and_a_tag_comes() {
-        let read = read(NEEDS_CHECKSUM, &TAP_HEADER);
+        let read = read(NEEDS_CHECKSUM, &tap_header(0xc4a0));
         let (header, mut frame) = taken(&read).unwrap();
-        assert_eq!((header, cost_to_read(&read, &header)), (TAP_HEADER, cost_to_reader(60)));
+        assert_eq!((header, cost_to_read(&read, &header)), (tap_header(0xc4a0), cost_to_reader(60)));
         set_return_tag(&mut frame, ReturnTag { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than without either.
@@ -111,13 +112,13 @@ mod tests {
 
     #[test]
     fn a_label_over_the_addresses_leaves_none() {
-        let mut read = read(NEEDS_CHECKSUM, &TAP_HEADER);
+        let mut read = read(NEEDS_CHECKSUM, &tap_header(0xc4a0));
         read.drain(VNET_HEADER..VNET_HEADER + TapHeader::BYTES);
-        let overlay = TapHeader { key: 0xc4a1, ..TAP_HEADER }.to_bytes();
+        let overlay = tap_header(0xc4a1).to_bytes();
         read[VNET_HEADER..VNET_HEADER + ADDRESSES].copy_from_slice(&overlay[..ADDRESSES]);
         let (header, mut frame) = taken(&read).unwrap();
         assert_eq!(cost_to_read(&read, &header), cost_to_reader(60));
-        assert_eq!((header.due, header.interface, header.ingress), (123, 1, 1));
+        assert_eq!((header.left(100), header.interface, header.ingress()), (23, 1, true));
         set_return_tag(&mut frame, ReturnTag { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than what was read.
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn a_checksum_that_is_there_has_no_beginning() {
-        let mut read = read(0, &TAP_HEADER);
+        let mut read = read(0, &tap_header(0xc4a0));
         read[6..8].fill(0);
         let (_, frame) = taken(&read).unwrap();
         assert_eq!(frame[6..8], [0, 0]);
@@ -136,10 +137,10 @@ mod tests {
 
     #[test]
     fn what_others_send_has_no_label() {
-        assert!(taken(&read(0, &TapHeader { key: 0, ..TAP_HEADER })).is_none());
+        assert!(taken(&read(0, &tap_header(0))).is_none());
         for length in 0..10 + 16 + 14 {
-            assert!(taken(&read(0, &TAP_HEADER)[..length]).is_none(), "{length}");
+            assert!(taken(&read(0, &tap_header(0xc4a0))[..length]).is_none(), "{length}");
         }
-        assert!(taken(&read(0, &TAP_HEADER)[..40]).is_some());
+        assert!(taken(&read(0, &tap_header(0xc4a0))[..40]).is_some());
     }
 }

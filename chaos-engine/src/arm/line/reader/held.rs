@@ -13,7 +13,7 @@ pub(super) struct Held {
     pub interface: u32,
     pub ingress: bool,
     /// Ledger slot of the rule that holds it.
-    pub slot: u8,
+    pub slot: u32,
     pub frame: Box<[u8]>,
 }
 

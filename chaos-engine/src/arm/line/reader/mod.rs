@@ -32,7 +32,7 @@ use crate::{
         turn::{Turn, drop_within},
     },
     cgroup::{NetNsKey, Owner},
-    kernel::{Instance, KernelError, LineMaps, Link, Naming, Tap},
+    kernel::{FrameHooks, KernelError, LineMaps, Link, Naming, Tap},
 };
 
 /// A running reader. Dropping it sends on at once what it holds.
@@ -123,7 +123,7 @@ impl ReaderLine {
     pub(super) fn serve(
         &mut self,
         namespace: NetNsKey,
-        instance: &mut Instance,
+        programs: &FrameHooks,
         owner: &Owner,
         naming: Option<&Naming<'_>>,
     ) -> Result<(), ArmError> {
@@ -133,8 +133,8 @@ impl ReaderLine {
             Entry::Vacant(vacant) => {
                 let tap = Tap::make(self.device, NAME)?;
                 // Before it is up: nobody finds it without.
-                let guard = instance.guard_line(self.device, naming)?;
-                let sends_on = instance.attach_line(DelayLine::Tap, self.device, naming)?;
+                let guard = programs.guard_line(self.device, naming)?;
+                let sends_on = programs.attach_line(DelayLine::Tap, self.device, naming)?;
                 tap.set_up(&owner.name(ALIAS, 0), QUEUE)?;
                 vacant.insert(Served { number, _links: [guard, sends_on] });
                 tap

@@ -12,10 +12,7 @@ use std::{
 };
 
 use chaos_api::clock::boot_now;
-use chaos_ebpf_common::{
-    hold::LONGEST_HOLD,
-    line::{DEVICE_BYTES, Reader as Said, ReturnTag},
-};
+use chaos_ebpf_common::line::{DEVICE_BYTES, Reader as Said, ReturnTag};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
@@ -192,15 +189,15 @@ impl Reader {
             };
             // It was on its way in the share of the line, which may have become smaller.
             if self.queue.bytes() + cost(&frame) > self.share.granted() {
-                self.lost.add(header.slot);
+                self.lost.add(header.slot());
                 continue;
             }
             self.queue.push(Held {
-                due: header.due.min(now + LONGEST_HOLD),
+                due: now + header.left(now),
                 tap: number,
                 interface: header.interface,
-                ingress: header.ingress != 0,
-                slot: header.slot,
+                ingress: header.ingress(),
+                slot: header.slot(),
                 frame,
             });
         }
