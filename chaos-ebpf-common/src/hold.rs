@@ -31,15 +31,14 @@ pub struct Hold {
     pub queue: u64,
     /// Number of the [`Shape`] of the spread.
     pub shape: u32,
-    /// Number of the block, from 1, in which it is remembered of each flow when its last frame leaves, for a rule whose
-    /// rate every flow has to itself ([`flows`](crate::flows)); 0: all share the rate.
-    pub flows: u32,
+    /// 1: every flow has the rate to itself ([`flows`](crate::flows)).
+    pub per_flow: u32,
     /// Tells the rule from others that had its slot before.
     pub generation: u32,
     /// 1: the rule has a correlation, and its hash bits say so ([`correlation`](crate::correlation)).
     pub correlated: u32,
-    /// Number of the table that the rest is in, from 1; 0: none ([`latencies`](crate::latencies)).
-    pub table: u32,
+    /// 1: the rule picks from a table of latencies ([`latencies`](crate::latencies)).
+    pub from_table: u32,
     pub padding: u32,
 }
 

@@ -108,24 +108,25 @@ impl Maps {
         }
     }
 
-    /// [`flows::depart`] for a frame of the flow with this key, in a block of [`FLOWS`].
+    /// [`flows::depart`] for a frame of the flow with this key, under the rule of this slot.
     #[inline(always)]
     pub fn depart_in_flow(
         &self,
-        block: u32,
+        slot: u32,
         key: u64,
         transmission: u64,
         queue: u64,
         now: u64,
     ) -> Option<u64> {
-        let group = FLOWS.get_ptr_mut(block * flows::GROUPS as u32 + flows::group(key))?;
-        // SAFETY: as in `depart`.
+        let group = FLOWS.get(slot)?.get_ptr_mut(flows::group(key))?;
+        let state = STATES.get_ptr_mut(slot)?;
+        // SAFETY: the pointers are to live map values; between lock and unlock nobody else touches the group.
         unsafe {
-            bpf_spin_lock(&raw mut (*group).lock);
+            bpf_spin_lock(&raw mut (*state).lock);
             let (keys, departures) = (&mut (*group).keys, &mut (*group).departures);
             let guests_until = &mut (*group).guests_until;
             let held = flows::depart(guests_until, keys, departures, key, transmission, queue, now);
-            bpf_spin_unlock(&raw mut (*group).lock);
+            bpf_spin_unlock(&raw mut (*state).lock);
             held
         }
     }

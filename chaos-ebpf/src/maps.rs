@@ -15,7 +15,7 @@ use chaos_ebpf_common::{
     flow_numbers,
     flows::{self, FlowGroup},
     hold::Hold,
-    latencies::{MAX_TABLES, Table},
+    latencies::Table,
     ledger::RuleCounts,
     line::{self, Reader},
     record::{RING_BYTES, Record},
@@ -127,9 +127,9 @@ pub static LEASE: Array<u64, 1> = Array::new();
 #[btf_map]
 pub static HOLDS: Array<Hold, SLOTS> = Array::new();
 
-/// The latencies of rules that have several, where [`Hold::table`] says.
+/// For each slot whose rule has several latencies, those.
 #[btf_map]
-pub static TABLES: Array<Table, { SETS * MAX_TABLES }> = Array::new();
+pub static TABLES: ArrayOfMaps<Array<Table, 1>, SLOTS> = ArrayOfMaps::new();
 
 /// What the agent says of the delay line of each target, by its number.
 #[btf_map]
@@ -166,21 +166,10 @@ const _: () = assert!(size_of::<LockedState>() == size_of::<RuleState>());
 #[btf_map]
 pub static STATES: Array<LockedState, SLOTS> = Array::new();
 
-/// [`FlowGroup`] likewise.
-#[repr(C)]
-pub struct LockedGroup {
-    pub lock: bpf_spin_lock,
-    pub padding: u32,
-    pub guests_until: u64,
-    pub keys: [u64; flows::PLACES],
-    pub departures: [u64; flows::PLACES],
-}
-
-const _: () = assert!(size_of::<LockedGroup>() == size_of::<FlowGroup>());
-
-/// The flows that have a rate each, in the blocks that [`Hold::flows`] says, at their [`flows::group`].
+/// For each slot whose rule gives flows a rate each, these flows, at their [`flows::group`]. Who has the lock of the
+/// slot's state may change them.
 #[btf_map]
-pub static FLOWS: Array<LockedGroup, { flows::GROUPS }> = Array::new();
+pub static FLOWS: ArrayOfMaps<Array<FlowGroup, { flows::GROUPS }>, SLOTS> = ArrayOfMaps::new();
 
 /// The numbers of flows ([`flow_numbers::value`]), by their [`flow_numbers::key`]s. Without room of its own
 /// beforehand, as few rules have a window of flows.

@@ -387,12 +387,15 @@ mod repeated {
 
     use anyhow::ensure;
     use chaos_ebpf_common::hash;
-    use chaos_engine::kernel::loaded;
-    use chaos_tests::machine::Quiet;
+    use chaos_engine::kernel::{loaded, map_ids, wait_for_maps};
+    use chaos_tests::{clock::is_emulated, machine::Quiet, netns::TestNetns, require};
 
     use super::*;
+    use crate::{
+        agent::{has_frames, has_line},
+        pair::idle,
+    };
 
-    const ROUNDS: u64 = 2_000;
     const SEED: u64 = 20_261_129;
 
     const TEXTS: [&str; 7] = [
@@ -404,6 +407,21 @@ mod repeated {
         "fail bind with EADDRINUSE at most 3 per second",
         "drop 1% except 10.0.0.1, 10.0.0.2; fail getsockopt with EINVAL",
     ];
+
+    const ON_FRAMES: [&str; 7] = [
+        "delay 5ms egress udp",
+        "corrupt 10% egress; delay 1ms, 5ms*9 ingress tcp",
+        "duplicate ingress udp",
+        "limit 10mbit egress per flow; reorder by 1ms every 3rd ingress",
+        "reset 10% to port 80",
+        "drop 1% ingress; delay 1ms jitter 1ms egress",
+        "fail dns with NXDOMAIN for *.example.com; shadow delay 1s",
+    ];
+
+    /// How long the last frames of a delay line take, and the line with them.
+    const LAST_FRAMES: Duration = Duration::from_millis(1_200);
+
+    const LATE: Duration = Duration::from_secs(120);
 
     fn descriptors() -> Result<usize> {
         Ok(fs::read_dir("/proc/self/fd")?.count())
@@ -418,20 +436,71 @@ mod repeated {
             .map(|number| TestCgroup::new(&claim, &format!("target-{number}")))
             .collect::<Result<Vec<_>>>()?;
         let watched = TestCgroup::new(&claim, "watched")?;
-        let before = loaded()?;
-        let mut armory = Agent::new(&claim)?.armory;
+        let check = |armory: &mut Armory, round| {
+            arm(armory, "watched", &watched, "fail socket with EMFILE every 2nd")?;
+            let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 20);
+            let total = Victim::run(call, Place::here().cgroup(&watched))?.total();
+            let counts = disarm(armory, "watched")?.faults[0].counts.clone();
+            assert_eq!((total.failed_with("EMFILE"), total.ok), (10, 10), "round {round}");
+            assert_eq!((counts.matched, counts.injected), (20, 10), "round {round}");
+            Ok(())
+        };
+        rounds(&claim, &TEXTS, &cgroups, (2_000, 100), check)
+    }
+
+    /// The same with faults on frames, of targets with a network namespace each.
+    #[test]
+    fn rounds_of_random_faults_on_frames_leave_nothing() -> Result<()> {
+        let claim = Quiet::acquire()?;
+        require!("frames", since 4, 5; has_frames(&claim));
+        require!("a delay line", since 5, 8; has_line(&claim));
+        let namespaces = (0..6).map(|_| TestNetns::new()).collect::<Result<Vec<_>>>()?;
+        let cgroups = (0..6)
+            .map(|number| TestCgroup::new(&claim, &format!("target-{number}")))
+            .collect::<Result<Vec<_>>>()?;
+        let there = cgroups.iter().zip(&namespaces);
+        let there =
+            there.map(|(cgroup, network)| idle(Place::here().cgroup(cgroup).netns(network)));
+        let _there = there.collect::<Result<Vec<_>>>()?;
+        let watched = TestCgroup::new(&claim, "watched")?;
+        let network = TestNetns::new()?;
+        let place = || Place::here().cgroup(&watched).netns(&network);
+        let _idle = idle(place())?;
+        let check = |armory: &mut Armory, round| {
+            arm(armory, "watched", &watched, "duplicate every 2nd egress udp")?;
+            let sink = Victim::start(UdpSink { bind: "127.0.0.1:0".parse()? }, place())?;
+            Victim::run(UdpSend::new(sink.address(), SENT), place())?;
+            let received = sink.stop()?.received;
+            let counts = disarm(armory, "watched")?.faults[0].counts.clone();
+            assert_eq!(received, SENT + SENT / 2, "round {round}");
+            assert_eq!((counts.matched, counts.injected), (SENT, SENT / 2), "round {round}");
+            Ok(())
+        };
+        let many = if is_emulated() { 40 } else { 400 };
+        rounds(&claim, &ON_FRAMES, &cgroups, (many, 20), check)
+    }
+
+    /// So many rounds, of which every so many is checked.
+    fn rounds(
+        claim: &Quiet,
+        texts: &[&str],
+        cgroups: &[TestCgroup],
+        (many, often): (u64, u64),
+        check: impl Fn(&mut Armory, u64) -> Result<()>,
+    ) -> Result<()> {
+        let (before, maps) = (loaded()?, map_ids()?);
+        let mut armory = Agent::new(claim)?.armory;
         // What is loaded once is loaded.
-        for (number, text) in TEXTS.iter().enumerate() {
+        for (number, text) in texts.iter().enumerate() {
             arm(&mut armory, &format!("first {number}"), &cgroups[0], text)?;
         }
-        armory.halt("the programs are loaded");
-        armory.tick();
-        assert_eq!(armory.taken(), Room { texts: 0, rules: 0 });
+        check(&mut armory, 0)?;
+        settle(&mut armory);
         let open = descriptors()?;
         let mut armed: Vec<String> = Vec::new();
-        for round in 0..ROUNDS {
+        for round in 0..many {
             let random = |of: u64| hash::nth(SEED ^ of, round) as usize;
-            let (target, text) = (random(1) % cgroups.len(), TEXTS[random(2) % TEXTS.len()]);
+            let (target, text) = (random(1) % cgroups.len(), texts[random(2) % texts.len()]);
             let name = format!("{target}/{}", random(3) % 4);
             if armed.contains(&name) && random(4) % 2 == 0 {
                 disarm(&mut armory, &name)?;
@@ -442,31 +511,40 @@ mod repeated {
                     armed.push(name);
                 }
             }
-            if round % 100 == 0 {
-                arm(&mut armory, "watched", &watched, "fail socket with EMFILE every 2nd")?;
-                let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, 20);
-                let total = Victim::run(call, Place::here().cgroup(&watched))?.total();
-                let counts = disarm(&mut armory, "watched")?.faults[0].counts.clone();
-                assert_eq!((total.failed_with("EMFILE"), total.ok), (10, 10), "round {round}");
-                assert_eq!((counts.matched, counts.injected), (20, 10), "round {round}");
+            if round % often == 0 {
+                check(&mut armory, round)?;
             }
             if round % 7 == 0 {
                 assert!(armory.tick().is_empty());
             }
         }
-        assert!(armed.len() > 20, "{armed:?}");
+        assert!(armed.len() > cgroups.len(), "{armed:?}");
         assert_eq!(armory.taken().texts as usize, armed.len());
-        armory.halt("the test is over");
-        armory.tick();
-        assert_eq!(armory.taken(), Room { texts: 0, rules: 0 });
+        settle(&mut armory);
         assert_eq!(descriptors()?, open, "descriptors");
         drop(armory);
         // The kernel frees maps when nobody waits for it any more.
-        let give_up = Instant::now() + Duration::from_secs(120);
+        wait_for_maps(&maps, LATE)?;
+        let give_up = Instant::now() + LATE;
         while !loaded()?.is_subset(&before) {
             ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
             sleep(Duration::from_millis(20));
         }
         Ok(())
+    }
+
+    /// Disarms everything, and waits until it is taken off.
+    fn settle(armory: &mut Armory) {
+        armory.halt("that is over");
+        while armory.has_work() {
+            armory.work();
+        }
+        sleep(LAST_FRAMES);
+        armory.tick();
+        while armory.has_work() {
+            armory.work();
+        }
+        armory.tick();
+        assert_eq!(armory.taken(), Room { texts: 0, rules: 0 });
     }
 }

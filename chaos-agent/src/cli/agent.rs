@@ -81,8 +81,7 @@ struct Limits {
     /// How many targets may be armed at once; pods beyond that wait
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u32).range(1..=4096))]
     most_targets: u32,
-    /// How many faults on connections, sockets, calls and the loss of packets may be armed at once, of all targets
-    /// together
+    /// How many faults may be armed at once, of all targets together; those that supervisors decide by seccomp do not count
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = value_parser!(u32).range(64..=65536))]
     most_rules: u32,
     /// How much memory the packets take that are held at a time, of all targets together; what finds

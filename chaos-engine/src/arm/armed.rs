@@ -4,12 +4,7 @@ mod in_force;
 mod rule;
 mod told;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use chaos_api::{Lease, Leases, Phase, Policy, clock::boot_now};
 use chaos_ebpf_common::{SLOTS, latencies::MAX_TABLES, ledger::Count};

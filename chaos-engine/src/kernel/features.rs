@@ -20,8 +20,8 @@ use chaos_plan::{Backend, DelayLine, Hook, KernelFeatures, Position, Support, at
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    KernelError, Naming, Object, Tap, Veth, error::reason, injectable::injectable,
-    object::NOBODY, tracer,
+    KernelError, Naming, Object, Tap, Veth, error::reason, injectable::injectable, object::NOBODY,
+    tracer,
 };
 use crate::seccomp;
 
@@ -59,10 +59,7 @@ impl Trials {
     /// Nothing has been tried yet.
     #[expect(clippy::new_without_default, reason = "it loads the object")]
     pub fn new() -> Self {
-        Self {
-            object: Object::load(&[]),
-            features: KernelFeatures::nothing(release()),
-        }
+        Self { object: Object::load(&[]), features: KernelFeatures::nothing(release()) }
     }
 
     /// What is known by now.

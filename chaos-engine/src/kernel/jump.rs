@@ -15,8 +15,8 @@ use std::{
 
 use aya::{maps::MapData, programs::ProgramFd};
 use aya_obj::generated::{
-    BPF_ALU64, BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JMP, BPF_K, BPF_LD, BPF_MEM, BPF_MOV, BPF_PSEUDO_MAP_FD,
-    BPF_STX, BPF_W, bpf_cmd, bpf_func_id::BPF_FUNC_tail_call, bpf_insn,
+    BPF_ALU64, BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JMP, BPF_K, BPF_LD, BPF_MEM, BPF_MOV,
+    BPF_PSEUDO_MAP_FD, BPF_STX, BPF_W, bpf_cmd, bpf_func_id::BPF_FUNC_tail_call, bpf_insn,
     bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY, bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
 };
 use chaos_ebpf_common::object::{
@@ -89,8 +89,8 @@ impl Jumps {
     pub(super) fn new() -> Result<Self, KernelError> {
         let (kind, word) = (BPF_MAP_TYPE_PROG_ARRAY as u32, size_of::<u32>() as u32);
         let definition = aya_obj::Map::new_from_params(kind, word, word, DESTINATIONS, 0);
-        let table =
-            MapData::create(definition, FRAME_JUMPS, None).map_err(failed("create", FRAME_JUMPS))?;
+        let table = MapData::create(definition, FRAME_JUMPS, None)
+            .map_err(failed("create", FRAME_JUMPS))?;
         Ok(Self { table: Some(table), filled: BTreeSet::new(), programs: BTreeMap::new() })
     }
 

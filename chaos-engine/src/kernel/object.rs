@@ -63,12 +63,10 @@ impl Object {
     /// nothing matches yet.
     pub(super) fn load(entries: &[(&'static str, u32)]) -> Result<Self, KernelError> {
         // Not 0, which stands for no instance.
-        let number = getrandom::u32()
-            .map_err(|error| KernelError::Call {
-                call: "getrandom",
-                source: std::io::Error::other(error),
-            })?
-            % MOST_RANDOM
+        let number = getrandom::u32().map_err(|error| KernelError::Call {
+            call: "getrandom",
+            source: std::io::Error::other(error),
+        })? % MOST_RANDOM
             + 1;
         let sockets = tracer::functions().ok().and_then(Functions::sockets);
         let SocketOffsets {

@@ -2,8 +2,8 @@
 
 mod frames;
 mod holds;
+mod inner;
 mod numbers;
-mod recent;
 mod room;
 mod rows;
 mod text;
@@ -24,15 +24,20 @@ use chaos_ebpf_common::{
 };
 use chaos_plan::{Attachment, CompiledSet};
 
-use self::{
-    frames::FrameOwners, holds::Holds, numbers::NumbersByHook, recent::Recent, room::Rooms,
-    room::Woken, rows::Row, text::attach_type,
-};
 pub use self::{
     frames::FrameHooks,
     holds::Holding,
     room::Room,
     text::{Text, Wants},
+};
+use self::{
+    frames::FrameOwners,
+    holds::Holds,
+    inner::Recent,
+    numbers::NumbersByHook,
+    room::{Rooms, Woken},
+    rows::Row,
+    text::attach_type,
 };
 use super::{
     KernelError, LeaseMap, Object,
@@ -195,7 +200,8 @@ impl Loaded {
         // Whatever is left there is nobody's.
         self.sort_records();
         let Woken { slots, frames } = self.rooms.wake();
-        frames.into_iter().try_for_each(|number| self.ended.forget(number))?;
+        self.ended.forget_all(frames)?;
+        self.holds.forget(&slots)?;
         if self.has_numbered && !slots.is_empty() {
             self.slots.forget_numbers(|slot| slots.contains(&slot))?;
         }
@@ -247,8 +253,7 @@ impl Loaded {
     ) -> Result<Set, KernelError> {
         let id = self.room(|rooms| rooms.sets.take(1), Rooms::no_sets)?;
         let (rules_of, numbers) = (Range::NONE, Range::NONE);
-        let mut set =
-            Set { id: id.first, rules: rules_of, numbers, by_path: false, resets: false };
+        let mut set = Set { id: id.first, rules: rules_of, numbers, by_path: false, resets: false };
         let compiled = compile(set.id);
         let written = self.write_as(&mut set, rules, &compiled);
         written.inspect_err(|_| self.drop_unused(set))?;
@@ -269,7 +274,7 @@ impl Loaded {
         self.has_numbered |= numbers > 0;
         if compiled.set.by_path != 0 {
             set.by_path = true;
-            self.files.remember_for(set.id)?;
+            self.files.need(set.id)?;
         }
         set.resets = compiled.rules.iter().any(|rule| rule.action == Action::Reset as u8);
         self.tables.write(compiled, set.rules.first)

@@ -47,7 +47,11 @@ const KINDS: [Kind; 3] = [
         has_namespace: false,
         counts: &[1, 100, 250, 1000],
     },
-    Kind { fault: "delay 100ms egress udp for 10m", has_namespace: true, counts: &[1, 10] },
+    Kind {
+        fault: "delay 100ms egress udp for 10m",
+        has_namespace: true,
+        counts: &[1, 10, 100, 250],
+    },
 ];
 
 /// What one round shows.

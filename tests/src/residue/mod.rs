@@ -113,7 +113,11 @@ mod tests {
 
     fn snapshot(machine: &[&str], namespace: &[&str]) -> Snapshot {
         let inventory = |things: &[&str]| things.iter().copied().map(String::from).collect();
-        Snapshot { machine: inventory(machine), namespaces: vec![inventory(namespace)] }
+        Snapshot {
+            maps: BTreeSet::new(),
+            machine: inventory(machine),
+            namespaces: vec![inventory(namespace)],
+        }
     }
 
     #[test]

@@ -167,9 +167,9 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
         if hold.correlated != 0 {
             entropy = Maps.go_on(verdict.slot, ingress, entropy).unwrap_or(entropy);
         }
-        let held = match hold.table {
+        let held = match hold.from_table {
             0 => hold.duration(entropy),
-            table => match TABLES.get(table - 1) {
+            _ => match TABLES.get(verdict.slot).and_then(|tables| tables.get(0)) {
                 Some(table) => table.pick(entropy),
                 None => return Wait::NONE.0,
             },
@@ -177,11 +177,11 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
         return Wait::of(held, verdict.slot).0;
     }
     let transmission = hold.transmission(on_wire(skb, ingress));
-    let held = match hold.flows {
+    let held = match hold.per_flow {
         0 => Maps.depart(verdict.slot, ingress, transmission, hold.queue, from),
-        block => {
+        _ => {
             let key = flows::key(flow, verdict.slot, hold.generation, ingress);
-            Maps.depart_in_flow(block - 1, key, transmission, hold.queue, from)
+            Maps.depart_in_flow(verdict.slot, key, transmission, hold.queue, from)
         }
     };
     // A number in any case: what compilers let stand where there is none may be a pointer, with which

@@ -6,10 +6,7 @@ use chaos_api::{Counts, FaultReport, SlotCounts, clock::boot_now};
 use chaos_ebpf_common::{ledger::Count, record::Record};
 use chaos_plan::nanoseconds;
 
-use super::{
-    ArmError, Armed,
-    rule::ArmedRule,
-};
+use super::{ArmError, Armed, rule::ArmedRule};
 use crate::{
     arm::{frames::TextFrames, sample::Sample, symlinks, unmatched, unmatched::About},
     cgroup::{Target, TargetKind},

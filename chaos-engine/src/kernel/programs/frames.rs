@@ -5,11 +5,7 @@ use chaos_ebpf_common::{line::Reader, tables::FrameOwner};
 use chaos_plan::{DelayLine, Hook, Position};
 
 use super::{Loaded, Programs, Rooms};
-use crate::kernel::{
-    KernelError, LineMaps, Link, Naming,
-    maps::failed,
-    pool::Range,
-};
+use crate::kernel::{KernelError, LineMaps, Link, Naming, maps::failed, pool::Range};
 
 /// What a target has at interfaces. It has a number of its own there, other than at cgroups: programs that are still
 /// attached when it is closed lead nowhere, whatever is armed on the cgroup next. Drop it after the links.
@@ -133,7 +129,7 @@ impl Loaded {
         let Some(row) = self.rows.get(&cgroup) else { return Ok(()) };
         if row.sets().any(|set| set.resets) {
             let numbers = row.frames.clone();
-            numbers.into_iter().try_for_each(|number| self.ended.remember_for(number))?;
+            numbers.into_iter().try_for_each(|number| self.ended.need(number))?;
         }
         Ok(())
     }

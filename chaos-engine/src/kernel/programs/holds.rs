@@ -1,20 +1,30 @@
 //! Says to programs how long rules hold frames.
 
+use std::collections::BTreeSet;
+
 use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use chaos_ebpf_common::{hold::Hold, latencies::Table};
+use chaos_ebpf_common::{
+    flows::{self, FlowGroup},
+    hold::Hold,
+    latencies::Table,
+};
 
+use super::inner::Arrays;
 use crate::kernel::{
     KernelError,
     maps::{failed, map},
 };
 
+/// By ledger slot.
 pub(super) struct Holds {
-    /// By ledger slot.
     holds: Array<MapData, Hold>,
-    latencies: Array<MapData, Table>,
+    /// Of rules that have several.
+    latencies: Arrays<Table>,
+    /// Of rules that give flows a rate each, when the last frame of each leaves.
+    flows: Arrays<FlowGroup>,
     /// Tells rules apart that have the same slot one after the other.
     generation: u32,
 }
@@ -31,30 +41,36 @@ pub struct Holding {
 impl Holds {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
-        Ok(Self { holds: map(ebpf, "HOLDS")?, latencies: map(ebpf, "TABLES")?, generation: 0 })
+        Ok(Self {
+            holds: map(ebpf, "HOLDS")?,
+            latencies: Arrays::take(ebpf, "TABLES", 1)?,
+            flows: Arrays::take(ebpf, "FLOWS", flows::GROUPS)?,
+            generation: 0,
+        })
     }
 
-    /// Says how the new rule of a slot holds frames, with its table of latencies and its block of flows, if it has some.
-    pub(super) fn set(
-        &mut self,
-        slot: u32,
-        holding: &Holding,
-        table: Option<u32>,
-        block: Option<u32>,
-    ) -> Result<(), KernelError> {
-        if let (Some(table), Some(latencies)) = (table, &holding.latencies) {
-            let set = self.latencies.set(table, &**latencies, 0);
-            set.map_err(failed("update", "TABLES"))?;
+    /// Says how the new rule of a slot holds frames.
+    pub(super) fn set(&mut self, slot: u32, holding: &Holding) -> Result<(), KernelError> {
+        if let Some(latencies) = &holding.latencies {
+            self.latencies.need(slot)?;
+            self.latencies.set(slot, 0, latencies)?;
+        }
+        if holding.is_per_flow {
+            self.flows.need(slot)?;
         }
         self.generation = self.generation.wrapping_add(1);
-        // 0 stands for none.
-        let number = |place: Option<u32>| place.map_or(0, |place| place + 1);
         let hold = Hold {
-            table: number(table),
-            flows: number(block),
+            from_table: holding.latencies.is_some().into(),
+            per_flow: holding.is_per_flow.into(),
             generation: self.generation,
             ..holding.hold
         };
         self.holds.set(slot, &hold, 0).map_err(failed("update", "HOLDS"))
+    }
+
+    /// Forgets what belongs to these slots, at which no program looks any more.
+    pub(super) fn forget(&mut self, slots: &BTreeSet<u32>) -> Result<(), KernelError> {
+        self.latencies.forget_all(slots.iter().copied())?;
+        self.flows.forget_all(slots.iter().copied())
     }
 }

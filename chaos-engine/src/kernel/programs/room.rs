@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chaos_ebpf_common::{
-    MAX_PREFIXES, SLOT_BITS, flow_numbers::MAX_NUMBERED, flows, line::PLACES, tables,
+    MAX_PREFIXES, SLOT_BITS, flow_numbers::MAX_NUMBERED, line::PLACES, tables,
 };
 
 use super::{RING_BYTES, Set};
@@ -31,12 +31,6 @@ impl Default for Room {
 /// While a text is replaced, the one before is there, too.
 const VERSIONS: u32 = 2;
 
-/// As many times fewer tables of latencies, and blocks of flows, than texts: most need none, and they are large.
-const FEWER_TABLES: u32 = 4;
-const FEWER_BLOCKS: u32 = 8;
-/// But so many in any case.
-const LEAST: u32 = 8;
-
 /// Flows whose numbers are known at a time, for the rules of all targets together.
 const NUMBERED: u32 = 16 * MAX_NUMBERED as u32;
 
@@ -54,10 +48,6 @@ pub(super) struct Rooms {
     pub slots: Pool,
     /// Flows that rules tell apart by their numbers. Which ones is of no importance.
     pub numbers: Pool,
-    /// Tables of latencies.
-    pub tables: Pool,
-    /// Blocks in which flows with a rate each are remembered.
-    pub blocks: Pool,
 }
 
 /// What no program looks at any more.
@@ -80,8 +70,6 @@ impl Rooms {
             rules: Pool::new(0, rules),
             slots: Pool::new(0, rules),
             numbers: Pool::new(0, NUMBERED),
-            tables: Pool::new(0, (room.texts / FEWER_TABLES).max(LEAST)),
-            blocks: Pool::new(0, (room.texts / FEWER_BLOCKS).max(LEAST)),
         }
     }
 
@@ -112,8 +100,8 @@ impl Rooms {
             ("RETURNED", frames),
             ("PLACES", frames * PLACES),
             ("HOLDS", self.slots.size().max(1)),
-            ("TABLES", self.tables.size()),
-            ("FLOWS", self.blocks.size() * flows::GROUPS as u32),
+            ("TABLES", self.slots.size().max(1)),
+            ("FLOWS", self.slots.size().max(1)),
         ]
     }
 
@@ -125,8 +113,6 @@ impl Rooms {
     /// They do not any more.
     pub(super) fn wake(&mut self) -> Woken {
         self.targets.wake();
-        self.tables.wake();
-        self.blocks.wake();
         let numbers = |pool: &mut Pool| pool.wake().into_iter().map(|range| range.first).collect();
         Woken { slots: numbers(&mut self.slots), frames: numbers(&mut self.frames) }
     }
@@ -161,16 +147,6 @@ impl Rooms {
     pub(super) fn no_frames(&self) -> KernelError {
         let what = "faults on frames of another target";
         KernelError::NoRoom { what, room: self.frames.size(), remedy: " (--most-targets)" }
-    }
-
-    pub(super) fn no_tables(&self) -> KernelError {
-        let what = "another fault with several latencies";
-        KernelError::NoRoom { what, room: self.tables.size(), remedy: " (--most-targets)" }
-    }
-
-    pub(super) fn no_blocks(&self) -> KernelError {
-        let what = "another rate that each flow has to itself";
-        KernelError::NoRoom { what, room: self.blocks.size(), remedy: " (--most-targets)" }
     }
 
     pub(super) fn no_targets(&self) -> KernelError {

@@ -19,18 +19,8 @@ pub struct Text {
     key: Key,
     /// The id of the cgroup.
     cgroup: u64,
-    /// By the numbers by which the text has them.
-    slots: BTreeMap<u32, Slot>,
-}
-
-/// A ledger slot of the object, and what its rule has besides.
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    number: u32,
-    /// Its latencies, if it has several.
-    table: Range,
-    /// What is remembered of flows that have its rate each.
-    block: Range,
+    /// The ledger slots of the object, by the numbers by which the text has them.
+    slots: BTreeMap<u32, u32>,
 }
 
 /// Where the rules of a text act.
@@ -83,8 +73,7 @@ impl Text {
             return Err(error);
         }
         loaded.owners.insert(slot.first, (self.key, local));
-        let slot = Slot { number: slot.first, table: Range::NONE, block: Range::NONE };
-        if let Some(before) = self.slots.insert(local, slot) {
+        if let Some(before) = self.slots.insert(local, slot.first) {
             loaded.free_slot(before);
         }
         Ok(())
@@ -92,16 +81,8 @@ impl Text {
 
     /// Says how the new rule of a slot of the text's own holds frames.
     pub fn hold(&mut self, local: u32, holding: &Holding) -> Result<(), KernelError> {
-        let Some(slot) = self.slots.get_mut(&local) else { return Ok(()) };
-        let mut loaded = self.programs.loaded();
-        if holding.latencies.is_some() && slot.table.length == 0 {
-            slot.table = loaded.room(|rooms| rooms.tables.take(1), super::Rooms::no_tables)?;
-        }
-        if holding.is_per_flow && slot.block.length == 0 {
-            slot.block = loaded.room(|rooms| rooms.blocks.take(1), super::Rooms::no_blocks)?;
-        }
-        let place = |range: Range| (range.length > 0).then_some(range.first);
-        loaded.holds.set(slot.number, holding, place(slot.table), place(slot.block))
+        let Some(slot) = self.slots.get(&local) else { return Ok(()) };
+        self.programs.loaded().holds.set(*slot, holding)
     }
 
     /// Gives back the slots with other numbers than these.
@@ -114,7 +95,7 @@ impl Text {
 
     /// The slot of the object for one of the text's own.
     pub fn slot(&self, local: u32) -> Option<u32> {
-        self.slots.get(&local).map(|slot| slot.number)
+        self.slots.get(&local).copied()
     }
 
     /// Puts other rules in force, whole: a program sees the ones before or these, never a mixture. On an error those
@@ -176,7 +157,7 @@ impl Text {
     /// The counts of a slot of the text's own.
     pub fn counts(&self, local: u32) -> Result<SlotCounts, KernelError> {
         match self.slots.get(&local) {
-            Some(slot) => self.programs.loaded().slots.counts(slot.number),
+            Some(slot) => self.programs.loaded().slots.counts(*slot),
             None => Ok(SlotCounts::default()),
         }
     }
@@ -221,11 +202,9 @@ impl Drop for Text {
 }
 
 impl Loaded {
-    fn free_slot(&mut self, slot: Slot) {
-        self.owners.remove(&slot.number);
-        self.rooms.slots.rest(Range::one(slot.number));
-        self.rooms.tables.rest(slot.table);
-        self.rooms.blocks.rest(slot.block);
+    fn free_slot(&mut self, slot: u32) {
+        self.owners.remove(&slot);
+        self.rooms.slots.rest(Range::one(slot));
     }
 
     /// Whether so many rules of a text find room among those of the others.

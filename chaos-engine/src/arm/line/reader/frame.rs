@@ -101,7 +101,10 @@ mod tests {
     fn a_label_goes_and_a_tag_comes() {
         let read = read(NEEDS_CHECKSUM, &tap_header(0xc4a0));
         let (header, mut frame) = taken(&read).unwrap();
-        assert_eq!((header, cost_to_read(&read, &header)), (tap_header(0xc4a0), cost_to_reader(60)));
+        assert_eq!(
+            (header, cost_to_read(&read, &header)),
+            (tap_header(0xc4a0), cost_to_reader(60))
+        );
         set_return_tag(&mut frame, ReturnTag { place: 3, ingress: true });
         let field = |at: usize| u16::from_ne_bytes([frame[at], frame[at + 1]]);
         // Four bytes more than without either.
