@@ -1,9 +1,12 @@
 //! Finds what comes after a target that is gone: the next cgroup of a unit that was started again.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chaos_api::{TargetReport, TargetSpec};
 use chaos_fault::Fault;
+
+/// Between two looks whether a target has come back.
+pub const PAUSE: Duration = Duration::from_millis(100);
 
 /// Says why nothing that comes after such a target can be known, and what to do instead.
 ///

@@ -105,10 +105,7 @@ pub static NAMES: PerCpuArray<Name, 3> = PerCpuArray::new();
 /// The rules of a target that speak of a frame while it is asked about, text by text.
 #[repr(C)]
 pub struct Asked {
-    /// How many texts have such rules.
-    pub texts: u32,
-    pub padding: u32,
-    /// The ids of their rule sets.
+    /// The ids of the rule sets of those that have such.
     pub sets: [u32; MAX_TEXTS],
     pub rules: [u64; MAX_TEXTS],
     /// What its headers say.

@@ -62,9 +62,13 @@ impl Descriptors {
     pub fn count() -> io::Result<Self> {
         let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
         let limit_before = BEFORE.get().map_or(limit, |(soft, _)| *soft);
-        // Without the one that the listing itself takes.
-        let open = fs::read_dir("/proc/self/fd")?.count().saturating_sub(1);
-        Ok(Self { open: open as u64, limit, limit_before })
+        // The kernel tells their number from 6.2 on (`proc_fd_getattr`); before, there are some and it says 0.
+        let open = match fs::metadata("/proc/self/fd")?.len() {
+            // Without the one that the listing itself takes.
+            0 => fs::read_dir("/proc/self/fd")?.count().saturating_sub(1) as u64,
+            told => told,
+        };
+        Ok(Self { open, limit, limit_before })
     }
 
     /// Refuses what would not leave the reserve.

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use chaos_agent::successor::{Clocks, can_be_followed};
+use chaos_agent::successor::{Clocks, PAUSE, can_be_followed};
 use chaos_api::{Ended, TargetReport, TargetSpec, clock::boot_now};
 use chaos_engine::{
     arm::Armory,
@@ -21,9 +21,6 @@ use super::{
     target::{PodsArg, TargetArgs},
     terms::{self, TermsArgs},
 };
-
-/// How often it is looked whether a target has come back.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Break a cgroup, process, unit or container that is there already
 ///

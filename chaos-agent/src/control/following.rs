@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use chaos_api::{ArmedId, Ended, Notice, Outcome, TargetSpec, clock::boot_now};
@@ -19,10 +18,7 @@ use tokio::{
 };
 
 use super::{Agent, connection::is_over};
-use crate::successor::Clocks;
-
-/// How often it is looked whether a target is there again.
-const PAUSE: Duration = Duration::from_millis(100);
+use crate::successor::{Clocks, PAUSE};
 
 /// What is armed again where it comes back.
 #[derive(Debug, Clone)]

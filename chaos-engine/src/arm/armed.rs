@@ -32,7 +32,7 @@ use super::{
     turn::Turn,
 };
 use crate::{
-    cgroup::{CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
+    cgroup::{Cgroup, CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
     descriptors::{Descriptors, TooFew},
     kernel::{Holding, KernelError, Link, Programs, Room, Text, wait_for_running_programs},
     seccomp::{SharedRules, SharedRulesError, SpawnError},
@@ -324,9 +324,9 @@ impl Armed {
     }
 
     /// Why the target must not stay one, if something has moved in that is never one. Looks at a part
-    /// of it, now and then; cheap.
-    pub fn intruder(&mut self) -> Option<ProtectedReason> {
-        self.patrol.look(&self.root, &self.target.cgroup)
+    /// of it, now and then; cheap. `own` is the cgroup of this process.
+    pub(super) fn intruder(&mut self, own: Option<&Cgroup>) -> Option<ProtectedReason> {
+        self.patrol.look(&self.root, own, &self.target.cgroup)
     }
 
     /// Notes the seed of the faults that have none of their own.

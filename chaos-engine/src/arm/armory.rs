@@ -340,6 +340,8 @@ impl Armory {
         }
         // What each target needs may take a while.
         self.programs.renew(self.leased_until());
+        // A process can be moved at any time.
+        let own = self.root.own().ok();
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for (id, armed) in &mut self.armed {
             if let Some(occupied) = occupied.get(id) {
@@ -348,7 +350,7 @@ impl Armory {
                 over.push((id.clone(), "its cgroup is gone".to_owned()));
             } else if armed.has_ended() {
                 over.push((id.clone(), "its time is up".to_owned()));
-            } else if let Some(reason) = armed.intruder() {
+            } else if let Some(reason) = armed.intruder(own.as_ref()) {
                 over.push((id.clone(), format!("it is protected now: {reason}")));
             } else if let Some(failure) = armed.line_failure() {
                 over.push((id.clone(), format!("its delay line has ended: {failure}")));

@@ -37,16 +37,21 @@ pub struct Patrol {
 
 impl Patrol {
     /// Looks at a part of the target, at most once a second, and goes on there the next time. Tells why the
-    /// target must not stay one, if something protected has moved in.
+    /// target must not stay one, if something protected has moved in. `own` is the cgroup of this process.
     ///
     /// What is inside containers and pods is their business, as when they were armed.
-    pub fn look(&mut self, root: &CgroupRoot, target: &Cgroup) -> Option<ProtectedReason> {
+    pub fn look(
+        &mut self,
+        root: &CgroupRoot,
+        own: Option<&Cgroup>,
+        target: &Cgroup,
+    ) -> Option<ProtectedReason> {
         let now = Instant::now();
         if self.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
             return None;
         }
         self.last = Some(now);
-        if root.own().is_ok_and(|own| target.contains(&own)) {
+        if own.is_some_and(|own| target.contains(own)) {
             return Some(ProtectedReason::HoldsAgent);
         }
         if is_workload(target.path()) {
@@ -146,7 +151,7 @@ mod tests {
     /// A patrol whose last look was long ago.
     fn look(patrol: &mut Patrol, root: &CgroupRoot, target: &Cgroup) -> Option<ProtectedReason> {
         patrol.last = None;
-        patrol.look(root, target)
+        patrol.look(root, root.own().ok().as_ref(), target)
     }
 
     #[test]
@@ -198,9 +203,9 @@ mod tests {
         let root = tree.root();
         let target = root.open(Path::new("/a")).unwrap();
         let mut patrol = Patrol::default();
-        assert_eq!(patrol.look(&root, &target), None);
+        assert_eq!(patrol.look(&root, None, &target), None);
         let first = patrol.last;
-        patrol.look(&root, &target);
+        patrol.look(&root, None, &target);
         assert_eq!(patrol.last, first);
     }
 }

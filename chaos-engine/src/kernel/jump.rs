@@ -15,12 +15,17 @@ use std::{
 
 use aya::{maps::MapData, programs::ProgramFd};
 use aya_obj::generated::{
-    BPF_ALU64, BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JMP, BPF_K, BPF_LD, BPF_MEM, BPF_MOV,
-    BPF_PSEUDO_MAP_FD, BPF_STX, BPF_W, bpf_cmd, bpf_func_id::BPF_FUNC_tail_call, bpf_insn,
-    bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY, bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
+    BPF_ADD, BPF_ALU64, BPF_CALL, BPF_DW, BPF_EXIT, BPF_IMM, BPF_JMP, BPF_K, BPF_LD, BPF_LDX,
+    BPF_MEM, BPF_MOV, BPF_PSEUDO_MAP_FD, BPF_STX, BPF_SUB, BPF_W, bpf_cmd,
+    bpf_func_id::BPF_FUNC_tail_call, bpf_insn, bpf_map_type::BPF_MAP_TYPE_PROG_ARRAY,
+    bpf_prog_type::BPF_PROG_TYPE_SCHED_CLS,
 };
 use chaos_ebpf_common::object::{
     FRAME_JUMP, FRAME_JUMPS, LINE_ENTER, LINE_RETURN, QUEUE_RETURN, TCX_EGRESS, TCX_INGRESS,
+};
+use nix::{
+    fcntl::{FcntlArg, fcntl},
+    sys::resource::{Resource, getrlimit},
 };
 
 use super::{
@@ -79,7 +84,9 @@ impl Destination {
 /// The table, and the programs that jump by it.
 pub(super) struct Jumps {
     /// Until it is dropped.
-    table: Option<MapData>,
+    table: Option<OwnedFd>,
+    /// Of the table.
+    id: u32,
     filled: BTreeSet<Destination>,
     /// By the number of the target.
     programs: BTreeMap<(u32, Destination), OwnedFd>,
@@ -89,9 +96,12 @@ impl Jumps {
     pub(super) fn new() -> Result<Self, KernelError> {
         let (kind, word) = (BPF_MAP_TYPE_PROG_ARRAY as u32, size_of::<u32>() as u32);
         let definition = aya_obj::Map::new_from_params(kind, word, word, DESTINATIONS, 0);
-        let table = MapData::create(definition, FRAME_JUMPS, None)
+        let made = MapData::create(definition, FRAME_JUMPS, None)
             .map_err(failed("create", FRAME_JUMPS))?;
-        Ok(Self { table: Some(table), filled: BTreeSet::new(), programs: BTreeMap::new() })
+        let id = made.info().map_err(failed("look at", FRAME_JUMPS))?.id();
+        let table = open_last(made.fd().as_fd())
+            .map_err(|source| KernelError::Call { call: "fcntl(F_DUPFD_CLOEXEC)", source })?;
+        Ok(Self { table: Some(table), id, filled: BTreeSet::new(), programs: BTreeMap::new() })
     }
 
     /// Leads there to the program that decides, which must be loaded.
@@ -104,7 +114,7 @@ impl Jumps {
             && !self.filled.contains(&destination)
         {
             let call = "bpf(BPF_MAP_UPDATE_ELEM) of the programs that others jump to";
-            fill(table.fd().as_fd(), destination.index(), program.as_fd())
+            fill(table.as_fd(), destination.index(), program.as_fd())
                 .map_err(|source| KernelError::Call { call, source })?;
             self.filled.insert(destination);
         }
@@ -120,7 +130,7 @@ impl Jumps {
         let program: &OwnedFd = match self.programs.entry((target, destination)) {
             Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(vacant) => {
-                let table = self.table.as_ref().map_or(-1, |table| table.fd().as_fd().as_raw_fd());
+                let table = self.table.as_ref().map_or(-1, AsRawFd::as_raw_fd);
                 let program = load(&instructions(target, destination, table));
                 let call = "bpf(BPF_PROG_LOAD) of a program that jumps";
                 let program = program.map_err(|source| KernelError::Call { call, source })?;
@@ -135,6 +145,18 @@ impl Jumps {
         self.programs.retain(|(of, _), _| *of != target);
     }
 }
+
+/// Opens a file once more, by a number above those of most other files: a process that is killed closes its files in the
+/// order of their numbers, and the kernel releases first what was closed last (`task_work_run`), each link to an interface
+/// in a grace period.
+fn open_last(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let number = (limit / 4 * 3).min(HIGH) as i32;
+    Ok(own(fcntl(file, FcntlArg::F_DUPFD_CLOEXEC(number))?))
+}
+
+/// The kernel keeps a few bytes for each number below.
+const HIGH: u64 = 1 << 14;
 
 /// Puts a program into a table of programs.
 fn fill(table: BorrowedFd<'_>, index: u32, program: BorrowedFd<'_>) -> io::Result<()> {
@@ -153,12 +175,8 @@ impl Drop for Jumps {
     /// [`wait_for_maps`](super::wait_for_maps)).
     fn drop(&mut self) {
         self.programs.clear();
-        let Some(table) = self.table.take() else { return };
-        let id = table.info().map(|info| info.id());
-        drop(table);
-        if let Ok(id) = id {
-            wait_for_map(id, LONGEST_WAIT);
-        }
+        drop(self.table.take());
+        wait_for_map(self.id, LONGEST_WAIT);
     }
 }
 
@@ -172,19 +190,24 @@ const R1: u8 = 1;
 const R2: u8 = 2;
 const R3: u8 = 3;
 
-fn instructions(target: u32, destination: Destination, table: i32) -> [bpf_insn; 8] {
-    let move_number = BPF_ALU64 | BPF_MOV | BPF_K;
+/// The index is one that the verifier does not know. For one that it knows, processors jump to the program itself, and when
+/// the table is emptied, the kernel changes each of these jumps and waits for a grace period in between.
+/// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/net/bpf_jit_comp.c> `bpf_arch_poke_desc_update`
+fn instructions(target: u32, destination: Destination, table: i32) -> [bpf_insn; 10] {
+    let number = |code| BPF_ALU64 | code | BPF_K;
     // A number has no more than 16 bits: the kernel keeps no more of a class.
     let target = i32::from(u16::try_from(target).unwrap_or(u16::MAX));
     [
-        instruction(move_number, R2, 0, 0, target),
+        instruction(number(BPF_MOV), R2, 0, 0, target),
         instruction(BPF_STX | BPF_MEM | BPF_W, R1, R2, CLASS, 0),
+        instruction(BPF_LDX | BPF_MEM | BPF_W, R3, R1, CLASS, 0),
+        instruction(number(BPF_SUB), R3, 0, 0, target),
+        instruction(number(BPF_ADD), R3, 0, 0, destination.index() as i32),
         // An address takes two.
         instruction(BPF_LD | BPF_DW | BPF_IMM, R2, BPF_PSEUDO_MAP_FD as u8, 0, table),
         instruction(0, 0, 0, 0, 0),
-        instruction(move_number, R3, 0, 0, destination.index() as i32),
         instruction(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call as i32),
-        instruction(move_number, R0, 0, 0, destination.otherwise()),
+        instruction(number(BPF_MOV), R0, 0, 0, destination.otherwise()),
         instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
     ]
 }

@@ -3,6 +3,7 @@
 //! Only this module and [`crate::arm`] issue bpf(2). No link is pinned: when this process ends,
 //! however it ends, the kernel takes everything away.
 
+mod at_function;
 mod bpf;
 mod btf;
 mod cable;

@@ -20,11 +20,12 @@ use chaos_plan::{Attachment, DelayLine, Hook, Position};
 
 use super::{
     KernelError, Link, Naming, Trial,
+    at_function::AtFunction,
     btf::{Functions, LayerOffsets, SocketOffsets},
     clsact::Side,
     jump::{Destination, Jumps},
     links,
-    tracer::{self, AtFunction, Tracer},
+    tracer::{self, Tracer},
     trial,
 };
 

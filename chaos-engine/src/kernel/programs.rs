@@ -41,13 +41,13 @@ use self::{
 };
 use super::{
     KernelError, LeaseMap, Object,
+    at_function::{AtFunction, Missed},
     grace::wait_for_running_programs,
     line::AllLines,
     maps::{drain, failed, is_absent, map},
     pool::Range,
     slots::Slots,
     tables::Tables,
-    tracer::{AtFunction, Missed},
 };
 
 /// Bytes of the ring of all targets.

@@ -5,38 +5,33 @@
 //! loaded once for each function, with constants that say what it stands for there. Nothing is pinned: a link is a file
 //! descriptor, and closing it detaches.
 
+mod calls;
+
 use std::{
     collections::{HashMap, HashSet},
     ffi::CString,
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::LazyLock,
 };
 
 use aya::maps::{Map, MapData};
-use aya_obj::{
-    Function, Object, ProgramSection,
-    btf::BtfFeature,
-    generated::{bpf_attach_type, bpf_cmd, bpf_prog_info, bpf_prog_type, bpf_stats_type},
-};
+use aya_obj::{Function, Object, ProgramSection, btf::BtfFeature};
 use chaos_ebpf_common::{
     object::{CALL_GUARD_ACCESS, CALL_GUARD_OPEN},
     tables::{COMPAT, NO_CALL, NUMBERS},
 };
 use chaos_plan::{Attachment, Backend, attachment, compat_numbers};
 
+use self::calls::{constants, count_runs, load, load_btf, open_link, open_map};
 use super::{
     KernelError,
-    bpf::{bpf, no_attr, own},
+    at_function::{AtFunction, Attached},
     btf::{Functions, Offsets},
-    error::last_words,
 };
 
 /// Section of the constants, and the map they are in.
 const CONSTANTS: &str = ".rodata";
-
-/// Room for the verifier's complaint.
-const LOG_BYTES: usize = 1 << 20;
 
 static FUNCTIONS: LazyLock<io::Result<Functions>> = LazyLock::new(Functions::of_the_kernel);
 static COMPAT_NUMBERS: LazyLock<[u16; COMPAT]> = LazyLock::new(compat_numbers);
@@ -82,63 +77,6 @@ pub(super) const MODULE: &str = "bpf_lsm_";
 
 /// Functions whose modules are asked for something else than an errno.
 const NOT_BY_MODULE: [&str; 1] = ["vm_enough_memory_mm"];
-
-/// One program, attached.
-struct Attached {
-    _link: OwnedFd,
-    program: OwnedFd,
-}
-
-impl Attached {
-    fn info(&self) -> io::Result<bpf_prog_info> {
-        // SAFETY: the struct holds integers only.
-        let mut info: bpf_prog_info = unsafe { std::mem::zeroed() };
-        let mut attr = no_attr();
-        // SAFETY: information about an object is the member of the union that the command reads.
-        let asked = unsafe { &mut attr.info };
-        asked.bpf_fd = self.program.as_raw_fd() as u32;
-        asked.info_len = size_of::<bpf_prog_info>() as u32;
-        asked.info = (&raw mut info) as u64;
-        bpf(bpf_cmd::BPF_OBJ_GET_INFO_BY_FD, &mut attr)?;
-        Ok(info)
-    }
-}
-
-/// What is in front of a function. Dropping it detaches.
-pub struct AtFunction {
-    decides: Attached,
-    /// Where the one that decides may not ask for paths.
-    looks: Option<Attached>,
-}
-
-/// What programs at a function have missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Missed {
-    /// Calls that were not decided about.
-    pub calls: u64,
-    /// Files whose path was not looked at.
-    pub paths: u64,
-}
-
-impl AtFunction {
-    /// How many calls the kernel has not asked the programs about, of all callers: it leaves a program out while another
-    /// task, which was preempted in it, holds the processor. 0 before kernel 5.12, which does not tell.
-    /// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/trampoline.c> `__bpf_prog_enter_recur`
-    pub(super) fn missed(&self) -> io::Result<Missed> {
-        let looks = self
-            .looks
-            .as_ref()
-            .map_or(Ok(0), |looks| Ok::<_, io::Error>(looks.info()?.recursion_misses));
-        Ok(Missed { calls: self.decides.info()?.recursion_misses, paths: looks? })
-    }
-}
-
-/// Has the kernel count how often programs are run (kernel 5.8).
-fn count_runs() -> io::Result<OwnedFd> {
-    let mut attr = no_attr();
-    attr.enable_stats.type_ = bpf_stats_type::BPF_STATS_RUN_TIME as u32;
-    bpf(bpf_cmd::BPF_ENABLE_STATS, &mut attr).map(own)
-}
 
 /// A program with its maps and its constants, ready to be loaded.
 struct Linked {
@@ -292,7 +230,7 @@ impl Tracer {
         )?;
         let link = open_link(loaded.as_fd())
             .map_err(|source| KernelError::AttachCall { function: function.to_owned(), source })?;
-        Ok(Attached { _link: link, program: loaded })
+        Ok(Attached { link, program: loaded })
     }
 
     /// The program with the maps and constants of its own.
@@ -382,102 +320,6 @@ impl Tracer {
     }
 }
 
-/// A frozen map with the constants, which the verifier then takes for known.
-fn constants(object: &Object) -> Result<OwnedFd, KernelError> {
-    let failed = |call| move |source| KernelError::Call { call, source };
-    let section = object
-        .maps
-        .get(CONSTANTS)
-        .ok_or(KernelError::Lacks { what: "section", name: CONSTANTS })?;
-    let map = MapData::create(section.clone(), CONSTANTS, None)
-        .map_err(|source| KernelError::Map { call: "create", map: CONSTANTS, source })?;
-    let fd = map.fd().as_fd();
-    let key = 0_u32;
-    let mut attr = no_attr();
-    // SAFETY: map elements are the member of the union that the command reads.
-    let element = unsafe { &mut attr.__bindgen_anon_2 };
-    element.map_fd = fd.as_raw_fd() as u32;
-    element.key = (&raw const key) as u64;
-    element.__bindgen_anon_1.value = section.data().as_ptr() as u64;
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map_err(failed("bpf(BPF_MAP_UPDATE_ELEM)"))?;
-    let mut attr = no_attr();
-    attr.__bindgen_anon_2.map_fd = fd.as_raw_fd() as u32;
-    bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr).map_err(failed("bpf(BPF_MAP_FREEZE)"))?;
-    fd.try_clone_to_owned().map_err(failed("dup"))
-}
-
-/// Loads a program for the function with this BTF id. An error comes with the verifier's last
-/// words.
-fn load(
-    Linked { name, function: program, license, .. }: &Linked,
-    kind: Kind,
-    function: u32,
-    btf: BorrowedFd<'_>,
-) -> Result<OwnedFd, (io::Error, String)> {
-    let infos = program.func_info.func_info_bytes();
-    let attempt = |log: &mut [u8]| {
-        let mut attr = no_attr();
-        // SAFETY: the program's description is the member of the union that the command reads.
-        let load = unsafe { &mut attr.__bindgen_anon_3 };
-        let (program_type, attach_type) = match kind {
-            Kind::ModifyReturn => {
-                (bpf_prog_type::BPF_PROG_TYPE_TRACING, bpf_attach_type::BPF_MODIFY_RETURN)
-            }
-            Kind::Module => (bpf_prog_type::BPF_PROG_TYPE_LSM, bpf_attach_type::BPF_LSM_MAC),
-        };
-        load.prog_type = program_type as u32;
-        load.expected_attach_type = attach_type as u32;
-        load.attach_btf_id = function;
-        // What bpftool lists it as, cut to what the kernel has room for with a zero behind it.
-        let room = load.prog_name.len() - 1;
-        for (to, from) in load.prog_name[..room].iter_mut().zip(name.bytes()) {
-            *to = from as _;
-        }
-        load.insns = program.instructions.as_ptr() as u64;
-        load.insn_cnt = program.instructions.len() as u32;
-        load.license = license.as_ptr() as u64;
-        load.prog_btf_fd = btf.as_raw_fd() as u32;
-        load.func_info_rec_size = program.func_info_rec_size as u32;
-        load.func_info = infos.as_ptr() as u64;
-        load.func_info_cnt = program.func_info.func_info.len() as u32;
-        if !log.is_empty() {
-            load.log_level = 1;
-            load.log_buf = log.as_mut_ptr() as u64;
-            load.log_size = log.len() as u32;
-        }
-        bpf(bpf_cmd::BPF_PROG_LOAD, &mut attr)
-    };
-    // With a log the verifier is slow and may fail for want of room: ask for it afterwards.
-    attempt(&mut []).map(own).map_err(|error| {
-        let mut log = vec![0; LOG_BYTES];
-        drop(attempt(&mut log).map(own));
-        (error, complaint(&log))
-    })
-}
-
-/// What the verifier's log says last.
-fn complaint(log: &[u8]) -> String {
-    let text = log.split(|byte| *byte == 0).next().unwrap_or_default();
-    last_words(&String::from_utf8_lossy(text)).unwrap_or_default().to_owned()
-}
-
-fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
-    let mut attr = no_attr();
-    // SAFETY: the BTF blob is the member of the union that the command reads.
-    let load = unsafe { &mut attr.__bindgen_anon_7 };
-    load.btf = btf.as_ptr() as u64;
-    load.btf_size = btf.len() as u32;
-    bpf(bpf_cmd::BPF_BTF_LOAD, &mut attr).map(own)
-}
-
-/// Attaches a tracing program to what it was loaded for.
-/// <https://github.com/torvalds/linux/blob/v6.12/kernel/bpf/syscall.c> `bpf_raw_tp_link_attach`
-fn open_link(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut attr = no_attr();
-    attr.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
-    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(own)
-}
-
 /// Type information that every kernel with `fmod_ret` takes; the rest is written in older terms.
 fn is_old_enough(feature: BtfFeature) -> bool {
     match feature {
@@ -494,12 +336,6 @@ fn broken(error: &dyn std::fmt::Display) -> KernelError {
     KernelError::Broken { reason: error.to_string() }
 }
 
-fn open_map(id: u32) -> io::Result<OwnedFd> {
-    let mut attr = no_attr();
-    attr.__bindgen_anon_6.__bindgen_anon_1.map_id = id;
-    bpf(bpf_cmd::BPF_MAP_GET_FD_BY_ID, &mut attr).map(own)
-}
-
 /// A map of the object, if it is of a kind that our object has.
 pub(super) fn map_data(map: &Map) -> Option<&MapData> {
     match map {
@@ -512,17 +348,5 @@ pub(super) fn map_data(map: &Map) -> Option<&MapData> {
         | Map::PerCpuArray(data)
         | Map::RingBuf(data) => Some(data),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_ends_with_the_first_zero() {
-        let log = b"0: R1=ctx()\n__x64_sys_read() is not modifiable\nprocessed 0 insns\n\0old\0";
-        assert_eq!(complaint(log), "__x64_sys_read() is not modifiable");
-        assert_eq!(complaint(b"\0"), "");
     }
 }

@@ -9,14 +9,21 @@ use anyhow::{Result, ensure};
 use chaos_engine::kernel::{loaded, map_ids, wait_for_maps};
 use chaos_tests::{
     cgroup::TestCgroup,
-    job::{Call, Repeated, SocketKind},
+    clock::is_emulated,
+    job::{Call, Repeated, SocketKind, UdpSend, UdpSink},
     machine::Quiet,
-    process::Place,
+    netns::TestNetns,
+    process::{Place, Process},
+    require,
     victim::Victim,
 };
 use nix::sys::signal::Signal;
 
-use crate::daemon::{Daemon, PATIENCE};
+use crate::{
+    agent::has_frames,
+    daemon::{Daemon, PATIENCE},
+    pair::idle,
+};
 
 const TARGETS: usize = 100;
 const CALLS: u64 = 10;
@@ -69,6 +76,52 @@ fn all_targets_of_a_killed_agent_heal_and_nothing_stays() -> Result<()> {
     assert!(scene.failing()?.iter().all(|count| *count == CALLS));
     scene.daemon.process.signal(Signal::SIGKILL)?;
     scene.until(0)?;
+    wait_for_maps(&maps, PATIENCE)?;
+    let give_up = Instant::now() + PATIENCE;
+    while !loaded()?.is_subset(&before) {
+        ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
+        sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Targets with a network namespace each.
+const NETWORKS: usize = 40;
+
+/// Frames of a killed agent's targets go on at once, although the kernel takes its programs off one by one.
+#[test]
+fn frames_of_all_targets_of_a_killed_agent_go_on_and_nothing_stays() -> Result<()> {
+    let claim = Quiet::acquire()?;
+    require!("frames", since 4, 5; has_frames(&claim));
+    let (before, maps) = (loaded()?, map_ids()?);
+    let directory = tempfile::tempdir()?;
+    let daemon = Daemon::start(&claim, &directory.path().join("agent.sock"), &["--lease", "10s"])?;
+    let mut scenes = Vec::new();
+    for number in 0..NETWORKS {
+        let cgroup = TestCgroup::new(&claim, &format!("target-{number}"))?;
+        let network = TestNetns::new()?;
+        let idle = idle(Place::here().cgroup(&cgroup).netns(&network))?;
+        daemon.arm(&cgroup, "corrupt egress udp for 10m")?;
+        scenes.push((idle, network, cgroup));
+    }
+    let arrived = |some: &(Process, TestNetns, TestCgroup)| -> Result<u64> {
+        let place = || Place::here().cgroup(&some.2).netns(&some.1);
+        let sink = Victim::start(UdpSink { bind: "127.0.0.1:0".parse()? }, place())?;
+        Victim::run(UdpSend::new(sink.address(), CALLS), place())?;
+        sleep(Duration::from_millis(20));
+        Ok(sink.stop()?.received)
+    };
+    for some in scenes.iter().step_by(13) {
+        assert_eq!(arrived(some)?, 0);
+    }
+    daemon.process.signal(Signal::SIGKILL)?;
+    // Far sooner than the lease lapses, and the last target first, whose programs are taken off last.
+    sleep(Duration::from_millis(if is_emulated() { 1_000 } else { 50 }));
+    for some in scenes.iter().rev().step_by(13) {
+        assert_eq!(arrived(some)?, CALLS);
+    }
+    // Before 6.6 filters go with the networks that they are in.
+    drop(scenes);
     wait_for_maps(&maps, PATIENCE)?;
     let give_up = Instant::now() + PATIENCE;
     while !loaded()?.is_subset(&before) {

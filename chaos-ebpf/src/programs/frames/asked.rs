@@ -3,9 +3,14 @@
 use core::hint::black_box;
 
 use aya_ebpf::bindings::__sk_buff;
-use chaos_ebpf_common::{MAX_TEXTS, event::EventKind, gate::matching, rule::RuleSet};
+use chaos_ebpf_common::{
+    MAX_TEXTS,
+    event::EventKind,
+    gate::matching,
+    rule::{RuleSet, STAGES},
+};
 
-use super::{dns, headers};
+use super::{dns, headers, hold::HOLDING};
 use crate::{
     env::Maps,
     maps::{ASKED, Asked},
@@ -13,14 +18,14 @@ use crate::{
 };
 
 /// Finds for each text which of its rules speak of the frame, whoever it is for, and are of a stage that it has not behind
-/// it. Whether there are such.
+/// it. How many texts have such.
 ///
 /// They are noted for this processor, as they are more than a register holds. Frames go through one at a time on a
 /// processor, with softirqs off, but for a copy: it goes its own way at once, and what was found before is not there any
 /// more then.
 #[inline(always)]
-pub fn find(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> bool {
-    chaos_asked(skb, kind as u32, behind) != 0
+pub fn find(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> u32 {
+    chaos_asked(skb, kind as u32, behind)
 }
 
 #[unsafe(no_mangle)]
@@ -83,7 +88,6 @@ extern "C" fn chaos_note(texts: u32, set: u32, rules: u64, behind: u32) -> u32 {
     unsafe {
         (*asked).sets[place] = set;
         (*asked).rules[place] = rules;
-        (*asked).texts = texts + 1;
     }
     texts + 1
 }
@@ -94,12 +98,30 @@ extern "C" fn chaos_note(texts: u32, set: u32, rules: u64, behind: u32) -> u32 {
 /// The id is that of the set that was found, as the list may have changed meanwhile. A set stays as it is for as long as
 /// a program runs that has seen it in force.
 #[inline(always)]
-pub fn at(text: usize, stage: usize) -> Option<(&'static RuleSet, u64)> {
+pub fn at(text: u32, stage: u32) -> Option<(&'static RuleSet, u64)> {
     let asked: &Asked = ASKED.get(0)?;
-    if text as u32 >= asked.texts {
+    // Bounded where the verifier can see it, as in `chaos_note`.
+    let (text, stage) = (black_box(text) as usize % MAX_TEXTS, black_box(stage) as usize);
+    let set = Maps.live_set(asked.sets[text])?;
+    if stage >= STAGES {
         return None;
     }
-    let set = Maps.live_set(*asked.sets.get(text)?)?;
-    let rules = *asked.rules.get(text)? & *set.by_stage.get(stage)?;
+    let rules = asked.rules[text] & set.by_stage[stage];
     if rules == 0 { None } else { Some((set, rules)) }
+}
+
+/// Whether some of the rules of so many texts hold.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn chaos_holds(texts: u32) -> u32 {
+    let mut holds = 0;
+    for text in 0..MAX_TEXTS as u32 {
+        if text >= texts {
+            break;
+        }
+        for stage in HOLDING {
+            holds |= at(text, stage).is_some() as u32;
+        }
+    }
+    holds
 }

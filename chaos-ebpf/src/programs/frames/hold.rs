@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The stages that hold.
-const STAGES: RangeInclusive<usize> = Stage::Limit as usize..=Stage::Reorder as usize;
+pub const HOLDING: RangeInclusive<u32> = Stage::Limit as u32..=Stage::Reorder as u32;
 
 /// What a stage says, in one register.
 #[derive(Clone, Copy)]
@@ -77,8 +77,8 @@ impl Wait {
 /// Asks those of the rules that hold, stage by stage, and holds the frame for as long as they say
 /// together. Returns what the program has to.
 #[inline(always)]
-pub fn hold(skb: *mut __sk_buff, kind: EventKind) -> i32 {
-    if chaos_holds() == 0 {
+pub fn hold(skb: *mut __sk_buff, kind: EventKind, texts: u32) -> i32 {
+    if asked::chaos_holds(texts) == 0 {
         return TCX_NEXT;
     }
     let mut all = Wait::NONE;
@@ -91,13 +91,13 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind) -> i32 {
         _ => Nat::Nothing as u32,
     };
     let kind = kind as u32 | nat;
-    for stage in STAGES {
-        for text in 0..MAX_TEXTS {
-            let Some((set, rules)) = asked::at(text, stage) else {
-                continue;
-            };
+    for stage in HOLDING {
+        for text in 0..MAX_TEXTS as u32 {
+            if text >= texts {
+                break;
+            }
             // A frame comes to the rate of one text when that of another has let it go.
-            let one = Wait(chaos_hold(skb, kind, set.id, rules, now + all.nanoseconds()));
+            let one = Wait(chaos_hold(skb, kind, text, stage, now + all.nanoseconds()));
             if one.outcome() == Outcome::Overflow as u32 {
                 return TCX_DROP;
             }
@@ -109,20 +109,12 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind) -> i32 {
     if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind, all.0, now) }
 }
 
-/// Whether some of the rules that speak of the frame hold.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn chaos_holds() -> u32 {
-    let holds = |text: usize| STAGES.into_iter().any(|stage| asked::at(text, stage).is_some());
-    (0..MAX_TEXTS).any(holds) as u32
-}
-
-/// Asks these rules, all of one stage, about a frame that comes to them at the moment `from`: a [`Wait`]. `kind` has a
+/// Asks the rules of one text and one stage about a frame that comes to them at the moment `from`: a [`Wait`]. `kind` has a
 /// [`Nat`] above it, here and below. It is beside `chaos_stage`, with as little on its stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64, from: u64) -> u64 {
-    let Some(set) = Maps.live_set(set) else {
+extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, text: u32, stage: u32, from: u64) -> u64 {
+    let Some((set, rules)) = asked::at(text, stage) else {
         return Wait::NONE.0;
     };
     let flow = match rules & set.by_flow {

@@ -56,13 +56,17 @@ type FrameBytes = SkbBytes<LINK_HEADER>;
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
     let skb = ctx.as_ptr().cast();
+    go_through(skb, EventKind::FrameEgress, chaos_leaving(skb))
+}
+
+/// How many stages a frame has behind it that leaves: all, if it is not the target's. A function of its own, so that what
+/// it keeps on the stack is there while it works only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_leaving(skb: *mut __sk_buff) -> u32 {
     let behind = stamp::lift(skb, EventKind::FrameEgress);
     // A copy of ours belongs to no socket any more.
-    if behind != 0 || owns_egress(skb) {
-        go_through(skb, EventKind::FrameEgress, behind)
-    } else {
-        TCX_NEXT
-    }
+    if behind != 0 || owns_egress(skb) { behind } else { STAGES as u32 }
 }
 
 /// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
@@ -104,7 +108,8 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
     if behind >= STAGES as u32 {
         return TCX_NEXT;
     }
-    if !asked::find(skb, kind, behind) {
+    let mut texts = asked::find(skb, kind, behind);
+    if texts == 0 {
         return TCX_NEXT;
     }
     // What has stages behind it was found to be the target's, and to be asked about here, before. Looking a
@@ -119,14 +124,14 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
             return TCX_NEXT;
         }
     }
-    for stage in 0..Stage::Limit as usize {
-        for text in 0..MAX_TEXTS {
-            let Some((set, rules)) = asked::at(text, stage) else {
-                continue;
-            };
-            let outcome = chaos_stage(skb, kind as u32, set.id, rules);
+    for stage in 0..Stage::Limit as u32 {
+        for text in 0..MAX_TEXTS as u32 {
+            if text >= texts {
+                break;
+            }
+            let outcome = chaos_stage(skb, kind as u32, text, stage);
             if outcome == Outcome::Copied as u32 {
-                asked::find(skb, kind, 0);
+                texts = asked::find(skb, kind, 0);
             }
             if outcome == Outcome::Lost as u32 {
                 return TCX_DROP;
@@ -139,17 +144,17 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
             }
         }
     }
-    hold::hold(skb, kind)
+    hold::hold(skb, kind, texts)
 }
 
-/// Asks these rules, all of one stage, and does what they say: an [`Outcome`], or [`SPARED`].
+/// Asks the rules of one text and one stage, and does what they say: an [`Outcome`], or [`SPARED`].
 ///
 /// It keeps little on its stack and reads no header itself: what the functions on a way through
 /// the program have on their stacks may be 512 bytes together.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, set: u32, rules: u64) -> u32 {
-    let Some(set) = Maps.live_set(set) else {
+extern "C" fn chaos_stage(skb: *mut __sk_buff, kind: u32, text: u32, stage: u32) -> u32 {
+    let Some((set, rules)) = asked::at(text, stage) else {
         return SPARED;
     };
     let now = Maps.now();

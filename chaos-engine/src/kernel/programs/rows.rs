@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chaos_plan::Hook;
 
 use super::{Key, Set};
-use crate::kernel::{Link, tracer::Missed};
+use crate::kernel::{Link, at_function::Missed};
 
 pub(super) struct Row {
     /// By which programs at cgroups and functions of the kernel know the target; not 0.

@@ -11,7 +11,7 @@ use chaos_ebpf_common::{MAX_TEXTS, event::FileId, record::Record};
 use chaos_plan::{Attachment, CompiledSet, Hook};
 
 use super::{Holding, Key, Loaded, Programs, Set, rows::Placed};
-use crate::kernel::{KernelError, pool::Range, tracer::Missed};
+use crate::kernel::{KernelError, at_function::Missed, pool::Range};
 
 /// A text's place among those of its target. Dropping it ends the text.
 pub struct Text {
