@@ -1,5 +1,6 @@
-//! Which faults can be armed apart from each other on one target, by two people, say, or by two
-//! processes. Each arming has programs of its own, which see a frame one after the other.
+//! Which faults can be armed apart from each other by two processes on one target, or on a target and one above it. Each
+//! arming has programs of its own, which see a frame one after the other. (Texts of one process on one target are asked
+//! by one program, and go together whatever they say.)
 //!
 //! A frame that leaves shows whose it is by its socket. Once a delay line has held it it has none any
 //! more, and neither has a copy: programs that come later take it for nobody's. So of two armings that

@@ -10,6 +10,8 @@ use object::{
     File, Object as _, ObjectSection as _, ObjectSymbol as _, SectionIndex, SectionKind, SymbolKind,
 };
 
+use super::stack::{Deepest, MOST, Stacks};
+
 /// Bytes of one BPF instruction, `struct bpf_insn`; `lddw` counts as two.
 const INSTRUCTION: u64 = 8;
 
@@ -34,6 +36,8 @@ struct Program {
     /// The section, which tells the loader the program type and hook.
     section: String,
     instructions: u64,
+    /// What it and the functions that it calls keep on their stacks at most.
+    stack: Deepest,
 }
 
 /// What must be in a BPF object.
@@ -50,6 +54,7 @@ impl Object {
         if file.architecture() != object::Architecture::Bpf {
             bail!("made for {:?}, not for BPF", file.architecture());
         }
+        let stacks = Stacks::of(&file)?;
         let mut object =
             Self { has_btf: file.section_by_name(".BTF").is_some(), ..Self::default() };
         if let Some(section) = file.section_by_name("license") {
@@ -73,7 +78,8 @@ impl Object {
                     continue;
                 }
                 let instructions = symbol.size() / INSTRUCTION;
-                let program = Program { section: section.to_owned(), instructions };
+                let stack = stacks.deepest(name);
+                let program = Program { section: section.to_owned(), instructions, stack };
                 object.programs.insert(name.to_owned(), program);
             } else if matches!(section, "maps" | ".maps") && symbol.kind() == SymbolKind::Data {
                 object.maps.push(name.to_owned());
@@ -95,6 +101,14 @@ impl Object {
                 }
                 Some(Program { instructions: 0, .. }) => {
                     wrong.push(format!("program {name} is empty"));
+                }
+                Some(Program { stack: Deepest { bytes, way }, .. }) if *bytes > MOST => {
+                    let way = way.iter().map(|(function, own)| format!("{function} {own}"));
+                    let way = way.collect::<Vec<_>>().join(", ");
+                    wrong.push(format!(
+                        "program {name} keeps {bytes} bytes on its stack, as kernels before 6.8 round them: {way}; \
+                         {MOST} are allowed"
+                    ));
                 }
                 Some(_) => {}
             }
@@ -142,9 +156,16 @@ impl fmt::Display for Object {
         let name_width = programs.keys().map(String::len).max().unwrap_or(0).max(7);
         let sections = programs.values().map(|program| program.section.len());
         let section_width = sections.max().unwrap_or(0).max(7);
-        writeln!(f, "{:name_width$}  {:section_width$}  instructions", "program", "section")?;
-        for (name, Program { section, instructions }) in programs {
-            writeln!(f, "{name:name_width$}  {section:section_width$}  {instructions:>12}")?;
+        writeln!(
+            f,
+            "{:name_width$}  {:section_width$}  instructions  stack",
+            "program", "section"
+        )?;
+        for (name, Program { section, instructions, stack: Deepest { bytes, .. } }) in programs {
+            writeln!(
+                f,
+                "{name:name_width$}  {section:section_width$}  {instructions:>12}  {bytes:>5}"
+            )?;
         }
         writeln!(f, "maps: {}", maps.join(", "))?;
         let licence = licence.as_deref().unwrap_or("none");
@@ -194,7 +215,8 @@ mod tests {
     #[test]
     fn an_object_is_read_and_passes() {
         let object = Object::parse(&elf(b"Dual MIT/GPL\0", true)).unwrap();
-        let program = Program { section: "cgroup_skb/egress".to_owned(), instructions: 3 };
+        let stack = Deepest { bytes: 32, way: vec![("egress".to_owned(), 0)] };
+        let program = Program { section: "cgroup_skb/egress".to_owned(), instructions: 3, stack };
         assert_eq!(object.programs, BTreeMap::from([("egress".to_owned(), program)]));
         assert_eq!(object.maps, ["RULES"]);
         object.check(&EXPECTED).unwrap();
@@ -219,6 +241,20 @@ mod tests {
                 "licence \"MIT\" bars GPL-only helpers",
                 "no section .BTF",
             ]
+        );
+    }
+
+    #[test]
+    fn a_stack_that_is_too_large_for_an_old_kernel_is_named() {
+        let mut object = Object::parse(&elf(b"GPL\0", true)).unwrap();
+        let program = object.programs.get_mut("egress").unwrap();
+        program.stack =
+            Deepest { bytes: 544, way: vec![("egress".to_owned(), 40), ("read".to_owned(), 456)] };
+        let message = object.check(&EXPECTED).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "program egress keeps 544 bytes on its stack, as kernels before 6.8 round them: egress 40, read 456; 512 are \
+             allowed"
         );
     }
 

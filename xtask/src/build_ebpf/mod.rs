@@ -2,6 +2,7 @@
 //! and checks what came out.
 
 mod inspect;
+mod stack;
 
 use std::{
     env, fs,
