@@ -146,7 +146,7 @@ fn too_many_networks_are_the_reason_and_not_the_kernel() {
         assert_eq!(
             errors,
             "error: cannot `drop to 172.16.0.0/28, 172.16.1.0/28 and 8191 more`: the fault needs 8193 IPv4 \
-             prefixes, and a target has room for 8192\n  help: use fewer and larger networks or port ranges\n"
+             prefixes, and a text has room for 8192\n  help: use fewer and larger networks or port ranges\n"
         );
     }
     let explained = agent(&["explain", "--features", FEATURES, "--faults", faults]);

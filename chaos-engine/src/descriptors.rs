@@ -34,7 +34,7 @@ pub struct TooFew {
     pub limit: u64,
 }
 
-/// Raises the soft limit to the hard one, as each target takes some dozens of descriptors and the usual
+/// Raises the soft limit to the hard one, as each target takes some descriptors and the usual
 /// soft limit of 1024 is for programs that call select(2). What this process starts later has the raised
 /// limit, unless [`give_back`] is called for it.
 pub fn raise() -> io::Result<()> {

@@ -151,7 +151,7 @@ pub fn plan(faults: &[Fault], features: &KernelFeatures, terms: &Terms) -> Plan 
     for (index, fault) in faults.iter().enumerate() {
         let rule = plan_one(index, fault, features, terms).and_then(|rule| {
             if plan.rules.len() == MAX_RULES {
-                return Err(Objection::new(format!("a target takes at most {MAX_RULES} rules"))
+                return Err(Objection::new(format!("a text takes at most {MAX_RULES} rules"))
                     .remedy("join faults that differ only in networks or ports"));
             }
             room.take(&rule)?;

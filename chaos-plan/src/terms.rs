@@ -102,7 +102,7 @@ impl Room {
         let left = |room: usize, needed: usize, what: &str| {
             room.checked_sub(needed).ok_or_else(|| {
                 let room = if room == MAX_PREFIXES {
-                    format!("a target has room for {room}")
+                    format!("a text has room for {room}")
                 } else {
                     format!("of {MAX_PREFIXES} only {room} are left")
                 };
@@ -120,14 +120,14 @@ impl Room {
         let tables = usize::from(rule.latencies().is_some());
         let latencies = self.latencies.checked_sub(tables).ok_or_else(|| {
             Objection::new(format!(
-                "a target takes at most {MAX_TABLES} faults with several latencies"
+                "a text takes at most {MAX_TABLES} faults with several latencies"
             ))
             .remedy("write jitter instead, or join the lists")
         })?;
         let numbered = numbered_flows(&rule.fault);
         let numbered_flows = self.numbered_flows.checked_sub(numbered).ok_or_else(|| {
             let room = match self.numbered_flows {
-                MAX_NUMBERED => format!("a target has room for {MAX_NUMBERED}"),
+                MAX_NUMBERED => format!("a text has room for {MAX_NUMBERED}"),
                 left => format!("of {MAX_NUMBERED} only {left} are left"),
             };
             Objection::new(format!("the fault counts off {numbered} flows, and {room}"))

@@ -49,7 +49,8 @@ impl Flooder {
         let interval = Duration::from_micros(500);
         let send = UdpSend { size: LONG, interval, ..UdpSend::new(sink.address(), datagrams) };
         let sent = Victim::run(send, place)?.total();
-        ensure!(sink.stop()?.received == 0, "a datagram was not held");
+        let received = sink.stop()?.received;
+        ensure!(received == 0, "{received} datagrams were not held");
         ensure!(sent.ok == datagrams, "{sent:?}");
         Ok(())
     }
@@ -109,7 +110,9 @@ fn an_agent_with_the_memory_of_the_manifest_outlives_a_flood() -> Result<()> {
     }
     // 280 MiB each.
     for flooder in &flooders {
-        flooder.flood(5_000)?;
+        if let Err(error) = flooder.flood(5_000) {
+            panic!("{error}: {}", daemon.json(&["list"])?);
+        }
     }
     let mut lost = 0;
     for target in daemon.json(&["list"])?.as_array().into_iter().flatten() {

@@ -107,7 +107,7 @@ fn rights() -> String {
     }
 }
 
-/// How many file descriptors we may have: each target takes some dozens.
+/// How many file descriptors we may have: each target takes some.
 fn room_for_files() -> String {
     match Descriptors::count() {
         Ok(Descriptors { limit, limit_before, .. }) if limit > limit_before => {

@@ -53,7 +53,7 @@ pub enum ArmError {
     SharedRules(#[from] SharedRulesError),
     #[error(transparent)]
     Supervisor(#[from] SpawnError),
-    #[error("more faults with several latencies than a target takes")]
+    #[error("more faults with several latencies than a text takes")]
     OutOfTables,
     #[error("no room for another target: {0}")]
     TooFewDescriptors(#[from] TooFew),

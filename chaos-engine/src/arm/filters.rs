@@ -22,7 +22,7 @@ pub(super) fn with_naming<T>(owner: &Owner, attach: impl FnOnce(&Naming<'_>) -> 
 }
 
 /// Takes away the filters of agents that were killed, wherever some process is that we may look at.
-/// They did nothing since their lease ended. Returns how many there were.
+/// They have done nothing since. Returns how many there were.
 ///
 /// # Errors
 /// When this process cannot look for namespaces. One that is gone, closed to us or does not answer is

@@ -41,6 +41,8 @@ struct Frames {
     served: BTreeMap<NetNsKey, Served>,
     /// What each text needs.
     wanted: BTreeMap<u64, Wanted>,
+    /// Texts that have joined.
+    joined: u64,
     hooks: Vec<Hook>,
     position: Position,
     /// What the present look has found and not visited yet.
@@ -77,6 +79,7 @@ impl Frames {
         Self {
             served: BTreeMap::new(),
             wanted: BTreeMap::new(),
+            joined: 1,
             hooks: Vec::new(),
             position: Position::default(),
             to_visit: VecDeque::new(),
@@ -99,9 +102,8 @@ impl Frames {
 
     /// Starts a delay line, unless one runs.
     fn start_line(&mut self, line: DelayLine) -> Result<(), ArmError> {
-        if self.line.is_none()
-            && let Some(maps) = self.programs.line_maps.take()
-        {
+        if self.line.is_none() {
+            let maps = self.programs.line_maps();
             self.line = Some(RunningLine::start(line, maps, &self.memory)?);
         }
         Ok(())
@@ -110,7 +112,7 @@ impl Frames {
     /// Call it when no program holds frames any more.
     fn stop_line(&mut self) {
         if let Some(line) = self.line.take() {
-            self.programs.line_maps = line.stop(&mut self.leaving);
+            line.stop(&mut self.leaving);
         }
     }
 
@@ -226,6 +228,10 @@ impl Frames {
             }
         }
         self.forget_left();
+        // Its devices are everywhere now where programs are that may send frames there.
+        if let Some(line) = &mut self.line {
+            line.open()?;
+        }
         self.tell(place.target);
         self.failed.take().map_or(Ok(!self.unwanted.is_empty()), Err)
     }

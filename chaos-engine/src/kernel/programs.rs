@@ -193,6 +193,8 @@ impl Loaded {
     /// Takes back what no program looks at any more. Of sets that go by paths a few at a time: each takes a grace period
     /// of its own.
     fn wake(&mut self) -> Result<(), KernelError> {
+        self.ended.forget_some()?;
+        self.holds.forget_some()?;
         if self.resting.is_empty() && !self.rooms.are_resting() {
             return Ok(());
         }
@@ -200,8 +202,8 @@ impl Loaded {
         // Whatever is left there is nobody's.
         self.sort_records();
         let Woken { slots, frames } = self.rooms.wake();
-        self.ended.forget_all(frames)?;
-        self.holds.forget(&slots)?;
+        self.ended.leave_all(frames);
+        self.holds.leave(&slots);
         if self.has_numbered && !slots.is_empty() {
             self.slots.forget_numbers(|slot| slots.contains(&slot))?;
         }

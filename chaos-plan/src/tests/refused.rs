@@ -287,7 +287,7 @@ fn rules_beyond_the_sixty_fourth_are_refused() {
     let plan = plan_all(&faults, &Terms::default());
     assert_eq!(plan.rules.len(), MAX_RULES);
     assert_eq!(plan.refused.iter().map(|refusal| refusal.index).collect::<Vec<_>>(), [64, 65]);
-    assert_eq!(plan.refused[0].reason, "a target takes at most 64 rules");
+    assert_eq!(plan.refused[0].reason, "a text takes at most 64 rules");
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn tables_of_latencies_are_few_and_not_without_end() {
     let several = |index: u32| fault(&format!("delay 1ms, 2ms seed {index}"));
     let plan = plan_all(&(0..6).map(several).collect::<Vec<_>>(), &Terms::default());
     assert_eq!((plan.rules.len(), plan.refused.len()), (4, 2));
-    let reason = "a target takes at most 4 faults with several latencies";
+    let reason = "a text takes at most 4 faults with several latencies";
     assert_eq!(plan.refused[0].reason, reason);
     let list = |count: u32| {
         let list: Vec<String> = (1..=count).map(|us| format!("{us}us")).collect();
@@ -336,7 +336,7 @@ fn more_flows_than_can_be_counted_off_are_refused() {
     assert_eq!(refusal.index, 2);
     assert_eq!(refusal.reason, "the fault counts off 49 flows, and of 2048 only 8 are left");
     let alone = refusal_of_plan("drop the 3000th of flows");
-    assert_eq!(alone, "the fault counts off 3000 flows, and a target has room for 2048");
+    assert_eq!(alone, "the fault counts off 3000 flows, and a text has room for 2048");
 }
 
 fn refusal_of_plan(text: &str) -> String {

@@ -5,8 +5,9 @@ use chaos_ebpf_common::{event::EventKind, rule::Stage};
 
 use super::{Outcome, redirect::send_copy};
 
-/// The copy goes on with the stages behind this one. `None` where there is no room for it.
+/// The copy goes on with the stages behind this one. Where there is no room for it, it may have come by some of them.
 #[inline(always)]
-pub fn duplicate(skb: *mut __sk_buff, kind: EventKind) -> Option<Outcome> {
-    send_copy(skb, kind, Stage::Copy as u32 + 1).then_some(Outcome::Copied)
+pub fn duplicate(skb: *mut __sk_buff, kind: EventKind) -> Outcome {
+    let is_sent = send_copy(skb, kind, Stage::Copy as u32 + 1);
+    if is_sent { Outcome::Copied } else { Outcome::NotCopied }
 }

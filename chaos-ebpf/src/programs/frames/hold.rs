@@ -63,6 +63,18 @@ impl Wait {
         (self.0 >> Self::SLOT_AT) as u32 & ((1 << SLOT_BITS) - 1)
     }
 
+    /// With what another rule says at this stage: of several rates the slowest decides, everything else adds up.
+    #[inline(always)]
+    fn with(self, other: Self, stage: u32) -> Self {
+        if stage != Stage::Limit as u32 {
+            Self(other.0 + self.nanoseconds())
+        } else if other.nanoseconds() > self.nanoseconds() {
+            other
+        } else {
+            self
+        }
+    }
+
     /// An [`Outcome`], or [`SPARED`].
     #[inline(always)]
     fn outcome(self) -> u32 {
@@ -96,20 +108,19 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, texts: u32) -> i32 {
             if text >= texts {
                 break;
             }
-            // A frame comes to the rate of one text when that of another has let it go.
-            let one = Wait(chaos_hold(skb, kind, text, stage, now + all.nanoseconds()));
+            let one = Wait(chaos_hold(skb, kind, text, stage, now));
             if one.outcome() == Outcome::Overflow as u32 {
                 return TCX_DROP;
             }
             if one.outcome() != SPARED {
-                all = Wait(one.0 + all.nanoseconds());
+                all = all.with(one, stage);
             }
         }
     }
     if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind, all.0, now) }
 }
 
-/// Asks the rules of one text and one stage about a frame that comes to them at the moment `from`: a [`Wait`]. `kind` has a
+/// Asks the rules of one text and one stage about a frame that comes at the moment `from`: a [`Wait`]. `kind` has a
 /// [`Nat`] above it, here and below. It is beside `chaos_stage`, with as little on its stack.
 #[unsafe(no_mangle)]
 #[inline(never)]

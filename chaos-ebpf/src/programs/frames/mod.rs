@@ -90,6 +90,8 @@ enum Outcome {
     Redirected = 5,
     /// It goes on as it was, beside a copy.
     Copied = 6,
+    /// It goes on as it was; a copy was lost on its way.
+    NotCopied = 7,
 }
 
 /// Nothing was done, as no rule hit.
@@ -130,7 +132,7 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
                 break;
             }
             let outcome = chaos_stage(skb, kind as u32, text, stage);
-            if outcome == Outcome::Copied as u32 {
+            if outcome == Outcome::Copied as u32 || outcome == Outcome::NotCopied as u32 {
                 texts = asked::find(skb, kind, 0);
             }
             if outcome == Outcome::Lost as u32 {
@@ -257,7 +259,7 @@ extern "C" fn chaos_confirm(
         }
         return 0;
     }
-    let done = outcome != 0;
+    let done = outcome != 0 && outcome != Outcome::NotCopied as u32;
     // What is lost or damaged has its headers still, but for a bit of a checksum.
     let Some(Packet { event, .. }) = headers(skb, kind) else {
         if let Some(verdict) = answer.hit(&Maps, first_rule, 0) {
@@ -300,7 +302,7 @@ fn act(ctx: &TcContext, bytes: &FrameBytes, kind: u32, answer: Decision) -> Opti
     } else if action == Action::Corrupt as u8 {
         corrupt::corrupt(ctx, bytes, &packet, entropy)
     } else if action == Action::Duplicate as u8 {
-        clone::duplicate(bytes.0, direction(kind))
+        Some(clone::duplicate(bytes.0, direction(kind)))
     } else {
         None
     }

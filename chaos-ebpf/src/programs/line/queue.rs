@@ -85,7 +85,9 @@ pub fn queue_return(ctx: TcContext) -> i32 {
             return bpf_redirect((*skb).ifindex, 0) as i32;
         }
         ticket::take(skb);
-        if let Some(returned) = RETURNED.get_ptr_mut(frame_target(skb)) {
+        if is_of_line(skb)
+            && let Some(returned) = RETURNED.get_ptr_mut(frame_target(skb))
+        {
             let cost = cost((*skb).len);
             atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(returned, cost);
         }
@@ -99,5 +101,13 @@ pub fn queue_return(ctx: TcContext) -> i32 {
 /// Whether the agent holds frames: it runs, and has not ended the line.
 #[inline(always)]
 fn is_in_force(skb: *mut __sk_buff) -> bool {
-    READER.get(frame_target(skb)).is_some_and(|line| line.device != 0) && Maps.now() < Maps.lease()
+    is_of_line(skb) && Maps.now() < Maps.lease()
+}
+
+/// Whether the device is that of the target's line, and not of one that has ended, whose number another target may have.
+#[inline(always)]
+fn is_of_line(skb: *mut __sk_buff) -> bool {
+    // SAFETY: reading the program's context.
+    let device = unsafe { (*skb).ifindex };
+    READER.get(frame_target(skb)).is_some_and(|line| line.device == device)
 }

@@ -44,6 +44,12 @@ impl Armed {
         turn: Turn,
         switched: &mut Switched,
     ) -> Result<(), ArmError> {
+        // A newcomer that finds no room disturbs nobody.
+        let in_text = rules.iter().filter(|rule| is_in_text(&rule.planned)).count();
+        self.text.admit(u32::try_from(in_text).unwrap_or(u32::MAX))?;
+        // First, as a process that is killed gives up its newest files first, and the kernel waits
+        // for a grace period (10 ms) for each link to an interface (`tcx_link_release`): what a
+        // cgroup's links do must not outlast those.
         self.attach_to_interfaces(plan, turn, switched)?;
         self.put_text_in_force(rules)?;
         switched.text = true;
@@ -69,7 +75,10 @@ impl Armed {
             None if wanted.hooks.is_empty() => return Ok(()),
             None => {
                 let OfAll { programs, frames, memory, .. } = &self.of_all;
-                self.frames.insert(frames.join(&self.target, programs, memory)?)
+                let joined = frames.join(&self.target, programs, memory)?;
+                // Others may have lost frames under the slots before.
+                self.text.all_slots().for_each(|slot| joined.forget_lost(slot));
+                self.frames.insert(joined)
             }
         };
         let place = Place { target: &self.target, root: &self.root, owner: &self.owner };

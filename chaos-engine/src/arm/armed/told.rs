@@ -52,10 +52,10 @@ impl Armed {
                 let lost = self.frames.as_ref().zip(self.text.slot(rule.slot));
                 let lost = lost.map_or(0, |(frames, slot)| frames.lost(slot));
                 let mut counts = self.text.counts(rule.slot)?;
-                if lost > 0 {
-                    *counts.entry(Count::Injected).or_default() -= lost;
-                    *counts.entry(Count::Overflow).or_default() += lost;
-                }
+                let injected = counts.entry(Count::Injected).or_default();
+                let lost = lost.min(*injected);
+                *injected -= lost;
+                *counts.entry(Count::Overflow).or_default() += lost;
                 Ok(counts)
             }
         }

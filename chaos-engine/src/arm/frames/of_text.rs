@@ -72,10 +72,14 @@ impl SharedFrames {
     }
 }
 
-/// A number for one more text; `None` where the last one has left.
+/// A number for one more text, which no other has had; `None` where the last one has left.
 fn next(frames: &Mutex<Frames>) -> Option<u64> {
-    let frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
-    frames.wanted.last_key_value().map(|(last, _)| last + 1)
+    let mut frames = frames.lock().unwrap_or_else(PoisonError::into_inner);
+    if frames.wanted.is_empty() {
+        return None;
+    }
+    frames.joined += 1;
+    Some(frames.joined - 1)
 }
 
 impl TextFrames {
@@ -129,9 +133,14 @@ impl TextFrames {
         (frames.take_links(), std::mem::take(&mut frames.leaving))
     }
 
-    /// Why the delay line has ended, if it did so by itself.
+    /// Why the delay line has ended, if it did so by itself and the text needs it.
     pub(in crate::arm) fn line_failure(&self) -> Option<String> {
-        self.frames().line.as_ref().and_then(RunningLine::failure).map(str::to_owned)
+        let frames = self.frames();
+        frames
+            .wanted
+            .get(&self.text)
+            .filter(|wanted| wanted.line.or(wanted.answer_line).is_some())?;
+        frames.line.as_ref().and_then(RunningLine::failure).map(str::to_owned)
     }
 
     /// Frames that were taken to be held by the rule of a ledger slot, and then could not be sent on.
@@ -155,10 +164,12 @@ impl TextFrames {
 
     /// Goes on for a turn with a look at what the target has got and lost since the last look: attaches to each interface
     /// that is not served yet, and forgets what is gone. Whether something is left to be done; if not, the next call
-    /// begins another look. One of the texts does it for all.
+    /// begins another look. Any of the texts goes on for all, and one of them begins.
     pub(in crate::arm) fn look(&self, place: Place<'_>, turn: Turn) -> Result<bool, ArmError> {
         let mut frames = self.frames();
-        let first = frames.wanted.first_key_value().map(|(text, _)| *text);
-        if first == Some(self.text) { frames.look(place, turn) } else { Ok(false) }
+        let is_first =
+            frames.wanted.first_key_value().is_some_and(|(first, _)| *first == self.text);
+        let goes_on = !frames.to_visit.is_empty() || !frames.unwanted.is_empty();
+        if is_first || goes_on { frames.look(place, turn) } else { Ok(false) }
     }
 }

@@ -5,10 +5,7 @@ use super::{
     queue::{self, QueueLeaving, QueueLine},
     reader::{self, ReaderLine},
 };
-use crate::{
-    arm::turn::{Turn, drop_within},
-    kernel::LineMaps,
-};
+use crate::arm::turn::{Turn, drop_within};
 
 /// Such lines, and devices of those that have sent on all.
 #[derive(Default)]
@@ -21,18 +18,15 @@ pub(in crate::arm) struct Leaving {
 
 impl Leaving {
     /// Stops a queue.
-    pub(super) fn add_queue(&mut self, line: QueueLine) -> LineMaps {
-        let (maps, leaving, unwanted) = line.stop();
+    pub(super) fn add_queue(&mut self, line: QueueLine) {
+        let (leaving, unwanted) = line.stop();
         self.queues.push(leaving);
         self.queue_ends.extend(unwanted);
-        maps
     }
 
     /// Stops a reader, which sends on at once.
-    pub(super) fn add_reader(&mut self, line: ReaderLine) -> Option<LineMaps> {
-        let (maps, ends) = line.stop();
-        self.reader_ends.extend(ends);
-        maps
+    pub(super) fn add_reader(&mut self, line: ReaderLine) {
+        self.reader_ends.extend(line.stop());
     }
 
     /// Takes a reader that has been told to end.
@@ -55,7 +49,7 @@ impl Leaving {
             self.queue_ends.extend(line.into_ends());
         }
         for line in self.readers.extract_if(.., |line| line.has_ended()) {
-            self.reader_ends.extend(line.stop().1);
+            self.reader_ends.extend(line.stop());
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) enum RunningLine {
 }
 
 impl RunningLine {
-    /// Starts it, without any device yet.
+    /// Starts it, without any device yet; it takes frames when it is [open](Self::open).
     pub(super) fn start(
         line: DelayLine,
         maps: LineMaps,
@@ -104,11 +104,22 @@ impl RunningLine {
         }
     }
 
-    /// Ends it when no program gives it frames any more, and gives the maps back; `None` where the
-    /// reader has panicked. The reader sends on what it holds; what a queue holds is on its way.
-    pub(super) fn stop(self, leaving: &mut Leaving) -> Option<LineMaps> {
+    /// Lets programs give it frames from now on: its devices are there.
+    pub(super) fn open(&mut self) -> Result<(), ArmError> {
         match self {
-            Self::Fq(line) => Some(leaving.add_queue(*line)),
+            Self::Fq(line) => line.open(),
+            Self::Tap(line) => {
+                line.open();
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends it when no program gives it frames any more. The reader sends on what it holds; what a queue holds is on its
+    /// way.
+    pub(super) fn stop(self, leaving: &mut Leaving) {
+        match self {
+            Self::Fq(line) => leaving.add_queue(*line),
             Self::Tap(line) => leaving.add_reader(line),
         }
     }
@@ -116,7 +127,7 @@ impl RunningLine {
     /// Ends it likewise, for good and without waiting for the reader.
     pub(super) fn retire(self, leaving: &mut Leaving) {
         match self {
-            Self::Fq(line) => drop(leaving.add_queue(*line)),
+            Self::Fq(line) => leaving.add_queue(*line),
             Self::Tap(mut line) => {
                 line.tell_to_end();
                 leaving.await_reader(line);

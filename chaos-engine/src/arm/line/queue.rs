@@ -41,6 +41,8 @@ const LAST_STEPS: Duration = Duration::from_millis(2);
 /// A running queue.
 pub(in crate::arm) struct QueueLine {
     device: u32,
+    /// Whether programs may give it frames.
+    is_open: bool,
     maps: LineMaps,
     ends: Ends,
     /// In namespaces that are no longer wanted.
@@ -70,9 +72,7 @@ impl QueueLine {
         let (share, yard) = (memory.share(), NetNs::make()?);
         let ends = Ends { served: BTreeMap::new(), next: FIRST_FAR, share, yard };
         let unwanted = Vec::new();
-        let mut line = Self { device: random_device()?, maps, ends, unwanted };
-        line.take_stock()?;
-        Ok(line)
+        Ok(Self { device: random_device()?, is_open: false, maps, ends, unwanted })
     }
 
     pub(super) fn serve(
@@ -110,9 +110,17 @@ impl QueueLine {
         drop_within(turn, &mut self.unwanted)
     }
 
-    /// Tells the programs how much room there is: what was given and neither came back nor waits has
+    /// Lets programs give it frames from now on.
+    pub(super) fn open(&mut self) -> Result<(), ArmError> {
+        if !std::mem::replace(&mut self.is_open, true) { self.take_stock() } else { Ok(()) }
+    }
+
+    /// Tells the programs, if they may give it frames, how much room there is: what was given and neither came back nor waits has
     /// been lost, and takes none.
     pub(super) fn take_stock(&mut self) -> Result<(), ArmError> {
+        if !self.is_open {
+            return Ok(());
+        }
         let inside = self.maps.given()?.wrapping_sub(self.maps.returned()?);
         let waiting = self.ends.waiting()?;
         let (taken, room) = (inside.wrapping_sub(waiting), self.ends.share.adjust(waiting));
@@ -124,13 +132,13 @@ impl QueueLine {
     }
 
     /// Also gives what [`QueueLine::retain`] left to be done.
-    pub(super) fn stop(mut self) -> (LineMaps, QueueLeaving, Vec<End>) {
+    pub(super) fn stop(mut self) -> (QueueLeaving, Vec<End>) {
         if let Err(error) = self.maps.say(&Said::default()) {
             tracing::warn!(%error, "programs were not told of the delay line's end");
         }
         let until = Instant::now() + LONGEST_DEPARTURE;
         let departing = QueueLeaving { ends: self.ends, until, empty_since: None };
-        (self.maps, departing, self.unwanted)
+        (departing, self.unwanted)
     }
 }
 

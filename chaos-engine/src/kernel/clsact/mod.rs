@@ -1,9 +1,9 @@
 //! Programs on an interface's frames by a filter of its `clsact` queueing discipline: for kernels
 //! before 6.6, which have no links to interfaces (`tcx`).
 //!
-//! A filter is no file descriptor: it stays when its process is killed, with the program and its
-//! maps. Then no lease is renewed any more, so it lets every frame go on, until
-//! [`collect_filters`] takes it away. Whose it is stands in its name.
+//! A filter is no file descriptor: it stays when its process is killed, with a program that jumps nowhere then
+//! ([`super::jump`]), so it lets every frame go on, until [`collect_filters`] takes it away. Whose it is stands in its
+//! name.
 
 mod requests;
 

@@ -14,8 +14,6 @@ pub struct FrameHooks {
     /// The id of the cgroup.
     cgroup: u64,
     number: u32,
-    /// Taken by the target's delay line for as long as there is one.
-    pub line_maps: Option<LineMaps>,
 }
 
 impl Programs {
@@ -33,7 +31,7 @@ impl Programs {
             loaded.rooms.frames.give_back(Range::one(number));
             return Err(error);
         }
-        Ok(FrameHooks { programs, cgroup, number, line_maps: Some(line_maps) })
+        Ok(FrameHooks { programs, cgroup, number })
     }
 }
 
@@ -78,6 +76,11 @@ impl FrameHooks {
         naming: Option<&Naming<'_>>,
     ) -> Result<[Link; 2], KernelError> {
         self.programs.loaded().object.attach_queue(device, naming)
+    }
+
+    /// By which programs and a delay line of the target understand each other. There is one line at a time.
+    pub fn line_maps(&self) -> LineMaps {
+        self.programs.loaded().lines.of(self.number)
     }
 
     /// Leads what is still attached nowhere, for good.

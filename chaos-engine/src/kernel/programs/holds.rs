@@ -68,9 +68,15 @@ impl Holds {
         self.holds.set(slot, &hold, 0).map_err(failed("update", "HOLDS"))
     }
 
-    /// Forgets what belongs to these slots, at which no program looks any more.
-    pub(super) fn forget(&mut self, slots: &BTreeSet<u32>) -> Result<(), KernelError> {
-        self.latencies.forget_all(slots.iter().copied())?;
-        self.flows.forget_all(slots.iter().copied())
+    /// Has what belongs to these slots taken away, at which no program looks any more.
+    pub(super) fn leave(&mut self, slots: &BTreeSet<u32>) {
+        self.latencies.leave_all(slots.iter().copied());
+        self.flows.leave_all(slots.iter().copied());
+    }
+
+    /// Takes some of that away.
+    pub(super) fn forget_some(&mut self) -> Result<(), KernelError> {
+        self.latencies.forget_some()?;
+        self.flows.forget_some()
     }
 }

@@ -1,7 +1,7 @@
 //! Maps of maps: one for each set, slot or target that needs one, so that the traffic of one takes no room from that of
 //! another, and that who needs none takes none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use aya::{
     Ebpf, Pod,
@@ -22,6 +22,9 @@ pub(super) type Recent<K, V> = InnerMaps<HashMap<MapData, K, V>>;
 /// With a fixed number of elements.
 pub(super) type Arrays<V> = InnerMaps<Array<MapData, V>>;
 
+/// Maps that are taken away at once.
+const AT_ONCE: usize = 4;
+
 type Make<M> = fn(&'static str, u32) -> Result<M, KernelError>;
 
 pub(super) struct InnerMaps<M> {
@@ -31,14 +34,28 @@ pub(super) struct InnerMaps<M> {
     make: Make<M>,
     all: ArrayOfMaps<MapData, M>,
     in_use: BTreeMap<u32, M>,
+    /// Those whose maps nobody needs any more.
+    left: VecDeque<u32>,
     /// In place of those that are not needed, with so many entries.
     nothing: Option<M>,
     entries_of_nothing: u32,
 }
 
 impl<M: InnerMap> InnerMaps<M> {
-    /// Makes a map for the set, slot or target with this number, unless it has one. The kernel waits for a grace period.
+    fn new(
+        name: &'static str,
+        all: ArrayOfMaps<MapData, M>,
+        (entries, entries_of_nothing): (u32, u32),
+        make: Make<M>,
+    ) -> Self {
+        let (in_use, left, nothing) = (BTreeMap::new(), VecDeque::new(), None);
+        Self { name, entries, make, all, in_use, left, nothing, entries_of_nothing }
+    }
+
+    /// Makes a map for the set, slot or target with this number, unless it has one: that may be one that it had before, and
+    /// left. The kernel waits for a grace period.
     pub(super) fn need(&mut self, number: u32) -> Result<(), KernelError> {
+        self.left.retain(|left| *left != number);
         if !self.in_use.contains_key(&number) {
             let made = (self.make)(self.name, self.entries)?;
             self.all.set(number, &made, 0).map_err(failed("update", self.name))?;
@@ -59,12 +76,20 @@ impl<M: InnerMap> InnerMaps<M> {
         self.all.set(number, nothing, 0).map_err(failed("update", self.name))
     }
 
-    /// Takes the maps of all these away.
-    pub(super) fn forget_all(
-        &mut self,
-        numbers: impl IntoIterator<Item = u32>,
-    ) -> Result<(), KernelError> {
-        numbers.into_iter().try_for_each(|number| self.forget(number))
+    /// Has the maps of all these taken away, when there is [time](Self::forget_some).
+    pub(super) fn leave_all(&mut self, numbers: impl IntoIterator<Item = u32>) {
+        self.left.extend(numbers.into_iter().filter(|number| self.in_use.contains_key(number)));
+    }
+
+    /// Takes some of them away: for each the kernel waits for a grace period.
+    pub(super) fn forget_some(&mut self) -> Result<(), KernelError> {
+        let some = self.left.len().min(AT_ONCE);
+        for _ in 0..some {
+            let Some(number) = self.left.front().copied() else { break };
+            self.forget(number)?;
+            self.left.pop_front();
+        }
+        Ok(())
     }
 }
 
@@ -83,8 +108,8 @@ impl<K: Pod, V: Pod> Recent<K, V> {
                 .and_then(|data| HashMap::try_from(Map::LruHashMap(data)))
                 .map_err(failed("create", name))
         };
-        let (all, entries, in_use) = (map(ebpf, name)?, entries as u32, BTreeMap::new());
-        Ok(Self { name, entries, make, all, in_use, nothing: None, entries_of_nothing: 1 })
+        let (all, entries) = (map(ebpf, name)?, entries as u32);
+        Ok(Self::new(name, all, (entries, 1), make))
     }
 
     /// Notes a value where programs have noted none.
@@ -116,10 +141,9 @@ impl<V: Pod> Arrays<V> {
                 .and_then(|data| Array::try_from(Map::Array(data)))
                 .map_err(failed("create", name))
         };
-        let (all, entries, in_use) = (map(ebpf, name)?, elements as u32, BTreeMap::new());
+        let (all, elements) = (map(ebpf, name)?, elements as u32);
         // The kernel takes no array with another number of elements than the others.
-        let entries_of_nothing = entries;
-        Ok(Self { name, entries, make, all, in_use, nothing: None, entries_of_nothing })
+        Ok(Self::new(name, all, (elements, elements), make))
     }
 
     /// Writes an element.

@@ -93,9 +93,22 @@ impl Text {
         }
     }
 
+    /// All slots of the object that the text has.
+    pub fn all_slots(&self) -> impl Iterator<Item = u32> {
+        self.slots.values().copied()
+    }
+
     /// The slot of the object for one of the text's own.
     pub fn slot(&self, local: u32) -> Option<u32> {
         self.slots.get(&local).copied()
+    }
+
+    /// Whether so many rules find room in place of those that are in force.
+    ///
+    /// # Errors
+    /// What there is no room for.
+    pub fn admit(&self, rules: u32) -> Result<(), KernelError> {
+        self.programs.loaded().admit_rules(self.key, rules)
     }
 
     /// Puts other rules in force, whole: a program sees the ones before or these, never a mixture. On an error those

@@ -14,6 +14,7 @@ use std::{
         mpsc::{self, Receiver, Sender},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use chaos_api::clock::boot_now;
@@ -47,11 +48,15 @@ pub(in crate::arm) struct ReaderLine {
     /// Why the thread has ended by itself.
     failure: Arc<OnceLock<String>>,
     wake: Arc<EventFd>,
-    thread: Option<JoinHandle<(LineMaps, BTreeMap<u64, Tap>)>>,
+    thread: Option<JoinHandle<BTreeMap<u64, Tap>>>,
     lost: Arc<Lost>,
     /// In namespaces that are no longer wanted, or gone.
     unwanted: Vec<End>,
+    is_open: bool,
 }
+
+/// How long the thread may take to hear that it is open.
+const LONGEST_OPENING: Duration = Duration::from_millis(100);
 
 /// A device that is no longer needed, unless the thread has closed it, and the programs at it. They go
 /// after it, so that no frame meets a device without them.
@@ -82,7 +87,7 @@ impl ReaderLine {
         let (tell_gone, gone) = mpsc::channel();
         let failure = Arc::new(OnceLock::new());
         let (taken, now) = (maps.given()?, boot_now());
-        let mut reader = Reader {
+        let reader = Reader {
             maps,
             device,
             orders: received,
@@ -97,9 +102,8 @@ impl ReaderLine {
             key: random()? | 1 << 63,
             taken,
             said_at: now,
+            is_open: false,
         };
-        // So that the first frames find it at work.
-        reader.say(now, 0)?;
         let thread = std::thread::Builder::new()
             .name("delay-line".to_owned())
             .spawn(|| reader.run())
@@ -115,6 +119,7 @@ impl ReaderLine {
             thread: Some(thread),
             lost,
             unwanted: Vec::new(),
+            is_open: false,
         })
     }
 
@@ -179,16 +184,26 @@ impl ReaderLine {
         &self.lost
     }
 
-    /// Sends on what it holds, and gives back the maps and the devices; no maps where the thread has
-    /// panicked.
-    pub(super) fn stop(mut self) -> (Option<LineMaps>, Vec<End>) {
-        let (maps, mut taps) = self.end().unzip();
+    /// Lets programs give it frames from now on.
+    pub(super) fn open(&mut self) {
+        if std::mem::replace(&mut self.is_open, true) {
+            return;
+        }
+        let (tell, told) = mpsc::channel();
+        self.order(Order::Open(tell));
+        // So that the first frames find it at work. Where the thread has ended, frames pass.
+        let _ = told.recv_timeout(LONGEST_OPENING);
+    }
+
+    /// Sends on what it holds, and gives back the devices.
+    pub(super) fn stop(mut self) -> Vec<End> {
+        let mut taps = self.end();
         let mut ends = std::mem::take(&mut self.unwanted);
         ends.extend(std::mem::take(&mut self.served).into_values().map(|served| {
             let tap = taps.as_mut().and_then(|taps| taps.remove(&served.number));
             End { _tap: tap, _served: served }
         }));
-        (maps, ends)
+        ends
     }
 
     /// Has the thread send on what it holds, and end.
@@ -202,7 +217,7 @@ impl ReaderLine {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    fn end(&mut self) -> Option<(LineMaps, BTreeMap<u64, Tap>)> {
+    fn end(&mut self) -> Option<BTreeMap<u64, Tap>> {
         self.tell_to_end();
         self.thread.take()?.join().ok()
     }

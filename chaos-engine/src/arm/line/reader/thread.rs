@@ -35,6 +35,8 @@ pub(super) enum Order {
     Serve(u64, Tap),
     /// Close the device with this number.
     Forget(u64),
+    /// Say that frames may come, and tell when that is done.
+    Open(Sender<()>),
 }
 
 /// Frames that are read before others are sent.
@@ -68,6 +70,8 @@ pub(super) struct Reader {
     pub key: u64,
     pub taken: u64,
     pub said_at: u64,
+    /// Whether programs may give it frames.
+    pub is_open: bool,
 }
 
 /// A timer is otherwise late by 50 µs, and others come first where the processors are busy. Where that
@@ -82,7 +86,7 @@ fn be_punctual() {
 impl Reader {
     /// Works until there are no more orders to come, and then sends on at once what it holds. Gives back
     /// the devices, as each takes a while to close.
-    pub(super) fn run(mut self) -> (LineMaps, BTreeMap<u64, Tap>) {
+    pub(super) fn run(mut self) -> BTreeMap<u64, Tap> {
         be_punctual();
         if let Err(error) = self.work() {
             tracing::warn!(%error, "the delay line ended: frames are no longer held");
@@ -94,13 +98,13 @@ impl Reader {
             tracing::warn!(%error, "programs were not told of the delay line's end");
         }
         self.send_due(u64::MAX);
-        (self.maps, self.taps)
+        self.taps
     }
 
     fn work(&mut self) -> Result<(), KernelError> {
         let mut buffer = vec![0; frame::LONGEST];
         loop {
-            let goes_on = self.obey();
+            let goes_on = self.obey()?;
             let is_empty = self.take(&mut buffer)?;
             self.send_due(if goes_on { boot_now() } else { u64::MAX });
             if is_empty && !goes_on {
@@ -113,13 +117,19 @@ impl Reader {
     }
 
     /// Whether there are orders to come.
-    fn obey(&mut self) -> bool {
+    fn obey(&mut self) -> Result<bool, KernelError> {
         loop {
             match self.orders.try_recv() {
+                Ok(Order::Open(tell)) => {
+                    self.is_open = true;
+                    self.say(boot_now(), 0)?;
+                    // Whoever asked may have given up.
+                    let _ = tell.send(());
+                }
                 Ok(Order::Serve(number, tap)) => drop(self.taps.insert(number, tap)),
                 Ok(Order::Forget(number)) => drop(self.taps.remove(&number)),
-                Err(TryRecvError::Empty) => return true,
-                Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return Ok(true),
+                Err(TryRecvError::Disconnected) => return Ok(false),
             }
         }
     }
@@ -155,7 +165,8 @@ impl Reader {
     pub(super) fn say(&mut self, now: u64, on_way: u64) -> Result<(), KernelError> {
         let held = self.queue.bytes();
         let room = self.share.adjust(held + on_way).saturating_sub(held).min(DEVICE_BYTES);
-        let &mut Self { taken, key, device, .. } = self;
+        let &mut Self { taken, key, is_open, .. } = self;
+        let device = if is_open { self.device } else { 0 };
         self.said_at = now;
         self.maps.say(&Said { beat: now, taken, room, key, device, ..Said::default() })
     }
