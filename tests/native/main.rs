@@ -38,6 +38,7 @@ mod matchers;
 mod name_server;
 mod namespaces;
 mod nat;
+mod ours;
 mod packets;
 mod pair;
 mod paths;

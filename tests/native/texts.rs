@@ -379,20 +379,15 @@ mod at_functions {
 
 /// Thousands of rounds.
 mod repeated {
-    use std::{
-        fs,
-        thread::sleep,
-        time::{Duration, Instant},
-    };
+    use std::{fs, thread::sleep, time::Duration};
 
-    use anyhow::ensure;
     use chaos_ebpf_common::hash;
-    use chaos_engine::kernel::{loaded, map_ids, wait_for_maps};
     use chaos_tests::{clock::is_emulated, machine::Quiet, netns::TestNetns, require};
 
     use super::*;
     use crate::{
         agent::{has_frames, has_line},
+        ours::Ours,
         pair::idle,
     };
 
@@ -488,7 +483,7 @@ mod repeated {
         (many, often): (u64, u64),
         check: impl Fn(&mut Armory, u64) -> Result<()>,
     ) -> Result<()> {
-        let (before, maps) = (loaded()?, map_ids()?);
+        let before = Ours::take()?;
         let mut armory = Agent::new(claim)?.armory;
         // What is loaded once is loaded.
         for (number, text) in texts.iter().enumerate() {
@@ -524,13 +519,7 @@ mod repeated {
         assert_eq!(descriptors()?, open, "descriptors");
         drop(armory);
         // The kernel frees maps when nobody waits for it any more.
-        wait_for_maps(&maps, LATE)?;
-        let give_up = Instant::now() + LATE;
-        while !loaded()?.is_subset(&before) {
-            ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
-            sleep(Duration::from_millis(20));
-        }
-        Ok(())
+        before.settle(LATE)
     }
 
     /// Disarms everything, and waits until it is taken off.

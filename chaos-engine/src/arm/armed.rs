@@ -103,8 +103,8 @@ pub(super) struct OfAll {
 
 impl Armed {
     /// Attaches what the plan needs, to interfaces as far as a turn goes. No rule that supervisors decide
-    /// acts before the first [`Armed::renew`], and no other one before the lease of the programs. `began` tells when a fault began that was armed before (by an
-    /// agent that has been restarted); others begin now. `shared` is for a plan with rules that
+    /// acts before the first [`Armed::renew`], and no other one before the lease of the programs. `began` tells
+    /// when a fault began that was armed before (by an agent that has been restarted); others begin now. `shared` is for a plan with rules that
     /// supervisors decide.
     pub(super) fn arm(
         root: &CgroupRoot,

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 use aya_obj::generated::{bpf_attr, bpf_cmd};
@@ -21,6 +21,17 @@ pub(super) fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
 pub(super) fn no_attr() -> bpf_attr {
     // SAFETY: the union holds integers only, and the kernel asks for zeroes where nothing is said.
     unsafe { std::mem::zeroed() }
+}
+
+/// Writes the element of an array at an index. `value` points to as many bytes as an element has.
+pub(super) fn set_element(map: BorrowedFd<'_>, index: u32, value: *const u8) -> io::Result<()> {
+    let mut attr = no_attr();
+    // SAFETY: map elements are the member of the union that the command reads.
+    let element = unsafe { &mut attr.__bindgen_anon_2 };
+    element.map_fd = map.as_raw_fd() as u32;
+    element.key = (&raw const index) as u64;
+    element.__bindgen_anon_1.value = value as u64;
+    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
 }
 
 /// Takes over a descriptor that the kernel has just made.

@@ -9,7 +9,7 @@ use aya_obj::generated::{bpf_cmd, bpf_map_type};
 
 use super::{
     KernelError,
-    bpf::{bpf, no_attr, own},
+    bpf::{bpf, no_attr, own, set_element},
 };
 
 /// Programs run inside RCU read sections, and MEMBARRIER_CMD_GLOBAL is `synchronize_rcu()` (kernel 4.3,
@@ -34,14 +34,8 @@ pub(crate) fn wait_for_running_programs() -> Result<(), KernelError> {
 fn wait_by_map() -> io::Result<()> {
     let inner = make(bpf_map_type::BPF_MAP_TYPE_ARRAY, None)?;
     let outer = make(bpf_map_type::BPF_MAP_TYPE_ARRAY_OF_MAPS, Some(inner.as_fd()))?;
-    let (key, value) = (0_u32, inner.as_raw_fd() as u32);
-    let mut attr = no_attr();
-    // SAFETY: map elements are the member of the union that the command reads.
-    let element = unsafe { &mut attr.__bindgen_anon_2 };
-    element.map_fd = outer.as_raw_fd() as u32;
-    element.key = (&raw const key) as u64;
-    element.__bindgen_anon_1.value = (&raw const value) as u64;
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
+    let inner = inner.as_raw_fd();
+    set_element(outer.as_fd(), 0, (&raw const inner).cast())
 }
 
 fn make(kind: bpf_map_type, inner: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {

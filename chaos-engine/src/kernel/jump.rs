@@ -30,7 +30,7 @@ use nix::{
 
 use super::{
     KernelError,
-    bpf::{bpf, no_attr, own},
+    bpf::{bpf, no_attr, own, set_element},
     loaded::wait_for_map,
     maps::failed,
 };
@@ -114,7 +114,8 @@ impl Jumps {
             && !self.filled.contains(&destination)
         {
             let call = "bpf(BPF_MAP_UPDATE_ELEM) of the programs that others jump to";
-            fill(table.as_fd(), destination.index(), program.as_fd())
+            let program = program.as_fd().as_raw_fd();
+            set_element(table.as_fd(), destination.index(), (&raw const program).cast())
                 .map_err(|source| KernelError::Call { call, source })?;
             self.filled.insert(destination);
         }
@@ -157,18 +158,6 @@ fn open_last(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// The kernel keeps a few bytes for each number below.
 const HIGH: u64 = 1 << 14;
-
-/// Puts a program into a table of programs.
-fn fill(table: BorrowedFd<'_>, index: u32, program: BorrowedFd<'_>) -> io::Result<()> {
-    let program = program.as_raw_fd();
-    let mut attr = no_attr();
-    // SAFETY: this member of the union is the one that the command reads, and integers only.
-    let element = unsafe { &mut attr.__bindgen_anon_2 };
-    element.map_fd = table.as_raw_fd() as u32;
-    element.key = (&raw const index) as u64;
-    element.__bindgen_anon_1.value = (&raw const program) as u64;
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map(drop)
-}
 
 impl Drop for Jumps {
     /// Nobody, and so not this process either, may look at the table while the kernel empties it (see

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use chaos_engine::kernel::{loaded, map_ids, wait_for_maps};
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,
@@ -22,6 +21,7 @@ use nix::sys::signal::Signal;
 use crate::{
     agent::has_frames,
     daemon::{Daemon, PATIENCE},
+    ours::Ours,
     pair::idle,
 };
 
@@ -71,17 +71,12 @@ impl Scene {
 #[test]
 fn all_targets_of_a_killed_agent_heal_and_nothing_stays() -> Result<()> {
     let claim = Quiet::acquire()?;
-    let (before, maps) = (loaded()?, map_ids()?);
+    let before = Ours::take()?;
     let scene = Scene::new(&claim)?;
     assert!(scene.failing()?.iter().all(|count| *count == CALLS));
     scene.daemon.process.signal(Signal::SIGKILL)?;
     scene.until(0)?;
-    wait_for_maps(&maps, PATIENCE)?;
-    let give_up = Instant::now() + PATIENCE;
-    while !loaded()?.is_subset(&before) {
-        ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
-        sleep(Duration::from_millis(20));
-    }
+    before.settle(PATIENCE)?;
     Ok(())
 }
 
@@ -93,7 +88,7 @@ const NETWORKS: usize = 40;
 fn frames_of_all_targets_of_a_killed_agent_go_on_and_nothing_stays() -> Result<()> {
     let claim = Quiet::acquire()?;
     require!("frames", since 4, 5; has_frames(&claim));
-    let (before, maps) = (loaded()?, map_ids()?);
+    let before = Ours::take()?;
     let directory = tempfile::tempdir()?;
     let daemon = Daemon::start(&claim, &directory.path().join("agent.sock"), &["--lease", "10s"])?;
     let mut scenes = Vec::new();
@@ -122,12 +117,7 @@ fn frames_of_all_targets_of_a_killed_agent_go_on_and_nothing_stays() -> Result<(
     }
     // Before 6.6 filters go with the networks that they are in.
     drop(scenes);
-    wait_for_maps(&maps, PATIENCE)?;
-    let give_up = Instant::now() + PATIENCE;
-    while !loaded()?.is_subset(&before) {
-        ensure!(Instant::now() < give_up, "left in the kernel: {:?}", loaded()?);
-        sleep(Duration::from_millis(20));
-    }
+    before.settle(PATIENCE)?;
     Ok(())
 }
 

@@ -120,11 +120,11 @@ pub fn hold(skb: *mut __sk_buff, kind: EventKind, texts: u32) -> i32 {
     if all.nanoseconds() == 0 { TCX_NEXT } else { chaos_send(skb, kind, all.0, now) }
 }
 
-/// Asks the rules of one text and one stage about a frame that comes at the moment `from`: a [`Wait`]. `kind` has a
+/// Asks the rules of one text and one stage about a frame that comes at this moment: a [`Wait`]. `kind` has a
 /// [`Nat`] above it, here and below. It is beside `chaos_stage`, with as little on its stack.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, text: u32, stage: u32, from: u64) -> u64 {
+extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, text: u32, stage: u32, now: u64) -> u64 {
     let Some((set, rules)) = asked::at(text, stage) else {
         return Wait::NONE.0;
     };
@@ -132,12 +132,12 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, text: u32, stage: u32, 
         0 => None,
         _ => Some(chaos_flow(skb, kind & KIND)).filter(|flow| *flow != UNKNOWN),
     };
-    let answer = evaluate(&Maps, set, rules, flow, Maps.now());
+    let answer = evaluate(&Maps, set, rules, flow, now);
     if answer == Decision::SPARED {
         return Wait::NONE.0;
     }
     let how = kind | set.first_rule << FIRST_RULE_AT;
-    let wait = Wait(chaos_wait(skb, how, answer.0, flow.unwrap_or(UNKNOWN), from));
+    let wait = Wait(chaos_wait(skb, how, answer.0, flow.unwrap_or(UNKNOWN), now));
     chaos_confirm(skb, kind & KIND, answer.0, wait.outcome(), set.first_rule);
     wait.0
 }
@@ -146,9 +146,8 @@ extern "C" fn chaos_hold(skb: *mut __sk_buff, kind: u32, text: u32, stage: u32, 
 /// cannot be held. All whose `flow` is [`UNKNOWN`] are one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, from: u64) -> u64 {
+extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64, now: u64) -> u64 {
     let (kind, first_rule) = (kind & KIND_AND_NAT, kind >> FIRST_RULE_AT);
-    let now = Maps.now();
     let Some(verdict) = Decision(answer).hit(&Maps, first_rule, now) else {
         return Wait::NONE.0;
     };
@@ -181,10 +180,10 @@ extern "C" fn chaos_wait(skb: *mut __sk_buff, kind: u32, answer: u64, flow: u64,
     }
     let transmission = hold.transmission(on_wire(skb, ingress));
     let held = match hold.per_flow {
-        0 => Maps.depart(verdict.slot, ingress, transmission, hold.queue, from),
+        0 => Maps.depart(verdict.slot, ingress, transmission, hold.queue, now),
         _ => {
             let key = flows::key(flow, verdict.slot, hold.generation, ingress);
-            Maps.depart_in_flow(verdict.slot, key, transmission, hold.queue, from)
+            Maps.depart_in_flow(verdict.slot, key, transmission, hold.queue, now)
         }
     };
     // A number in any case: what compilers let stand where there is none may be a pointer, with which

@@ -1,7 +1,7 @@
 //! The delay line of a target: what holds the frames that programs send there until they are due.
 //!
-//! It has a device in each network namespace of the target, with the same index everywhere. The devices are gone when this process ends, however it
-//! ends.
+//! It has a device in each network namespace of the target, with the same index everywhere. The devices are gone when this
+//! process ends, however it ends.
 
 mod leaving;
 mod lost;

@@ -115,8 +115,8 @@ impl QueueLine {
         if !std::mem::replace(&mut self.is_open, true) { self.take_stock() } else { Ok(()) }
     }
 
-    /// Tells the programs, if they may give it frames, how much room there is: what was given and neither came back nor waits has
-    /// been lost, and takes none.
+    /// Tells the programs, if they may give it frames, how much room there is: what was given and neither came back nor
+    /// waits has been lost, and takes none.
     pub(super) fn take_stock(&mut self) -> Result<(), ArmError> {
         if !self.is_open {
             return Ok(());

@@ -14,7 +14,7 @@ use aya_obj::{
 use super::{CONSTANTS, Kind, Linked};
 use crate::kernel::{
     KernelError,
-    bpf::{bpf, no_attr, own},
+    bpf::{bpf, no_attr, own, set_element},
     error::last_words,
 };
 
@@ -31,14 +31,7 @@ pub(super) fn constants(object: &Object) -> Result<OwnedFd, KernelError> {
     let map = MapData::create(section.clone(), CONSTANTS, None)
         .map_err(|source| KernelError::Map { call: "create", map: CONSTANTS, source })?;
     let fd = map.fd().as_fd();
-    let key = 0_u32;
-    let mut attr = no_attr();
-    // SAFETY: map elements are the member of the union that the command reads.
-    let element = unsafe { &mut attr.__bindgen_anon_2 };
-    element.map_fd = fd.as_raw_fd() as u32;
-    element.key = (&raw const key) as u64;
-    element.__bindgen_anon_1.value = section.data().as_ptr() as u64;
-    bpf(bpf_cmd::BPF_MAP_UPDATE_ELEM, &mut attr).map_err(failed("bpf(BPF_MAP_UPDATE_ELEM)"))?;
+    set_element(fd, 0, section.data().as_ptr()).map_err(failed("bpf(BPF_MAP_UPDATE_ELEM)"))?;
     let mut attr = no_attr();
     attr.__bindgen_anon_2.map_fd = fd.as_raw_fd() as u32;
     bpf(bpf_cmd::BPF_MAP_FREEZE, &mut attr).map_err(failed("bpf(BPF_MAP_FREEZE)"))?;
