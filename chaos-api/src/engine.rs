@@ -1,7 +1,7 @@
 //! Declares what the keeper, the control socket and the cluster's loop need of whatever arms targets: the armory of
 //! the kernel is one, tests have others.
 
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, os::fd::BorrowedFd};
 
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan};
@@ -89,6 +89,10 @@ pub trait Engine: Send + Sized + 'static {
 
     /// Goes on with that for a while that is short beside the lease.
     fn work(&mut self);
+
+    /// A descriptor that becomes readable when work has come up that nobody asked for, if there is one. It is so no more
+    /// after [`Engine::work`].
+    fn news(&self) -> Option<BorrowedFd<'_>>;
 
     /// Notes what the kernel has told of injections.
     fn sample(&mut self);

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    os::fd::BorrowedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -255,6 +256,10 @@ impl Engine for FakeEngine {
     }
 
     fn work(&mut self) {}
+
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     fn sample(&mut self) {}
 

@@ -13,7 +13,7 @@ use chaos_api::{ArmedId, Ended, Engine, Leases, Notice, Withheld};
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::audience::Audience;
+use crate::{audience::Audience, news};
 
 /// Leases are renewed this many times before they would lapse.
 const RENEWALS: u32 = 5;
@@ -33,6 +33,8 @@ enum Order<E> {
     Work(Work<E>),
     /// The named owner is alive; what it armed may go on for this long.
     Tether(String, Duration),
+    /// The engine has news; tell when it has been looked at.
+    News(mpsc::Sender<()>),
     Stop,
 }
 
@@ -55,11 +57,18 @@ impl<E: Engine> Keeper<E> {
     pub fn start(engine: E, lease: Duration) -> io::Result<Self> {
         let (orders, received) = mpsc::channel();
         let audience = Audience::default();
+        let to_keeper = orders.clone();
         let handle = Handle { orders, audience: audience.clone(), leases: engine.leases() };
         let tick = (lease / RENEWALS).min(SLOWEST);
+        let tell = move |seen| to_keeper.send(Order::News(seen)).is_ok();
+        let watch = match engine.news() {
+            Some(news) => Some(news::watch(news.try_clone_to_owned()?, tell)?),
+            None => None,
+        };
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
             let mut keeping = Keeping { engine, audience, tethers: BTreeMap::new() };
             keeping.keep(&received, tick);
+            drop(watch);
             keeping.engine.halt("the agent is shutting down");
             keeping.tell();
         })?;
@@ -162,19 +171,24 @@ impl<E: Engine> Keeping<E> {
                 true => Duration::ZERO,
                 false => next.saturating_duration_since(now),
             };
-            match orders.recv_timeout(wait) {
+            let seen = match orders.recv_timeout(wait) {
                 Ok(Order::Work(work)) => {
                     let answer = work(&mut self.engine);
                     self.tell();
                     answer();
+                    None
                 }
                 Ok(Order::Tether(owner, for_as_long_as)) => {
                     self.tethers.insert(owner, Instant::now() + for_as_long_as);
+                    None
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Order::News(seen)) => Some(seen),
+                Err(RecvTimeoutError::Timeout) => None,
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            }
+            };
             self.engine.work();
+            // Whoever waits for that is told by its end.
+            drop(seen);
         }
     }
 

@@ -7,5 +7,6 @@ mod audience;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod keeper;
+mod news;
 
 pub use keeper::{Handle, Keeper, KeeperGone};

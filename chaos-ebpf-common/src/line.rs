@@ -251,9 +251,6 @@ impl ReturnTag {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Reader {
-    /// The boot-clock moment (ns) at which the reader last looked for frames; 0: it does not. The
-    /// queue of the kernel needs none: [`u64::MAX`].
-    pub beat: u64,
     /// How many bytes the reader has read. For the queue of the kernel: how many were given to it that
     /// neither came back nor are there.
     pub taken: u64,
@@ -273,10 +270,11 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Whether it can be trusted to send on what it gets.
+    /// Whether it can be trusted to send on what it gets, where the readers of all lines looked for frames last at the
+    /// boot-clock moment `beat` (ns). The queue of the kernel needs no reader.
     #[inline(always)]
-    pub fn answers(&self, now: u64) -> bool {
-        self.device != 0 && now < self.beat.saturating_add(LONGEST_SILENCE)
+    pub fn answers(&self, now: u64, beat: u64) -> bool {
+        self.device != 0 && (self.queue != 0 || now < beat.saturating_add(LONGEST_SILENCE))
     }
 
     /// When (CLOCK_MONOTONIC, ns) a frame is due that is held from a boot-clock moment on for so long, now that it
@@ -311,7 +309,7 @@ mod tests {
 
     #[test]
     fn sizes_leave_no_padding() {
-        assert_eq!((TapHeader::BYTES, size_of::<Reader>()), (16, 48));
+        assert_eq!((TapHeader::BYTES, size_of::<Reader>()), (16, 40));
     }
 
     #[test]
@@ -355,10 +353,12 @@ mod tests {
 
     #[test]
     fn a_reader_that_says_nothing_is_not_trusted() {
-        let reader = Reader { beat: 1_000, device: DEVICES, ..Reader::default() };
-        assert!(reader.answers(1_000) && reader.answers(999 + LONGEST_SILENCE));
-        assert!(!reader.answers(1_000 + LONGEST_SILENCE));
-        assert!(!Reader { device: 0, ..reader }.answers(1_000));
+        let reader = Reader { device: DEVICES, ..Reader::default() };
+        assert!(reader.answers(1_000, 1_000) && reader.answers(999 + LONGEST_SILENCE, 1_000));
+        assert!(!reader.answers(1_000 + LONGEST_SILENCE, 1_000));
+        assert!(!Reader { device: 0, ..reader }.answers(1_000, 1_000));
+        // A queue has none.
+        assert!(Reader { queue: 1, ..reader }.answers(LONGEST_SILENCE, 0));
     }
 
     #[test]

@@ -64,9 +64,10 @@ pub const FRAME_JUMP: &str = "frame_jump";
 pub const FRAME_JUMPS: &str = "FRAME_JUMPS";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 29] = [
+pub const MAPS: [&str; 30] = [
     "ASKED",
     "AYA_LOGS",
+    "BEAT",
     "CALLERS",
     "CALLS",
     "CGROUP_TARGET",

@@ -132,7 +132,11 @@ pub static TABLES: ArrayOfMaps<Array<Table, 1>, SLOTS> = ArrayOfMaps::new();
 #[btf_map]
 pub static READER: Array<Reader, 1> = Array::new();
 
-/// How many bytes were given to it.
+/// The boot-clock moment (ns) at which whoever reads for the delay lines of all targets last looked for frames.
+#[btf_map]
+pub static BEAT: Array<u64, 1> = Array::new();
+
+/// How many bytes were given to the delay line of each target.
 #[btf_map]
 pub static GIVEN: Array<u64, 1> = Array::new();
 

@@ -16,6 +16,7 @@ use chaos_engine::{
 };
 use chaos_plan::{Backend, DelayLine, Hook, KernelFeatures, Plan, Support, Terms};
 use chaos_tests::{cgroup::TestCgroup, injector::parse, machine::Claim};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// How long a program may be held up between two counters: an emulated processor may be put aside.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -82,6 +83,17 @@ impl Agent {
         self.work();
         let ended = self.armory.tick();
         ensure!(ended.is_empty(), "{ended:?}");
+        self.work();
+        Ok(())
+    }
+
+    /// Waits until there is news of interfaces, and works on it. It does not look after what is armed otherwise.
+    pub fn work_on_news(&mut self, patience: Duration) -> Result<()> {
+        let news = self.armory.news().context("there is no descriptor of news")?;
+        let mut news = [PollFd::new(news, PollFlags::POLLIN)];
+        let came = poll(&mut news, PollTimeout::try_from(patience)?)?;
+        ensure!(came == 1, "no news came within {patience:?}");
+        self.armory.work();
         self.work();
         Ok(())
     }

@@ -61,27 +61,50 @@ fn a_namespace_with_the_number_of_one_before_is_served() -> Result<()> {
     Ok(())
 }
 
+/// The server's end of the [wire](add_wire).
+const SERVER_ON_WIRE: &str = "10.9.0.2:0";
+
+/// Lays another veth between the ends of a pair, whose index is always the same.
+fn add_wire(pair: &Pair) -> Result<()> {
+    pair.client_netns.ip(&format!(
+        "link add wire index 777 address 02:00:00:00:09:01 type veth \
+         peer name wire address 02:00:00:00:09:02 netns {}\n\
+         link set wire up\n\
+         address add 10.9.0.1/24 dev wire\n\
+         neighbour replace 10.9.0.2 lladdr 02:00:00:00:09:02 dev wire nud permanent\n",
+        pair.server_netns.path().display()
+    ))?;
+    pair.server_netns.ip("link set wire up\naddress add 10.9.0.2/24 dev wire\n")
+}
+
 #[test]
 fn an_interface_with_the_index_of_one_before_is_served() -> Result<()> {
     let pair = Pair::new()?;
     require!("frames", since 4, 5; has_frames(&pair.claim));
     let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, "duplicate egress udp")?;
     for round in 0..3 {
-        pair.client_netns.ip(&format!(
-            "link add wire index 777 address 02:00:00:00:09:01 type veth \
-             peer name wire address 02:00:00:00:09:02 netns {}\n\
-             link set wire up\n\
-             address add 10.9.0.1/24 dev wire\n\
-             neighbour replace 10.9.0.2 lladdr 02:00:00:00:09:02 dev wire nud permanent\n",
-            pair.server_netns.path().display()
-        ))?;
-        pair.server_netns.ip("link set wire up\naddress add 10.9.0.2/24 dev wire\n")?;
+        add_wire(&pair)?;
         agent.look()?;
-        let sink = Victim::start(UdpSink { bind: "10.9.0.2:0".parse()? }, pair.server())?;
+        let sink = Victim::start(UdpSink { bind: SERVER_ON_WIRE.parse()? }, pair.server())?;
         Victim::run(UdpSend::new(sink.address(), DATAGRAMS), pair.client())?;
         assert_eq!(sink.stop()?.received, 2 * DATAGRAMS, "round {round}");
         pair.client_netns.ip("link del wire\n")?;
     }
+    Ok(())
+}
+
+/// It is heard of: nobody looks after the target meanwhile.
+#[test]
+fn an_interface_that_comes_is_served_at_once() -> Result<()> {
+    let pair = Pair::new()?;
+    require!("frames", since 4, 5; has_frames(&pair.claim));
+    let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, "duplicate egress udp")?;
+    agent.look()?;
+    add_wire(&pair)?;
+    agent.work_on_news(SOON)?;
+    let sink = Victim::start(UdpSink { bind: SERVER_ON_WIRE.parse()? }, pair.server())?;
+    Victim::run(UdpSend::new(sink.address(), DATAGRAMS), pair.client())?;
+    assert_eq!(sink.stop()?.received, 2 * DATAGRAMS);
     Ok(())
 }
 

@@ -87,7 +87,7 @@ pub fn execute(Args {}: &Args, format: Format) -> Result<ExitCode, Failure> {
 
 /// The whole of it; `None` where a signal ended it before.
 fn perform(hosts: &Hosts, screen: &Screen, signals: &Signals) -> Result<Option<Report>, Failure> {
-    let is_over = || Ok::<_, anyhow::Error>(signals.next(Duration::ZERO)?.is_some());
+    let is_over = || Ok::<_, anyhow::Error>(signals.next(Duration::ZERO, None)?.is_some());
     let release = uname().context("uname")?.release().to_string_lossy().into_owned();
     screen.scene(hosts, &release);
     let residue = Residue::look(hosts)?;

@@ -149,7 +149,7 @@ fn wait_for_successor(
         if let Ok(target) = args.pods.resolve(spec, root) {
             return Ok(Next::Target(target, clocks));
         }
-        if let Some(received) = signals.next(PAUSE)? {
+        if let Some(received) = signals.next(PAUSE, None)? {
             return Ok(Next::Signal(received));
         }
     }

@@ -99,7 +99,7 @@ impl Session {
                 false => self.next.saturating_duration_since(now),
             };
             self.armory.work();
-            if let Some(received) = signals.next(wait)? {
+            if let Some(received) = signals.next(wait, self.armory.news())? {
                 return Ok(Event::Signal(received));
             }
         }

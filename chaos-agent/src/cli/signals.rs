@@ -1,6 +1,10 @@
 //! Signals as events: blocked, and read from a descriptor when the one loop gets to them.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
 
 use anyhow::Context;
 use nix::{
@@ -44,10 +48,16 @@ impl Signals {
         self.before
     }
 
-    /// The next signal, or `None` after `timeout` (or a little earlier).
-    pub fn next(&self, timeout: Duration) -> anyhow::Result<Option<Received>> {
+    /// The next signal, or `None` after `timeout` (or a little earlier), or as soon as this other descriptor is readable.
+    pub fn next(
+        &self,
+        timeout: Duration,
+        other: Option<BorrowedFd<'_>>,
+    ) -> anyhow::Result<Option<Received>> {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        let mut descriptors = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
+        let descriptors = [self.descriptor.as_fd()].into_iter().chain(other);
+        let mut descriptors: Vec<PollFd<'_>> =
+            descriptors.map(|file| PollFd::new(file, PollFlags::POLLIN)).collect();
         match poll(&mut descriptors, timeout) {
             Ok(0) | Err(Errno::EINTR) => return Ok(None),
             Ok(_) => {}

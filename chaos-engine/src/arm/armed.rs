@@ -22,7 +22,7 @@ pub(super) use self::{rule::ends, told::Drained};
 use super::{
     frames::{Place, SharedFrames, TextFrames},
     lease::InForce,
-    line::{HeldMemory, Leaving},
+    line::Leaving,
     retired::Retired,
     sample::Sample,
     symlinks,
@@ -97,8 +97,6 @@ pub(super) struct OfAll {
     pub programs: Programs,
     pub frames: SharedFrames,
     pub leases: Leases,
-    /// For the frames that they hold.
-    pub memory: HeldMemory,
 }
 
 impl Armed {
@@ -143,10 +141,10 @@ impl Armed {
     /// Arms a target apart from every armory, without asking whether it goes together with what is armed.
     /// For tests of what processes make of each other's frames. Nothing acts before the first [`Armed::renew_apart`].
     pub fn apart(root: &CgroupRoot, target: Target, plan: &Plan) -> Result<Self, ArmError> {
-        let memory = HeldMemory::new(Policy::default().held_memory());
         let turn = Turn::of(Duration::from_secs(1));
         let (programs, leases) = (Programs::load(Room::default())?, Leases::default());
-        let of_all = OfAll { programs, frames: SharedFrames::default(), leases, memory };
+        let frames = SharedFrames::new(Policy::default().held_memory());
+        let of_all = OfAll { programs, frames, leases };
         Self::arm(root, target, plan, None, &|_| None, of_all, turn)
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    os::fd::BorrowedFd,
     sync::Arc,
     thread,
     time::Duration,
@@ -21,7 +22,7 @@ use super::{
     claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
     frames::SharedFrames,
-    line::{HeldMemory, Leaving},
+    line::Leaving,
     retired::Retired,
     shared_programs::SharedPrograms,
     turn::Turn,
@@ -57,8 +58,6 @@ pub struct Armory {
     leases: Leases,
     programs: SharedPrograms,
     frames: SharedFrames,
-    /// For the frames that all targets hold.
-    memory: HeldMemory,
     /// Those whose interfaces are to be looked at.
     to_look: VecDeque<ArmedId>,
     /// Programs of targets that are disarmed.
@@ -80,8 +79,7 @@ impl Armory {
             claims: Claims::default(),
             leases: Leases::default(),
             programs: SharedPrograms::default(),
-            frames: SharedFrames::default(),
-            memory: HeldMemory::new(Policy::default().held_memory()),
+            frames: SharedFrames::new(Policy::default().held_memory()),
             to_look: VecDeque::new(),
             retired: VecDeque::new(),
             filtered: Filtered::default(),
@@ -102,7 +100,7 @@ impl Armory {
     /// [`Policy::default`].
     #[must_use]
     pub fn with_held_memory(mut self, bytes: u64) -> Self {
-        self.memory = HeldMemory::new(bytes);
+        self.frames = SharedFrames::new(bytes);
         self
     }
 
@@ -156,12 +154,8 @@ impl Armory {
                 armed.renew(self.lease)?;
             }
             None => {
-                let of_all = OfAll {
-                    programs,
-                    frames: self.frames.clone(),
-                    leases: self.leases.clone(),
-                    memory: self.memory.clone(),
-                };
+                let of_all =
+                    OfAll { programs, frames: self.frames.clone(), leases: self.leases.clone() };
                 let armed =
                     Armed::arm(&self.root, target, &plan, shared.clone(), began, of_all, turn);
                 let mut armed = armed.inspect_err(|_| {
@@ -372,6 +366,23 @@ impl Armory {
         ended
     }
 
+    /// Becomes readable when there is news for [`Armory::work`]; `None` where it waits for the next tick.
+    pub fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.frames.news().descriptor()
+    }
+
+    /// Has the interfaces looked at of targets that have got new ones.
+    fn take_news(&mut self) {
+        let heard = self.frames.news().take();
+        if heard.is_empty() {
+            return;
+        }
+        let is_concerned = |armed: &Armed| heard.contains(&armed.target().cgroup.id());
+        let concerned = self.armed.iter().filter(|(_, armed)| is_concerned(armed));
+        let concerned: Vec<ArmedId> = concerned.map(|(id, _)| id.clone()).collect();
+        concerned.into_iter().for_each(|id| self.look_at(id));
+    }
+
     /// Has the interfaces of a target looked at when its turn comes.
     fn look_at(&mut self, id: ArmedId) {
         if !self.to_look.contains(&id) {
@@ -390,6 +401,7 @@ impl Armory {
     /// Goes on with that for a tenth of a second: attaches to interfaces and detaches from them, for one
     /// target after the other. The leases must be renewed meanwhile.
     pub fn work(&mut self) {
+        self.take_news();
         let turn = Turn::of(TURN);
         while self.has_work() && !turn.is_over() {
             if let Some(id) = self.to_look.pop_front()

@@ -1,6 +1,6 @@
 //! The armory as an engine.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, os::fd::BorrowedFd};
 
 use chaos_api::{
     ArmedId, ContainerId, Ended, Engine, Found, Leases, Notice, Occupied, Outcome, TargetReport,
@@ -95,6 +95,10 @@ impl Engine for Armory {
 
     fn work(&mut self) {
         Self::work(self);
+    }
+
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        Self::news(self)
     }
 
     fn sample(&mut self) {

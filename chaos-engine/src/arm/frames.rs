@@ -21,7 +21,8 @@ use self::{
 use super::{
     ArmError,
     filters::with_naming,
-    line::{HeldMemory, Leaving, RunningLine},
+    line::{Leaving, RunningLine, SharedLines},
+    news::News,
     turn::{Turn, drop_within},
 };
 use crate::{
@@ -58,11 +59,15 @@ struct Frames {
     unwanted: Vec<Link>,
     /// Where a rule holds frames, or answers in place of Docker's name server.
     line: Option<RunningLine>,
-    /// For the frames that it holds.
-    memory: HeldMemory,
+    /// What it shares with those of other targets.
+    lines: SharedLines,
     /// Lines whose last rule has ended.
     leaving: Leaving,
     programs: FrameHooks,
+    /// The id of the cgroup.
+    cgroup: u64,
+    /// Where it is heard of interfaces that come.
+    news: News,
 }
 
 /// Whose interfaces they are.
@@ -75,7 +80,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Frames {
-    fn new(programs: FrameHooks, memory: HeldMemory) -> Self {
+    fn new(programs: FrameHooks, cgroup: u64, lines: SharedLines, news: News) -> Self {
         Self {
             served: BTreeMap::new(),
             wanted: BTreeMap::new(),
@@ -89,9 +94,11 @@ impl Frames {
             told: false,
             unwanted: Vec::new(),
             line: None,
-            memory,
+            lines,
             leaving: Leaving::default(),
             programs,
+            cgroup,
+            news,
         }
     }
 
@@ -104,7 +111,7 @@ impl Frames {
     fn start_line(&mut self, line: DelayLine) -> Result<(), ArmError> {
         if self.line.is_none() {
             let maps = self.programs.line_maps();
-            self.line = Some(RunningLine::start(line, maps, &self.memory)?);
+            self.line = Some(RunningLine::start(line, maps, &self.lines)?);
         }
         Ok(())
     }
@@ -166,13 +173,6 @@ impl Frames {
         for served in self.served.values_mut() {
             let unwanted = served.links.extract_if(.., |(hook, _), _| is_unwanted(*hook));
             self.unwanted.extend(unwanted.map(|(_, link)| link));
-        }
-    }
-
-    /// Ends the line for good: it goes on with what it holds.
-    fn retire_line(&mut self) {
-        if let Some(line) = self.line.take() {
-            line.retire(&mut self.leaving);
         }
     }
 
@@ -283,6 +283,9 @@ impl Frames {
     ) -> Result<bool, ArmError> {
         let answer_line = self.wanted_line(|wanted| wanted.answer_line);
         let looks = self.line.is_none() && answer_line.is_some();
+        if !looks && self.is_quiet(found) {
+            return Ok(true);
+        }
         let (done, has_server) = found.namespace.enter_in_thread(|| {
             let done = self.serve_named(found, place, turn);
             (done, looks && has_embedded_server())
@@ -295,6 +298,20 @@ impl Frames {
         // line's device.
         self.start_line(line)?;
         found.namespace.enter_in_thread(|| self.serve_named(found, place, turn))?
+    }
+
+    /// Whether there is nothing to be done in a namespace, as far as can be seen from outside.
+    fn is_quiet(&mut self, found: &FoundNetNs) -> bool {
+        let inode = found.namespace.inode();
+        // One whose events are heard is there still: its number is nobody else's.
+        let known = self.served.iter_mut().find(|(_, served)| served.inode == inode);
+        let Some((key, served)) = known else { return false };
+        let lacks_device = self.line.as_ref().is_some_and(|line| !line.serves(key));
+        let is_quiet = served.is_quiet() && !lacks_device && served.is_inner == found.is_inner;
+        if is_quiet {
+            served.seen = Instant::now();
+        }
+        is_quiet
     }
 
     /// [`Frames::serve_here`], with names for filters.
@@ -326,6 +343,13 @@ impl Frames {
         let at_once = at_once(found.is_inner, self.attached_except(Some(key)));
         let served = self.served.entry(key).or_insert_with(|| Served::new(found));
         served.seen = Instant::now();
+        if served.events.is_none() {
+            // Without, it is visited at each look.
+            let events = self.news.watch(self.cgroup).inspect_err(|error| {
+                tracing::debug!(%error, "interfaces that come are noticed late");
+            });
+            served.events = events.ok();
+        }
         if let Some(line) = &mut self.line {
             let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
             line.serve(key, &self.programs, owner, by_filter.then_some(naming))?;
@@ -344,6 +368,10 @@ impl Frames {
         let is_left = |served: &Served| is_left(served.seen, self.look_began, oldest);
         for (_, left) in self.served.extract_if(.., |_, served| is_left(served)) {
             self.unwanted.extend(left.links.into_values());
+        }
+        // Nobody is there now who would keep it.
+        for served in self.served.values_mut().filter(|served| served.seen < self.look_began) {
+            served.events = None;
         }
         if let Some(line) = &mut self.line {
             line.retain(&|key| self.served.contains_key(key));

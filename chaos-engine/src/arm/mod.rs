@@ -11,6 +11,7 @@ mod frames;
 mod interfaces;
 mod lease;
 mod line;
+mod news;
 mod open_files;
 mod retired;
 mod sample;

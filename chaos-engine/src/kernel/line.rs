@@ -22,6 +22,7 @@ pub(super) struct AllLines(Arc<Mutex<Lines>>);
 
 struct Lines {
     reader: Array<MapData, Reader>,
+    beat: Array<MapData, u64>,
     given: Array<MapData, u64>,
     returned: Array<MapData, u64>,
     places: Array<MapData, u32>,
@@ -42,6 +43,7 @@ impl AllLines {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
         Ok(Self(Arc::new(Mutex::new(Lines {
             reader: map(ebpf, "READER")?,
+            beat: map(ebpf, "BEAT")?,
             given: map(ebpf, "GIVEN")?,
             returned: map(ebpf, "RETURNED")?,
             places: map(ebpf, "PLACES")?,
@@ -63,6 +65,11 @@ impl LineMaps {
     /// Says to the programs how the line is.
     pub fn say(&mut self, reader: &Reader) -> Result<(), KernelError> {
         self.all.lines().reader.set(self.target, reader, 0).map_err(failed("update", "READER"))
+    }
+
+    /// Says to the programs at which boot-clock moment (ns) frames of all lines were last looked for.
+    pub fn beat(&self, now: u64) -> Result<(), KernelError> {
+        self.all.lines().beat.set(0, &now, 0).map_err(failed("update", "BEAT"))
     }
 
     /// How many bytes the programs have given to the line.

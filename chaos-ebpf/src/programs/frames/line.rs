@@ -17,7 +17,7 @@ use chaos_ebpf_common::{
 };
 
 use crate::{
-    maps::{GIVEN, READER, RETURNED},
+    maps::{BEAT, GIVEN, READER, RETURNED},
     ownership::frame_target,
     ticket,
 };
@@ -36,8 +36,8 @@ pub enum Room {
 #[inline(always)]
 pub fn room(skb: *mut __sk_buff, now: u64) -> Room {
     let target = frame_target(skb);
-    let (Some(line), Some(given), Some(returned)) =
-        (READER.get(target), GIVEN.get(target), RETURNED.get(target))
+    let (Some(line), Some(beat), Some(given), Some(returned)) =
+        (READER.get(target), BEAT.get(0), GIVEN.get(target), RETURNED.get(target))
     else {
         return Room::Nowhere;
     };
@@ -50,7 +50,7 @@ pub fn room(skb: *mut __sk_buff, now: u64) -> Room {
         // A tag that is not in the data would come into the header.
         interface == LOOPBACK || tagged == 0 && (length <= LONGEST || segment != 0)
     };
-    if !fits || !line.answers(now) {
+    if !fits || !line.answers(now, *beat) {
         Room::Nowhere
     } else if line.has_room(*given, *returned) {
         Room::Free

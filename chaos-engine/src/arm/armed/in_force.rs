@@ -74,8 +74,8 @@ impl Armed {
             Some(frames) => frames,
             None if wanted.hooks.is_empty() => return Ok(()),
             None => {
-                let OfAll { programs, frames, memory, .. } = &self.of_all;
-                let joined = frames.join(&self.target, programs, memory)?;
+                let OfAll { programs, frames, .. } = &self.of_all;
+                let joined = frames.join(&self.target, programs)?;
                 // Others may have lost frames under the slots before.
                 self.text.all_slots().for_each(|slot| joined.forget_lost(slot));
                 self.frames.insert(joined)

@@ -11,16 +11,22 @@ use super::{Frames, Place};
 use crate::{
     arm::{
         ArmError,
-        line::{HeldMemory, Leaving, RunningLine},
+        line::{Leaving, RunningLine, SharedLines},
+        news::News,
         turn::Turn,
     },
     cgroup::Target,
     kernel::{Link, Programs},
 };
 
-/// What the targets of a process have at interfaces, by the ids of their cgroups.
-#[derive(Clone, Default)]
-pub(in crate::arm) struct SharedFrames(Arc<Mutex<BTreeMap<u64, Weak<Mutex<Frames>>>>>);
+/// What the targets of a process have at interfaces.
+#[derive(Clone)]
+pub(in crate::arm) struct SharedFrames {
+    /// By the ids of their cgroups.
+    of_targets: Arc<Mutex<BTreeMap<u64, Weak<Mutex<Frames>>>>>,
+    lines: SharedLines,
+    news: News,
+}
 
 /// What a text needs at interfaces.
 #[derive(Clone)]
@@ -50,23 +56,37 @@ pub(in crate::arm) struct TextFrames {
 }
 
 impl SharedFrames {
+    /// None yet, with so many bytes for the frames that all targets hold.
+    pub(in crate::arm) fn new(held_memory: u64) -> Self {
+        Self { of_targets: Arc::default(), lines: SharedLines::new(held_memory), news: News::new() }
+    }
+
+    /// What is heard of interfaces that come.
+    pub(in crate::arm) fn news(&self) -> &News {
+        &self.news
+    }
+
     /// Joins those of the target, or makes some.
     pub(in crate::arm) fn join(
         &self,
         target: &Target,
         programs: &Programs,
-        memory: &HeldMemory,
     ) -> Result<TextFrames, ArmError> {
         let (cgroup, level) = (target.cgroup.id(), target.cgroup.level());
         // Whoever panicked has left the list whole.
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.of_targets.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, frames| frames.strong_count() > 0);
         let known = all.get(&cgroup).and_then(Weak::upgrade).map(|frames| (next(&frames), frames));
         if let Some((Some(text), frames)) = known {
             return Ok(TextFrames { frames, text });
         }
         let programs = programs.frames(cgroup, level)?;
-        let frames = Arc::new(Mutex::new(Frames::new(programs, memory.clone())));
+        let frames = Arc::new(Mutex::new(Frames::new(
+            programs,
+            cgroup,
+            self.lines.clone(),
+            self.news.clone(),
+        )));
         all.insert(cgroup, Arc::downgrade(&frames));
         Ok(TextFrames { frames, text: 0 })
     }
@@ -125,7 +145,7 @@ impl TextFrames {
         }
         if frames.line.is_some() {
             stop();
-            frames.retire_line();
+            frames.stop_line();
         }
         if let Err(error) = frames.programs.close() {
             tracing::warn!(%error, "programs at interfaces were not led past their faults");

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chaos_plan::{Hook, Position};
@@ -15,8 +15,11 @@ use crate::{
         turn::Turn,
     },
     cgroup::FoundNetNs,
-    kernel::{FrameHooks, Link, Naming},
+    kernel::{FrameHooks, Link, LinkEvents, Naming},
 };
+
+/// How often a namespace is visited in which nothing has happened, should an event have been missed.
+const VISIT_EVERY: Duration = Duration::from_secs(60);
 
 /// What is attached in one network namespace.
 pub(super) struct Served {
@@ -31,6 +34,10 @@ pub(super) struct Served {
     pub left_out: usize,
     /// Interfaces whose turn has not come yet.
     pub pending: usize,
+    /// Tells of interfaces since the last visit, while a process of the target is there: it keeps the namespace.
+    pub events: Option<LinkEvents>,
+    /// When it was served last, whole.
+    visited: Option<Instant>,
 }
 
 impl Served {
@@ -42,7 +49,19 @@ impl Served {
             seen: Instant::now(),
             left_out: 0,
             pending: 0,
+            events: None,
+            visited: None,
         }
+    }
+
+    /// Whether there is nothing to be done in it: no interface has come or changed, and nobody has detached anything.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let is_fresh = |visited: Instant| visited.elapsed() < VISIT_EVERY;
+        let has_events = self.events.as_ref().is_none_or(LinkEvents::take);
+        !has_events
+            && self.pending == 0
+            && self.visited.is_some_and(is_fresh)
+            && self.links.values_mut().all(is_attached)
     }
 
     /// Notes the interfaces that lack one of these hooks, or have them where they are not wanted any more.
@@ -69,12 +88,10 @@ impl Served {
         room: usize,
         (at_once, turn): (usize, Turn),
     ) -> Result<bool, ArmError> {
+        self.visited = None;
         let interfaces = ethernet_interfaces()?;
         let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
-        self.links.retain(|(_, index), link| {
-            // What cannot be looked at is left as it is.
-            indices.contains(index) && link.is_attached().unwrap_or(true)
-        });
+        self.links.retain(|(_, index), link| indices.contains(index) && is_attached(link));
         let served = self.interfaces();
         let chosen = choose(&indices, |index| served.contains(&index), room);
         self.left_out = indices.len() - chosen.len();
@@ -93,6 +110,12 @@ impl Served {
             }
         }
         self.pending = 0;
+        self.visited = Some(Instant::now());
         Ok(true)
     }
+}
+
+fn is_attached(link: &mut Link) -> bool {
+    // What cannot be looked at is left as it is.
+    link.is_attached().unwrap_or(true)
 }

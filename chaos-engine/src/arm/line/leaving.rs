@@ -24,13 +24,8 @@ impl Leaving {
         self.queue_ends.extend(unwanted);
     }
 
-    /// Stops a reader, which sends on at once.
-    pub(super) fn add_reader(&mut self, line: ReaderLine) {
-        self.reader_ends.extend(line.stop());
-    }
-
     /// Takes a reader that has been told to end.
-    pub(super) fn await_reader(&mut self, line: ReaderLine) {
+    pub(super) fn add_reader(&mut self, line: ReaderLine) {
         self.readers.push(line);
     }
 
@@ -49,7 +44,7 @@ impl Leaving {
             self.queue_ends.extend(line.into_ends());
         }
         for line in self.readers.extract_if(.., |line| line.has_ended()) {
-            self.reader_ends.extend(line.stop());
+            self.reader_ends.extend(line.into_ends());
         }
     }
 

@@ -14,8 +14,12 @@ use std::io;
 use chaos_ebpf_common::line::{DEVICE_MASK, DEVICES};
 use chaos_plan::DelayLine;
 
-pub(super) use self::{leaving::Leaving, lost::Lost, memory::HeldMemory};
-use self::{queue::QueueLine, reader::ReaderLine};
+pub(super) use self::{leaving::Leaving, lost::Lost};
+use self::{
+    memory::HeldMemory,
+    queue::QueueLine,
+    reader::{ReaderLine, Readers},
+};
 use super::{ArmError, turn::Turn};
 use crate::{
     cgroup::{NetNsKey, Owner},
@@ -26,6 +30,21 @@ use crate::{
 const NAME: &str = "chaos-line";
 /// How their aliases begin; [`Owner`] writes the rest.
 const ALIAS: &str = "chaos-agent-line-";
+
+/// What the delay lines of all targets of a process share.
+#[derive(Clone)]
+pub(super) struct SharedLines {
+    /// For the frames that they hold.
+    memory: HeldMemory,
+    readers: Readers,
+}
+
+impl SharedLines {
+    /// With so many bytes for the frames that they hold.
+    pub(super) fn new(memory: u64) -> Self {
+        Self { memory: HeldMemory::new(memory), readers: Readers::default() }
+    }
+}
 
 /// A running delay line.
 pub(super) enum RunningLine {
@@ -38,11 +57,11 @@ impl RunningLine {
     pub(super) fn start(
         line: DelayLine,
         maps: LineMaps,
-        memory: &HeldMemory,
+        shared: &SharedLines,
     ) -> Result<Self, ArmError> {
         Ok(match line {
-            DelayLine::Fq => Self::Fq(QueueLine::start(maps, memory)?.into()),
-            DelayLine::Tap => Self::Tap(ReaderLine::start(maps, memory)?),
+            DelayLine::Fq => Self::Fq(QueueLine::start(maps, &shared.memory)?.into()),
+            DelayLine::Tap => Self::Tap(ReaderLine::start(maps, shared)?),
         })
     }
 
@@ -58,6 +77,14 @@ impl RunningLine {
         match self {
             Self::Fq(line) => line.serve(namespace, programs, owner, naming),
             Self::Tap(line) => line.serve(namespace, programs, owner, naming),
+        }
+    }
+
+    /// Whether it has a device in this namespace.
+    pub(super) fn serves(&self, namespace: &NetNsKey) -> bool {
+        match self {
+            Self::Fq(line) => line.serves(namespace),
+            Self::Tap(line) => line.serves(namespace),
         }
     }
 
@@ -115,22 +142,14 @@ impl RunningLine {
         }
     }
 
-    /// Ends it when no program gives it frames any more. The reader sends on what it holds; what a queue holds is on its
-    /// way.
+    /// Ends it when no program gives it frames any more. The reader sends on at once what it holds; what a queue holds is
+    /// on its way.
     pub(super) fn stop(self, leaving: &mut Leaving) {
-        match self {
-            Self::Fq(line) => leaving.add_queue(*line),
-            Self::Tap(line) => leaving.add_reader(line),
-        }
-    }
-
-    /// Ends it likewise, for good and without waiting for the reader.
-    pub(super) fn retire(self, leaving: &mut Leaving) {
         match self {
             Self::Fq(line) => leaving.add_queue(*line),
             Self::Tap(mut line) => {
                 line.tell_to_end();
-                leaving.await_reader(line);
+                leaving.add_reader(line);
             }
         }
     }

@@ -99,6 +99,11 @@ impl QueueLine {
         Ok(())
     }
 
+    /// Whether there is a pair in this namespace.
+    pub(super) fn serves(&self, namespace: &NetNsKey) -> bool {
+        self.ends.served.contains_key(namespace)
+    }
+
     /// Takes away the pairs in namespaces that are no longer wanted, in the turns to come.
     pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
         let unwanted = self.ends.served.extract_if(.., |namespace, _| !wanted(namespace));
@@ -125,9 +130,9 @@ impl QueueLine {
         let waiting = self.ends.waiting()?;
         let (taken, room) = (inside.wrapping_sub(waiting), self.ends.share.adjust(waiting));
         // It answers for as long as its programs are attached.
-        let (beat, ahead) = (u64::MAX, boot_ahead());
+        let ahead = boot_ahead();
         let device = self.device;
-        self.maps.say(&Said { beat, taken, room, ahead, key: 0, device, queue: 1 })?;
+        self.maps.say(&Said { taken, room, ahead, key: 0, device, queue: 1 })?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ pub(super) struct Held {
     /// The boot-clock moment (ns) until which.
     pub due: u64,
     /// Number of the device that it came from.
-    pub tap: u64,
+    pub tap: u32,
     /// The interface that it was at.
     pub interface: u32,
     pub ingress: bool,

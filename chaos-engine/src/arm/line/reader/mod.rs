@@ -1,62 +1,70 @@
-//! A thread that holds frames, behind a TAP device in each network namespace of the target.
+//! Holds frames behind a TAP device in each network namespace of a target.
 //!
-//! The devices are files of this process. When it ends, however it ends, they are gone; when it does
-//! not work, programs hear nothing from the reader and let frames pass.
+//! The devices are files of this process, which one thread reads for all targets. When the process ends, however it ends,
+//! they are gone; when the thread does not work, programs hear nothing from it and let frames pass.
 
 mod frame;
 mod held;
+mod line;
+mod readers;
 mod thread;
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc, OnceLock,
-        mpsc::{self, Receiver, Sender},
+        mpsc::{self, Receiver, TryRecvError},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
-use chaos_api::clock::boot_now;
 use chaos_ebpf_common::line::QUEUE;
 use chaos_plan::DelayLine;
-use nix::sys::eventfd::{EfdFlags, EventFd};
 
+pub(super) use self::readers::Readers;
 use self::{
-    held::Queue,
-    thread::{Order, Reader},
+    line::{Line, Taps},
+    readers::Orders,
+    thread::Order,
 };
-use super::{ALIAS, Lost, NAME, memory::HeldMemory, random, random_device};
+use super::{ALIAS, Lost, NAME, SharedLines, random, random_device};
 use crate::{
     arm::{
         ArmError,
         turn::{Turn, drop_within},
     },
     cgroup::{NetNsKey, Owner},
-    kernel::{FrameHooks, KernelError, LineMaps, Link, Naming, Tap},
+    kernel::{FrameHooks, LineMaps, Link, Naming, Tap},
 };
 
-/// A running reader. Dropping it sends on at once what it holds.
+/// A running line. Dropping it sends on at once what it holds.
 pub(in crate::arm) struct ReaderLine {
     device: u32,
     served: BTreeMap<NetNsKey, Served>,
     /// Number of the next device.
-    next: u64,
-    orders: Option<Sender<Order>>,
+    next: u32,
+    /// By which the thread knows the line.
+    number: u32,
+    orders: Orders,
     /// Numbers of devices that somebody else took away.
-    gone: Receiver<u64>,
-    /// Why the thread has ended by itself.
+    gone: Receiver<u32>,
+    /// Why the line has ended by itself.
     failure: Arc<OnceLock<String>>,
-    wake: Arc<EventFd>,
-    thread: Option<JoinHandle<BTreeMap<u64, Tap>>>,
+    /// Gives back the devices when all is sent on; closed without them where the thread panicked.
+    ended: Receiver<Taps>,
+    taps: OnceCell<Taps>,
     lost: Arc<Lost>,
     /// In namespaces that are no longer wanted, or gone.
     unwanted: Vec<End>,
     is_open: bool,
 }
 
-/// How long the thread may take to hear that it is open.
+/// How long the thread may take to hear that a line is open.
 const LONGEST_OPENING: Duration = Duration::from_millis(100);
+
+/// How long it may take to send on what a line holds that nobody sees off.
+const LONGEST_END: Duration = Duration::from_secs(1);
 
 /// A device that is no longer needed, unless the thread has closed it, and the programs at it. They go
 /// after it, so that no frame meets a device without them.
@@ -68,55 +76,49 @@ pub(in crate::arm) struct End {
 /// A device.
 struct Served {
     /// By which the thread knows it.
-    number: u64,
+    number: u32,
     /// Lets nothing into it but what our programs send, and sends frames on that come back.
     _links: [Link; 2],
 }
 
 impl ReaderLine {
-    /// Starts the thread, without any device yet.
-    pub(super) fn start(maps: LineMaps, memory: &HeldMemory) -> Result<Self, ArmError> {
-        let call = |call| move |source| KernelError::Call { call, source };
+    /// Has the thread serve a line, without any device yet.
+    pub(super) fn start(maps: LineMaps, shared: &SharedLines) -> Result<Self, ArmError> {
         let device = random_device()?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let wake = EventFd::from_value_and_flags(0, flags)
-            .map_err(|errno| call("eventfd")(errno.into()))?;
-        let wake = Arc::new(wake);
         let lost = Arc::new(Lost::default());
-        let (orders, received) = mpsc::channel();
         let (tell_gone, gone) = mpsc::channel();
+        let (give_back, ended) = mpsc::channel();
         let failure = Arc::new(OnceLock::new());
-        let (taken, now) = (maps.given()?, boot_now());
-        let reader = Reader {
+        let taken = maps.given()?;
+        let line = Line {
             maps,
             device,
-            orders: received,
-            wake: wake.clone(),
-            lost: lost.clone(),
-            taps: BTreeMap::new(),
-            gone: tell_gone,
-            failure: failure.clone(),
-            queue: Queue::default(),
-            share: memory.share(),
             // Not 0, which is nobody's.
             key: random()? | 1 << 63,
+            taps: Taps::new(),
+            queue: held::Queue::default(),
+            share: shared.memory.share(),
             taken,
-            said_at: now,
-            is_open: false,
+            on_way: 0,
+            said_at: 0,
+            room: 0,
+            state: line::State::Closed,
+            lost: lost.clone(),
+            gone: tell_gone,
+            failure: failure.clone(),
+            ended: give_back,
         };
-        let thread = std::thread::Builder::new()
-            .name("delay-line".to_owned())
-            .spawn(|| reader.run())
-            .map_err(call("start a thread"))?;
+        let (orders, number) = shared.readers.start(line)?;
         Ok(Self {
             device,
             served: BTreeMap::new(),
             next: 0,
-            orders: Some(orders),
+            number,
+            orders,
             gone,
             failure,
-            wake,
-            thread: Some(thread),
+            ended,
+            taps: OnceCell::new(),
             lost,
             unwanted: Vec::new(),
             is_open: false,
@@ -146,8 +148,13 @@ impl ReaderLine {
             }
         };
         self.next += 1;
-        self.order(Order::Serve(number, tap));
+        self.orders.give(Order::Serve { line: self.number, number, tap });
         Ok(())
+    }
+
+    /// Whether there is a device in this namespace.
+    pub(super) fn serves(&self, namespace: &NetNsKey) -> bool {
+        self.served.contains_key(namespace)
     }
 
     /// Takes away the devices in namespaces that are no longer wanted, and their programs in the turns to
@@ -155,7 +162,7 @@ impl ReaderLine {
     pub(super) fn retain(&mut self, wanted: &dyn Fn(&NetNsKey) -> bool) {
         let unwanted = self.served.extract_if(.., |namespace, _| !wanted(namespace));
         for (_, served) in unwanted.collect::<Vec<_>>() {
-            self.order(Order::Forget(served.number));
+            self.orders.give(Order::Forget { line: self.number, number: served.number });
             self.unwanted.push(End { _tap: None, _served: served });
         }
     }
@@ -174,7 +181,7 @@ impl ReaderLine {
         }
     }
 
-    /// Why the thread has ended by itself.
+    /// Why it has ended by itself.
     pub(super) fn failure(&self) -> Option<&str> {
         self.has_ended().then(|| self.failure.get().map_or("its thread panicked", String::as_str))
     }
@@ -190,52 +197,57 @@ impl ReaderLine {
             return;
         }
         let (tell, told) = mpsc::channel();
-        self.order(Order::Open(tell));
+        self.orders.give(Order::Open { line: self.number, tell });
         // So that the first frames find it at work. Where the thread has ended, frames pass.
         let _ = told.recv_timeout(LONGEST_OPENING);
     }
 
-    /// Sends on what it holds, and gives back the devices.
-    pub(super) fn stop(mut self) -> Vec<End> {
-        let mut taps = self.end();
+    /// Has the thread send on what it holds, and give back the devices.
+    pub(super) fn tell_to_end(&mut self) {
+        self.orders.give(Order::End { line: self.number });
+    }
+
+    /// Whether it has sent on all, or ended by itself.
+    pub(super) fn has_ended(&self) -> bool {
+        if self.taps.get().is_none() {
+            let taps = match self.ended.try_recv() {
+                Ok(taps) => taps,
+                Err(TryRecvError::Empty) => return false,
+                Err(TryRecvError::Disconnected) => Taps::new(),
+            };
+            // Looked at above.
+            let _ = self.taps.set(taps);
+        }
+        true
+    }
+
+    /// The devices of a line that has ended.
+    pub(super) fn into_ends(mut self) -> Vec<End> {
+        self.take_ends()
+    }
+
+    fn take_ends(&mut self) -> Vec<End> {
+        let mut taps = self.taps.take().unwrap_or_default();
         let mut ends = std::mem::take(&mut self.unwanted);
         ends.extend(std::mem::take(&mut self.served).into_values().map(|served| {
-            let tap = taps.as_mut().and_then(|taps| taps.remove(&served.number));
+            let tap = taps.remove(&served.number);
             End { _tap: tap, _served: served }
         }));
         ends
-    }
-
-    /// Has the thread send on what it holds, and end.
-    pub(super) fn tell_to_end(&mut self) {
-        self.orders = None;
-        self.wake();
-    }
-
-    /// Whether the thread has ended.
-    pub(super) fn has_ended(&self) -> bool {
-        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
-    }
-
-    fn end(&mut self) -> Option<BTreeMap<u64, Tap>> {
-        self.tell_to_end();
-        self.thread.take()?.join().ok()
-    }
-
-    fn order(&self, order: Order) {
-        // Nobody takes it where the thread has ended: it has said why, and frames pass.
-        drop(self.orders.as_ref().map(|orders| orders.send(order)));
-        self.wake();
-    }
-
-    fn wake(&self) {
-        // It fails only where it has been woken 2^64 times.
-        let _ = self.wake.write(1);
     }
 }
 
 impl Drop for ReaderLine {
     fn drop(&mut self) {
-        self.end();
+        if self.served.is_empty() {
+            self.tell_to_end();
+        } else if !self.has_ended() {
+            self.tell_to_end();
+            // Where it takes longer, devices go after their programs.
+            if let Ok(taps) = self.ended.recv_timeout(LONGEST_END) {
+                let _ = self.taps.set(taps);
+            }
+        }
+        drop(self.take_ends());
     }
 }

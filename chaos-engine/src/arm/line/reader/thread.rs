@@ -1,77 +1,71 @@
-//! The thread that holds the frames.
+//! The thread that holds the frames of all lines.
 
 use std::{
     collections::BTreeMap,
-    io,
     os::fd::AsFd,
     sync::{
-        Arc, OnceLock,
+        Arc,
         mpsc::{Receiver, Sender, TryRecvError},
     },
     time::Duration,
 };
 
 use chaos_api::clock::boot_now;
-use chaos_ebpf_common::line::{DEVICE_BYTES, Reader as Said, ReturnTag};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, ppoll},
-    sys::{eventfd::EventFd, prctl::set_timerslack, time::TimeSpec},
+    sys::{
+        epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout},
+        eventfd::EventFd,
+        prctl::set_timerslack,
+        time::TimeSpec,
+    },
 };
 
-use super::{
-    Lost,
-    frame::{self, cost_to_read, header, set_return_tag, take_header},
-    held::{Held, Queue, cost},
-};
-use crate::{
-    arm::line::memory::Share,
-    kernel::{KernelError, LineMaps, Tap},
-};
+use super::{frame, line::Line};
+use crate::kernel::{KernelError, Tap};
 
-/// What the reader is told.
+/// What the thread is told.
 pub(super) enum Order {
-    /// Serve this device, too, by this number.
-    Serve(u64, Tap),
+    /// Serve this line, too, by this number.
+    Start { number: u32, line: Box<Line> },
+    /// Serve this device of the line, too, by this number.
+    Serve { line: u32, number: u32, tap: Tap },
     /// Close the device with this number.
-    Forget(u64),
+    Forget { line: u32, number: u32 },
     /// Say that frames may come, and tell when that is done.
-    Open(Sender<()>),
+    Open { line: u32, tell: Sender<()> },
+    /// Send on what the line holds, and give its devices back.
+    End { line: u32 },
 }
 
-/// Frames that are read before others are sent.
-const BATCH: usize = 256;
-
-/// How long it waits at most, so that programs hear of it several times before they give it up
+/// How long it waits at most while there is a line, so that programs hear of it several times before they give it up
 /// ([`chaos_ebpf_common::line::LONGEST_SILENCE`]).
 const LONGEST_WAIT: u64 = 50_000_000;
 
-/// How often it says how it is while it has much to do.
-const SAY_EVERY: u64 = 1_000_000;
+/// How often it says that it is at work while it has much to do (ns).
+const BEAT_EVERY: u64 = 1_000_000;
 
-/// Reads frames, holds them until they are due, and sends them on.
+/// How often it looks at lines that have nothing (ns).
+const TEND_IDLE_EVERY: u64 = LONGEST_WAIT;
+
+/// Devices that it is told of in one look.
+const READY: usize = 64;
+
+/// Serves the lines, one after the other.
 pub(super) struct Reader {
-    pub maps: LineMaps,
-    pub device: u32,
-    /// Closed when the line ends.
-    pub orders: Receiver<Order>,
-    /// Wakes the reader for an order.
-    pub wake: Arc<EventFd>,
-    pub lost: Arc<Lost>,
-    pub taps: BTreeMap<u64, Tap>,
-    /// Takes the numbers of devices that somebody else took away.
-    pub gone: Sender<u64>,
-    /// Why it ended by itself.
-    pub failure: Arc<OnceLock<String>>,
-    pub queue: Queue,
-    /// What it may hold.
-    pub share: Share,
-    /// Of its frames.
-    pub key: u64,
-    pub taken: u64,
-    pub said_at: u64,
-    /// Whether programs may give it frames.
-    pub is_open: bool,
+    /// Closed when nobody needs it any more.
+    orders: Receiver<Order>,
+    /// Wakes it for an order.
+    wake: Arc<EventFd>,
+    lines: BTreeMap<u32, Box<Line>>,
+    /// Tells which devices have frames.
+    devices: Epoll,
+    /// The boot-clock moment (ns) at which it said last that it is at work.
+    beat_at: u64,
+    /// That at which it looked at all lines.
+    tended_at: u64,
+    buffer: Vec<u8>,
 }
 
 /// A timer is otherwise late by 50 µs, and others come first where the processors are busy. Where that
@@ -83,175 +77,192 @@ fn be_punctual() {
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) };
 }
 
+fn failed(call: &'static str) -> impl Fn(Errno) -> KernelError {
+    move |errno| KernelError::Call { call, source: errno.into() }
+}
+
 impl Reader {
-    /// Works until there are no more orders to come, and then sends on at once what it holds. Gives back
-    /// the devices, as each takes a while to close.
-    pub(super) fn run(mut self) -> BTreeMap<u64, Tap> {
+    pub(super) fn new(orders: Receiver<Order>, wake: Arc<EventFd>) -> Result<Self, KernelError> {
+        Ok(Self {
+            orders,
+            wake,
+            lines: BTreeMap::new(),
+            devices: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)
+                .map_err(failed("epoll_create1"))?,
+            beat_at: 0,
+            tended_at: 0,
+            buffer: vec![0; frame::LONGEST],
+        })
+    }
+
+    /// Works until there are no more orders to come, and then sends on at once what it holds.
+    pub(super) fn run(mut self) {
         be_punctual();
-        if let Err(error) = self.work() {
-            tracing::warn!(%error, "the delay line ended: frames are no longer held");
-            // It is set here alone.
-            let _ = self.failure.set(error.to_string());
-        }
-        // Frames pass from here on.
-        if let Err(error) = self.maps.say(&Said::default()) {
-            tracing::warn!(%error, "programs were not told of the delay line's end");
-        }
-        self.send_due(u64::MAX);
-        self.taps
-    }
-
-    fn work(&mut self) -> Result<(), KernelError> {
-        let mut buffer = vec![0; frame::LONGEST];
-        loop {
-            let goes_on = self.obey()?;
-            let is_empty = self.take(&mut buffer)?;
-            self.send_due(if goes_on { boot_now() } else { u64::MAX });
-            if is_empty && !goes_on {
-                return Ok(());
+        while self.obey() {
+            if let Err(error) = self.work() {
+                self.lines.values_mut().for_each(|line| line.fail(&error));
             }
-            if is_empty {
-                self.wait()?;
-            }
+            self.see_off();
         }
     }
 
-    /// Whether there are orders to come.
-    fn obey(&mut self) -> Result<bool, KernelError> {
-        loop {
-            match self.orders.try_recv() {
-                Ok(Order::Open(tell)) => {
-                    self.is_open = true;
-                    self.say(boot_now(), 0)?;
-                    // Whoever asked may have given up.
-                    let _ = tell.send(());
+    /// Does what it is told; whether there is something to do.
+    fn obey(&mut self) -> bool {
+        let mut goes_on = true;
+        while goes_on {
+            // Without a line, there is nothing else to wait for.
+            let order = match self.lines.is_empty() {
+                true => self.orders.recv().map_err(|_| TryRecvError::Disconnected),
+                false => self.orders.try_recv(),
+            };
+            match order {
+                Ok(order) => self.follow(order),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => goes_on = false,
+            }
+        }
+        self.lines.values_mut().for_each(|line| line.close());
+        !self.lines.is_empty()
+    }
+
+    fn follow(&mut self, order: Order) {
+        match order {
+            Order::Start { number, line } => drop(self.lines.insert(number, line)),
+            Order::Serve { line: of, number, tap } => {
+                let Some(line) = self.lines.get_mut(&of) else { return };
+                let event = EpollEvent::new(EpollFlags::EPOLLIN, token(of, number));
+                match self.devices.add(&tap, event).map_err(failed("epoll_ctl")) {
+                    Ok(()) => drop(line.taps.insert(number, tap)),
+                    Err(error) => line.fail(&error),
                 }
-                Ok(Order::Serve(number, tap)) => drop(self.taps.insert(number, tap)),
-                Ok(Order::Forget(number)) => drop(self.taps.remove(&number)),
-                Err(TryRecvError::Empty) => return Ok(true),
-                Err(TryRecvError::Disconnected) => return Ok(false),
+            }
+            Order::Forget { line, number } => {
+                if let Some(line) = self.lines.get_mut(&line) {
+                    line.taps.remove(&number);
+                }
+            }
+            Order::Open { line, tell } => {
+                self.make_room(line);
+                // Whoever asked may have given up.
+                let _ = tell.send(());
+            }
+            Order::End { line } => {
+                if let Some(line) = self.lines.get_mut(&line) {
+                    line.close();
+                }
             }
         }
     }
 
-    /// Reads what is there, up to a limit, and says so; whether that was all.
-    fn take(&mut self, buffer: &mut [u8]) -> Result<bool, KernelError> {
+    /// Opens a line, after the others have given up what they do not need.
+    fn make_room(&mut self, opened: u32) {
         let now = boot_now();
-        let says = now >= self.said_at + SAY_EVERY;
-        // Before reading: what was given until here is read below, or the device has lost it.
-        let given = if says { Some(self.maps.given()?) } else { None };
-        let mut is_empty = true;
-        // It goes from device to device by their numbers, as one may go away on the way.
-        let mut next = self.taps.keys().next().copied();
-        while let Some(number) = next {
-            match self.take_from(number, buffer) {
-                Ok(was_empty) => is_empty &= was_empty,
-                Err(error) => self.lose(number, &error),
+        self.beat(now);
+        let others = self.lines.iter_mut().filter(|(number, _)| **number != opened);
+        for (_, line) in others {
+            if let Err(error) = line.tend(now, &mut self.buffer) {
+                line.fail(&error);
             }
-            next = self.taps.range(number + 1..).next().map(|(number, _)| *number);
         }
-        if let Some(given) = given {
-            // Signed, as both only ever grow.
-            if is_empty && given.wrapping_sub(self.taken) as i64 > 0 {
-                self.taken = given;
-            }
-            let on_way = given.wrapping_sub(self.taken) as i64;
-            self.say(now, on_way.max(0) as u64)?;
+        if let Some(line) = self.lines.get_mut(&opened)
+            && let Err(error) = line.open(now)
+        {
+            line.fail(&error);
         }
-        Ok(is_empty)
     }
 
-    /// Says that it is at work and how much room there is, when so many bytes are on their way to it.
-    pub(super) fn say(&mut self, now: u64, on_way: u64) -> Result<(), KernelError> {
-        let held = self.queue.bytes();
-        let room = self.share.adjust(held + on_way).saturating_sub(held).min(DEVICE_BYTES);
-        let &mut Self { taken, key, is_open, .. } = self;
-        let device = if is_open { self.device } else { 0 };
-        self.said_at = now;
-        self.maps.say(&Said { beat: now, taken, room, key, device, ..Said::default() })
-    }
-
-    /// Gives up a device that cannot be read: somebody took it away, which may be the target itself in
-    /// a network namespace of its own. The others go on. What it held is counted as lost.
-    fn lose(&mut self, number: u64, error: &io::Error) {
-        tracing::debug!(%error, "a device of the delay line is gone: what it held is lost");
-        self.taps.remove(&number);
-        // Nobody listens when the line ends.
-        let _ = self.gone.send(number);
-    }
-
-    /// Reads what is there of one device, up to a limit; whether that was all.
-    fn take_from(&mut self, number: u64, buffer: &mut [u8]) -> io::Result<bool> {
-        let Some(tap) = self.taps.get(&number) else {
-            return Ok(true);
+    /// Reads what has come and sends on what is due; waits where there is neither.
+    fn work(&mut self) -> Result<(), KernelError> {
+        let mut ready = [EpollEvent::empty(); READY];
+        let count = match self.devices.wait(&mut ready, EpollTimeout::ZERO) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(failed("epoll_wait")(errno)),
         };
         let now = boot_now();
-        for _ in 0..BATCH {
-            let Some(length) = tap.read(buffer)? else {
-                return Ok(true);
-            };
-            let read = &buffer[..length];
-            let Some(header) = header(read, self.key) else {
-                continue;
-            };
-            self.taken = self.taken.wrapping_add(cost_to_read(read, &header));
-            let Some(frame) = take_header(read, &header) else {
-                continue;
-            };
-            // It was on its way in the share of the line, which may have become smaller.
-            if self.queue.bytes() + cost(&frame) > self.share.granted() {
-                self.lost.add(header.slot());
-                continue;
-            }
-            self.queue.push(Held {
-                due: now + header.left(now),
-                tap: number,
-                interface: header.interface,
-                ingress: header.ingress(),
-                slot: header.slot(),
-                frame,
-            });
-        }
-        Ok(false)
-    }
-
-    /// Sends on what is due by then.
-    fn send_due(&mut self, until: u64) {
-        while let Some(held) = self.queue.pop_due(until) {
-            let slot = held.slot;
-            if let Err(error) = self.send(held) {
-                self.lost.add(slot);
-                tracing::debug!(%error, "a held frame was lost");
+        for event in &ready[..count] {
+            let (line, number) = device(event.data());
+            if let Some(line) = self.lines.get_mut(&line) {
+                line.take(number, now, &mut self.buffer);
             }
         }
-    }
-
-    fn send(&mut self, held: Held) -> Result<(), KernelError> {
-        let Held { tap, interface, ingress, mut frame, .. } = held;
-        let place = self.maps.place(interface)?;
-        set_return_tag(&mut frame, ReturnTag { place, ingress });
-        let failed = |source| KernelError::Call { call: "write to the TAP device", source };
-        let gone = || failed(io::Error::from_raw_os_error(libc::ENODEV));
-        self.taps.get(&tap).ok_or_else(gone)?.write(&frame).map_err(failed)
-    }
-
-    /// Waits for frames, for orders, and for the next frame to be due.
-    fn wait(&self) -> Result<(), KernelError> {
         let now = boot_now();
-        let due = self.queue.next_due().unwrap_or(u64::MAX);
-        let timeout = Duration::from_nanos(due.saturating_sub(now).min(LONGEST_WAIT));
-        let mut files = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
-        let devices = self.taps.values();
-        files.extend(devices.map(|tap| PollFd::new(tap.as_fd(), PollFlags::POLLIN)));
-        match ppoll(&mut files, Some(TimeSpec::from_duration(timeout)), None) {
-            Ok(_) => {}
-            Err(Errno::EINTR) => return Ok(()),
-            Err(errno) => {
-                return Err(KernelError::Call { call: "ppoll", source: errno.into() });
+        if now >= self.beat_at + BEAT_EVERY {
+            self.beat(now);
+        }
+        let tends_idle = now >= self.tended_at + TEND_IDLE_EVERY;
+        if tends_idle {
+            self.tended_at = now;
+        }
+        let mut next = now + LONGEST_WAIT;
+        for line in self.lines.values_mut() {
+            line.send_due(now);
+            if (tends_idle || !line.is_idle())
+                && let Err(error) = line.tend(now, &mut self.buffer)
+            {
+                line.fail(&error);
             }
+            next = next.min(line.next_due().unwrap_or(u64::MAX));
+        }
+        if count == 0 { self.wait(next) } else { Ok(()) }
+    }
+
+    /// Says that it is at work, to the programs of all lines.
+    fn beat(&mut self, now: u64) {
+        // All lines of a process have the same programs.
+        let Some(line) = self.lines.values_mut().next() else { return };
+        self.beat_at = now;
+        if let Err(error) = line.maps.beat(now) {
+            line.fail(&error);
+        }
+    }
+
+    /// Lets lines go that have ended.
+    fn see_off(&mut self) {
+        let (now, buffer) = (boot_now(), &mut self.buffer);
+        for (_, line) in self.lines.extract_if(.., |_, line| line.is_over(now, buffer)) {
+            for tap in line.taps.values() {
+                // It is closed soon, and then not watched any more either.
+                let _ = self.devices.delete(tap);
+            }
+            line.give_back();
+        }
+    }
+
+    /// Waits for frames, for orders, and until this moment (boot clock, ns).
+    fn wait(&self, until: u64) -> Result<(), KernelError> {
+        let timeout = Duration::from_nanos(until.saturating_sub(boot_now()));
+        let mut files = [
+            PollFd::new(self.wake.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.devices.0.as_fd(), PollFlags::POLLIN),
+        ];
+        match ppoll(&mut files, Some(TimeSpec::from_duration(timeout)), None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(failed("ppoll")(errno)),
         }
         // It only had to wake us: nothing is there to be read where it did not.
         let _ = self.wake.read();
         Ok(())
+    }
+}
+
+/// What the kernel is given to name a device of a line.
+fn token(line: u32, number: u32) -> u64 {
+    u64::from(line) << 32 | u64::from(number)
+}
+
+fn device(token: u64) -> (u32, u32) {
+    ((token >> 32) as u32, token as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_known_by_its_token() {
+        for named in [(0, 0), (0, u32::MAX), (7, 1), (u32::MAX, 3)] {
+            assert_eq!(device(token(named.0, named.1)), named);
+        }
     }
 }
