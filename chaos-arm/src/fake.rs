@@ -3,8 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::{PipeReader, Read},
     mem,
-    os::fd::BorrowedFd,
+    os::fd::{AsFd, BorrowedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -14,6 +15,7 @@ use chaos_api::{
 };
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan, nanoseconds, plan};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use thiserror::Error;
 
 /// The cgroup of a target is not there any more.
@@ -30,6 +32,8 @@ pub struct World {
     pub pods: BTreeMap<String, BTreeSet<ContainerId>>,
     /// How often leases were renewed.
     pub renewals: u64,
+    /// How many bytes of news were worked on.
+    pub news: usize,
 }
 
 /// A world that several look at.
@@ -85,6 +89,8 @@ pub struct FakeEngine {
     armed: BTreeMap<ArmedId, Armed>,
     notices: Vec<Notice>,
     leases: Leases,
+    /// Each byte is news.
+    news: Option<PipeReader>,
 }
 
 impl FakeEngine {
@@ -95,7 +101,14 @@ impl FakeEngine {
             armed: BTreeMap::new(),
             notices: Vec::new(),
             leases: Leases::default(),
+            news: None,
         }
+    }
+
+    /// The same, with news from this pipe.
+    #[must_use]
+    pub fn with_news(self, news: PipeReader) -> Self {
+        Self { news: Some(news), ..self }
     }
 
     fn take_out(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
@@ -255,10 +268,16 @@ impl Engine for FakeEngine {
         false
     }
 
-    fn work(&mut self) {}
+    fn work(&mut self) {
+        let Some(news) = &mut self.news else { return };
+        let mut ready = [PollFd::new(news.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
+            self.world.lock().news += news.read(&mut [0; 64]).unwrap_or_default();
+        }
+    }
 
     fn news(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.news.as_ref().map(AsFd::as_fd)
     }
 
     fn sample(&mut self) {}

@@ -2,7 +2,7 @@
 //! that they are there.
 
 /// Each program with its ELF section, which tells the loader the program type and hook.
-pub const PROGRAMS: [(&str, &str); 23] = [
+pub const PROGRAMS: [(&str, &str); 24] = [
     ("skb_egress", "cgroup_skb/egress"),
     ("skb_ingress", "cgroup_skb/ingress"),
     ("connect4", "cgroup/connect4"),
@@ -12,6 +12,7 @@ pub const PROGRAMS: [(&str, &str); 23] = [
     ("sendmsg4", "cgroup/sendmsg4"),
     ("sendmsg6", "cgroup/sendmsg6"),
     ("sock_create", "cgroup/sock_create"),
+    (NEW_NAMESPACE, "cgroup/sock_create"),
     ("setsockopt", "cgroup/setsockopt"),
     ("getsockopt", "cgroup/getsockopt"),
     (TCX_EGRESS, "classifier"),
@@ -28,6 +29,8 @@ pub const PROGRAMS: [(&str, &str); 23] = [
     (CALL_GUARD_ACCESS, "fentry"),
 ];
 
+/// Tells of network namespaces that a target has not used before.
+pub const NEW_NAMESPACE: &str = "new_namespace";
 /// Asks about frames on their way out of an interface, and from it.
 pub const TCX_EGRESS: &str = "tcx_egress";
 pub const TCX_INGRESS: &str = "tcx_ingress";
@@ -64,12 +67,13 @@ pub const FRAME_JUMP: &str = "frame_jump";
 pub const FRAME_JUMPS: &str = "FRAME_JUMPS";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 30] = [
+pub const MAPS: [&str; 33] = [
     "ASKED",
     "AYA_LOGS",
     "BEAT",
     "CALLERS",
     "CALLS",
+    "CGROUP_FRAMES",
     "CGROUP_TARGET",
     "ENDED",
     "FILES",
@@ -82,6 +86,8 @@ pub const MAPS: [&str; 30] = [
     "LEASE",
     "LEDGER",
     "NAMES",
+    "NAMESPACES",
+    "NAMESPACE_NEWS",
     "NUMBERED",
     "PATHS",
     "PEERS4",

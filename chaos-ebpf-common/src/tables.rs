@@ -112,6 +112,23 @@ pub struct FrameOwner {
     pub padding: u32,
 }
 
+/// A network namespace in which a process of a target has made a socket.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct UsedNamespace {
+    /// Never given out again (`bpf_get_netns_cookie`).
+    pub cookie: u64,
+    /// The number of the target at interfaces.
+    pub target: u32,
+    pub padding: u32,
+}
+
+/// Namespaces that are remembered. Of one that is forgotten the agent is told again.
+pub const MAX_NAMESPACES: usize = 1024;
+
+/// Bytes of the ring by which the agent is told, a page: what it has no room for is noticed at the next tick.
+pub const NAMESPACE_NEWS_BYTES: usize = 4096;
+
 /// Key of the IPv4 trie, without aya's prefix length.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

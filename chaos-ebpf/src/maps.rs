@@ -22,7 +22,7 @@ use chaos_ebpf_common::{
     rule::{Rule, RuleSet, RuleState},
     tables::{
         self, Callers, Ends, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4,
-        PeerKey6, PortKey,
+        PeerKey6, PortKey, UsedNamespace,
     },
 };
 
@@ -33,6 +33,20 @@ const PREFIXES: usize = SETS * MAX_PREFIXES;
 #[btf_map]
 #[expect(deprecated, reason = "kernels before 6.2 have no other")]
 pub static CGROUP_TARGET: CgroupStorage<u32> = CgroupStorage::new();
+
+/// The number at interfaces of the target that a cgroup is, for [`new_namespace`](crate::programs); the agent writes it.
+#[btf_map]
+#[expect(deprecated, reason = "kernels before 6.2 have no other")]
+pub static CGROUP_FRAMES: CgroupStorage<u32> = CgroupStorage::new();
+
+/// The network namespaces in which targets have made sockets.
+#[btf_map]
+pub static NAMESPACES: LruHashMap<UsedNamespace, u8, { tables::MAX_NAMESPACES }> =
+    LruHashMap::new();
+
+/// The numbers of targets that have made their first socket in one.
+#[btf_map]
+pub static NAMESPACE_NEWS: RingBuf<u32, { tables::NAMESPACE_NEWS_BYTES }> = RingBuf::new();
 
 /// For each target, by its number, the id of the rule set that is asked first, an index into [`HEADS`];
 /// [`RuleSet::NONE`] where nothing is in force.

@@ -61,6 +61,24 @@ fn a_namespace_with_the_number_of_one_before_is_served() -> Result<()> {
     Ok(())
 }
 
+/// Of a namespace it is heard by its first socket: nobody looks after the target meanwhile.
+#[test]
+fn a_namespace_that_comes_is_served_at_once() -> Result<()> {
+    let shared = Shared::acquire()?;
+    require!("frames", since 4, 5; has_frames(&shared));
+    let cgroup = TestCgroup::new(&shared, "comes")?;
+    let mut agent = Agent::armed(&shared, &cgroup, "duplicate egress udp")?;
+    for round in 0..3 {
+        let netns = TestNetns::new()?;
+        let place = Place::here().cgroup(&cgroup).netns(&netns);
+        let sink = Victim::start(UdpSink { bind: "127.0.0.1:0".parse()? }, place)?;
+        agent.work_on_news(SOON)?;
+        Victim::run(UdpSend::new(sink.address(), DATAGRAMS), place)?;
+        assert_eq!(sink.stop()?.received, 2 * DATAGRAMS, "round {round}");
+    }
+    Ok(())
+}
+
 /// The server's end of the [wire](add_wire).
 const SERVER_ON_WIRE: &str = "10.9.0.2:0";
 

@@ -1,5 +1,6 @@
 use std::{
     future::Future,
+    io::Write,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -153,4 +154,32 @@ fn an_emergency_stop_disarms_everything_for_the_reason_it_gives() {
     let why: Vec<_> = ended.iter().map(|ended| (ended.id.0.as_str(), ended.why.as_str())).collect();
     assert_eq!(why, [("cli:1", "stop"), ("pod:shop/web-0", "stop")]);
     assert!(armed(&handle).is_empty());
+}
+
+#[test]
+fn news_is_worked_on_before_the_next_tick() {
+    const PIECES: usize = 20;
+    let world = world();
+    let (news, mut tell) = io::pipe().unwrap();
+    let engine = FakeEngine::new(world.clone()).with_news(news);
+    let keeper = Keeper::start(engine, Duration::from_secs(3600)).unwrap();
+    let before = world.lock().renewals;
+    for piece in 1..=PIECES {
+        tell.write_all(&[0]).unwrap();
+        let give_up = Instant::now() + PATIENCE;
+        while world.lock().news < piece {
+            assert!(Instant::now() < give_up, "{piece}");
+            sleep(Duration::from_millis(1));
+        }
+    }
+    // There is a tick a second, and each would work on one piece of news.
+    let ticks = world.lock().renewals - before;
+    assert!(ticks < PIECES as u64 / 2, "{ticks}");
+    drop(keeper);
+    // It has ended with the keeper, so nobody reads any more.
+    let give_up = Instant::now() + PATIENCE;
+    while tell.write_all(&[0]).is_ok() {
+        assert!(Instant::now() < give_up);
+        sleep(Duration::from_millis(1));
+    }
 }

@@ -4,6 +4,7 @@ mod call;
 mod file;
 mod frames;
 mod line;
+mod namespace;
 mod skb;
 mod sock_addr;
 mod socket;

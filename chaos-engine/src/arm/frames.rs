@@ -7,6 +7,7 @@ mod served;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    os::fd::AsFd,
     time::Instant,
 };
 
@@ -40,6 +41,8 @@ const LINE_PROGRAMS: usize = 2;
 struct Frames {
     // Links before the programs: packets meet none whose maps are on their way out.
     served: BTreeMap<NetNsKey, Served>,
+    /// Of the program that tells of namespaces that the target has not used before.
+    namespaces: Option<Link>,
     /// What each text needs.
     wanted: BTreeMap<u64, Wanted>,
     /// Texts that have joined.
@@ -83,6 +86,7 @@ impl Frames {
     fn new(programs: FrameHooks, cgroup: u64, lines: SharedLines, news: News) -> Self {
         Self {
             served: BTreeMap::new(),
+            namespaces: None,
             wanted: BTreeMap::new(),
             joined: 1,
             hooks: Vec::new(),
@@ -100,6 +104,16 @@ impl Frames {
             cgroup,
             news,
         }
+    }
+
+    /// Hears at once of network namespaces that the target uses. Without, they are noticed at the next tick.
+    fn hear_of_namespaces(&mut self, target: &Target) {
+        let path = target.cgroup.path().display().to_string();
+        let link = self.programs.hear_of_namespaces(target.cgroup.as_fd(), &path);
+        let link = link.inspect_err(|error| {
+            tracing::debug!(%error, "new network namespaces are noticed late");
+        });
+        self.namespaces = link.ok();
     }
 
     /// The line of one kind that some text needs.
@@ -179,6 +193,7 @@ impl Frames {
     /// Takes what is attached, to be detached.
     fn take_links(&mut self) -> Vec<Link> {
         let mut links = std::mem::take(&mut self.unwanted);
+        links.extend(self.namespaces.take());
         let served = std::mem::take(&mut self.served);
         links.extend(served.into_values().flat_map(|served| served.links.into_values()));
         links

@@ -20,8 +20,8 @@ use chaos_plan::{Backend, DelayLine, Hook, KernelFeatures, Position, Support, at
 use nix::sched::{CloneFlags, unshare};
 
 use super::{
-    KernelError, Naming, Object, Tap, Veth, error::reason, injectable::injectable, object::NOBODY,
-    tracer,
+    KernelError, Naming, Object, Tap, Veth, error::reason, freed_memory, injectable::injectable,
+    object::NOBODY, tracer,
 };
 use crate::seccomp;
 
@@ -37,7 +37,9 @@ pub fn find_features(probe: Result<BorrowedFd<'_>, String>) -> KernelFeatures {
     trials.try_hooks(&Hook::ALL.into(), probe);
     trials.try_backends();
     trials.try_lines();
-    trials.features
+    let Trials { features, .. } = trials;
+    freed_memory::give_back();
+    features
 }
 
 /// Of this kernel, as `uname -r` prints it.

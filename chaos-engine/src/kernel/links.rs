@@ -10,11 +10,13 @@ use aya::{
     programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, ProgramFd},
     sys::SyscallError,
 };
+use chaos_ebpf_common::object::NEW_NAMESPACE;
 use chaos_plan::{Hook, Position};
 
 use super::{
     KernelError,
     clsact::{Filter, Naming, Side},
+    freed_memory,
     tcx::TcxLink,
 };
 
@@ -61,7 +63,9 @@ pub(super) fn load(ebpf: &mut Ebpf, hook: Hook) -> Result<(), KernelError> {
         Program::SchedClassifier(program) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
-    .map_err(|source| KernelError::Load { hook, source })
+    .map_err(|source| KernelError::Load { hook, source })?;
+    freed_memory::give_back();
+    Ok(())
 }
 
 /// What the verifier did for a loaded program.
@@ -109,6 +113,21 @@ pub(super) fn attach_cgroup(
     })
 }
 
+/// Loads the program that tells of network namespaces, unless it is there already, and attaches it to a cgroup.
+pub(super) fn attach_namespaces(
+    ebpf: &mut Ebpf,
+    cgroup: BorrowedFd<'_>,
+) -> Result<Link, ProgramError> {
+    let Some(Program::CgroupSock(program)) = ebpf.program_mut(NEW_NAMESPACE) else {
+        return Err(ProgramError::UnexpectedProgramType);
+    };
+    if program.fd().is_err() {
+        program.load()?;
+    }
+    let id = program.attach(cgroup, CgroupAttachMode::Single)?;
+    Ok(Link::new(program.take_link(id)?))
+}
+
 /// Loads a classifier, unless it is there already. `hook` is for the error message.
 pub(super) fn load_classifier<'a>(
     ebpf: &'a mut Ebpf,
@@ -121,6 +140,7 @@ pub(super) fn load_classifier<'a>(
     let failed = |source| KernelError::Load { hook, source };
     if program.fd().is_err() {
         program.load().map_err(failed)?;
+        freed_memory::give_back();
     }
     program.fd().map_err(failed)
 }

@@ -14,6 +14,7 @@ mod device;
 mod error;
 mod features;
 mod fq;
+mod freed_memory;
 mod grace;
 mod injectable;
 mod jump;

@@ -170,6 +170,19 @@ impl Object {
         })
     }
 
+    /// Attaches the program that tells of network namespaces to a cgroup; `name` is for the error message.
+    pub(super) fn attach_namespaces(
+        &mut self,
+        cgroup: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<Link, KernelError> {
+        links::attach_namespaces(&mut self.ebpf, cgroup).map_err(|source| KernelError::Attach {
+            hook: Hook::SockCreate,
+            object: format!("cgroup {name}"),
+            source,
+        })
+    }
+
     /// Attaches a hook to an interface of the calling thread's network namespace, for the target with this number;
     /// `naming` is for filters.
     pub(super) fn attach_interface(

@@ -3,6 +3,7 @@
 mod frames;
 mod holds;
 mod inner;
+mod namespaces;
 mod numbers;
 mod room;
 mod rows;
@@ -34,6 +35,7 @@ use self::{
     frames::FrameOwners,
     holds::Holds,
     inner::Recent,
+    namespaces::Namespaces,
     numbers::NumbersByHook,
     room::{Rooms, Woken},
     rows::Row,
@@ -42,6 +44,7 @@ use self::{
 use super::{
     KernelError, LeaseMap, Object,
     at_function::{AtFunction, Missed},
+    freed_memory,
     grace::wait_for_running_programs,
     line::AllLines,
     maps::{drain, failed, is_absent, map},
@@ -104,6 +107,7 @@ pub(super) struct Loaded {
     lines: AllLines,
     frame_owners: FrameOwners,
     numbers_by_hook: NumbersByHook,
+    namespaces: Namespaces,
     targets: HashMap<MapData, u64, u32>,
     callers: Array<MapData, Callers>,
     said: Callers,
@@ -123,7 +127,7 @@ impl Programs {
         let entries = rooms.entries();
         let mut object = Object::load(&entries)?;
         let ebpf = object.ebpf();
-        Ok(Self(Arc::new(Mutex::new(Loaded {
+        let programs = Self(Arc::new(Mutex::new(Loaded {
             functions: BTreeMap::new(),
             rows: BTreeMap::new(),
             rooms,
@@ -136,7 +140,8 @@ impl Programs {
             holds: Holds::take(ebpf)?,
             lines: AllLines::take(ebpf)?,
             frame_owners: map(ebpf, "FRAME_OWNERS")?,
-            numbers_by_hook: NumbersByHook::take(ebpf)?,
+            numbers_by_hook: NumbersByHook::take(ebpf, "CGROUP_TARGET")?,
+            namespaces: Namespaces::take(ebpf)?,
             targets: map(ebpf, "TARGETS")?,
             callers: map(ebpf, "CALLERS")?,
             said: Callers::default(),
@@ -146,7 +151,9 @@ impl Programs {
             lease: LeaseMap::take(ebpf)?,
             next_key: 0,
             object,
-        }))))
+        })));
+        freed_memory::give_back();
+        Ok(programs)
     }
 
     /// Where the lease of all texts is noted.

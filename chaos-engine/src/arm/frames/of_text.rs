@@ -80,13 +80,12 @@ impl SharedFrames {
         if let Some((Some(text), frames)) = known {
             return Ok(TextFrames { frames, text });
         }
+        self.news.hear(programs);
         let programs = programs.frames(cgroup, level)?;
-        let frames = Arc::new(Mutex::new(Frames::new(
-            programs,
-            cgroup,
-            self.lines.clone(),
-            self.news.clone(),
-        )));
+        let (lines, news) = (self.lines.clone(), self.news.clone());
+        let mut frames = Frames::new(programs, cgroup, lines, news);
+        frames.hear_of_namespaces(target);
+        let frames = Arc::new(Mutex::new(frames));
         all.insert(cgroup, Arc::downgrade(&frames));
         Ok(TextFrames { frames, text: 0 })
     }

@@ -1,5 +1,7 @@
 //! Attaches programs to the interfaces of one target.
 
+use std::os::fd::BorrowedFd;
+
 use aya::maps::{Array, MapData};
 use chaos_ebpf_common::{line::Reader, tables::FrameOwner};
 use chaos_plan::{DelayLine, Hook, Position};
@@ -36,6 +38,19 @@ impl Programs {
 }
 
 impl FrameHooks {
+    /// Has programs tell, from now on, when the target uses a network namespace that it has not used before (kernel 5.7).
+    /// `cgroup` is its own; the name is for the error message.
+    pub fn hear_of_namespaces(
+        &self,
+        cgroup: BorrowedFd<'_>,
+        name: &str,
+    ) -> Result<Link, KernelError> {
+        let mut loaded = self.programs.loaded();
+        let link = loaded.object.attach_namespaces(cgroup, name)?;
+        loaded.namespaces.tell(self.cgroup, self.number)?;
+        Ok(link)
+    }
+
     /// Attaches a hook to an interface of the calling thread's network namespace, by its index; its name is for the error
     /// message. `naming` is for filters.
     pub fn attach_interface(
