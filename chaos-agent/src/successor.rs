@@ -1,4 +1,5 @@
-//! Finds what comes after a target that is gone: the next cgroup of a unit that was started again.
+//! Finds what comes after a target that is gone: the next cgroup of a unit, or of a pod's container, that was started
+//! again.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,11 +15,13 @@ pub const PAUSE: Duration = Duration::from_millis(100);
 /// For a process or a container, whose id is never given to what comes after.
 pub fn can_be_followed(spec: &TargetSpec) -> Result<(), String> {
     let (what, instead) = match spec {
-        TargetSpec::Unit(_) | TargetSpec::Cgroup(_) => return Ok(()),
+        TargetSpec::Unit(_) | TargetSpec::Cgroup(_) | TargetSpec::ContainerName(_) => {
+            return Ok(());
+        }
         TargetSpec::Pid(_) => ("a process", "name its unit or its cgroup"),
         TargetSpec::Container(_) | TargetSpec::Pod { .. } => (
             "a container",
-            "annotate its pod: the annotation holds for whatever runs there; or name the cgroup above it",
+            "name it by its pod, as POD/CONTAINER; or annotate its pod: the annotation holds for whatever runs there",
         ),
     };
     Err(format!("{what} that is started again has another id, so it cannot be followed; {instead}"))
@@ -52,7 +55,9 @@ mod tests {
 
     #[test]
     fn what_has_a_name_of_its_own_can_be_followed() {
-        for spec in ["unit:nginx.service", "cgroup:/system.slice/nginx.service"] {
+        for spec in
+            ["unit:nginx.service", "cgroup:/system.slice/nginx.service", "container:shop/web/main"]
+        {
             assert_eq!(can_be_followed(&spec.parse().unwrap()), Ok(()), "{spec}");
         }
         let container = format!("container:{}", "a".repeat(64));

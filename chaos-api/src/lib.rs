@@ -20,4 +20,6 @@ pub use notice::{Ended, Injection, Notice};
 pub use policy::{OWN_MEMORY, Policy, PolicyError, TooManyTargets};
 pub use report::{Counts, FaultReport, Phase, TargetReport};
 pub use request::{ArmedId, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
-pub use target::{ContainerId, FULL_LENGTH, Malformed, PodUid, TargetSpec, UnitName};
+pub use target::{
+    ContainerId, ContainerName, FULL_LENGTH, Malformed, PodUid, TargetSpec, UnitName,
+};

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use chaos_kube::PodPhase;
 use chaos_tests::{
     job::{Calls, Delays, Repeated, SocketKind, UdpDelays, UdpSend, UdpSink, UdpStamps},
@@ -11,6 +11,7 @@ use chaos_tests::{
     requirements::Release,
 };
 use libtest_mimic::Completion;
+use serde_json::Value;
 
 use crate::{
     Test,
@@ -27,6 +28,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("faults::a_call_kills_its_caller", a_call_kills_its_caller),
     ("faults::a_shadow_counts_and_does_nothing", a_shadow_counts_and_does_nothing),
     ("faults::one_container_is_broken_alone", one_container_is_broken_alone),
+    ("faults::a_container_is_named_by_its_pod", a_container_is_named_by_its_pod),
     ("faults::a_fault_that_makes_no_sense_is_refused", a_fault_that_makes_no_sense_is_refused),
     ("faults::a_namespace_without_the_label_is_refused", a_namespace_without_the_label_is_refused),
 ];
@@ -251,6 +253,35 @@ fn one_container_is_broken_alone(scene: &Scene) -> Result<Completion> {
     }
     agrees(&scene.till, DATAGRAMS)?;
     scene.heal_till()?;
+    Ok(Completion::Completed)
+}
+
+/// On the agent's socket, by the names that the kubelet notes.
+fn a_container_is_named_by_its_pod(scene: &Scene) -> Result<Completion> {
+    let agent = |arguments: &[&str]| {
+        let pod = ["--namespace", "chaos-agent", "daemonset/chaos-agent"];
+        let exec = [&["exec"], &pod[..], &["--", "/chaos-agent"]].concat();
+        scene.node.plane().kubectl(&[&exec[..], arguments].concat())
+    };
+    let fault = format!("drop egress udp port {SINK} for 10m");
+    let target = format!("{}/{SIDE}", scene.till.name);
+    let named = agent(&["arm", "--container", &format!("shop/{target}"), "--fault", &fault])?;
+    for (container, arrives) in [(MAIN, DATAGRAMS), (SIDE, 0)] {
+        let sink = scene.store.start(MAIN, UdpSink { bind: any(SINK) })?;
+        scene.till.run(container, UdpSend::new(scene.store(SINK), DATAGRAMS))?;
+        let received = sink.stop()?.received;
+        ensure!(received == arrives, "{received} arrived from {container}");
+    }
+    let ledger = agent(&["disarm", named.trim(), "--output", "json"])?;
+    let ledger: Value = serde_json::from_str(&ledger).with_context(|| ledger.clone())?;
+    let injected = &ledger["report"]["faults"][0]["counts"]["injected"];
+    ensure!(*injected == DATAGRAMS, "{ledger:#}");
+    // The only pod of that name, and one that is not there.
+    let named = agent(&["arm", "--container", &target, "--fault", &fault, "--follow"])?;
+    agent(&["disarm", named.trim()])?;
+    let refused = agent(&["arm", "--container", "till/side", "--fault", &fault]);
+    let refused = format!("{:?}", refused.err().context("there is no such pod")?);
+    ensure!(refused.contains("no running container till/side"), "{refused}");
     Ok(Completion::Completed)
 }
 

@@ -43,8 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true)]
     #[expect(clippy::option_option, reason = "an option with a value that may be left out")]
     replace: Option<Option<String>>,
-    /// Arm them again where the target comes back: a unit that is started again, or a cgroup that is made anew. The
-    /// faults keep their time
+    /// Arm them again where the target comes back: a unit or a container named by its pod that is started again, or a
+    /// cgroup that is made anew. The faults keep their time
     #[arg(long)]
     follow: bool,
     #[command(flatten)]

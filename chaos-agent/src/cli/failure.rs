@@ -52,6 +52,7 @@ impl Failure {
             | TargetError::OwnCgroupHidden { .. }
             | TargetError::OutsideMount { .. }
             | TargetError::HiddenProcesses { .. }
+            | TargetError::NoKubelet { .. }
             | TargetError::Io { .. } => Self::Runtime(error.into()),
         }
     }

@@ -51,8 +51,8 @@ pub struct Args {
     /// How long faults go on when this process hangs or is stopped
     #[arg(long, value_name = "DURATION", value_parser = terms::lease, default_value = "5s")]
     lease: Duration,
-    /// Go on where the target comes back: a unit that is started again, or a cgroup that is made anew. The faults keep
-    /// their time; each ledger is printed when its cgroup is gone
+    /// Go on where the target comes back: a unit or a container named by its pod that is started again, or a cgroup
+    /// that is made anew. The faults keep their time; each ledger is printed when its cgroup is gone
     #[arg(long)]
     follow: bool,
     #[command(flatten)]

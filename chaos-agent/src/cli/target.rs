@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use chaos_api::{ContainerId, TargetSpec, UnitName};
+use chaos_api::{TargetSpec, UnitName};
 use chaos_engine::cgroup::{CgroupRoot, Target, resolve, resolve_with_pods};
 
 use super::failure::Failure;
@@ -25,9 +25,15 @@ pub struct TargetArgs {
     /// A systemd unit that runs, such as nginx.service
     #[arg(long, value_name = "NAME", help_heading = "Target")]
     unit: Option<UnitName>,
-    /// A container of containerd, CRI-O, Docker or Podman, by its ID (or the first 12 digits)
-    #[arg(long, value_name = "ID", help_heading = "Target")]
-    container: Option<ContainerId>,
+    /// A container of containerd, CRI-O, Docker or Podman, by its ID (or the first 12 digits), or that of a pod, as
+    /// POD/CONTAINER or NAMESPACE/POD/CONTAINER
+    #[arg(
+        long,
+        value_name = "ID|POD/CONTAINER",
+        help_heading = "Target",
+        value_parser = TargetSpec::container
+    )]
+    container: Option<TargetSpec>,
 }
 
 impl TargetArgs {
@@ -39,7 +45,7 @@ impl TargetArgs {
             .map(TargetSpec::Cgroup)
             .or(pid.map(TargetSpec::Pid))
             .or(unit.clone().map(TargetSpec::Unit))
-            .or(container.clone().map(TargetSpec::Container))
+            .or(container.clone())
     }
 }
 

@@ -1,11 +1,13 @@
 //! Names of targets, as people and requests give them; whether they exist is not known here.
 
 mod container_id;
+mod container_name;
 mod pod_uid;
 mod spec;
 mod unit_name;
 
 pub use container_id::{ContainerId, FULL_LENGTH};
+pub use container_name::ContainerName;
 pub use pod_uid::PodUid;
 pub use spec::TargetSpec;
 use thiserror::Error;

@@ -4,12 +4,12 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerId, Malformed, PodUid, UnitName};
+use super::{ContainerId, ContainerName, Malformed, PodUid, UnitName};
 
 /// A target as somebody named it; whether it exists is not known yet.
 ///
 /// In text: `/a/b` or `cgroup:/a/b`, `pid:42`, `unit:nginx.service`, `container:ID`,
-/// `pod:UID`, `pod:UID/CONTAINER-ID`.
+/// `container:[NAMESPACE/]POD/CONTAINER`, `pod:UID`, `pod:UID/CONTAINER-ID`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TargetSpec {
@@ -19,6 +19,9 @@ pub enum TargetSpec {
     Pid(i32),
     Unit(UnitName),
     Container(ContainerId),
+    /// Whichever container runs under a name in a pod.
+    #[serde(rename = "container_name")]
+    ContainerName(ContainerName),
     /// A whole pod, or one container of it.
     Pod {
         uid: PodUid,
@@ -27,13 +30,28 @@ pub enum TargetSpec {
     },
 }
 
+impl TargetSpec {
+    /// A container, by its id or by its name in a pod.
+    ///
+    /// # Errors
+    /// For what is neither.
+    pub fn container(given: &str) -> Result<Self, Malformed> {
+        // `containerd://` stands before an id.
+        match given.contains('/') && !given.contains("://") {
+            true => given.parse().map(Self::ContainerName),
+            false => given.parse().map(Self::Container),
+        }
+    }
+}
+
 impl FromStr for TargetSpec {
     type Err = Malformed;
 
     fn from_str(given: &str) -> Result<Self, Malformed> {
         let malformed = || Malformed {
             given: given.to_owned(),
-            expected: "a target: cgroup:PATH, pid:N, unit:NAME, container:ID or pod:UID[/CONTAINER-ID]",
+            expected: "a target: cgroup:PATH, pid:N, unit:NAME, container:ID, \
+                       container:[NAMESPACE/]POD/CONTAINER or pod:UID[/CONTAINER-ID]",
         };
         if given.starts_with('/') {
             return Ok(Self::Cgroup(given.into()));
@@ -49,7 +67,7 @@ impl FromStr for TargetSpec {
                 }),
             },
             "unit" => name.parse().map(Self::Unit),
-            "container" => name.parse().map(Self::Container),
+            "container" => Self::container(name),
             "pod" => {
                 let (uid, container) = match name.split_once('/') {
                     Some((uid, container)) => (uid, Some(container.parse()?)),
@@ -69,6 +87,7 @@ impl fmt::Display for TargetSpec {
             Self::Pid(pid) => write!(f, "pid:{pid}"),
             Self::Unit(unit) => write!(f, "unit:{unit}"),
             Self::Container(id) => write!(f, "container:{id}"),
+            Self::ContainerName(name) => write!(f, "container:{name}"),
             Self::Pod { uid, container: None } => write!(f, "pod:{uid}"),
             Self::Pod { uid, container: Some(id) } => write!(f, "pod:{uid}/{id}"),
         }
@@ -90,6 +109,8 @@ mod tests {
             "pid:42".to_owned(),
             "unit:nginx.service".to_owned(),
             format!("container:{}", id('a')),
+            "container:shop/web-0/side-car".to_owned(),
+            "container:web.0/main".to_owned(),
             "pod:0f-1".to_owned(),
             format!("pod:0f-1/{}", id('b')),
         ];
@@ -116,6 +137,9 @@ mod tests {
             "unit:",
             "unit:a/b",
             "container:abc",
+            "container:a/b/c/d",
+            "container:Web/main",
+            "container:/main",
             "pod:",
             "pod:a/b",
             "cgroup:",

@@ -60,6 +60,11 @@ pub enum TargetError {
     Malformed(#[from] Malformed),
     #[error("no {what} below {mount}{}", hint(.near))]
     NotFound { what: String, mount: PathBuf, near: Vec<String> },
+    #[error(
+        "there is no {links}, where the kubelet notes which containers run under which names: is \
+         there a kubelet here? Name the container by its id"
+    )]
+    NoKubelet { links: PathBuf },
     #[error("{what} is ambiguous: {}", .candidates.join(", "))]
     Ambiguous { what: String, candidates: Vec<String> },
     #[error("cannot {doing} {object}: {source}")]

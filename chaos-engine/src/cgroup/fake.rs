@@ -39,6 +39,13 @@ impl FakeTree {
         }
     }
 
+    /// Makes an empty file beside the cgroups, and the directories above it.
+    pub(super) fn file(&self, path: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+
     /// Puts a process of root's into a cgroup that runs the program of its name.
     pub(super) fn process(&self, pid: i32, comm: &str, cgroup: &str) {
         self.program(pid, comm, &format!("/usr/bin/{comm}"), 0, cgroup);

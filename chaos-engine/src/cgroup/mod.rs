@@ -6,6 +6,7 @@
 
 mod child;
 mod container;
+mod container_name;
 mod depth;
 mod discover;
 mod error;

@@ -21,6 +21,11 @@ impl Proc {
         Self(directory.to_owned())
     }
 
+    /// The root directory of a process. Needs the right to look at it (CAP_SYS_PTRACE over it).
+    pub(super) fn root_directory(&self, pid: i32) -> PathBuf {
+        self.0.join(format!("{pid}/root"))
+    }
+
     /// The name of the running program, cut to 15 bytes by the kernel; `None` when the process
     /// is gone.
     pub(super) fn comm(&self, pid: i32) -> Option<String> {

@@ -3,8 +3,9 @@
 use chaos_api::TargetSpec;
 
 use super::{
-    CgroupRoot, Target, TargetError, TargetKind, error, find_cgroup_of, find_container, find_pod,
-    find_unit,
+    CgroupRoot, Target, TargetError, TargetKind,
+    container_name::find_container_by_name,
+    error, find_cgroup_of, find_container, find_pod, find_unit,
     protected::{pods_within, refuse_pods},
 };
 
@@ -41,6 +42,10 @@ fn resolve_any(spec: &TargetSpec, root: &CgroupRoot) -> Result<Target, TargetErr
             (TargetKind::Pid(*pid), cgroup)
         }
         TargetSpec::Unit(unit) => (TargetKind::Unit(unit.clone()), find_unit(root, unit)?),
+        TargetSpec::ContainerName(name) => {
+            let (id, cgroup) = find_container_by_name(root, name)?;
+            (TargetKind::Container(id), cgroup)
+        }
         TargetSpec::Container(id) => (TargetKind::Container(id.clone()), find_container(root, id)?),
         TargetSpec::Pod { uid, container } => {
             let pod = find_pod(root, uid)?;

@@ -137,6 +137,6 @@ fn what_has_another_id_afterwards_is_refused() -> Result<()> {
     let mut inject = command();
     inject.args(["inject", "--container", &container, "--fault", FAULT, "--follow"]);
     let output = inject.output()?;
-    ensure!(output.status.code() == Some(2) && complaint(&output).contains("annotate its pod"));
+    ensure!(output.status.code() == Some(2) && complaint(&output).contains("as POD/CONTAINER"));
     Ok(())
 }
