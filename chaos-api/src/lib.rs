@@ -19,5 +19,5 @@ pub use ledger::SlotCounts;
 pub use notice::{Ended, Injection, Notice};
 pub use policy::{OWN_MEMORY, Policy, PolicyError, TooManyTargets};
 pub use report::{Counts, FaultReport, Phase, TargetReport};
-pub use request::{ArmedId, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
+pub use request::{ArmedId, FaultClock, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
 pub use target::{ContainerId, FULL_LENGTH, Malformed, PodUid, TargetSpec, UnitName};

@@ -106,6 +106,8 @@ impl Policy {
             seed,
             exempt: exempt.clone(),
             scope,
+            now: None,
+            has_guard: false,
             has_filter: false,
         }
     }
@@ -141,6 +143,8 @@ mod tests {
             seed: 7,
             exempt: vec![node],
             scope: Scope::Pod,
+            now: None,
+            has_guard: false,
             has_filter: false,
         };
         assert_eq!(policy.terms(7, Scope::Pod), expected);

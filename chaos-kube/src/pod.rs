@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::{ArmedId, ForeignClocks, Phase, TargetReport};
+use chaos_api::{ArmedId, FaultClock, ForeignClocks, Phase, TargetReport};
 use chaos_fault::Fault;
 use chaos_plan::nanoseconds;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::MicroTime};
@@ -60,16 +60,16 @@ impl Tracked {
     fn resumed(mut status: FaultStatus, noted: &Noted<'_>, now: &Now) -> Self {
         let clock = now.resume(noted);
         match clock {
-            None => status.began = None,
-            Some(Clock::Since(began)) => {
-                status.began = Some(began);
+            None => (status.began, status.ends) = (None, None),
+            Some(Clock::Since(FaultClock { began, ends })) => {
+                (status.began, status.ends) = (Some(began), ends);
                 // The wall clock was set back since, or somebody wrote that.
                 if status.since.as_ref().is_none_or(|since| since.0 > now.wall) {
                     status.since = Some(MicroTime(now.wall_moment(began)));
                 }
             }
             Some(Clock::Over(_)) => {
-                status.began = None;
+                (status.began, status.ends) = (None, None);
                 status.phase = Phase::Ended;
             }
         }
@@ -79,12 +79,18 @@ impl Tracked {
     /// When its phase changes next, by the boot clock, ns.
     fn changes_at(&self) -> Option<u64> {
         match (self.status.phase, self.clock) {
-            (Phase::Waiting, Some(Clock::Since(began))) => {
-                Some(began.saturating_add(nanoseconds(self.after)))
+            (Phase::Waiting, Some(Clock::Since(clock))) => {
+                Some(clock.began.saturating_add(nanoseconds(self.after)))
             }
             (Phase::Active, Some(Clock::Since(_))) => self.ends,
             (Phase::Waiting | Phase::Active | Phase::Ended, _) => None,
         }
+    }
+
+    /// Nothing more is done of it.
+    fn stop(&mut self, why: Why) {
+        self.clock = Some(Clock::Over(why));
+        self.status.phase = Phase::Ended;
     }
 
     /// A fault of which no more is noted than of its pod as a whole; a new one, if that is nothing.
@@ -166,9 +172,12 @@ impl PodState {
                 let same = |tracked: &Tracked| tracked.status.fault == sentence;
                 let kept = before.iter_mut().find(|slot| slot.as_ref().is_some_and(same));
                 let noted = in_short.as_ref().map(Status::noted).unwrap_or_default();
-                let tracked = kept
+                let mut tracked = kept
                     .and_then(Option::take)
                     .unwrap_or_else(|| Tracked::resumed_in_short(sentence, &noted, now));
+                if tracked.clock.is_none() && fault.until.is_some_and(|until| until <= now.wall) {
+                    tracked.stop(Why::Until);
+                }
                 Tracked { after: fault.after.unwrap_or_default(), ..tracked }
             })
             .collect();
@@ -202,11 +211,11 @@ impl PodState {
             let Some(tracked) = self.faults.get_mut(*index) else { continue };
             let Tracked { status, clock, .. } = tracked;
             if clock.is_none()
-                && let Some(began) = clocks.began(&status.fault)
+                && let Some(foreign) = clocks.of(&status.fault)
             {
-                *clock = Some(Clock::Since(began));
-                status.began = Some(began);
-                status.since = Some(MicroTime(now.wall_moment(began)));
+                *clock = Some(Clock::Since(foreign));
+                (status.began, status.ends) = (Some(foreign.began), foreign.ends);
+                status.since = Some(MicroTime(now.wall_moment(foreign.began)));
             }
         }
     }
@@ -236,8 +245,8 @@ impl PodState {
                 status.until = Some(MicroTime(now.wall_moment(fault.ends)));
                 *ends = Some(fault.ends);
             }
-            *clock = Some(Clock::Since(fault.began));
-            status.began = Some(fault.began);
+            *clock = Some(Clock::Since(FaultClock { began: fault.began, ends: Some(fault.ends) }));
+            (status.began, status.ends) = (Some(fault.began), Some(fault.ends));
             status.seed = Some(fault.seed);
             status.phase = fault.phase;
             status.unmatched = fault.unmatched.clone();
