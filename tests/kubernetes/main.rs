@@ -8,6 +8,7 @@ mod cluster;
 mod container;
 mod control_plane;
 mod ends;
+mod features;
 mod handover;
 mod interruptions;
 mod kinds;
