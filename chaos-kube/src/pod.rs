@@ -52,6 +52,8 @@ pub(super) struct Tracked {
     clock: Option<Clock>,
     /// From its beginning until it acts.
     after: Duration,
+    /// It has an `until`: what was computed for that has to be noted.
+    has_until: bool,
     /// Boot clock, ns.
     ends: Option<u64>,
 }
@@ -74,7 +76,7 @@ impl Tracked {
                 status.phase = Phase::Ended;
             }
         }
-        Self { status, clock, after: Duration::ZERO, ends: None }
+        Self { status, clock, after: Duration::ZERO, has_until: false, ends: None }
     }
 
     /// When its phase changes next, by the boot clock, ns.
@@ -184,7 +186,8 @@ impl PodState {
                 if tracked.clock.is_none() && fault.until.is_some_and(|until| until <= now.wall) {
                     tracked.stop(Why::Until);
                 }
-                Tracked { after: fault.after.unwrap_or_default(), ..tracked }
+                let (after, has_until) = (fault.after.unwrap_or_default(), fault.until.is_some());
+                Tracked { after, has_until, ..tracked }
             })
             .collect();
         self.armed.clear();
@@ -229,12 +232,13 @@ impl PodState {
     pub fn learn(&mut self, indices: &[usize], clocks: &ForeignClocks, now: &Now) {
         for index in indices {
             let Some(tracked) = self.faults.get_mut(*index) else { continue };
-            let Tracked { status, clock, .. } = tracked;
+            let Tracked { status, clock, has_until, .. } = tracked;
             if clock.is_none()
                 && let Some(foreign) = clocks.of(&status.fault)
             {
                 *clock = Some(Clock::Since(foreign));
-                (status.began, status.ends) = (Some(foreign.began), foreign.ends);
+                let ends = foreign.ends.filter(|_| *has_until);
+                (status.began, status.ends) = (Some(foreign.began), ends);
                 status.since = Some(MicroTime(now.wall_moment(foreign.began)));
             }
         }
@@ -269,7 +273,7 @@ impl PodState {
                 tracked.status.counts = fault.counts.clone();
                 continue;
             }
-            let Tracked { status, clock, ends, .. } = tracked;
+            let Tracked { status, clock, ends, has_until, .. } = tracked;
             if is_fresh && status.since.is_some() {
                 status.counted_since = Some(MicroTime(now.wall));
             }
@@ -280,7 +284,8 @@ impl PodState {
                 *ends = Some(fault.ends);
             }
             *clock = Some(Clock::Since(FaultClock { began: fault.began, ends: Some(fault.ends) }));
-            (status.began, status.ends) = (Some(fault.began), Some(fault.ends));
+            // A status may have to be short.
+            (status.began, status.ends) = (Some(fault.began), has_until.then_some(fault.ends));
             status.seed = Some(fault.seed);
             status.phase = fault.phase;
             status.unmatched = fault.unmatched.clone();

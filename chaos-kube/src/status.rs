@@ -46,7 +46,7 @@ pub struct Status {
     /// may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
-    /// [`Self::until`] by the boot clock, ns.
+    /// When the last of those ends that have an `until`; boot clock, ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<u64>,
     /// In the order of the text.
@@ -71,8 +71,8 @@ pub struct FaultStatus {
     /// [`Self::since`] by the boot clock, ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
-    /// [`Self::until`] by the boot clock, ns. Of a fault with an `until` it is never computed anew, as the wall clock may
-    /// be set.
+    /// [`Self::until`] by the boot clock, ns, of a fault with an `until`: it is never computed anew, as the wall clock
+    /// may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<u64>,
     /// What repeats its decisions, with `seed N` in the sentence.
