@@ -87,6 +87,8 @@ pub(super) enum Why {
     Unguarded,
     /// The Run that it is of is halted.
     Halted,
+    /// The cluster was halted.
+    Lever,
     /// The machine was booted since; how much of its time was left cannot be told for sure.
     Rebooted,
 }
@@ -158,7 +160,7 @@ impl Why {
     /// Whether the fault must not stay in the kernel: its own end does not end it there.
     pub fn is_order(self) -> bool {
         match self {
-            Self::Unguarded | Self::Halted => true,
+            Self::Unguarded | Self::Halted | Self::Lever => true,
             Self::Ended | Self::Ahead | Self::Past | Self::Until | Self::Rebooted => false,
         }
     }
@@ -175,6 +177,7 @@ impl fmt::Display for Why {
             Self::Until => "its `until` has passed",
             Self::Unguarded => "its guard stands still or is gone",
             Self::Halted => "its Run is halted",
+            Self::Lever => "the cluster was halted",
             Self::Rebooted => "the node was booted since it began: it is over, not new",
         })
     }

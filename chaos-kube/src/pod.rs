@@ -203,11 +203,12 @@ impl PodState {
 
     /// Ends the faults of its text that the guard has stopped; whether nothing else is left of it.
     pub fn obey(&mut self, orders: &Orders, now: &Now) -> bool {
-        for (index, why) in &orders.stopped {
-            if let Some(tracked) = self.faults.get_mut(*index)
+        let lever = orders.lever.as_ref().map(|_| Why::Lever);
+        for (index, tracked) in self.faults.iter_mut().enumerate() {
+            if let Some(why) = orders.stopped.get(&index).copied().or(lever)
                 && tracked.status.phase != Phase::Ended
             {
-                tracked.stop(*why);
+                tracked.stop(why);
                 tracked.status.until =
                     tracked.status.since.is_some().then_some(MicroTime(now.wall));
             }

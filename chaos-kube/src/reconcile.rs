@@ -134,7 +134,7 @@ impl<E: Engine> Reconciler<'_, E> {
             if known.is_finished() || orders == known.facts.orders {
                 continue;
             }
-            let is_over = known.obey(&orders, &now) || orders.lever.is_some();
+            let is_over = known.obey(&orders, &now);
             if is_over && !known.armed.is_empty() {
                 ids.extend(known.armed_ids());
                 known.facts.orders = orders;
@@ -213,7 +213,12 @@ impl<E: Engine> Reconciler<'_, E> {
 
     /// Does what a pod asks for, and answers.
     async fn act(&mut self, name: &PodName) -> Result<(), KeeperGone> {
-        let Some(known) = self.known.get(name) else { return Ok(()) };
+        let now = self.clocks.now();
+        let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+        let orders = known.facts.orders.clone();
+        if orders.lever.is_some() {
+            known.obey(&orders, &now);
+        }
         match wanted(&known.facts, &self.options.policy, &self.options.node_ips) {
             Desired::Faults(asked) => self.arm(name, asked).await?,
             Desired::Nothing => {

@@ -228,6 +228,15 @@ fn the_lever_ends_everything_and_what_was_asked_for_stays_over() {
         assert_eq!(cluster.count().await, 0);
         cluster.ask(1, "corrupt for 8m").await;
         assert_eq!(cluster.count().await, 1);
+        // Of what was in force nothing goes on, whatever it is written beside.
+        cluster.change_lease(|lease| lease.annotate(HALT, Some("again")));
+        cluster.settle().await;
+        cluster.change_lease(|lease| lease.annotate(HALT, None));
+        cluster.settle().await;
+        cluster.ask(1, "reset for 8m; corrupt for 8m").await;
+        let armed = cluster.in_kernel().await;
+        assert_eq!(armed, [("reset for 8m".to_owned(), 1_480)], "{:?}", cluster.says(1));
+        assert!(cluster.says(1).1.contains("the cluster was halted"), "{:?}", cluster.says(1));
     });
 }
 
