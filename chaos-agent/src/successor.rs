@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chaos_api::{TargetReport, TargetSpec};
+use chaos_api::{FaultClock, FaultReport, TargetReport, TargetSpec};
 use chaos_fault::Fault;
 
 /// Between two looks whether a target has come back.
@@ -27,10 +27,10 @@ pub fn can_be_followed(spec: &TargetSpec) -> Result<(), String> {
     Err(format!("{what} that is started again has another id, so it cannot be followed; {instead}"))
 }
 
-/// When faults began that go on at the successor, and when the last of them ends.
+/// The clocks of faults that go on at the successor, and when the last of them ends.
 #[derive(Debug, Clone, Default)]
 pub struct Clocks {
-    began: BTreeMap<String, u64>,
+    clocks: BTreeMap<String, FaultClock>,
     /// A boot-clock moment (ns).
     pub until: u64,
 }
@@ -38,14 +38,16 @@ pub struct Clocks {
 impl Clocks {
     /// Those of what was armed.
     pub fn of(report: &TargetReport) -> Self {
-        let began = report.faults.iter().map(|fault| (fault.fault.clone(), fault.began)).collect();
+        let clock = |fault: &FaultReport| FaultClock { began: fault.began, ends: Some(fault.ends) };
+        let clocks =
+            report.faults.iter().map(|fault| (fault.fault.clone(), clock(fault))).collect();
         let until = report.faults.iter().map(|fault| fault.ends).max().unwrap_or_default();
-        Self { began, until }
+        Self { clocks, until }
     }
 
-    /// The boot-clock moment (ns) at which a fault began, if it was among them.
-    pub fn began(&self, fault: &Fault) -> Option<u64> {
-        self.began.get(&fault.to_string()).copied()
+    /// That of a fault, if it was among them.
+    pub fn clock(&self, fault: &Fault) -> Option<FaultClock> {
+        self.clocks.get(&fault.to_string()).copied()
     }
 }
 

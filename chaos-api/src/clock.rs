@@ -9,6 +9,7 @@ use std::{
     sync::{LazyLock, OnceLock},
 };
 
+use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -79,6 +80,20 @@ pub fn boot_id() -> Option<&'static str> {
     ID.get_or_init(read).as_deref()
 }
 
+/// The boot-clock moment (ns) of a moment of the wall clock, as both clocks are at this moment; 0 for one before
+/// the machine was started. What is converted once keeps its place on the boot clock, wherever the wall clock is set
+/// to.
+pub fn boot_moment(wall: Timestamp) -> u64 {
+    moment_at(wall, Timestamp::now(), boot_now())
+}
+
+/// The same, where the clocks are at these moments.
+pub fn moment_at(wall: Timestamp, wall_now: Timestamp, boot_now: u64) -> u64 {
+    let ahead = wall.as_nanosecond() - wall_now.as_nanosecond();
+    let moment = i128::from(boot_now) + ahead;
+    u64::try_from(moment.max(0)).unwrap_or(u64::MAX)
+}
+
 fn now(clock: ClockId) -> u64 {
     let time = clock_gettime(clock).expect("the clocks can be read");
     let (seconds, nanoseconds) = (time.tv_sec().unsigned_abs(), time.tv_nsec().unsigned_abs());
@@ -88,6 +103,19 @@ fn now(clock: ClockId) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_of_the_wall_clock_have_a_place_on_the_boot_clock() {
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let moment = |wall: i64| moment_at(at(wall), at(1_000_000), 100_000_000_000);
+        assert_eq!(moment(1_000_030), 130_000_000_000);
+        assert_eq!(moment(999_990), 90_000_000_000);
+        assert_eq!(moment(999_900), 0);
+        assert_eq!(moment(0), 0);
+        assert_eq!(moment_at(Timestamp::MAX, at(0), u64::MAX), u64::MAX);
+        let soon = boot_moment(Timestamp::now());
+        assert!(boot_now().abs_diff(soon) < 1_000_000_000, "{soon}");
+    }
 
     #[test]
     fn offsets_are_read_as_the_kernel_writes_them() {

@@ -7,8 +7,8 @@ use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan};
 
 use crate::{
-    ArmedId, ContainerId, Ended, Leases, Notice, Occupied, Outcome, Request, TargetReport,
-    TargetSpec,
+    ArmedId, ContainerId, Ended, FaultClock, Leases, Notice, Occupied, Outcome, Request,
+    TargetReport, TargetSpec,
 };
 
 /// A target that was looked for.
@@ -58,7 +58,7 @@ pub trait Engine: Send + Sized + 'static {
         target: &Self::Target,
         plan: &Plan,
         faults: &[Fault],
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
         gone: &BTreeSet<ArmedId>,
     ) -> Result<Option<Occupied>, Self::Error>;
 

@@ -3,23 +3,29 @@
 
 #![forbid(unsafe_code)]
 
+mod allowed_verbs;
 pub mod clock;
 mod engine;
 mod lease;
 mod ledger;
+mod node_features;
 mod notice;
 mod policy;
 mod report;
 mod request;
+mod run;
 mod target;
 
+pub use allowed_verbs::{AllowedVerbs, UnknownVerb};
 pub use engine::{Engine, Found};
 pub use lease::{Lease, LeaseError, Leases, Noted, Withheld};
 pub use ledger::SlotCounts;
+pub use node_features::{Limits, NodeFeatures};
 pub use notice::{Ended, Injection, Notice};
-pub use policy::{OWN_MEMORY, Policy, PolicyError, TooManyTargets};
+pub use policy::{OWN_MEMORY, PROTECTED_NAMESPACES, Policy, PolicyError, TooManyTargets};
 pub use report::{Counts, FaultReport, Phase, TargetReport};
-pub use request::{ArmedId, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
+pub use request::{ArmedId, FaultClock, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
+pub use run::{NoRun, RunName};
 pub use target::{
     ContainerId, ContainerName, FULL_LENGTH, Malformed, PodUid, TargetSpec, UnitName,
 };

@@ -1,10 +1,12 @@
 //! What this node allows, whoever asks: how long, how many at once, and which addresses are left
 //! alone. What is never a target is refused earlier, when it is looked for.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use chaos_plan::{Scope, Terms};
 use thiserror::Error;
+
+use crate::AllowedVerbs;
 
 /// Bytes for the frames that all faults of a node hold at a time, where nobody says how many.
 const HELD_MEMORY: u64 = 128 << 20;
@@ -29,7 +31,14 @@ pub struct Policy {
     /// Addresses that are left alone unless a fault names exactly that one: those of the node, so
     /// that the kubelet's probes go through.
     exempt: Vec<IpAddr>,
+    /// Of these namespaces no pod is broken by its annotation.
+    protected: BTreeSet<String>,
+    /// What annotations may use.
+    verbs: AllowedVerbs,
 }
+
+/// Namespaces that are protected unless somebody says otherwise.
+pub const PROTECTED_NAMESPACES: &str = "kube-system";
 
 /// Limits that contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -58,6 +67,8 @@ impl Default for Policy {
             most_targets: 256,
             held_memory: HELD_MEMORY,
             exempt: Vec::new(),
+            protected: [PROTECTED_NAMESPACES.to_owned()].into(),
+            verbs: AllowedVerbs::all(),
         }
     }
 }
@@ -86,6 +97,21 @@ impl Policy {
         Self { held_memory, ..self }
     }
 
+    /// For faults without `for`.
+    pub fn default_duration(&self) -> Duration {
+        self.default_duration
+    }
+
+    /// A fault that wants longer is refused.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// Targets armed at the same time.
+    pub fn most_targets_at_once(&self) -> usize {
+        self.most_targets
+    }
+
     /// Bytes for the frames that all faults hold at a time. What finds no room is lost, and counted.
     pub fn held_memory(&self) -> u64 {
         self.held_memory
@@ -97,6 +123,28 @@ impl Policy {
         Self { exempt, ..self }
     }
 
+    /// The same, protecting the pods of these namespaces and of no others.
+    #[must_use]
+    pub fn protecting(self, protected: BTreeSet<String>) -> Self {
+        Self { protected, ..self }
+    }
+
+    /// Namespaces of which no pod is broken by its annotation.
+    pub fn protected(&self) -> &BTreeSet<String> {
+        &self.protected
+    }
+
+    /// The same, with these verbs for annotations.
+    #[must_use]
+    pub fn allowing(self, verbs: AllowedVerbs) -> Self {
+        Self { verbs, ..self }
+    }
+
+    /// The verbs that annotations may use, where their namespace allows them, too.
+    pub fn verbs(&self) -> &AllowedVerbs {
+        &self.verbs
+    }
+
     /// The terms of one plan; `seed` is for faults without a seed of their own.
     pub fn terms(&self, seed: u64, scope: Scope) -> Terms {
         let Self { default_duration, longest, exempt, .. } = self;
@@ -106,6 +154,8 @@ impl Policy {
             seed,
             exempt: exempt.clone(),
             scope,
+            now: None,
+            has_guard: false,
             has_filter: false,
         }
     }
@@ -141,6 +191,8 @@ mod tests {
             seed: 7,
             exempt: vec![node],
             scope: Scope::Pod,
+            now: None,
+            has_guard: false,
             has_filter: false,
         };
         assert_eq!(policy.terms(7, Scope::Pod), expected);

@@ -27,8 +27,25 @@ pub struct Request<'a, T> {
     pub target: T,
     pub faults: &'a [Fault],
     pub terms: Terms,
-    /// The boot-clock moment (ns) at which a fault was first armed, for one that is resumed.
-    pub began: &'a dyn Fn(&Fault) -> Option<u64>,
+    /// Of a fault that is resumed.
+    pub clock: &'a dyn Fn(&Fault) -> Option<FaultClock>,
+}
+
+/// The clock of a fault that was armed before, by the boot clock (ns).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FaultClock {
+    /// When it was first armed.
+    pub began: u64,
+    /// The latest end that was computed for it, where it has an `until`: where the wall clock is now does not
+    /// matter any more.
+    pub ends: Option<u64>,
+}
+
+impl FaultClock {
+    /// One without `until`, or of which no more is known.
+    pub fn since(began: u64) -> Self {
+        Self { began, ends: None }
+    }
 }
 
 /// What became of a request.
@@ -42,23 +59,23 @@ pub enum Outcome {
     Occupied(Occupied),
 }
 
-/// When the faults began that another agent has armed, by the boot clock (ns).
+/// The clocks of the faults that another agent has armed, by the boot clock (ns).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ForeignClocks {
-    named: BTreeMap<String, u64>,
+    named: BTreeMap<String, FaultClock>,
     others: Option<u64>,
 }
 
 impl ForeignClocks {
     /// `named` by their canonical sentences; `others` is the first of those that the agent has not named.
-    pub fn new(named: impl IntoIterator<Item = (String, u64)>, others: Option<u64>) -> Self {
+    pub fn new(named: impl IntoIterator<Item = (String, FaultClock)>, others: Option<u64>) -> Self {
         Self { named: named.into_iter().collect(), others }
     }
 
-    /// The moment for the fault with this canonical sentence, or one before it; `None` where the other
+    /// The clock of the fault with this canonical sentence, or one that began before it; `None` where the other
     /// agent has not armed it.
-    pub fn began(&self, sentence: &str) -> Option<u64> {
-        self.named.get(sentence).copied().or(self.others)
+    pub fn of(&self, sentence: &str) -> Option<FaultClock> {
+        self.named.get(sentence).copied().or(self.others.map(FaultClock::since))
     }
 }
 

@@ -10,11 +10,12 @@ use std::{
 };
 
 use chaos_api::{
-    ArmedId, ContainerId, Counts, Ended, Engine, FaultReport, Found, Leases, Notice, Occupied,
-    Outcome, Phase, Request, TargetReport, TargetSpec,
+    ArmedId, ContainerId, Counts, Ended, Engine, FaultClock, FaultReport, Found, Leases, Notice,
+    Occupied, Outcome, Phase, Request, TargetReport, TargetSpec, clock::moment_at,
 };
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan, nanoseconds, plan};
+use jiff::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use thiserror::Error;
 
@@ -28,6 +29,8 @@ pub struct TargetGone(String);
 pub struct World {
     /// Boot clock, ns.
     pub now: u64,
+    /// Wall clock.
+    pub wall: Timestamp,
     /// The pods that have a cgroup, by UID, with the containers that run.
     pub pods: BTreeMap<String, BTreeSet<ContainerId>>,
     /// How often leases were renewed.
@@ -176,8 +179,8 @@ impl Engine for FakeEngine {
     }
 
     fn arm(&mut self, request: Request<'_, Cgroup>) -> Result<Outcome, TargetGone> {
-        let Request { id, target: cgroup, faults, terms, began } = request;
-        let plan = plan(faults, &self.features, &terms);
+        let Request { id, target: cgroup, faults, terms, clock } = request;
+        let mut plan = plan(faults, &self.features, &terms);
         if !plan.refused.is_empty() {
             return Ok(Outcome::Refused(plan));
         }
@@ -185,8 +188,13 @@ impl Engine for FakeEngine {
         if !cgroup.is_there(&world) {
             return Err(TargetGone(cgroup.path()));
         }
-        let rules = plan.rules.iter().map(|rule| {
-            let began = began(&rule.fault).unwrap_or(world.now);
+        let rules = plan.rules.iter_mut().map(|rule| {
+            let FaultClock { began, ends } =
+                clock(&rule.fault).unwrap_or(FaultClock::since(world.now));
+            if let Some(until) = rule.fault.until {
+                let computed = || moment_at(until, world.wall, world.now);
+                rule.end_by(began, ends.unwrap_or_else(computed));
+            }
             let starts = began + nanoseconds(rule.fault.after.unwrap_or_default());
             Rule {
                 sentence: rule.fault.to_string(),
@@ -209,7 +217,7 @@ impl Engine for FakeEngine {
         _: &Cgroup,
         _: &Plan,
         _: &[Fault],
-        _: &dyn Fn(&Fault) -> Option<u64>,
+        _: &dyn Fn(&Fault) -> Option<FaultClock>,
         _: &BTreeSet<ArmedId>,
     ) -> Result<Option<Occupied>, TargetGone> {
         // There is no other agent in its world.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use jiff::Timestamp;
 use proptest::{
     collection::{btree_set, vec},
     option,
@@ -27,6 +28,12 @@ fn word<W: Word + std::fmt::Debug>() -> impl Strategy<Value = W> {
 fn duration() -> impl Strategy<Value = Duration> {
     let any_scale = (1_u64..1000, 0_u32..11).prop_map(|(n, power)| n * 10_u64.pow(power));
     prop_oneof![any_scale, 1..u64::try_from(MAX_NS).unwrap()].prop_map(Duration::from_nanos)
+}
+
+fn moment() -> impl Strategy<Value = Timestamp> {
+    let nanosecond = prop_oneof![Just(0), Just(250_000_000), 0..1_000_000_000_i32];
+    (0..Timestamp::MAX.as_second(), nanosecond)
+        .prop_map(|(second, nanosecond)| Timestamp::new(second, nanosecond).unwrap())
 }
 
 fn probability() -> impl Strategy<Value = Probability> {
@@ -186,9 +193,12 @@ pub(super) fn fault() -> impl Strategy<Value = Fault> {
         option::of(path),
         option::of("[a-z][a-z0-9-]{0,5}[a-z0-9]"),
     );
-    let when = (option::of(duration()), option::of(duration()));
+    let when = (option::of(duration()), option::of(duration()), option::of(moment()));
+    let part = "[a-z0-9]([a-z0-9-]{0,6}[a-z0-9])?(\\.[a-z0-9]{1,3})?";
+    let origin = (option::of(vec(part, 1..=3).prop_map(|parts| parts.join("/"))), any::<bool>());
     let limits = (option::of(1_u64..), option::of(1_u32..), option::of(any::<u64>()));
-    (what, where_, when, limits, any::<bool>()).prop_map(|(what, where_, when, limits, shadow)| {
+    let all = (what, where_, when, limits, origin, any::<bool>());
+    all.prop_map(|(what, where_, when, limits, origin, shadow)| {
         let plain = Fault::new(what.0.clone());
         let mut fault = Fault { verb: what.0, shadow, ..plain };
         keep(&mut fault, |fault| fault.chance = what.1);
@@ -200,9 +210,12 @@ pub(super) fn fault() -> impl Strategy<Value = Fault> {
         keep(&mut fault, |fault| fault.container = where_.3);
         keep(&mut fault, |fault| fault.duration = when.0);
         keep(&mut fault, |fault| fault.after = when.1);
+        keep(&mut fault, |fault| fault.until = when.2);
         keep(&mut fault, |fault| fault.at_most = limits.0);
         keep(&mut fault, |fault| fault.at_most_per_second = limits.1);
         keep(&mut fault, |fault| fault.seed = limits.2);
+        keep(&mut fault, |fault| fault.name = origin.0);
+        keep(&mut fault, |fault| fault.guarded = origin.1);
         fault
     })
 }

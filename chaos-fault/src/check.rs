@@ -10,7 +10,7 @@ use super::{
         Call, Direction, Fault, HowOften, Latency, PodRef, PortRange, Probability, Protocol, Side,
         Spread, Unit, Verb, WeightedLatency,
     },
-    value::{duration, name, peer, word::MOST_WEIGHT},
+    value::{duration, moment, name, peer, word::MOST_WEIGHT},
     verbs::Subject,
 };
 
@@ -54,6 +54,13 @@ fn values(fault: &Fault, problems: &mut Problems) {
     }
     positive(fault.duration, Clause::For, problems);
     positive(fault.after, Clause::After, problems);
+    if let Some(until) = fault.until {
+        let fits = moment::fits(until);
+        problems.expect(fits, Clause::Until, "the moment is out of range", "from 1970 to 9999");
+    }
+    if let Some(label) = &fault.name {
+        canonical(label, name::of_fault(label), Clause::As, problems);
+    }
     let never = "would never do anything";
     problems.expect(fault.at_most != Some(0), Clause::AtMost, never, "at least 1");
     let clause = Clause::AtMostPerSecond;

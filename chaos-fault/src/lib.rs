@@ -33,7 +33,10 @@ pub use model::{
 };
 pub use parse::{Sentence, parse};
 pub use print::shortened;
-pub use value::duration::{parse as parse_duration, print as print_duration};
+pub use value::{
+    duration::{parse as parse_duration, print as print_duration},
+    name::of_fault as parse_name,
+};
 pub use verbs::{VerbSummary, verbs};
 pub use yaml::{read, read_yaml, schema, to_yaml};
 

@@ -76,10 +76,15 @@ pub enum Clause {
     Under,
     Container,
     For,
+    /// `until TIME`.
+    Until,
     After,
     AtMost,
     AtMostPerSecond,
     Seed,
+    /// `as NAME`.
+    As,
+    Guarded,
 }
 
 /// A mistake and the part of the fault it is in.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use super::verbs::Subject;
 
@@ -32,6 +33,8 @@ pub struct Fault {
     pub container: Option<String>,
     /// `for DUR`: how long, from the moment the fault begins; `None` takes the policy's default.
     pub duration: Option<Duration>,
+    /// `until TIME`: the end at the latest, by the wall clock, whatever `for` says.
+    pub until: Option<Timestamp>,
     /// `after DUR`: begin this long after arming.
     pub after: Option<Duration>,
     /// `at most N`: injections in all.
@@ -40,6 +43,10 @@ pub struct Fault {
     pub at_most_per_second: Option<u32>,
     /// `seed N`: makes the decisions repeatable; `None` lets the agent pick (and print) one.
     pub seed: Option<u64>,
+    /// `as NAME`: tells it from the same fault under another name, which has a clock of its own.
+    pub name: Option<String>,
+    /// `guarded`: it ends when whoever watches over it is not there any more.
+    pub guarded: bool,
     /// `shadow …`: count what would have been done, do nothing.
     pub shadow: bool,
 }
@@ -338,10 +345,13 @@ impl Fault {
             under: None,
             container: None,
             duration: None,
+            until: None,
             after: None,
             at_most: None,
             at_most_per_second: None,
             seed: None,
+            name: None,
+            guarded: false,
             shadow: false,
         }
     }
@@ -352,6 +362,12 @@ impl Fault {
         let mut fault = self.clone();
         fault.peer.iter_mut().flat_map(|peer| peer.pods.values_mut()).for_each(BTreeSet::clear);
         fault
+    }
+
+    /// The fault without what says who asked for it and until when: what it does is the same.
+    #[must_use]
+    pub fn without_origin(&self) -> Self {
+        Self { until: None, name: None, guarded: false, ..self.clone() }
     }
 
     /// The directions a packet verb acts in: as written, or egress for `to`, ingress for
@@ -417,6 +433,11 @@ impl Verb {
             return Some((path, latencies));
         }
         None
+    }
+
+    /// The words the sentence begins with, one or two.
+    pub fn words(&self) -> &'static str {
+        self.row().words
     }
 
     /// The word the sentence begins with.

@@ -12,7 +12,7 @@ use super::{
         Chance, Except, Fault, HowOften, Latency, Peer, PodRef, PortRange, Side, Spread, Verb,
     },
     value::{
-        chance, duration, peer,
+        chance, duration, moment, peer,
         word::{Word, print_weighted_latency},
     },
 };
@@ -26,7 +26,8 @@ const BEGINNING: usize = 2;
 /// long list it has the beginning, and says how many more there are.
 ///
 /// Order: `shadow`, verb with its parts, chance, direction, protocol, peer, `except`, `under`,
-/// `in container`, `after`, `for`, `at most`, `at most … per second`, `seed`.
+/// `in container`, `after`, `for`, `until`, `at most`, `at most … per second`, `seed`, `as`,
+/// `guarded`.
 impl Display for Fault {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.shadow {
@@ -60,6 +61,9 @@ impl Display for Fault {
         if let Some(lasting) = self.duration {
             write!(f, " for {}", duration::print(lasting))?;
         }
+        if let Some(until) = self.until {
+            write!(f, " until {}", moment::print(until))?;
+        }
         if let Some(count) = self.at_most {
             write!(f, " at most {count}")?;
         }
@@ -68,6 +72,12 @@ impl Display for Fault {
         }
         if let Some(seed) = self.seed {
             write!(f, " seed {seed}")?;
+        }
+        if let Some(name) = &self.name {
+            write!(f, " as {name}")?;
+        }
+        if self.guarded {
+            f.write_str(" guarded")?;
         }
         Ok(())
     }

@@ -174,6 +174,9 @@ fn the_page_shows_every_verb_and_every_clause_in_both_forms() {
         assert!(shows(|fault| fault.at_most_per_second.is_some()), "{label}: per second");
         assert!(shows(|fault| fault.except.is_some()), "{label}: except");
         assert!(shows(|fault| fault.seed.is_some()), "{label}: seed");
+        assert!(shows(|fault| fault.until.is_some()), "{label}: until");
+        assert!(shows(|fault| fault.name.is_some()), "{label}: as");
+        assert!(shows(|fault| fault.guarded), "{label}: guarded");
         assert!(shows(|fault| fault.shadow), "{label}: shadow");
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_api::{
-    ArmedId, Engine, ForeignClocks, Found, Occupied, Outcome, Policy, Request, TargetReport,
+    ArmedId, Engine, FaultClock, ForeignClocks, Found, Occupied, Outcome, Policy, Request,
+    TargetReport,
 };
 use chaos_fault::Fault;
 use chaos_plan::{Plan, Refusal, Scope, clash, nanoseconds, plan};
 
 use super::{
-    clock::{Clock, TimeSource},
+    clock::{Clock, Now, TimeSource},
     desired::{Assignment, Place},
 };
 
@@ -31,8 +32,8 @@ pub(super) enum Verdict {
     Refused(Vec<String>),
     /// Nothing is armed, as somebody else has armed what does not go together with it.
     Occupied(Vec<String>),
-    /// What became of each ask.
-    Done(Vec<ArmResult>),
+    /// What became of each ask, and the ledgers of what was armed before, as far as they were read.
+    Done(Vec<ArmResult>, Vec<TargetReport>),
 }
 
 /// What became of one ask.
@@ -85,7 +86,7 @@ impl Arming {
         for ask in &self.asks {
             stale.remove(&ask.id);
         }
-        disarm(engine, &stale, "its faults were taken back");
+        let mut last = disarm(engine, &stale, "its faults were taken back");
         let mut fates = Vec::new();
         for ((ask, plan), target) in self.asks.iter().zip(&plans).zip(targets) {
             let is_armed = engine.ids().any(|id| *id == ask.id);
@@ -94,12 +95,17 @@ impl Arming {
                 false => admit(&self.policy, engine).map(|()| target),
             });
             let armed = admitted.and_then(|target| {
-                let now = self.clock.now().boot;
-                arm(engine, ask, plan, &self.clocks, now, target).map_err(|error| error.to_string())
+                let now = self.clock.now();
+                let before =
+                    engine.report(&ask.id).transpose().map_err(|error| error.to_string())?;
+                last.extend(before.clone());
+                let armed = arm(engine, ask, plan, &self.clocks, &now, target, before);
+                armed.map_err(|error| error.to_string())
             });
             let fate = armed.unwrap_or_else(ArmResult::Waiting);
             if !matches!(fate, ArmResult::Armed { .. }) {
-                disarm(engine, [&ask.id], "it cannot go on");
+                // What is read after its end comes first: it is the whole ledger.
+                last.splice(0..0, disarm(engine, [&ask.id], "it cannot go on"));
             }
             fates.push(fate);
         }
@@ -115,7 +121,7 @@ impl Arming {
             disarm(engine, self.asks.iter().map(|ask| &ask.id), "its faults were refused");
             return Verdict::Occupied(occupied);
         }
-        Verdict::Done(fates)
+        Verdict::Done(fates, last)
     }
 }
 
@@ -163,13 +169,13 @@ impl Arming {
             if let Ok(target) = target
                 && let Ok(before) = engine.report(&ask.id).transpose()
                 && let Some((_, faults)) =
-                    left(ask, plan, &self.clocks, before.as_ref(), self.clock.now().boot)
+                    left(ask, plan, &self.clocks, before.as_ref(), &self.clock.now())
                 && let Ok(Some(occupied)) = engine.occupied(
                     &ask.id,
                     target,
                     plan,
                     &faults,
-                    &|fault| began(&self.clocks, fault),
+                    &|fault| clock(&self.clocks, fault),
                     &gone,
                 )
                 && occupied.handed_over.is_none()
@@ -212,36 +218,41 @@ fn resolve<E: Engine>(place: &Place, engine: &E) -> Result<E::Target, Obstacle> 
     }
 }
 
-/// When a fault began that was armed before.
-fn began(clocks: &Clocks, fault: &Fault) -> Option<u64> {
+/// The clock of a fault that was armed before.
+fn clock(clocks: &Clocks, fault: &Fault) -> Option<FaultClock> {
     match clocks.get(&fault.to_string())? {
-        Clock::Since(began) => Some(*began),
+        Clock::Since(clock) => Some(*clock),
         Clock::Over(_) => None,
     }
 }
 
-/// What of an ask is to be in the kernel at this moment (boot clock, ns), where `before` is what is there:
-/// the faults, and their indices in the full text. `None` where the time of all is up.
+/// What of an ask is to be in the kernel at this moment, where `before` is what is there: the faults, and their indices in the full text. `None` where the time of all is up.
 fn left(
     ask: &Assignment,
     plan: &Plan,
     clocks: &Clocks,
     before: Option<&TargetReport>,
-    now: u64,
+    now: &Now,
 ) -> Option<(Vec<usize>, Vec<Fault>)> {
     let is_over = |index: usize, fault: &Fault| match clocks.get(&fault.to_string()) {
-        None => false,
+        None => fault.until.is_some_and(|until| until <= now.wall),
         Some(Clock::Over(_)) => true,
-        Some(Clock::Since(began)) => {
+        Some(Clock::Since(FaultClock { began, ends })) => {
             let rule = plan.rules.iter().find(|rule| rule.index == index);
             let span = fault.after.unwrap_or_default()
                 + rule.map(|rule| rule.duration).unwrap_or_default();
-            began.saturating_add(nanoseconds(span)) <= now
+            let computed = ends.filter(|_| fault.until.is_some()).unwrap_or(u64::MAX);
+            began.saturating_add(nanoseconds(span)).min(computed) <= now.boot
         }
     };
-    // What is in the kernel already keeps its ledger there after its end.
+    // What is in the kernel already keeps its ledger there after its end, unless it would go on there.
     let is_there = |sentence: &str| {
-        before.iter().flat_map(|report| &report.faults).any(|report| report.fault == sentence)
+        let is_order = matches!(clocks.get(sentence), Some(Clock::Over(why)) if why.is_order());
+        !is_order
+            && before
+                .iter()
+                .flat_map(|report| &report.faults)
+                .any(|report| report.fault == sentence)
     };
     let left = (0..)
         .zip(&ask.faults)
@@ -256,10 +267,10 @@ fn arm<E: Engine>(
     ask: &Assignment,
     plan: &Plan,
     clocks: &Clocks,
-    now: u64,
+    now: &Now,
     target: E::Target,
+    before: Option<TargetReport>,
 ) -> Result<ArmResult, E::Error> {
-    let before = engine.report(&ask.id).transpose()?;
     let Some((indices, faults)) = left(ask, plan, clocks, before.as_ref(), now) else {
         return Ok(ArmResult::Over);
     };
@@ -268,7 +279,7 @@ fn arm<E: Engine>(
         target,
         faults: &faults,
         terms: ask.terms.clone(),
-        began: &|fault| began(clocks, fault),
+        clock: &|fault| clock(clocks, fault),
     };
     let reasons = |refusals: &[Refusal]| {
         let reasons: Vec<String> = refusals.iter().map(ToString::to_string).collect();
@@ -304,7 +315,8 @@ mod tests {
 
     #[test]
     fn a_fault_whose_time_is_up_is_not_left() {
-        let text = "delay 5ms egress for 40s; drop for 40s after 20s; corrupt";
+        let text =
+            "delay 5ms egress for 40s; drop for 40s after 20s; corrupt until 2026-11-28T10:14:00Z";
         let faults: Vec<Fault> =
             chaos_fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault).collect();
         let sentences: Vec<String> = faults.iter().map(Fault::to_string).collect();
@@ -317,10 +329,15 @@ mod tests {
             terms: Terms::default(),
         };
         let plan = plan(&ask.faults, &KernelFeatures::everything("6.12.0"), &ask.terms);
-        let since = |index: usize| (sentences[index].clone(), Clock::Since(10 * SECOND));
+        let since = |index: usize| {
+            let clock = FaultClock { began: 10 * SECOND, ends: Some(45 * SECOND) };
+            (sentences[index].clone(), Clock::Since(clock))
+        };
+        let before_its_end = Now { wall: "2026-11-28T10:13:59Z".parse().unwrap(), ..Now::read() };
         let mut clocks: Clocks = [since(0), since(1)].into();
         let left_at = |clocks: &Clocks, second: u64| {
-            left(&ask, &plan, clocks, None, second * SECOND).map(|(indices, faults)| {
+            let now = Now { boot: second * SECOND, ..before_its_end };
+            left(&ask, &plan, clocks, None, &now).map(|(indices, faults)| {
                 assert_eq!(indices.len(), faults.len());
                 indices
             })
@@ -328,6 +345,14 @@ mod tests {
         assert_eq!(left_at(&clocks, 49), Some(vec![1, 2, 3]));
         assert_eq!(left_at(&clocks, 50), Some(vec![2, 3]));
         assert_eq!(left_at(&clocks, 70), Some(vec![3]));
+        // Its end, once computed, is where it was, wherever the wall clock is.
+        clocks.extend([since(2)]);
+        assert_eq!(left_at(&clocks, 44), Some(vec![1, 2, 3]));
+        assert_eq!(left_at(&clocks, 45), Some(vec![1, 2]));
+        clocks.remove(&sentences[2]);
+        let past = Now { wall: "2026-11-28T10:14:00Z".parse().unwrap(), ..before_its_end };
+        let past = Now { boot: 70 * SECOND, ..past };
+        assert_eq!(left(&ask, &plan, &clocks, None, &past), None);
         clocks.insert(sentences[2].clone(), Clock::Over(Why::Ended));
         assert_eq!(left_at(&clocks, 70), None);
     }

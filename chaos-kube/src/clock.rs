@@ -6,7 +6,10 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use chaos_api::clock::{boot_id, boot_now};
+use chaos_api::{
+    FaultClock,
+    clock::{boot_id, boot_now},
+};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// So much of the boot id tells one start of a machine from another. A status may have to be short.
@@ -55,14 +58,16 @@ pub(super) struct Noted<'a> {
     pub boot_id: Option<&'a str>,
     /// Boot clock, ns.
     pub began: Option<u64>,
+    /// Boot clock, ns. Missing in statuses of agents that had no `until`.
+    pub ends: Option<u64>,
     pub has_ended: bool,
 }
 
 /// The clock of a fault that was armed once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clock {
-    /// It began at this moment of the boot clock, ns, which does not lie ahead.
-    Since(u64),
+    /// It began at this moment of the boot clock, which does not lie ahead.
+    Since(FaultClock),
     /// Nothing is left of its time.
     Over(Why),
 }
@@ -76,6 +81,14 @@ pub(super) enum Why {
     Ahead,
     /// Its noted end is past.
     Past,
+    /// Its `until` passed before it was armed.
+    Until,
+    /// Nobody watches over it any more.
+    Unguarded,
+    /// The Run that it is of is halted.
+    Halted,
+    /// The cluster was halted.
+    Lever,
     /// The machine was booted since; how much of its time was left cannot be told for sure.
     Rebooted,
 }
@@ -97,18 +110,20 @@ impl Now {
 
     /// The clock of a fault whose status notes this; `None` for one that was never armed.
     pub fn resume(&self, noted: &Noted<'_>) -> Option<Clock> {
-        if noted.since.is_none() && noted.began.is_none() {
-            return None;
-        }
         if noted.has_ended {
             return Some(Clock::Over(Why::Ended));
+        }
+        if noted.since.is_none() && noted.began.is_none() {
+            return None;
         }
         let boots = noted.boot_id.zip(self.boot_id);
         if boots.is_some_and(|(noted, ours)| noted != ours) {
             return Some(Clock::Over(Why::Rebooted));
         }
         Some(match noted.began.filter(|_| boots.is_some()) {
-            Some(began) if began <= self.boot => Clock::Since(began),
+            Some(began) if began <= self.boot => {
+                Clock::Since(FaultClock { began, ends: noted.ends })
+            }
             Some(_) => Clock::Over(Why::Ahead),
             None => self.resume_by_wall(noted),
         })
@@ -122,7 +137,8 @@ impl Now {
         if noted.until.is_some_and(|until| until <= self.wall) {
             return Clock::Over(Why::Past);
         }
-        self.boot_moment(since).map_or(Clock::Over(Why::Rebooted), Clock::Since)
+        let began = self.boot_moment(since).map(FaultClock::since);
+        began.map_or(Clock::Over(Why::Rebooted), Clock::Since)
     }
 
     /// The boot-clock moment of a wall-clock moment that does not lie ahead; `None` before the
@@ -140,6 +156,16 @@ impl Now {
     }
 }
 
+impl Why {
+    /// Whether the fault must not stay in the kernel: its own end does not end it there.
+    pub fn is_order(self) -> bool {
+        match self {
+            Self::Unguarded | Self::Halted | Self::Lever => true,
+            Self::Ended | Self::Ahead | Self::Past | Self::Until | Self::Rebooted => false,
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -148,6 +174,10 @@ impl fmt::Display for Why {
                 "its noted beginning lies ahead of the node's clock: it is over, not new"
             }
             Self::Past => "its noted end is past: it is over, not new",
+            Self::Until => "its `until` has passed",
+            Self::Unguarded => "its guard stands still or is gone",
+            Self::Halted => "its Run is halted",
+            Self::Lever => "the cluster was halted",
             Self::Rebooted => "the node was booted since it began: it is over, not new",
         })
     }
@@ -174,6 +204,11 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    /// A clock that began so many seconds after boot.
+    fn since(second: u64) -> Option<Clock> {
+        Some(Clock::Since(FaultClock::since(second * SECOND)))
+    }
+
     /// As this version notes it.
     fn noted(since: i64, began: u64) -> Noted<'static> {
         let began = Some(began * SECOND);
@@ -187,12 +222,22 @@ mod tests {
 
     #[test]
     fn within_one_boot_the_wall_clock_does_not_matter() {
-        for since in [999_990, 1_000_001, 2_000_000, -1] {
-            let resumed = now().resume(&noted(since, 40));
-            assert_eq!(resumed, Some(Clock::Since(40 * SECOND)), "{since}");
+        for noted_since in [999_990, 1_000_001, 2_000_000, -1] {
+            let resumed = now().resume(&noted(noted_since, 40));
+            assert_eq!(resumed, since(40), "{noted_since}");
         }
         let past = Noted { until: Some(at(0)), ..noted(999_990, 40) };
-        assert_eq!(now().resume(&past), Some(Clock::Since(40 * SECOND)));
+        assert_eq!(now().resume(&past), since(40));
+    }
+
+    #[test]
+    fn the_end_that_was_computed_is_kept_within_one_boot() {
+        let ends = Some(70 * SECOND);
+        let clock = FaultClock { began: 40 * SECOND, ends };
+        let resumed = now().resume(&Noted { ends, ..noted(2_000_000, 40) });
+        assert_eq!(resumed, Some(Clock::Since(clock)));
+        let by_wall = now().resume(&Noted { ends, ..by_wall(999_990, 1_000_010) });
+        assert_eq!(by_wall, since(90));
     }
 
     #[test]
@@ -211,13 +256,13 @@ mod tests {
         assert_eq!(now().resume(&other), rebooted);
         // Without the id of the boot it is found out by the wall clock.
         assert_eq!(now().resume(&by_wall(999_899, 1_000_100)), rebooted);
-        assert_eq!(now().resume(&by_wall(999_900, 1_000_100)), Some(Clock::Since(0)));
+        assert_eq!(now().resume(&by_wall(999_900, 1_000_100)), since(0));
     }
 
     #[test]
     fn a_status_of_version_0_1_0_is_gone_by_and_its_end_is_an_end() {
         let resumed = now().resume(&by_wall(999_990, 1_000_010));
-        assert_eq!(resumed, Some(Clock::Since(90 * SECOND)));
+        assert_eq!(resumed, since(90));
         let past = Some(Clock::Over(Why::Past));
         assert_eq!(now().resume(&by_wall(999_990, 1_000_000)), past);
     }
@@ -225,6 +270,8 @@ mod tests {
     #[test]
     fn what_was_never_armed_is_new_and_what_has_ended_stays_so() {
         assert_eq!(now().resume(&Noted::default()), None);
+        let never_armed = Noted { has_ended: true, ..Noted::default() };
+        assert_eq!(now().resume(&never_armed), Some(Clock::Over(Why::Ended)));
         let ended = Noted { has_ended: true, ..noted(999_990, 40) };
         assert_eq!(now().resume(&ended), Some(Clock::Over(Why::Ended)));
     }
@@ -232,7 +279,7 @@ mod tests {
     #[test]
     fn without_a_boot_id_of_our_own_the_wall_clock_decides() {
         let unknown = Now { boot_id: None, ..now() };
-        assert_eq!(unknown.resume(&noted(999_990, 40)), Some(Clock::Since(90 * SECOND)));
+        assert_eq!(unknown.resume(&noted(999_990, 40)), since(90));
     }
 
     #[test]
@@ -270,15 +317,19 @@ mod tests {
             until in option::of(moment()),
             boot_id in option::of("ours|another|"),
             began in option::of(prop_oneof![Just(0), Just(u64::MAX), 0..200 * SECOND]),
+            ends in option::of(any::<u64>()),
             has_ended: bool,
             wall in moment(),
             boot in prop_oneof![Just(0), Just(u64::MAX), 0..200 * SECOND],
         ) {
             let now = Now { wall, boot, boot_id: Some("ours"), ..now() };
-            let noted = Noted { since, until, boot_id: boot_id.as_deref(), began, has_ended };
+            let noted = Noted { since, until, boot_id: boot_id.as_deref(), began, ends, has_ended };
             match now.resume(&noted) {
-                None => prop_assert!(since.is_none() && began.is_none()),
-                Some(Clock::Since(moment)) => prop_assert!(moment <= boot && !has_ended),
+                None => prop_assert!(since.is_none() && began.is_none() && !has_ended),
+                Some(Clock::Since(clock)) => {
+                    prop_assert!(clock.began <= boot && !has_ended);
+                    prop_assert!(clock.ends.is_none() || clock.ends == ends);
+                }
                 Some(Clock::Over(_)) => {}
             }
         }
@@ -295,7 +346,7 @@ mod tests {
             for (seconds, wall) in steps {
                 boot += seconds * SECOND;
                 let now = Now { wall, boot, boot_id: Some("ours"), ..now() };
-                let Some(Clock::Since(began)) = now.resume(&status) else {
+                let Some(Clock::Since(FaultClock { began, .. })) = now.resume(&status) else {
                     return Err(TestCaseError::fail("it was resumed as something else"));
                 };
                 let still = (began + span).saturating_sub(boot);

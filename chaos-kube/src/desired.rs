@@ -2,15 +2,18 @@
 
 use std::net::IpAddr;
 
-use chaos_api::{ArmedId, ContainerId, Policy, TargetSpec};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Policy, TargetSpec};
 use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, seed_from};
 
 use super::{
-    names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
+    names::{ALLOW_VERBS, ENABLED, FAULTS, OWNER, PodName},
     observed::{Observed, PodAddresses},
     texts::Text,
 };
+
+/// What guarded faults wait for.
+const UNGUARDED: &str = "the guard has not moved since this agent watches it";
 
 /// What is to be armed for a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +21,7 @@ pub(super) enum Desired {
     /// There is no annotation.
     Nothing,
     /// There is one, and its time is over, whatever it says.
-    Over(&'static str),
+    Over(String),
     /// There is one that nothing is done for.
     Refused(Vec<String>),
     Faults(Asked),
@@ -63,7 +66,12 @@ pub(super) fn wanted(facts: &Observed, policy: &Policy, node_ips: &[IpAddr]) -> 
         return Desired::Nothing;
     };
     if facts.is_over {
-        return Desired::Over("the pod has finished");
+        return Desired::Over("the pod has finished".to_owned());
+    }
+    if let Some(reason) = &facts.orders.lever {
+        return Desired::Over(format!(
+            "the cluster is halted: {reason}; write the faults anew when that is lifted"
+        ));
     }
     match asked(facts, text, policy, node_ips) {
         Ok(asked) => Desired::Faults(asked),
@@ -78,30 +86,61 @@ fn asked(
     node_ips: &[IpAddr],
 ) -> Result<Asked, Vec<String>> {
     let PodName { namespace, .. } = &facts.name;
-    if PROTECTED_NAMESPACES.contains(&namespace.as_str()) {
+    if policy.protected().contains(namespace) {
         return Err(vec![format!("pods of namespace {namespace} are never targets")]);
     }
-    if !facts.is_enabled {
+    let Some(allowed) = &facts.allows else {
         return Err(vec![format!(
             "namespace {namespace} does not allow faults; label it {ENABLED}=true"
         )]);
-    }
+    };
     let mut faults = text.faults.clone()?;
     if faults.is_empty() {
         return Err(vec![format!("annotation {FAULTS} has no fault; remove it to end faults")]);
     }
+    let forbidden: Vec<String> =
+        faults.iter().filter_map(|fault| forbidden(fault, policy, allowed, namespace)).collect();
+    if !forbidden.is_empty() {
+        return Err(forbidden);
+    }
     look_up(&mut faults, facts)?;
     let mut asks = Vec::new();
     for (container, share) in by_container(&faults) {
+        let is_awaited = facts.orders.is_awaited && share.faults.iter().any(|fault| fault.guarded);
+        let target = place(facts, container.as_deref())?;
+        let target = if is_awaited { Place::Awaited(UNGUARDED.to_owned()) } else { target };
         asks.push(Assignment {
             id: id(&facts.name, container.as_deref()),
-            target: place(facts, container.as_deref())?,
+            target,
             terms: terms(facts, container, policy, node_ips),
             faults: share.faults,
             indices: share.indices,
         });
     }
     Ok(Asked { faults, asks })
+}
+
+/// Why a fault may not be used, because of its verb.
+fn forbidden(
+    fault: &Fault,
+    policy: &Policy,
+    by_namespace: &AllowedVerbs,
+    namespace: &str,
+) -> Option<String> {
+    let words = fault.verb.words();
+    if !policy.verbs().admits(&fault.verb) {
+        let allowed = policy.verbs();
+        return Some(format!(
+            "`{fault:#}`: this node does not allow `{words}`; it allows {allowed} (`--allow-verbs` of its agent)"
+        ));
+    }
+    if by_namespace.admits(&fault.verb) {
+        return None;
+    }
+    Some(format!(
+        "`{fault:#}`: namespace {namespace} does not allow `{words}`; annotate it, such as \
+         {ALLOW_VERBS}='default, {words}'"
+    ))
 }
 
 /// Gives the pods that faults name their addresses.
@@ -171,6 +210,7 @@ fn terms(
         seed_from(&facts.name.to_string()).into(),
         container.map_or(Scope::Pod, Scope::Container),
     );
+    terms.has_guard = true;
     // Where the pod's own address is the node's, no packet would be left with it exempt. What the
     // operator exempts stays so.
     if !facts.host_network {
@@ -184,6 +224,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
+    use crate::guard::Orders;
 
     const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -204,9 +245,10 @@ mod tests {
                 ("db".into(), Some(id_of('b'))),
             ]),
             is_over: false,
-            is_enabled: true,
+            allows: Some(AllowedVerbs::default()),
             text: Some(Arc::new(Text::read(text))),
             peers: BTreeMap::new(),
+            orders: Orders::default(),
         }
     }
 
@@ -237,11 +279,35 @@ mod tests {
 
     #[test]
     fn namespaces_must_allow_it_and_some_never_do() {
-        let refused = refusal(&Observed { is_enabled: false, ..pod("drop egress") });
+        let refused = refusal(&Observed { allows: None, ..pod("drop egress") });
         assert!(refused.contains("label it chaos-agent.dev/enabled=true"), "{refused}");
         let name = PodName { namespace: "kube-system".into(), name: "dns".into() };
-        let refused = refusal(&Observed { name, ..pod("drop egress") });
+        let of_system = Observed { name, ..pod("drop egress") };
+        let refused = refusal(&of_system);
         assert!(refused.contains("never targets"), "{refused}");
+        // The operator of the node decides which.
+        let others = Policy::default().protecting(["shop".to_owned()].into());
+        assert!(matches!(wanted(&of_system, &others, &[]), Desired::Faults(_)));
+        assert!(matches!(wanted(&pod("drop"), &others, &[]), Desired::Refused(_)));
+    }
+
+    #[test]
+    fn a_verb_must_be_allowed_by_the_node_and_by_the_namespace() {
+        let text = "drop egress; kill accept";
+        let refused = refusal(&pod(text));
+        assert_eq!(
+            refused,
+            "`kill accept`: namespace shop does not allow `kill`; annotate it, such as \
+             chaos-agent.dev/allow-verbs='default, kill'"
+        );
+        let with_kill = Observed { allows: Some(AllowedVerbs::all()), ..pod(text) };
+        assert_eq!(asks(&with_kill).len(), 1);
+        let few = Policy::default().allowing("drop, delay".parse().unwrap());
+        let Desired::Refused(refused) = wanted(&with_kill, &few, &[]) else { panic!() };
+        assert!(refused[0].contains("this node does not allow `kill`; it allows delay, drop ("));
+        assert!(matches!(wanted(&pod("drop"), &few, &[]), Desired::Faults(_)));
+        let none = Observed { allows: Some("".parse().unwrap()), ..pod("drop") };
+        assert!(refusal(&none).contains("namespace shop does not allow `drop`"));
     }
 
     #[test]
@@ -264,6 +330,17 @@ mod tests {
         };
         assert_eq!(spec.to_string(), format!("pod:0f-1/{}", id_of('b')));
         assert_eq!((name.as_str(), confirmed_by), ("shop/web-0/db", &vec![id_of('b')]));
+    }
+
+    #[test]
+    fn a_halted_cluster_is_asked_for_nothing_and_guarded_faults_wait_for_their_guard() {
+        let lever = Orders { lever: Some("INC-4711".into()), ..Orders::default() };
+        let Desired::Over(why) = of(&Observed { orders: lever, ..pod("drop") }) else { panic!() };
+        assert!(why.starts_with("the cluster is halted: INC-4711; "), "{why}");
+        let orders = Orders { is_awaited: true, ..Orders::default() };
+        let asks = asks(&Observed { orders, ..pod("drop; reset guarded in container db") });
+        assert!(matches!(asks[0].target, Place::At { .. }));
+        assert_eq!(asks[1].target, Place::Awaited(UNGUARDED.to_owned()));
     }
 
     #[test]
@@ -326,6 +403,7 @@ mod tests {
                         let of_policy = policy.terms(terms.seed, terms.scope.clone());
                         assert!(terms.exempt.starts_with(&of_policy.exempt), "{terms:?}");
                         let exempt = of_policy.exempt.clone();
+                        let of_policy = Terms { has_guard: true, ..of_policy };
                         assert_eq!(Terms { exempt, ..terms }, of_policy);
                     }
                 }

@@ -15,11 +15,13 @@ mod cadence;
 mod clock;
 mod desired;
 mod events;
+mod guard;
 mod liveness;
 mod names;
 mod notices;
 mod observed;
 mod pod;
+mod publish;
 mod queue;
 mod reconcile;
 mod status;
@@ -29,17 +31,25 @@ mod watch;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use chaos_api::{Engine, Policy};
+use chaos_api::{Engine, NodeFeatures, Policy};
 use chaos_arm::{Handle, KeeperGone};
 use clock::TimeSource;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use guard::Guard;
+pub use guard::PATIENCE as GUARD_PATIENCE;
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Api, Client, Config,
     core::PartialObjectMeta,
     runtime::{reflector, watcher},
 };
 use liveness::{Liveness, Watch};
-pub use names::{ENABLED, FAULTS, FIELD_MANAGER, PodName, STATUS};
+pub use names::{
+    ALLOW_VERBS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName,
+    STATUS,
+};
 use reconcile::Reconciler;
 pub use status::{FaultStatus, PodPhase, Status, digest};
 use status_writer::Writer;
@@ -59,6 +69,10 @@ pub struct Options {
     pub policy: Policy,
     /// How long faults go on when the API server is not heard.
     pub grace: Duration,
+    /// Of the agent, where the guard's Lease is.
+    pub namespace: String,
+    /// The agent's own, where it says what can be planned for its node; nowhere without a name.
+    pub pod_name: Option<String>,
 }
 
 /// Why there is no loop, or no longer.
@@ -96,9 +110,20 @@ pub async fn run_with<E: Engine>(
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
+    let kernel = handle.with(|engine| engine.features().clone()).await?;
+    let features = NodeFeatures::new(env!("CARGO_PKG_VERSION"), &options.policy, kernel);
+    let own =
+        options.pod_name.clone().map(|name| PodName { namespace: options.namespace.clone(), name });
+    let published = async {
+        match &own {
+            Some(own) => publish::publish(&client, own, &features).await,
+            None => std::future::pending().await,
+        }
+    };
     let liveness = Liveness::new(handle.clone(), TimeSource::machine(), options.grace);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
+    let (leases, leases_writer) = reflector::store();
     let (answers, answered) = mpsc::unbounded_channel();
     let (notices, noticed) = mpsc::unbounded_channel();
     let forwarded = notices::forward(handle.clone(), notices);
@@ -122,10 +147,22 @@ pub async fn run_with<E: Engine>(
                 namespaces_writer,
                 |namespace: &mut PartialObjectMeta<Namespace>| {
                     namespace.metadata.managed_fields = None;
+                    if let Some(annotations) = &mut namespace.metadata.annotations {
+                        annotations.retain(|key, _| key == ALLOW_VERBS);
+                    }
                 },
                 &liveness,
             ),
+            watch::keep(
+                Watch::Guard,
+                Api::<Lease>::namespaced(client.clone(), &options.namespace),
+                watcher::Config::default().fields(&format!("metadata.name={GUARD}")),
+                leases_writer,
+                |lease: &mut Lease| lease.metadata.managed_fields = None,
+                &liveness,
+            ),
             liveness.keep_asking(&client),
+            published,
         )
     };
     let reconciler = Reconciler {
@@ -135,6 +172,8 @@ pub async fn run_with<E: Engine>(
         liveness: &liveness,
         pods,
         namespaces,
+        leases,
+        guard: Guard::default(),
         answers,
         texts: Texts::new(Text::read),
         known: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::{ArmedId, ForeignClocks, Phase, TargetReport};
+use chaos_api::{ArmedId, FaultClock, ForeignClocks, Phase, TargetReport};
 use chaos_fault::Fault;
 use chaos_plan::nanoseconds;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::MicroTime};
@@ -13,6 +13,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use super::{
     arming::Clocks,
     clock::{Clock, Noted, Now, Why},
+    guard::Orders,
     observed::Observed,
     status::{FaultStatus, PodPhase, Status},
 };
@@ -51,6 +52,8 @@ pub(super) struct Tracked {
     clock: Option<Clock>,
     /// From its beginning until it acts.
     after: Duration,
+    /// It has an `until`: what was computed for that has to be noted.
+    has_until: bool,
     /// Boot clock, ns.
     ends: Option<u64>,
 }
@@ -60,31 +63,42 @@ impl Tracked {
     fn resumed(mut status: FaultStatus, noted: &Noted<'_>, now: &Now) -> Self {
         let clock = now.resume(noted);
         match clock {
-            None => status.began = None,
-            Some(Clock::Since(began)) => {
-                status.began = Some(began);
+            None => (status.began, status.ends) = (None, None),
+            Some(Clock::Since(FaultClock { began, ends })) => {
+                (status.began, status.ends) = (Some(began), ends);
                 // The wall clock was set back since, or somebody wrote that.
                 if status.since.as_ref().is_none_or(|since| since.0 > now.wall) {
                     status.since = Some(MicroTime(now.wall_moment(began)));
                 }
             }
             Some(Clock::Over(_)) => {
-                status.began = None;
+                (status.began, status.ends) = (None, None);
                 status.phase = Phase::Ended;
             }
         }
-        Self { status, clock, after: Duration::ZERO, ends: None }
+        Self { status, clock, after: Duration::ZERO, has_until: false, ends: None }
     }
 
     /// When its phase changes next, by the boot clock, ns.
     fn changes_at(&self) -> Option<u64> {
         match (self.status.phase, self.clock) {
-            (Phase::Waiting, Some(Clock::Since(began))) => {
-                Some(began.saturating_add(nanoseconds(self.after)))
+            (Phase::Waiting, Some(Clock::Since(clock))) => {
+                Some(clock.began.saturating_add(nanoseconds(self.after)))
             }
             (Phase::Active, Some(Clock::Since(_))) => self.ends,
             (Phase::Waiting | Phase::Active | Phase::Ended, _) => None,
         }
+    }
+
+    /// Nothing more is done of it.
+    fn stop(&mut self, why: Why) {
+        self.clock = Some(Clock::Over(why));
+        self.status.phase = Phase::Ended;
+    }
+
+    /// Whether the guard has ended it, before its time.
+    fn is_stopped(&self) -> bool {
+        matches!(self.clock, Some(Clock::Over(why)) if why.is_order())
     }
 
     /// A fault of which no more is noted than of its pod as a whole; a new one, if that is nothing.
@@ -166,10 +180,14 @@ impl PodState {
                 let same = |tracked: &Tracked| tracked.status.fault == sentence;
                 let kept = before.iter_mut().find(|slot| slot.as_ref().is_some_and(same));
                 let noted = in_short.as_ref().map(Status::noted).unwrap_or_default();
-                let tracked = kept
+                let mut tracked = kept
                     .and_then(Option::take)
                     .unwrap_or_else(|| Tracked::resumed_in_short(sentence, &noted, now));
-                Tracked { after: fault.after.unwrap_or_default(), ..tracked }
+                if tracked.clock.is_none() && fault.until.is_some_and(|until| until <= now.wall) {
+                    tracked.stop(Why::Until);
+                }
+                let (after, has_until) = (fault.after.unwrap_or_default(), fault.until.is_some());
+                Tracked { after, has_until, ..tracked }
             })
             .collect();
         self.armed.clear();
@@ -181,6 +199,21 @@ impl PodState {
             .iter()
             .filter_map(|tracked| tracked.clock.map(|clock| (tracked.status.fault.clone(), clock)));
         clocks.collect()
+    }
+
+    /// Ends the faults of its text that the guard has stopped; whether nothing else is left of it.
+    pub fn obey(&mut self, orders: &Orders, now: &Now) -> bool {
+        let lever = orders.lever.as_ref().map(|_| Why::Lever);
+        for (index, tracked) in self.faults.iter_mut().enumerate() {
+            if let Some(why) = orders.stopped.get(&index).copied().or(lever)
+                && tracked.status.phase != Phase::Ended
+            {
+                tracked.stop(why);
+                tracked.status.until =
+                    tracked.status.since.is_some().then_some(MicroTime(now.wall));
+            }
+        }
+        self.faults.iter().all(|tracked| tracked.status.phase == Phase::Ended)
     }
 
     /// Why faults are not resumed.
@@ -200,13 +233,14 @@ impl PodState {
     pub fn learn(&mut self, indices: &[usize], clocks: &ForeignClocks, now: &Now) {
         for index in indices {
             let Some(tracked) = self.faults.get_mut(*index) else { continue };
-            let Tracked { status, clock, .. } = tracked;
+            let Tracked { status, clock, has_until, .. } = tracked;
             if clock.is_none()
-                && let Some(began) = clocks.began(&status.fault)
+                && let Some(foreign) = clocks.of(&status.fault)
             {
-                *clock = Some(Clock::Since(began));
-                status.began = Some(began);
-                status.since = Some(MicroTime(now.wall_moment(began)));
+                *clock = Some(Clock::Since(foreign));
+                let ends = foreign.ends.filter(|_| *has_until);
+                (status.began, status.ends) = (Some(foreign.began), ends);
+                status.since = Some(MicroTime(now.wall_moment(foreign.began)));
             }
         }
     }
@@ -218,6 +252,16 @@ impl PodState {
         }
     }
 
+    /// Takes the last ledgers of faults that the guard has stopped, where others of their target go on.
+    pub fn count_stopped(&mut self, reports: &[TargetReport]) {
+        for tracked in self.faults.iter_mut().filter(|tracked| tracked.is_stopped()) {
+            let mut last = reports.iter().flat_map(|report| &report.faults);
+            if let Some(last) = last.find(|last| last.fault == tracked.status.fault) {
+                tracked.status.counts = last.counts.clone();
+            }
+        }
+    }
+
     /// Takes what the kernel counted. `is_fresh` says that it began to count just now.
     pub fn count(&mut self, report: &TargetReport, is_fresh: bool, now: &Now) {
         let Some(indices) = self.armed.get(&ArmedId(report.id.clone())) else { return };
@@ -226,7 +270,11 @@ impl PodState {
             let Some(tracked) = index.and_then(|index| self.faults.get_mut(index)) else {
                 continue;
             };
-            let Tracked { status, clock, ends, .. } = tracked;
+            if tracked.is_stopped() {
+                tracked.status.counts = fault.counts.clone();
+                continue;
+            }
+            let Tracked { status, clock, ends, has_until, .. } = tracked;
             if is_fresh && status.since.is_some() {
                 status.counted_since = Some(MicroTime(now.wall));
             }
@@ -236,8 +284,9 @@ impl PodState {
                 status.until = Some(MicroTime(now.wall_moment(fault.ends)));
                 *ends = Some(fault.ends);
             }
-            *clock = Some(Clock::Since(fault.began));
-            status.began = Some(fault.began);
+            *clock = Some(Clock::Since(FaultClock { began: fault.began, ends: Some(fault.ends) }));
+            // A status may have to be short.
+            (status.began, status.ends) = (Some(fault.began), has_until.then_some(fault.ends));
             status.seed = Some(fault.seed);
             status.phase = fault.phase;
             status.unmatched = fault.unmatched.clone();
@@ -283,13 +332,13 @@ impl PodState {
         self.retry = None;
         self.phase = phase;
         self.messages = messages;
-        if phase == PodPhase::Ended {
-            self.mark_unarmed(Phase::Ended);
-        } else if self.is_answered() {
-            self.mark_unarmed(Phase::Waiting);
-        } else {
+        if !self.is_answered() && self.facts.text.is_some() {
             // The answer is about another text than these faults are of.
             self.faults.clear();
+        } else if phase == PodPhase::Ended {
+            self.mark_unarmed(Phase::Ended);
+        } else {
+            self.mark_unarmed(Phase::Waiting);
         }
     }
 

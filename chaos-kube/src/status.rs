@@ -46,6 +46,9 @@ pub struct Status {
     /// may be set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
+    /// When the last of those ends that have an `until`; boot clock, ns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
     /// In the order of the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultStatus>,
@@ -68,6 +71,10 @@ pub struct FaultStatus {
     /// [`Self::since`] by the boot clock, ns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<u64>,
+    /// [`Self::until`] by the boot clock, ns, of a fault with an `until`: it is never computed anew, as the wall clock
+    /// may be set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<u64>,
     /// What repeats its decisions, with `seed N` in the sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -90,6 +97,7 @@ impl FaultStatus {
             since: None,
             until: None,
             began: None,
+            ends: None,
             seed: None,
             counted_since: None,
             unmatched: None,
@@ -118,8 +126,9 @@ impl Status {
         let since = faults.iter().filter_map(|fault| fault.since.clone()).min();
         let until = faults.iter().filter_map(|fault| fault.until.clone()).max();
         let began = faults.iter().filter_map(|fault| fault.began).min();
+        let ends = faults.iter().filter_map(|fault| fault.ends).max();
         let boot_id = began.and(Now::boot_id()).map(str::to_owned);
-        Self { phase, observed, since, until, boot_id, began, faults, messages }
+        Self { phase, observed, since, until, boot_id, began, ends, faults, messages }
     }
 
     /// The phase and the clock alone, for a pod that has no room for more. Whoever resumes from
@@ -132,6 +141,7 @@ impl Status {
             until: self.until.clone(),
             boot_id: self.boot_id.clone(),
             began: self.began,
+            ends: self.ends,
             faults: Vec::new(),
             messages: Vec::new(),
         }
@@ -144,6 +154,7 @@ impl Status {
             until: self.until.as_ref().map(|until| until.0),
             boot_id: self.boot_id.as_deref(),
             began: self.began,
+            ends: self.ends,
             has_ended: self.phase == PodPhase::Ended,
         }
     }
@@ -155,6 +166,7 @@ impl Status {
             until: fault.until.as_ref().map(|until| until.0),
             boot_id: self.boot_id.as_deref(),
             began: fault.began,
+            ends: fault.ends,
             has_ended: fault.phase == Phase::Ended,
         }
     }

@@ -55,6 +55,7 @@ pub use composition::{Position, can_clash, clash, is_asked};
 pub use family::End;
 pub use features::{Capability, KernelFeatures, Support};
 pub use hook::Hook;
+use jiff::Timestamp;
 pub use latencies::table as latency_table;
 pub use line::DelayLine;
 pub use path::plain_part;
@@ -79,13 +80,18 @@ pub struct Terms {
     /// `from` names exactly that one address.
     pub exempt: Vec<IpAddr>,
     pub scope: Scope,
+    /// When it is planned, by the wall clock: a fault whose `until` has passed is refused. `None` where such a
+    /// fault is not new, and counts as over.
+    pub now: Option<Timestamp>,
+    /// Somebody looks after the guard, so that faults may be `guarded`.
+    pub has_guard: bool,
     /// The target is started with a seccomp filter, as the child of `run` is: seccomp reaches all
     /// of it.
     pub has_filter: bool,
 }
 
 impl Default for Terms {
-    /// 5 minutes, at most an hour, seed 0, nothing exempt, a target without containers or filter.
+    /// 5 minutes, at most an hour, seed 0, nothing exempt, a target without containers, guard or filter.
     fn default() -> Self {
         Self {
             default_duration: Duration::from_secs(5 * 60),
@@ -93,6 +99,8 @@ impl Default for Terms {
             seed: 0,
             exempt: Vec::new(),
             scope: Scope::Whole,
+            now: None,
+            has_guard: false,
             has_filter: false,
         }
     }
@@ -176,6 +184,8 @@ fn plan_one(
         return Err(Objection::from_problem(problem));
     }
     terms::pods(fault)?;
+    terms::guard(fault, terms)?;
+    terms::end(fault, terms)?;
     let mechanism = verbs::mechanism(fault, features, terms.has_filter)?;
     terms::container(fault, &terms.scope)?;
     let duration = terms::duration(fault, terms)?;
@@ -214,6 +224,13 @@ impl PlannedRule {
         let leads_to = fitting.cloned().collect();
         let before = std::mem::replace(&mut self.leads_to, leads_to);
         before != self.leads_to
+    }
+
+    /// Has it end at this moment at the latest, where its clock began at that one; boot clock, ns.
+    pub fn end_by(&mut self, began: u64, moment: u64) {
+        let starts = began.saturating_add(nanoseconds(self.fault.after.unwrap_or_default()));
+        let left = Duration::from_nanos(moment.saturating_sub(starts));
+        self.duration = self.duration.min(left);
     }
 
     /// The latencies of which it picks one for each frame, where it has several.

@@ -14,12 +14,12 @@ const FNV_PRIME: u64 = 0x0100_0000_01b3;
 /// The seed of each rule: rules that share the user's seed decide independently of each other,
 /// and decide the same when they are run again, alone or among others.
 pub(super) fn seeds(rules: &[PlannedRule]) -> Vec<u64> {
-    let mut earlier: HashMap<&Fault, u64> = HashMap::new();
+    let mut earlier: HashMap<Fault, u64> = HashMap::new();
     rules
         .iter()
         .map(|rule| {
             // The same fault twice is two dice, not one thrown twice.
-            let copies = earlier.entry(&rule.fault).or_default();
+            let copies = earlier.entry(rule.fault.without_origin()).or_default();
             let copy = *copies;
             *copies += 1;
             hash::mix(rule.seed ^ fingerprint(&rule.fault).wrapping_add(copy))
@@ -29,9 +29,9 @@ pub(super) fn seeds(rules: &[PlannedRule]) -> Vec<u64> {
 
 /// A number for what the fault says, from its canonical sentence. The seed is left out as it comes
 /// in beside it, and `shadow` so that a shadow counts exactly the events that the fault itself would
-/// hit.
+/// hit. Who asks for it, and until when, is left out: the next one who asks for it gets the same.
 fn fingerprint(fault: &Fault) -> u64 {
-    fnv(&Fault { seed: None, shadow: false, ..fault.clone() }.to_string())
+    fnv(&Fault { seed: None, shadow: false, ..fault.without_origin() }.to_string())
 }
 
 /// A seed for whoever has a name and no seed: the same for the same name, always. 32 bits: short

@@ -48,6 +48,26 @@ pub(super) fn pods(fault: &Fault) -> Result<(), Objection> {
     .remedy("write the pod's address, such as `to 10.244.0.7`"))
 }
 
+/// Whether somebody looks after the guard that the fault is to have.
+pub(super) fn guard(fault: &Fault, terms: &Terms) -> Result<(), Objection> {
+    if !fault.guarded || terms.has_guard {
+        return Ok(());
+    }
+    Err(Objection::new("`guarded`: the guard is known to the agent of a Kubernetes node alone")
+        .remedy("leave `guarded` out: `for` and `until` end the fault"))
+}
+
+/// Whether the fault's end lies ahead.
+pub(super) fn end(fault: &Fault, terms: &Terms) -> Result<(), Objection> {
+    let passed = fault.until.zip(terms.now).filter(|(until, now)| until <= now);
+    let Some((until, now)) = passed else { return Ok(()) };
+    let ago = print_duration(Duration::from_secs(
+        now.duration_since(until).as_secs().max(1).unsigned_abs(),
+    ));
+    Err(Objection::new(format!("`until {until}` passed {ago} ago"))
+        .remedy("write a moment that lies ahead, or leave `until` out: `for` ends the fault, too"))
+}
+
 /// How long the fault lasts.
 pub(super) fn duration(fault: &Fault, terms: &Terms) -> Result<Duration, Objection> {
     let longest = print_duration(terms.longest);

@@ -1,12 +1,15 @@
 //! Tests against a real API server: etcd and kube-apiserver, which `cargo xtask setup kube` makes.
 
 mod agent;
+mod allowed;
 mod annotation;
 mod answers;
 mod capabilities;
 mod cluster;
 mod container;
 mod control_plane;
+mod ends;
+mod features;
 mod handover;
 mod interruptions;
 mod kinds;

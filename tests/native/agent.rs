@@ -68,7 +68,7 @@ impl Agent {
             target: target(cgroup)?,
             faults: &parse(faults)?,
             terms,
-            began: &|_| None,
+            clock: &|_| None,
         };
         match self.armory.arm(request).with_context(|| format!("arm {faults:?}"))? {
             Outcome::Armed(plan) => Ok(plan),

@@ -124,7 +124,7 @@ fn sixty_four_rules_work_and_one_more_is_refused() -> Result<()> {
         target: target(&pair.client_cgroup)?,
         faults: &parse(&format!("{all}\ndrop egress"))?,
         terms: Terms::default(),
-        began: &|_| None,
+        clock: &|_| None,
     };
     let Outcome::Refused(plan) = agent.armory.arm(request)? else {
         panic!("65 rules were armed");

@@ -31,7 +31,7 @@ fn arm(armory: &mut Armory, name: &str, cgroup: &TestCgroup, text: &str) -> Resu
         target: target(cgroup)?,
         faults: &parse(text)?,
         terms: Terms::default(),
-        began: &|_| None,
+        clock: &|_| None,
     };
     match armory.arm(request)? {
         Outcome::Armed(_) => Ok(()),

@@ -44,7 +44,7 @@ impl Injector {
     /// Arms the target, or replaces what it is armed with. A refusal is an error.
     pub fn arm(&mut self, target: Target, faults: &[Fault]) -> Result<()> {
         let request =
-            Request { id: id(), target, faults, terms: Terms::default(), began: &|_| None };
+            Request { id: id(), target, faults, terms: Terms::default(), clock: &|_| None };
         match self.armory.arm(request).context("arm")? {
             Outcome::Armed(_) => Ok(()),
             Outcome::Refused(plan) => bail!("{}", plan.refused[0]),

@@ -7,7 +7,7 @@ use chaos_agent::{
     Handle, Keeper,
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
 };
-use chaos_api::{ArmedId, Ended, Notice, Policy};
+use chaos_api::{AllowedVerbs, ArmedId, Ended, Notice, PROTECTED_NAMESPACES, Policy};
 use chaos_engine::{arm::Armory, kernel::Room};
 use chaos_fault::print_duration;
 use chaos_plan::Support;
@@ -66,6 +66,12 @@ struct Node {
     /// How long faults go on when the API server is not heard
     #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "30s")]
     grace: Duration,
+    /// The agent's own namespace, where the guard's Lease is
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "chaos-agent")]
+    namespace: String,
+    /// The agent's own pod: there it says what the kernel of its node can do
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pod_name: Option<String>,
 }
 
 /// What this node allows.
@@ -88,6 +94,14 @@ struct Limits {
     /// no room is lost, and counted
     #[arg(long, value_name = "SIZE", value_parser = terms::memory, default_value = "128MiB")]
     held_memory: u64,
+    /// The namespaces of which no pod is broken by its annotation, with commas between; an empty list protects none
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = PROTECTED_NAMESPACES)]
+    protected_namespaces: Vec<String>,
+    /// The verbs that annotations of pods may use, with commas between, such as `drop, delay, fail dns`; `default` stands
+    /// for all that are not destructive. A namespace allows those, unless its annotation chaos-agent.dev/allow-verbs
+    /// lists others. Without this the node allows all verbs
+    #[arg(long, value_name = "VERBS")]
+    allow_verbs: Option<AllowedVerbs>,
     /// An address that is left alone unless a fault names just that one; may be given again
     #[arg(long, value_name = "IP")]
     exempt: Vec<IpAddr>,
@@ -105,6 +119,9 @@ impl Limits {
         let policy = Policy::new(self.default_duration, self.longest)
             .map_err(|error| Failure::Usage(error.to_string()))?;
         let policy = policy.most_targets(self.most_targets as usize).holding(self.held_memory);
+        let protected = self.protected_namespaces.iter().filter(|name| !name.is_empty());
+        let policy = policy.protecting(protected.cloned().collect());
+        let policy = policy.allowing(self.allow_verbs.clone().unwrap_or(AllowedVerbs::all()));
         Ok(policy.exempting(self.exempt.clone()))
     }
 }
@@ -229,9 +246,9 @@ async fn look_after_pods(
     handle: Handle,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let Node { node_name, node_ip: node_ips, grace } = node;
+    let Node { node_name, node_ip: node_ips, grace, namespace, pod_name } = node;
     let node_name = node_name.context("the node has no name")?;
-    let options = chaos_kube::Options { node_name, node_ips, policy, grace };
+    let options = chaos_kube::Options { node_name, node_ips, policy, grace, namespace, pod_name };
     Ok(chaos_kube::run(handle, options, stop).await?)
 }
 

@@ -38,6 +38,10 @@ pub struct Args {
     /// says, unless this is given
     #[arg(long = "for", value_name = "DURATION", value_parser = terms::duration)]
     lasting: Option<Duration>,
+    /// The name of faults that have no `as` of their own. The same fault under another name is another one, with a
+    /// clock of its own
+    #[arg(long, value_name = "NAME", value_parser = terms::name)]
+    name: Option<String>,
     /// Put these faults in the place of what was armed on the target before, without a gap: a fault that stays the
     /// same keeps its time and its counts. With an id, in the place of that; nothing armed there is no mistake
     #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true)]
@@ -56,6 +60,7 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let mut faults = args.faults.read()?;
     for fault in &mut faults {
         fault.duration = fault.duration.or(args.lasting);
+        fault.name = fault.name.take().or_else(|| args.name.clone());
     }
     // The YAML form has what was read from files, which sentences name only.
     let faults = serde_json::to_string(&faults)

@@ -9,7 +9,7 @@ use chaos_engine::{
     kernel::release,
 };
 use chaos_fault::{Fault, HowOften, Spread, Unit, Verb, print_duration};
-use chaos_plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, compile, plan};
+use chaos_plan::{KernelFeatures, Plan, PlannedRule, Refusal, Support, Terms, compile, plan};
 use serde::Serialize;
 
 use super::{
@@ -68,6 +68,8 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
     let faults = args.faults.read()?;
     let features = args.features.as_ref().map(read_features).transpose()?;
     let terms = args.terms.terms(args.lasting, Some(terms::UNLESS_SAID))?;
+    // What the agent of a Kubernetes node does is explained, too.
+    let terms = Terms { has_guard: true, ..terms };
     let spec = args.target.spec();
     let target = match spec {
         None => None,
@@ -189,7 +191,10 @@ fn planned(rule: &PlannedRule, in_kernel: &Rule) -> Vec<(&'static str, String)> 
         Some(after) => format!(", from {} after arming", print_duration(after)),
         None => String::new(),
     };
-    fields.push(("lasts", format!("{}{begins}", print_duration(rule.duration))));
+    let until = rule.fault.until.map(|until| format!(", until {until} at the latest"));
+    let guarded = if rule.fault.guarded { ", as long as its guard moves" } else { "" };
+    let ends = format!("{}{guarded}", until.unwrap_or_default());
+    fields.push(("lasts", format!("{}{begins}{ends}", print_duration(rule.duration))));
     fields.extend(rule.notes.iter().map(|note| ("note", note.clone())));
     fields
 }

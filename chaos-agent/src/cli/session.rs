@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use chaos_agent::successor::Clocks;
-use chaos_api::{ArmedId, Ended, Outcome, Phase};
+use chaos_api::{ArmedId, Ended, FaultClock, Outcome, Phase};
 use chaos_engine::{
     arm::{Armory, Request},
     cgroup::{CgroupRoot, Target},
@@ -62,8 +62,8 @@ impl Session {
         terms: Terms,
         clocks: &Clocks,
     ) -> Result<(), Failure> {
-        let began = |fault: &Fault| clocks.began(fault);
-        put_in_force(&mut self.armory, &self.id, target, faults, terms, &began)?;
+        let clock = |fault: &Fault| clocks.clock(fault);
+        put_in_force(&mut self.armory, &self.id, target, faults, terms, &clock)?;
         self.next = Instant::now() + self.tick;
         Ok(())
     }
@@ -134,9 +134,9 @@ fn put_in_force(
     target: Target,
     faults: &[Fault],
     terms: Terms,
-    began: &dyn Fn(&Fault) -> Option<u64>,
+    clock: &dyn Fn(&Fault) -> Option<FaultClock>,
 ) -> Result<(), Failure> {
-    match armory.arm(Request { id: id.clone(), target, faults, terms, began })? {
+    match armory.arm(Request { id: id.clone(), target, faults, terms, clock })? {
         Outcome::Refused(plan) => Err(Failure::Refused(plan.refused)),
         Outcome::Occupied(occupied) => Err(Failure::Refused(occupied.refusals)),
         Outcome::Armed(_) => Ok(()),

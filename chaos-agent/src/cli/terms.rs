@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use chaos_fault::{parse_duration, print_duration};
+use chaos_fault::{parse_duration, parse_name, print_duration};
 use chaos_plan::Terms;
+use jiff::Timestamp;
 
 use super::failure::Failure;
 
@@ -51,13 +52,19 @@ impl TermsArgs {
             None => getrandom::u32().context("pick a random seed")?.into(),
         };
         let default_duration = lasting.or(otherwise).unwrap_or(longest).min(longest);
-        Ok(Terms { default_duration, longest, seed, ..Terms::default() })
+        let now = Some(Timestamp::now());
+        Ok(Terms { default_duration, longest, seed, now, ..Terms::default() })
     }
 }
 
 /// Reads a duration that has no other bounds than the language's.
 pub fn duration(word: &str) -> Result<Duration, String> {
     parse_duration(word).map_err(|mistake| mistake.to_string())
+}
+
+/// Reads `--name`, as behind `as`.
+pub fn name(word: &str) -> Result<String, String> {
+    parse_name(word).map_err(|mistake| mistake.to_string())
 }
 
 /// Reads `--held-memory`: bytes.

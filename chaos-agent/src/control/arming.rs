@@ -8,7 +8,8 @@ use chaos_engine::{
     cgroup::{Target, resolve, resolve_with_pods},
 };
 use chaos_fault::Fault;
-use chaos_plan::Scope;
+use chaos_plan::{Scope, Terms};
+use jiff::Timestamp;
 
 use super::{
     Agent,
@@ -96,9 +97,9 @@ fn arm_in(
         }
     };
     let seed = seed.map_or_else(any_seed, Ok)?;
-    let terms = agent.policy.terms(seed, Scope::Whole);
+    let terms = Terms { now: Some(Timestamp::now()), ..agent.policy.terms(seed, Scope::Whole) };
     let outcome =
-        armory.arm(Request { id: id.clone(), target, faults, terms, began: &|_| None })?;
+        armory.arm(Request { id: id.clone(), target, faults, terms, clock: &|_| None })?;
     let refusals = match outcome {
         Outcome::Armed(_) => Vec::new(),
         Outcome::Refused(plan) => plan.refused,

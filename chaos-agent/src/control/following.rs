@@ -129,8 +129,8 @@ async fn arm(
         agent.policy.admit(armory.ids().count()).ok()?;
         let Kept { faults, seed, .. } = kept;
         let terms = agent.policy.terms(seed, Scope::Whole);
-        let began = |fault: &Fault| clocks.began(fault);
-        let request = Request { id: id.clone(), target, faults: &faults, terms, began: &began };
+        let clock = |fault: &Fault| clocks.clock(fault);
+        let request = Request { id: id.clone(), target, faults: &faults, terms, clock: &clock };
         match armory.arm(request) {
             Ok(Outcome::Armed(_)) => {
                 tracing::info!(%id, "armed again, as its target has come back");

@@ -39,7 +39,7 @@ fn arm(engine: &mut FakeEngine, id: &str) {
     let Found::Target(target) = engine.find(&spec, id, &[]) else { panic!("it is there") };
     let id = ArmedId(id.to_owned());
     let request =
-        Request { id, target, faults: &faults, terms: Terms::default(), began: &|_| None };
+        Request { id, target, faults: &faults, terms: Terms::default(), clock: &|_| None };
     assert!(matches!(engine.arm(request), Ok(Outcome::Armed(_))));
 }
 

@@ -6,7 +6,7 @@ mod told;
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use chaos_api::{Lease, Leases, Phase, Policy, clock::boot_now};
+use chaos_api::{FaultClock, Lease, Leases, Phase, Policy, clock::boot_now};
 use chaos_ebpf_common::{SLOTS, latencies::MAX_TABLES, ledger::Count};
 use chaos_fault::Fault;
 use chaos_plan::{
@@ -101,15 +101,15 @@ pub(super) struct OfAll {
 
 impl Armed {
     /// Attaches what the plan needs, to interfaces as far as a turn goes. No rule that supervisors decide
-    /// acts before the first [`Armed::renew`], and no other one before the lease of the programs. `began` tells
-    /// when a fault began that was armed before (by an agent that has been restarted); others begin now. `shared` is for a plan with rules that
+    /// acts before the first [`Armed::renew`], and no other one before the lease of the programs. `clock` is
+    /// of faults that were armed before (by an agent that has been restarted); others begin now. `shared` is for a plan with rules that
     /// supervisors decide.
     pub(super) fn arm(
         root: &CgroupRoot,
         target: Target,
         plan: &Plan,
         shared: Option<Arc<SharedRules>>,
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
         of_all: OfAll,
         turn: Turn,
     ) -> Result<Self, ArmError> {
@@ -134,7 +134,7 @@ impl Armed {
             root: root.clone(),
             owner: Owner::current(root)?,
         };
-        armed.replace(plan, began, turn)?;
+        armed.replace(plan, clock, turn)?;
         Ok(armed)
     }
 
@@ -158,10 +158,10 @@ impl Armed {
     pub(super) fn replace(
         &mut self,
         plan: &Plan,
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
         turn: Turn,
     ) -> Result<(), ArmError> {
-        let made = self.make_rules(plan, began);
+        let made = self.make_rules(plan, clock);
         let mut rules = made.inspect_err(|_| self.keep_slots())?;
         let sights = self.look_for_paths(&rules, symlinks::PATIENCE);
         for rule in &mut rules {
@@ -184,7 +184,7 @@ impl Armed {
     fn make_rules(
         &mut self,
         plan: &Plan,
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
     ) -> Result<Vec<ArmedRule>, ArmError> {
         let previous: Vec<(Fault, u32)> =
             self.rules.iter().map(|rule| (rule.planned.fault.as_written(), rule.slot)).collect();
@@ -209,7 +209,8 @@ impl Armed {
                 }
                 self.samples.remove(&slot);
             }
-            let began = kept.map(|(began, _)| began).or_else(|| began(&planned.fault));
+            let resumed = || clock(&planned.fault).map(|clock| clock.began);
+            let began = kept.map(|(began, _)| began).or_else(resumed);
             rules.push(ArmedRule {
                 planned: planned.clone(),
                 slot,
@@ -338,6 +339,18 @@ impl Armed {
 
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Whether it is the cgroup of this target.
+    pub(super) fn is_on(&self, target: &Target) -> bool {
+        self.target.cgroup.id() == target.cgroup.id()
+    }
+
+    /// The clock of a fault that is among its rules.
+    pub(super) fn clock(&self, fault: &Fault) -> Option<FaultClock> {
+        let written = fault.as_written();
+        let rule = self.rules.iter().find(|rule| rule.planned.fault.as_written() == written)?;
+        Some(FaultClock { began: rule.began, ends: Some(rule.ends()) })
     }
 }
 

@@ -9,8 +9,8 @@ use std::{
 };
 
 use chaos_api::{
-    ArmedId, Ended, Injection, Leases, Notice, Occupied, Outcome, Policy, TargetReport,
-    clock::boot_now,
+    ArmedId, Ended, FaultClock, Injection, Leases, Notice, Occupied, Outcome, Policy, TargetReport,
+    clock::{boot_moment, boot_now},
 };
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan, PlannedRule, nanoseconds, plan};
@@ -124,19 +124,20 @@ impl Armory {
     /// Arms a target, or changes the faults of one that is armed. On an error or a refusal what
     /// was armed before stays as it was.
     pub fn arm(&mut self, request: Request<'_>) -> Result<Outcome, ArmError> {
-        let Request { id, target, faults, terms, began } = request;
+        let Request { id, target, faults, terms, clock } = request;
         self.filtered.forget_ended();
         let seed = terms.seed;
         let features = self.filtered.features(&self.features, &self.root, &target);
-        let plan = self.filtered.check(plan(faults, &features, &terms), &target);
+        let mut plan = self.filtered.check(plan(faults, &features, &terms), &target);
         if !plan.refused.is_empty() {
             return Ok(Outcome::Refused(plan));
         }
-        let claim = match self.claim(&id, &target, &plan, faults, began)? {
+        self.end_in_time(&id, &target, &mut plan, clock);
+        let claim = match self.claim(&id, &target, &plan, faults, clock)? {
             Ok(claim) => claim,
             Err(occupied) => return Ok(Outcome::Occupied(occupied)),
         };
-        let same_cgroup = |armed: &Armed| armed.target().cgroup.id() == target.cgroup.id();
+        let same_cgroup = |armed: &Armed| armed.is_on(&target);
         let has_shared_rules = |armed: &Armed| same_cgroup(armed) && armed.shared_rules().is_some();
         let programs = self.programs.load(&self.leases)?;
         let shared =
@@ -149,7 +150,7 @@ impl Armory {
         let turn = self.patience();
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
-                armed.replace(&plan, began, turn)?;
+                armed.replace(&plan, clock, turn)?;
                 armed.set_seed(seed);
                 armed.renew(self.lease)?;
             }
@@ -157,7 +158,7 @@ impl Armory {
                 let of_all =
                     OfAll { programs, frames: self.frames.clone(), leases: self.leases.clone() };
                 let armed =
-                    Armed::arm(&self.root, target, &plan, shared.clone(), began, of_all, turn);
+                    Armed::arm(&self.root, target, &plan, shared.clone(), clock, of_all, turn);
                 let mut armed = armed.inspect_err(|_| {
                     shared.iter().for_each(|shared| self.filtered.give_up(shared))
                 })?;
@@ -181,6 +182,25 @@ impl Armory {
         Ok(Outcome::Armed(plan))
     }
 
+    /// Has rules end by their `until`, where that comes before they have lasted their time. What was computed for a
+    /// fault when it was first armed holds, wherever the wall clock is now.
+    fn end_in_time(
+        &self,
+        id: &ArmedId,
+        target: &Target,
+        plan: &mut Plan,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
+    ) {
+        let now = boot_now();
+        let before = self.armed.get(id).filter(|armed| armed.is_on(target));
+        for rule in &mut plan.rules {
+            let Some(until) = rule.fault.until else { continue };
+            let kept = before.and_then(|armed| armed.clock(&rule.fault));
+            let known = kept.or_else(|| clock(&rule.fault)).unwrap_or(FaultClock::since(now));
+            rule.end_by(known.began, known.ends.unwrap_or_else(|| boot_moment(until)));
+        }
+    }
+
     /// Who has armed what does not go together with this plan, if it were armed at this moment, and `gone`
     /// were not.
     pub fn occupied(
@@ -189,10 +209,10 @@ impl Armory {
         target: &Target,
         plan: &Plan,
         faults: &[Fault],
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
         gone: &BTreeSet<ArmedId>,
     ) -> Result<Option<Occupied>, ArmError> {
-        let claim = self.new_claim(id, target, plan, began)?;
+        let claim = self.new_claim(id, target, plan, clock)?;
         Ok(self.claims.occupied(gone, &claim, faults))
     }
 
@@ -203,9 +223,9 @@ impl Armory {
         target: &Target,
         plan: &Plan,
         faults: &[Fault],
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
     ) -> Result<Result<Held, Occupied>, ArmError> {
-        let claim = self.new_claim(id, target, plan, began)?;
+        let claim = self.new_claim(id, target, plan, clock)?;
         let turn = Turn::of(self.lease / PART_OF_LEASE);
         Ok(self.claims.ask(id, claim, faults, self.leased_until(), turn))
     }
@@ -220,11 +240,11 @@ impl Armory {
         id: &ArmedId,
         target: &Target,
         plan: &Plan,
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
     ) -> Result<Claim, ArmError> {
         let now = boot_now();
         let times = |rule: &PlannedRule| {
-            let began = began(&rule.fault).unwrap_or(now);
+            let began = clock(&rule.fault).map_or(now, |clock| clock.began);
             (began, ends(rule, began))
         };
         Claim::new(id, target, &self.root, plan, times).map_err(|error| {

@@ -3,7 +3,7 @@
 
 use std::{fs, process};
 
-use chaos_api::{ArmedId, ForeignClocks, Occupied, TAKEN_OVER};
+use chaos_api::{ArmedId, FaultClock, ForeignClocks, Occupied, TAKEN_OVER};
 use chaos_fault::{Fault, shortened};
 use chaos_plan::{Plan, PlannedRule, Refusal, clash, is_asked};
 use serde::{Deserialize, Serialize};
@@ -179,9 +179,10 @@ impl Claim {
         self.faults.iter().any(|own| own.ends <= now && own.fault == sentence)
     }
 
-    /// When its faults began.
+    /// The clocks of its faults.
     fn clocks(&self) -> ForeignClocks {
-        let named = self.faults.iter().map(|one| (one.fault.clone(), one.began));
+        let clock = |one: &ClaimedFault| FaultClock { began: one.began, ends: Some(one.ends) };
+        let named = self.faults.iter().map(|one| (one.fault.clone(), clock(one)));
         ForeignClocks::new(named, self.cut.map(|cut| cut.began))
     }
 
@@ -410,8 +411,8 @@ mod tests {
             (claim("pod:shop/web-0", &[1, 2], "drop"), claim("pod:shop/web-0", &[1, 2], "drop"));
         let occupied = new.against(&old, &faults("drop; reset"), NOW, true).unwrap();
         let clocks = occupied.handed_over.unwrap();
-        assert_eq!(clocks.began("drop"), Some(NOW / 2), "its clock goes on");
-        assert_eq!(clocks.began("reset"), None);
+        assert_eq!(clocks.of("drop").map(|clock| clock.began), Some(NOW / 2), "its clock goes on");
+        assert_eq!(clocks.of("reset"), None);
         assert_eq!(occupied.refusals.len(), 2);
         // In one process the later text replaces the earlier one.
         assert!(new.against(&old, &faults("drop"), NOW, false).is_none());
@@ -434,7 +435,7 @@ mod tests {
         assert_eq!(read.faults, long.faults[..1]);
         assert_eq!(read.cut, Some(Cut { is_asked: false, began: NOW / 2 }));
         // What was cut has its clock all the same.
-        assert_eq!(read.clocks().began(&long.faults[1].fault), Some(NOW / 2));
+        assert_eq!(read.clocks().of(&long.faults[1].fault), Some(FaultClock::since(NOW / 2)));
         let held = claim("a", &[1, 2], &format!("delay 5ms egress to {}", networks.join(", ")));
         assert_eq!(Cut::of(&held.faults), Cut { is_asked: true, began: NOW / 2 });
         assert_eq!(Claim::of_text("anything"), None);

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, os::fd::BorrowedFd};
 
 use chaos_api::{
-    ArmedId, ContainerId, Ended, Engine, Found, Leases, Notice, Occupied, Outcome, TargetReport,
-    TargetSpec,
+    ArmedId, ContainerId, Ended, Engine, FaultClock, Found, Leases, Notice, Occupied, Outcome,
+    TargetReport, TargetSpec,
 };
 use chaos_fault::Fault;
 use chaos_plan::{KernelFeatures, Plan};
@@ -55,10 +55,10 @@ impl Engine for Armory {
         target: &Target,
         plan: &Plan,
         faults: &[Fault],
-        began: &dyn Fn(&Fault) -> Option<u64>,
+        clock: &dyn Fn(&Fault) -> Option<FaultClock>,
         gone: &BTreeSet<ArmedId>,
     ) -> Result<Option<Occupied>, ArmError> {
-        Self::occupied(self, id, target, plan, faults, began, gone)
+        Self::occupied(self, id, target, plan, faults, clock, gone)
     }
 
     fn disarm_all<'a>(

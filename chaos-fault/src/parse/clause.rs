@@ -14,7 +14,7 @@ use crate::{
         Side, Spread,
     },
     value::{
-        chance, duration, name, number, peer, rate,
+        chance, duration, moment, name, number, peer, rate,
         word::{self, Word},
     },
     verbs::{Amount, Subject},
@@ -22,7 +22,7 @@ use crate::{
 
 /// The words that clauses begin with, besides those of [`Direction`], [`Protocol`] and
 /// [`Distribution`].
-const KEYWORDS: [&str; 19] = [
+const KEYWORDS: [&str; 22] = [
     "every",
     "the",
     "of",
@@ -33,9 +33,12 @@ const KEYWORDS: [&str; 19] = [
     "under",
     "in",
     "for",
+    "until",
     "after",
     "at",
     "seed",
+    "as",
+    "guarded",
     "with",
     "by",
     "jitter",
@@ -84,6 +87,11 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
         }),
         "in" => inside(reader, draft),
         "for" => for_clause(reader, draft),
+        "until" => {
+            keyword(reader, draft, Clause::Until, "a moment", moment::parse, |draft, until| {
+                draft.clauses.until = Some(until);
+            })
+        }
         "after" => {
             keyword(reader, draft, Clause::After, "a duration", duration::parse, |draft, after| {
                 draft.clauses.after = Some(after);
@@ -96,6 +104,12 @@ pub(super) fn read(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fai
                 draft.clauses.seed = Some(seed);
             })
         }
+        "as" => keyword(reader, draft, Clause::As, "a name", name::of_fault, |draft, name| {
+            draft.clauses.name = Some(name);
+        }),
+        "guarded" => one_word(reader, draft, Clause::Guarded, "`guarded`", |draft| {
+            draft.clauses.guarded = true;
+        }),
         "correlation" => keyword(
             reader,
             draft,
@@ -230,6 +244,8 @@ fn not_a_clause(draft: &Draft, word: &str) -> Result<(), Mistake> {
         mistake.help(format!("write `under {word}`"))
     } else if duration::looks_like(word) {
         mistake.help(format!("write `for {word}` for how long, `after {word}` for when"))
+    } else if moment::looks_like(word) {
+        mistake.help(format!("write `until {word}`"))
     } else if word.starts_with(|c: char| c.is_ascii_digit())
         && let Ok(number) = word.parse::<f64>()
     {
@@ -279,6 +295,9 @@ fn foreign_clause(draft: &Draft, word: &str) -> Option<String> {
             "which of them is said by `the first 3`, `the 3rd to the 6th` or `from the 10th`"
                 .to_owned(),
         ),
+        "name" | "named" | "called" | "label" => {
+            Some("a name is behind `as`: `as slow-payments`".to_owned())
+        }
         "not" | "but" | "without" | "exclude" if is_about_packets => {
             Some("what is left alone is behind `except`: `except port 22`".to_owned())
         }

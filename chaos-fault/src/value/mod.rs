@@ -3,6 +3,7 @@
 
 pub(super) mod chance;
 pub(super) mod duration;
+pub(super) mod moment;
 pub(super) mod name;
 pub(super) mod number;
 pub(super) mod peer;

@@ -52,6 +52,21 @@ pub(crate) fn container(word: &str) -> Result<String, Mistake> {
         .help("at most 63 of a-z, 0-9 and -, such as `db`"))
 }
 
+/// The most parts that the name of a fault has.
+const MOST_PARTS: usize = 3;
+
+/// The name of a fault: one to three parts with `/` between, each as long as a label of Kubernetes.
+pub fn of_fault(word: &str) -> Result<String, Mistake> {
+    let is_part = |part: &str| part.len() <= 63 && part.split('.').all(is_label);
+    if word.split('/').count() <= MOST_PARTS && word.split('/').all(is_part) {
+        return Ok(word.to_owned());
+    }
+    Err(Mistake::new(format!("`{word}` is not a name for a fault")).help(
+        "one to three parts with `/` between, each at most 63 of a-z, 0-9, - and ., such as \
+         `slow-payments/slow`",
+    ))
+}
+
 fn is_label(word: &str) -> bool {
     let inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=63).contains(&word.len())
@@ -102,6 +117,17 @@ mod tests {
         assert_eq!(container("db-0").unwrap(), "db-0");
         for wrong in ["", "DB", "-db", "db-", "d_b", &"x".repeat(64)] {
             assert!(container(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_faults_have_up_to_three_parts() {
+        for name in ["slow", "slow-payments-7k2/slow", "shop/slow-payments-7k2/slow", "v1.2/0"] {
+            assert_eq!(of_fault(name).unwrap(), name);
+        }
+        let long = "x".repeat(64);
+        for wrong in ["", "/", "a/", "/a", "a//b", "a/b/c/d", "Slow", "a_b", "-a", "a.", &long] {
+            assert!(of_fault(wrong).is_err(), "{wrong}");
         }
     }
 

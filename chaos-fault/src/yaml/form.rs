@@ -83,6 +83,9 @@ pub(crate) struct Form {
     /// How long it lasts: `5m`. The policy of the node decides without it.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Leaf>,
+    /// When it ends at the latest, in UTC: `2026-11-28T10:14:00Z`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Leaf>,
     /// How often it is done altogether.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most: Option<Leaf>,
@@ -92,6 +95,12 @@ pub(crate) struct Form {
     /// With the same seed the same decisions are taken again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<Leaf>,
+    /// A name that tells it from the same fault of somebody else: `slow-payments/slow`.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub name: Option<Leaf>,
+    /// It ends when whoever watches over it is not there any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guarded: Option<Placed<bool>>,
 }
 
 /// Numbers of matching packets, flows or calls, counted from 1.

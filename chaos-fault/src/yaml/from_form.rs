@@ -14,7 +14,7 @@ use crate::{
     mistake::{Clause, Mistake, Problem},
     model::{Call, Chance, Except, Fault, HowOften, Latency, Peer, Side, Spread, Verb},
     value::{
-        chance, duration, name, number, peer,
+        chance, duration, moment, name, number, peer,
         spread::spread,
         word::{self, Word},
     },
@@ -49,6 +49,7 @@ pub(super) fn fault(form: &Form, location: Location) -> Result<Fault, Vec<Mispla
     fault.container = builder.optional(Clause::Container, &form.container, name::container);
     fault.after = builder.optional(Clause::After, &form.after, duration::parse);
     fault.duration = builder.optional(Clause::For, &form.duration, duration::parse);
+    fault.until = builder.optional(Clause::Until, &form.until, moment::parse);
     let count = |word: &str| number::count("atMost:", word);
     fault.at_most = builder.optional(Clause::AtMost, &form.at_most, count);
     let count = |word: &str| number::count("atMostPerSecond:", word);
@@ -56,6 +57,8 @@ pub(super) fn fault(form: &Form, location: Location) -> Result<Fault, Vec<Mispla
     fault.at_most_per_second = builder.optional(clause, &form.at_most_per_second, count);
     let seed = |word: &str| number::integer("seed:", word);
     fault.seed = builder.optional(Clause::Seed, &form.seed, seed);
+    fault.name = builder.optional(Clause::As, &form.name, name::of_fault);
+    fault.guarded = form.guarded.as_ref().is_some_and(|guarded| guarded.value);
     if builder.wrong.is_empty() {
         for problem in check(&fault) {
             let place = builder.places.get(&problem.clause).copied().unwrap_or(location);

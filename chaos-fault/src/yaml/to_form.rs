@@ -15,7 +15,7 @@ use crate::{
         WeightedLatency,
     },
     value::{
-        chance, duration, peer,
+        chance, duration, moment, peer,
         word::{Word, print_weighted_latency},
     },
 };
@@ -30,9 +30,12 @@ impl From<&Fault> for Form {
             container: fault.container.as_deref().map(word),
             after: fault.after.map(time),
             duration: fault.duration.map(time),
+            until: fault.until.map(|until| word(&moment::print(until))),
             at_most: fault.at_most.map(number),
             at_most_per_second: fault.at_most_per_second.map(|count| number(count.into())),
             seed: fault.seed.map(number),
+            name: fault.name.as_deref().map(word),
+            guarded: fault.guarded.then(|| unplaced(true)),
             ..Self::default()
         };
         (fault.verb.row().write)(&fault.verb, &mut form);

@@ -1,11 +1,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use chaos_api::AllowedVerbs;
 use k8s_openapi::jiff::Timestamp;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{events::event, names::PodName, texts::Text};
+use crate::{events::event, guard::Orders, names::PodName, texts::Text};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -23,9 +24,10 @@ fn facts(text: &str) -> Observed {
         host_network: false,
         containers: BTreeMap::new(),
         is_over: false,
-        is_enabled: true,
+        allows: Some(AllowedVerbs::default()),
         text: Some(Arc::new(Text::read(text))),
         peers: BTreeMap::new(),
+        orders: Orders::default(),
     }
 }
 
@@ -55,7 +57,7 @@ fn clocks(known: &PodState) -> Vec<Option<Clock>> {
 fn a_status_of_version_0_1_0_is_resumed_by_the_wall_clock() {
     let old = Status::read(OLD);
     let known = resumed(TEXT, old.clone(), &now("2026-01-01T12:04:00Z"));
-    let since = |nanoseconds: u64| Some(Clock::Since(nanoseconds));
+    let since = |nanoseconds: u64| Some(Clock::Since(FaultClock::since(nanoseconds)));
     assert_eq!(clocks(&known), [since(60 * SECOND), since(60 * SECOND + SECOND / 2), None]);
     assert_eq!(known.faults[0].status.counts.injected, 11);
     // From now on the boot clock is noted, too.
@@ -95,7 +97,7 @@ fn a_short_status_has_the_clock_of_all_faults() {
     assert!(serde_json::to_string(&short).unwrap().len() < 190);
     let later = Now { boot: 400 * SECOND, ..now("2020-01-01T00:00:00Z") };
     let known = resumed(text, Some(short.clone()), &later);
-    assert_eq!(clocks(&known), [Some(Clock::Since(300 * SECOND)); 2]);
+    assert_eq!(clocks(&known), [Some(Clock::Since(FaultClock::since(300 * SECOND))); 2]);
 
     // Of another text it says nothing.
     let known = resumed("drop 11% egress for 10m", Some(short), &later);
@@ -142,16 +144,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn a_forged_status_crashes_nothing_and_gives_no_fault_more_than_its_time(
-        changes in prop::collection::vec((0..4_usize, 0..16_usize, forged()), 0..6),
+        changes in prop::collection::vec((0..4_usize, 0..90_usize, forged()), 0..6),
         repeated in select(vec![1, 0, 300]),
         cut in prop::option::weighted(0.1, 0..2_000_usize),
         wall in select(vec!["2026-01-01T12:04:00Z", "1970-01-01T00:00:00Z", "9999-12-30T00:00:00Z"]),
         text in select(vec![TEXT, "drop 1%"]),
     ) {
-        const OF_STATUS: [&str; 8] =
-            ["phase", "observed", "since", "until", "bootId", "began", "faults", "messages"];
-        const OF_FAULT: [&str; 9] =
-            ["phase", "since", "until", "began", "seed", "countedSince", "matched", "lost", "spared"];
+        const OF_STATUS: [&str; 9] =
+            ["phase", "observed", "since", "until", "bootId", "began", "ends", "faults", "messages"];
+        const OF_FAULT: [&str; 10] =
+            ["phase", "since", "until", "began", "ends", "seed", "countedSince", "matched", "lost", "spared"];
         let now = now(wall);
         let mut status: Value = serde_json::from_str(OLD).unwrap();
         status["bootId"] = json!(Now::boot_id());
@@ -173,7 +175,7 @@ proptest! {
         let read = Status::read(&annotation);
         let known = resumed(text, read.clone(), &now);
         for clock in clocks(&known).into_iter().flatten() {
-            if let Clock::Since(began) = clock {
+            if let Clock::Since(FaultClock { began, .. }) = clock {
                 prop_assert!(began <= now.boot, "{began} lies ahead: {annotation}");
             }
         }
@@ -196,7 +198,7 @@ fn a_phase_changes_when_the_fault_begins_to_act_and_when_it_ends() {
     assert_eq!(known.next_change(&now), None, "nothing is armed");
     known.armed.insert(ArmedId("pod:shop/web-0".into()), vec![0, 1]);
     for tracked in &mut known.faults {
-        tracked.clock = Some(Clock::Since(now.boot));
+        tracked.clock = Some(Clock::Since(FaultClock::since(now.boot)));
     }
     known.faults[0].ends = Some(now.boot + 15 * SECOND);
     known.faults[1].ends = Some(now.boot + 20 * SECOND);
@@ -214,11 +216,12 @@ fn what_another_agent_armed_after_the_pod_was_met_goes_on() {
     let now = now("2026-01-01T12:05:00Z");
     let mut known = resumed("drop for 40s; corrupt for 40s; delay 5ms egress", None, &now);
     let sentence = |known: &PodState, index: usize| known.faults[index].status.fault.clone();
-    let began = |index: usize, second: u64| (sentence(&known, index), second * SECOND);
+    let began =
+        |index: usize, second: u64| (sentence(&known, index), FaultClock::since(second * SECOND));
     let clocks = ForeignClocks::new([began(0, 270), began(2, 280)], None);
-    known.faults[2].clock = Some(Clock::Since(100 * SECOND));
+    known.faults[2].clock = Some(Clock::Since(FaultClock::since(100 * SECOND)));
     known.learn(&[0, 1, 2], &clocks, &now);
-    let since = |second: u64| Some(Clock::Since(second * SECOND));
+    let since = |second: u64| Some(Clock::Since(FaultClock::since(second * SECOND)));
     assert_eq!(self::clocks(&known), [since(270), None, since(100)]);
     let status = known.status();
     assert_eq!(status.faults[0].began, Some(270 * SECOND));
@@ -252,4 +255,43 @@ fn the_status_says_why_nothing_has_matched_until_something_does() {
     };
     assert_eq!(told(Some("it goes over tcp")), Some(json!("it goes over tcp")));
     assert_eq!(told(None), None);
+}
+
+#[test]
+fn an_until_that_passed_before_the_fault_was_armed_is_its_end() {
+    let text = "drop until 2026-01-01T12:00:00Z as one/two; corrupt until 2026-01-01T12:00:01Z";
+    let known = resumed(text, None, &now("2026-01-01T12:00:00Z"));
+    assert_eq!(clocks(&known), [Some(Clock::Over(Why::Until)), None]);
+    let told: Vec<String> = known.over().collect();
+    assert_eq!(told, ["`drop until 2026-01-01T12:00:00Z as one/two`: its `until` has passed"]);
+    // For good, wherever the clock is set to, and for the next agent, too.
+    let back = now("2026-01-01T11:00:00Z");
+    let known = resumed(text, Some(known.status()), &back);
+    assert_eq!(clocks(&known), [Some(Clock::Over(Why::Ended)), None]);
+}
+
+#[test]
+fn the_same_fault_under_another_name_has_a_clock_of_its_own() {
+    let now = now("2026-01-01T12:00:00Z");
+    let mut known = resumed("drop for 40s as a/b", None, &now);
+    known.faults[0].clock = Some(Clock::Over(Why::Ended));
+    let other = chaos_fault::parse("drop for 40s as a/c; drop for 40s as a/b").unwrap();
+    let other: Vec<Fault> = other.into_iter().map(|sentence| sentence.fault).collect();
+    known.adopt(&other, &now);
+    assert_eq!(clocks(&known), [None, Some(Clock::Over(Why::Ended))]);
+}
+
+#[test]
+fn the_computed_end_is_noted_and_resumed_in_short_too() {
+    let text = "drop for 10m until 2026-01-01T12:03:00Z";
+    let now = now("2026-01-01T12:00:00Z");
+    let mut known = resumed(text, None, &now);
+    known.faults[0].status.began = Some(300 * SECOND);
+    known.faults[0].status.ends = Some(480 * SECOND);
+    let status = known.status();
+    let later = Now { boot: 400 * SECOND, ..self::now("2026-01-01T09:00:00Z") };
+    let clock = FaultClock { began: 300 * SECOND, ends: Some(480 * SECOND) };
+    for noted in [status.clone(), status.shortened()] {
+        assert_eq!(clocks(&resumed(text, Some(noted), &later)), [Some(Clock::Since(clock))]);
+    }
 }

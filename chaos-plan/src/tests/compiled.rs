@@ -108,6 +108,14 @@ fn rules_with_one_seed_are_independent_and_repeat() {
     assert_eq!(seeds(&["shadow drop 10%"]), all[..1], "a shadow hits what the fault would");
 }
 
+#[test]
+fn who_asks_and_until_when_is_no_matter_of_the_dice() {
+    let of_run = "drop 10% until 2026-11-28T10:14:00Z as run/a";
+    let both = seeds(&[of_run, "drop 10% as run/b"]);
+    assert_eq!(both, seeds(&["drop 10%", "drop 10%"]), "and two of them are two dice");
+    assert_eq!(both[0], SEED_OF_DROP_TEN_PERCENT);
+}
+
 /// Pinned: what was decided for a seed once is decided so in every version and on every machine.
 /// The number is mix(42 ^ FNV-1a("drop 10%")), worked out apart from this code.
 #[test]

@@ -280,6 +280,17 @@ fn what_a_kernel_has_no_function_for_is_told() {
 }
 
 #[test]
+fn a_rule_ends_at_a_moment_that_comes_before_it_has_lasted() {
+    const SECOND: u64 = 1_000_000_000;
+    let rule = plan_all(&[fault("drop after 10s for 60s")], &Terms::default()).rules.remove(0);
+    for (moment, lasts) in [(200, 60), (160, 60), (159, 59), (110, 10), (100, 0), (95, 0), (0, 0)] {
+        let mut rule = rule.clone();
+        rule.end_by(90 * SECOND, moment * SECOND);
+        assert_eq!(rule.duration.as_secs(), lasts, "{moment}");
+    }
+}
+
+#[test]
 fn notes_say_what_is_promised() {
     for (text, note) in [
         ("drop egress", "egress: the packet is lost silently, the sender gets no error"),

@@ -339,6 +339,33 @@ fn more_flows_than_can_be_counted_off_are_refused() {
     assert_eq!(alone, "the fault counts off 3000 flows, and a text has room for 2048");
 }
 
+#[test]
+fn a_guard_that_nobody_looks_after_is_refused() {
+    let faults = [fault("drop guarded"), fault("drop")];
+    let plan = plan_all(&faults, &Terms::default());
+    assert_eq!(plan.rules.len(), 1);
+    let [refusal] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
+    assert!(refusal.reason.contains("the agent of a Kubernetes node alone"), "{refusal}");
+    assert!(refusal.remedy.as_ref().is_some_and(|remedy| remedy.contains("leave `guarded` out")));
+    let has_guard = Terms { has_guard: true, ..Terms::default() };
+    assert_eq!(plan_all(&faults, &has_guard).refused, []);
+}
+
+#[test]
+fn an_end_that_has_passed_is_refused_where_the_fault_is_new() {
+    let faults = [fault("drop until 2026-11-28T10:14:00Z")];
+    let at = |now: &str| Terms { now: Some(now.parse().unwrap()), ..Terms::default() };
+    assert_eq!(plan_all(&faults, &Terms::default()).refused, []);
+    assert_eq!(plan_all(&faults, &at("2026-11-28T10:13:59.9Z")).refused, []);
+    for (now, ago) in [("2026-11-28T10:14:00Z", "1s"), ("2026-11-28T11:15:00.5Z", "1h1m")] {
+        let plan = plan_all(&faults, &at(now));
+        let [refusal] = &plan.refused[..] else { panic!("{:?}", plan.refused) };
+        let reason = format!("`until 2026-11-28T10:14:00Z` passed {ago} ago");
+        assert_eq!(refusal.reason, reason);
+        assert!(refusal.remedy.as_ref().is_some_and(|remedy| remedy.contains("lies ahead")));
+    }
+}
+
 fn refusal_of_plan(text: &str) -> String {
     plan_all(&[fault(text)], &Terms::default()).refused[0].reason.clone()
 }

@@ -107,7 +107,7 @@ impl Apart {
                 target: target(cgroup)?,
                 faults: &parse(text)?,
                 terms: Terms::default(),
-                began: &|_| None,
+                clock: &|_| None,
             };
             match armories[place].arm(request).with_context(|| format!("arm {text:?}"))? {
                 Arming::Armed(_) => {}

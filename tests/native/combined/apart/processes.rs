@@ -44,7 +44,7 @@ fn refusal(armory: &mut Armory, cgroup: &TestCgroup) -> Result<Option<String>> {
     let id = ArmedId("test:mine".to_owned());
     let target = target(cgroup)?;
     let (faults, terms) = (&parse(MINE)?, Terms::default());
-    match armory.arm(Request { id: id.clone(), target, faults, terms, began: &|_| None })? {
+    match armory.arm(Request { id: id.clone(), target, faults, terms, clock: &|_| None })? {
         Outcome::Armed(_) => {
             armory.disarm(&id, "it was a trial");
             Ok(None)
