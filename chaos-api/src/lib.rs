@@ -5,6 +5,8 @@
 
 pub mod clock;
 mod engine;
+#[cfg(feature = "kinds")]
+pub mod kinds;
 mod lease;
 mod ledger;
 mod notice;

@@ -1,0 +1,43 @@
+//! Plans faults for a pod by what the agent of its node has said of the kernel.
+
+use std::collections::BTreeMap;
+
+use chaos_fault::Fault;
+use chaos_plan::{Scope, Terms, by_container, plan};
+
+use crate::{agents::Agent, pods::PodFacts};
+
+/// Plans the same faults for many pods, once for each node.
+pub struct Planner<'a> {
+    agents: &'a BTreeMap<String, Agent>,
+    faults: &'a [Fault],
+    refusals: BTreeMap<String, Option<String>>,
+}
+
+impl<'a> Planner<'a> {
+    pub fn new(agents: &'a BTreeMap<String, Agent>, faults: &'a [Fault]) -> Self {
+        Self { agents, faults, refusals: BTreeMap::new() }
+    }
+
+    /// Why the faults cannot be armed on a pod, if so.
+    pub fn refusal(&mut self, pod: &PodFacts) -> Option<String> {
+        let Some(node) = &pod.node else {
+            return Some("the pod is on no node".to_owned());
+        };
+        let mut wanted = self.faults.iter().filter_map(|fault| fault.container.as_ref());
+        if let Some(missing) = wanted.find(|name| !pod.containers.contains(name)) {
+            return Some(format!("the pod has no container `{missing}`; it has {}", pod.containers.join(", ")));
+        }
+        let (agents, faults) = (self.agents, self.faults);
+        let refusal = self.refusals.entry(node.clone()).or_insert_with(|| match agents.get(node) {
+            None => Some(format!("node {node} has no agent")),
+            Some(Err(why)) => Some(why.clone()),
+            Some(Ok(features)) => by_container(faults).into_iter().find_map(|(container, share)| {
+                let scope = container.map_or(Scope::Pod, Scope::Container);
+                let terms = Terms { scope, has_guard: true, ..Terms::default() };
+                plan(&share.faults, features, &terms).refused.first().map(ToString::to_string)
+            }),
+        });
+        refusal.clone()
+    }
+}
