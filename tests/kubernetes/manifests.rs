@@ -35,6 +35,11 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
             assert!(applied.contains(&policy), "{applied}");
         }
     }
+    let controller = manifests.join("controller").display().to_string();
+    let applied = plane.kubectl(&[&strict[..], &["--kustomize", &controller]].concat())?;
+    for object in ["runs.chaos-agent.dev", "experiments.chaos-agent.dev", "deployment.apps/chaos-controller"] {
+        assert!(applied.contains(object), "{applied}");
+    }
     let samples = samples.display().to_string();
     let applied = plane.kubectl(&[&strict[..], &["--filename", &samples]].concat())?;
     assert!(applied.contains("pod/web-0"), "{applied}");

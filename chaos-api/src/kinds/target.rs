@@ -29,6 +29,7 @@ pub struct Target {
     pub containers: Vec<String>,
     /// How many of the pods: a number, a share such as `50%` (rounded down, but one at least), or `all`; 1 by default
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxLength" = 8))]
     pub pick: Option<IntOrString>,
     /// What follows when a picked pod goes: another pod takes its place (the default), or none does
     #[serde(default)]
