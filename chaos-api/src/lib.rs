@@ -13,6 +13,7 @@ mod notice;
 mod policy;
 mod report;
 mod request;
+mod run;
 mod target;
 
 pub use engine::{Engine, Found};
@@ -22,4 +23,5 @@ pub use notice::{Ended, Injection, Notice};
 pub use policy::{OWN_MEMORY, Policy, PolicyError, TooManyTargets};
 pub use report::{Counts, FaultReport, Phase, TargetReport};
 pub use request::{ArmedId, FaultClock, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
+pub use run::{NoRun, RunName};
 pub use target::{ContainerId, FULL_LENGTH, Malformed, PodUid, TargetSpec, UnitName};

@@ -32,8 +32,8 @@ pub(super) enum Verdict {
     Refused(Vec<String>),
     /// Nothing is armed, as somebody else has armed what does not go together with it.
     Occupied(Vec<String>),
-    /// What became of each ask.
-    Done(Vec<ArmResult>),
+    /// What became of each ask, and the ledgers of what was armed before, as far as they were read.
+    Done(Vec<ArmResult>, Vec<TargetReport>),
 }
 
 /// What became of one ask.
@@ -86,7 +86,7 @@ impl Arming {
         for ask in &self.asks {
             stale.remove(&ask.id);
         }
-        disarm(engine, &stale, "its faults were taken back");
+        let mut last = disarm(engine, &stale, "its faults were taken back");
         let mut fates = Vec::new();
         for ((ask, plan), target) in self.asks.iter().zip(&plans).zip(targets) {
             let is_armed = engine.ids().any(|id| *id == ask.id);
@@ -96,12 +96,16 @@ impl Arming {
             });
             let armed = admitted.and_then(|target| {
                 let now = self.clock.now();
-                arm(engine, ask, plan, &self.clocks, &now, target)
-                    .map_err(|error| error.to_string())
+                let before =
+                    engine.report(&ask.id).transpose().map_err(|error| error.to_string())?;
+                last.extend(before.clone());
+                let armed = arm(engine, ask, plan, &self.clocks, &now, target, before);
+                armed.map_err(|error| error.to_string())
             });
             let fate = armed.unwrap_or_else(ArmResult::Waiting);
             if !matches!(fate, ArmResult::Armed { .. }) {
-                disarm(engine, [&ask.id], "it cannot go on");
+                // What is read after its end comes first: it is the whole ledger.
+                last.splice(0..0, disarm(engine, [&ask.id], "it cannot go on"));
             }
             fates.push(fate);
         }
@@ -117,7 +121,7 @@ impl Arming {
             disarm(engine, self.asks.iter().map(|ask| &ask.id), "its faults were refused");
             return Verdict::Occupied(occupied);
         }
-        Verdict::Done(fates)
+        Verdict::Done(fates, last)
     }
 }
 
@@ -241,9 +245,14 @@ fn left(
             began.saturating_add(nanoseconds(span)).min(computed) <= now.boot
         }
     };
-    // What is in the kernel already keeps its ledger there after its end.
+    // What is in the kernel already keeps its ledger there after its end, unless it would go on there.
     let is_there = |sentence: &str| {
-        before.iter().flat_map(|report| &report.faults).any(|report| report.fault == sentence)
+        let is_order = matches!(clocks.get(sentence), Some(Clock::Over(why)) if why.is_order());
+        !is_order
+            && before
+                .iter()
+                .flat_map(|report| &report.faults)
+                .any(|report| report.fault == sentence)
     };
     let left = (0..)
         .zip(&ask.faults)
@@ -260,8 +269,8 @@ fn arm<E: Engine>(
     clocks: &Clocks,
     now: &Now,
     target: E::Target,
+    before: Option<TargetReport>,
 ) -> Result<ArmResult, E::Error> {
-    let before = engine.report(&ask.id).transpose()?;
     let Some((indices, faults)) = left(ask, plan, clocks, before.as_ref(), now) else {
         return Ok(ArmResult::Over);
     };

@@ -83,6 +83,10 @@ pub(super) enum Why {
     Past,
     /// Its `until` passed before it was armed.
     Until,
+    /// Nobody watches over it any more.
+    Unguarded,
+    /// The Run that it is of is halted.
+    Halted,
     /// The machine was booted since; how much of its time was left cannot be told for sure.
     Rebooted,
 }
@@ -150,6 +154,16 @@ impl Now {
     }
 }
 
+impl Why {
+    /// Whether the fault must not stay in the kernel: its own end does not end it there.
+    pub fn is_order(self) -> bool {
+        match self {
+            Self::Unguarded | Self::Halted => true,
+            Self::Ended | Self::Ahead | Self::Past | Self::Until | Self::Rebooted => false,
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -159,6 +173,8 @@ impl fmt::Display for Why {
             }
             Self::Past => "its noted end is past: it is over, not new",
             Self::Until => "its `until` has passed",
+            Self::Unguarded => "its guard stands still or is gone",
+            Self::Halted => "its Run is halted",
             Self::Rebooted => "the node was booted since it began: it is over, not new",
         })
     }

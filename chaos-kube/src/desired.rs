@@ -12,13 +12,16 @@ use super::{
     texts::Text,
 };
 
+/// What guarded faults wait for.
+const UNGUARDED: &str = "the guard has not moved since this agent watches it";
+
 /// What is to be armed for a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Desired {
     /// There is no annotation.
     Nothing,
     /// There is one, and its time is over, whatever it says.
-    Over(&'static str),
+    Over(String),
     /// There is one that nothing is done for.
     Refused(Vec<String>),
     Faults(Asked),
@@ -63,7 +66,12 @@ pub(super) fn wanted(facts: &Observed, policy: &Policy, node_ips: &[IpAddr]) -> 
         return Desired::Nothing;
     };
     if facts.is_over {
-        return Desired::Over("the pod has finished");
+        return Desired::Over("the pod has finished".to_owned());
+    }
+    if let Some(reason) = &facts.orders.lever {
+        return Desired::Over(format!(
+            "the cluster is halted: {reason}; write the faults anew when that is lifted"
+        ));
     }
     match asked(facts, text, policy, node_ips) {
         Ok(asked) => Desired::Faults(asked),
@@ -93,9 +101,12 @@ fn asked(
     look_up(&mut faults, facts)?;
     let mut asks = Vec::new();
     for (container, share) in by_container(&faults) {
+        let is_awaited = facts.orders.is_awaited && share.faults.iter().any(|fault| fault.guarded);
+        let target = place(facts, container.as_deref())?;
+        let target = if is_awaited { Place::Awaited(UNGUARDED.to_owned()) } else { target };
         asks.push(Assignment {
             id: id(&facts.name, container.as_deref()),
-            target: place(facts, container.as_deref())?,
+            target,
             terms: terms(facts, container, policy, node_ips),
             faults: share.faults,
             indices: share.indices,
@@ -171,6 +182,7 @@ fn terms(
         seed_from(&facts.name.to_string()).into(),
         container.map_or(Scope::Pod, Scope::Container),
     );
+    terms.has_guard = true;
     // Where the pod's own address is the node's, no packet would be left with it exempt. What the
     // operator exempts stays so.
     if !facts.host_network {
@@ -184,6 +196,7 @@ mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
     use super::*;
+    use crate::guard::Orders;
 
     const NODE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
@@ -207,6 +220,7 @@ mod tests {
             is_enabled: true,
             text: Some(Arc::new(Text::read(text))),
             peers: BTreeMap::new(),
+            orders: Orders::default(),
         }
     }
 
@@ -264,6 +278,17 @@ mod tests {
         };
         assert_eq!(spec.to_string(), format!("pod:0f-1/{}", id_of('b')));
         assert_eq!((name.as_str(), confirmed_by), ("shop/web-0/db", &vec![id_of('b')]));
+    }
+
+    #[test]
+    fn a_halted_cluster_is_asked_for_nothing_and_guarded_faults_wait_for_their_guard() {
+        let lever = Orders { lever: Some("INC-4711".into()), ..Orders::default() };
+        let Desired::Over(why) = of(&Observed { orders: lever, ..pod("drop") }) else { panic!() };
+        assert!(why.starts_with("the cluster is halted: INC-4711; "), "{why}");
+        let orders = Orders { is_awaited: true, ..Orders::default() };
+        let asks = asks(&Observed { orders, ..pod("drop; reset guarded in container db") });
+        assert!(matches!(asks[0].target, Place::At { .. }));
+        assert_eq!(asks[1].target, Place::Awaited(UNGUARDED.to_owned()));
     }
 
     #[test]
@@ -326,6 +351,7 @@ mod tests {
                         let of_policy = policy.terms(terms.seed, terms.scope.clone());
                         assert!(terms.exempt.starts_with(&of_policy.exempt), "{terms:?}");
                         let exempt = of_policy.exempt.clone();
+                        let of_policy = Terms { has_guard: true, ..of_policy };
                         assert_eq!(Terms { exempt, ..terms }, of_policy);
                     }
                 }

@@ -15,6 +15,7 @@ mod cadence;
 mod clock;
 mod desired;
 mod events;
+mod guard;
 mod liveness;
 mod names;
 mod notices;
@@ -32,14 +33,19 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use chaos_api::{Engine, Policy};
 use chaos_arm::{Handle, KeeperGone};
 use clock::TimeSource;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use guard::Guard;
+pub use guard::PATIENCE as GUARD_PATIENCE;
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Api, Client, Config,
     core::PartialObjectMeta,
     runtime::{reflector, watcher},
 };
 use liveness::{Liveness, Watch};
-pub use names::{ENABLED, FAULTS, FIELD_MANAGER, PodName, STATUS};
+pub use names::{ENABLED, FAULTS, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName, STATUS};
 use reconcile::Reconciler;
 pub use status::{FaultStatus, PodPhase, Status, digest};
 use status_writer::Writer;
@@ -59,6 +65,8 @@ pub struct Options {
     pub policy: Policy,
     /// How long faults go on when the API server is not heard.
     pub grace: Duration,
+    /// Of the agent, where the guard's Lease is.
+    pub namespace: String,
 }
 
 /// Why there is no loop, or no longer.
@@ -99,6 +107,7 @@ pub async fn run_with<E: Engine>(
     let liveness = Liveness::new(handle.clone(), TimeSource::machine(), options.grace);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
+    let (leases, leases_writer) = reflector::store();
     let (answers, answered) = mpsc::unbounded_channel();
     let (notices, noticed) = mpsc::unbounded_channel();
     let forwarded = notices::forward(handle.clone(), notices);
@@ -125,6 +134,14 @@ pub async fn run_with<E: Engine>(
                 },
                 &liveness,
             ),
+            watch::keep(
+                Watch::Guard,
+                Api::<Lease>::namespaced(client.clone(), &options.namespace),
+                watcher::Config::default().fields(&format!("metadata.name={GUARD}")),
+                leases_writer,
+                |lease: &mut Lease| lease.metadata.managed_fields = None,
+                &liveness,
+            ),
             liveness.keep_asking(&client),
         )
     };
@@ -135,6 +152,8 @@ pub async fn run_with<E: Engine>(
         liveness: &liveness,
         pods,
         namespaces,
+        leases,
+        guard: Guard::default(),
         answers,
         texts: Texts::new(Text::read),
         known: BTreeMap::new(),

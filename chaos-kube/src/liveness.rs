@@ -43,10 +43,12 @@ struct State {
 pub(super) enum Watch {
     Pods,
     Namespaces,
+    /// The guard's Lease, without which it is not known whether the cluster is halted.
+    Guard,
 }
 
 impl Watch {
-    const ALL: [Self; 2] = [Self::Pods, Self::Namespaces];
+    const ALL: [Self; 3] = [Self::Pods, Self::Namespaces, Self::Guard];
 }
 
 impl<E: Engine> Liveness<E> {

@@ -11,6 +11,15 @@ pub const STATUS: &str = "chaos-agent.dev/status";
 /// Label of a namespace whose pods may be targets; its value is `true`.
 pub const ENABLED: &str = "chaos-agent.dev/enabled";
 
+/// The Lease by which the controller leads and guards, in the agent's own namespace.
+pub const GUARD: &str = "chaos-controller";
+
+/// Annotation of the Lease: why everything that annotations ask for is halted. An empty value lifts that.
+pub const HALT: &str = "chaos-agent.dev/halt";
+
+/// Annotation of the Lease: the Runs that are halted, `NAMESPACE/RUN` with commas between.
+pub const HALTED_RUNS: &str = "chaos-agent.dev/halted-runs";
+
 /// The field manager of what the agent writes.
 pub const FIELD_MANAGER: &str = "chaos-agent";
 

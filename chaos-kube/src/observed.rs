@@ -11,7 +11,7 @@ use chaos_fault::PodRef;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
-use super::{names::PodName, texts::Text};
+use super::{guard::Orders, names::PodName, texts::Text};
 
 /// Set by the kubelet on the mirror of a static pod; its value names the pod's cgroup.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
@@ -38,6 +38,7 @@ pub(super) struct Observed {
     pub text: Option<Arc<Text>>,
     /// Of the pods that the text names, those of this node.
     pub peers: BTreeMap<PodRef, PodAddresses>,
+    pub orders: Orders,
 }
 
 /// Where a pod is.
@@ -53,12 +54,13 @@ pub(super) enum PodAddresses {
 pub(super) type Neighbours = BTreeMap<PodRef, PodAddresses>;
 
 impl Observed {
-    /// `text` is what the pod's annotation says.
+    /// `text` is what the pod's annotation says, `orders` what the guard says of that.
     pub fn of(
         pod: &Pod,
         text: Option<Arc<Text>>,
         is_enabled: bool,
         neighbours: &Neighbours,
+        orders: Orders,
     ) -> Self {
         let mirror = pod.annotations().get(MIRROR);
         let uid = pod.uid().unwrap_or_default();
@@ -73,6 +75,7 @@ impl Observed {
             is_enabled,
             peers: text.iter().flat_map(|text| peers(&text.pods, neighbours)).collect(),
             text,
+            orders,
         }
     }
 
@@ -159,7 +162,7 @@ mod tests {
     fn facts_beside(pod: Value, neighbours: &Neighbours) -> Observed {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let text = pod.annotations().get(FAULTS).map(|text| Arc::new(Text::read(text)));
-        Observed::of(&pod, text, true, neighbours)
+        Observed::of(&pod, text, true, neighbours, Orders::default())
     }
 
     fn facts(pod: Value) -> Observed {

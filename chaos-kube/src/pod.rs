@@ -13,6 +13,7 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use super::{
     arming::Clocks,
     clock::{Clock, Noted, Now, Why},
+    guard::Orders,
     observed::Observed,
     status::{FaultStatus, PodPhase, Status},
 };
@@ -91,6 +92,11 @@ impl Tracked {
     fn stop(&mut self, why: Why) {
         self.clock = Some(Clock::Over(why));
         self.status.phase = Phase::Ended;
+    }
+
+    /// Whether the guard has ended it, before its time.
+    fn is_stopped(&self) -> bool {
+        matches!(self.clock, Some(Clock::Over(why)) if why.is_order())
     }
 
     /// A fault of which no more is noted than of its pod as a whole; a new one, if that is nothing.
@@ -192,6 +198,20 @@ impl PodState {
         clocks.collect()
     }
 
+    /// Ends the faults of its text that the guard has stopped; whether nothing else is left of it.
+    pub fn obey(&mut self, orders: &Orders, now: &Now) -> bool {
+        for (index, why) in &orders.stopped {
+            if let Some(tracked) = self.faults.get_mut(*index)
+                && tracked.status.phase != Phase::Ended
+            {
+                tracked.stop(*why);
+                tracked.status.until =
+                    tracked.status.since.is_some().then_some(MicroTime(now.wall));
+            }
+        }
+        self.faults.iter().all(|tracked| tracked.status.phase == Phase::Ended)
+    }
+
     /// Why faults are not resumed.
     pub fn over(&self) -> impl Iterator<Item = String> {
         self.faults.iter().filter_map(|tracked| match tracked.clock {
@@ -227,6 +247,16 @@ impl PodState {
         }
     }
 
+    /// Takes the last ledgers of faults that the guard has stopped, where others of their target go on.
+    pub fn count_stopped(&mut self, reports: &[TargetReport]) {
+        for tracked in self.faults.iter_mut().filter(|tracked| tracked.is_stopped()) {
+            let mut last = reports.iter().flat_map(|report| &report.faults);
+            if let Some(last) = last.find(|last| last.fault == tracked.status.fault) {
+                tracked.status.counts = last.counts.clone();
+            }
+        }
+    }
+
     /// Takes what the kernel counted. `is_fresh` says that it began to count just now.
     pub fn count(&mut self, report: &TargetReport, is_fresh: bool, now: &Now) {
         let Some(indices) = self.armed.get(&ArmedId(report.id.clone())) else { return };
@@ -235,6 +265,10 @@ impl PodState {
             let Some(tracked) = index.and_then(|index| self.faults.get_mut(index)) else {
                 continue;
             };
+            if tracked.is_stopped() {
+                tracked.status.counts = fault.counts.clone();
+                continue;
+            }
             let Tracked { status, clock, ends, .. } = tracked;
             if is_fresh && status.since.is_some() {
                 status.counted_since = Some(MicroTime(now.wall));
@@ -292,13 +326,13 @@ impl PodState {
         self.retry = None;
         self.phase = phase;
         self.messages = messages;
-        if phase == PodPhase::Ended {
-            self.mark_unarmed(Phase::Ended);
-        } else if self.is_answered() {
-            self.mark_unarmed(Phase::Waiting);
-        } else {
+        if !self.is_answered() && self.facts.text.is_some() {
             // The answer is about another text than these faults are of.
             self.faults.clear();
+        } else if phase == PodPhase::Ended {
+            self.mark_unarmed(Phase::Ended);
+        } else {
+            self.mark_unarmed(Phase::Waiting);
         }
     }
 

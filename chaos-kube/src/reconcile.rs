@@ -8,7 +8,10 @@ use std::{
 
 use chaos_api::{ArmedId, Ended, Engine, TargetReport};
 use chaos_arm::{Handle, KeeperGone};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{Namespace, Pod},
+};
 use kube::{Resource as _, ResourceExt as _, core::PartialObjectMeta, runtime::reflector::Store};
 use tokio::{
     sync::{mpsc, watch},
@@ -22,6 +25,7 @@ use super::{
     clock::TimeSource,
     desired::{Asked, Desired, wanted},
     events::event,
+    guard::Guard,
     liveness::Liveness,
     names::{PodName, STATUS},
     notices::Change,
@@ -41,6 +45,8 @@ pub(super) struct Reconciler<'a, E: Engine> {
     pub liveness: &'a Liveness<E>,
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub leases: Store<Lease>,
+    pub guard: Guard,
     pub answers: mpsc::UnboundedSender<Message>,
     pub texts: Texts,
     pub known: BTreeMap<PodName, PodState>,
@@ -59,10 +65,13 @@ impl<E: Engine> Reconciler<'_, E> {
             let retry =
                 self.known.values().filter_map(|known| known.retry).map(|retry| retry.at).min();
             let look = self.armed().filter_map(|known| known.next_look).min();
+            let now = self.clocks.now();
+            let guard = self.guard.next_change(&now).map(|left| now.instant + left);
             tokio::select! {
                 () = told_to_stop(&mut shutdown) => break,
                 () = self.liveness.changed.notified() => self.reconcile().await?,
                 () = sleep_or_wait(retry) => self.reconcile().await?,
+                () = sleep_or_wait(guard) => self.reconcile().await?,
                 () = self.texts.read_next() => self.reconcile().await?,
                 () = sleep_or_wait(look) => self.refresh().await?,
                 notice = notices.recv() => match notice {
@@ -79,6 +88,8 @@ impl<E: Engine> Reconciler<'_, E> {
     /// Brings every pod to what it asks for now. Pods that ask for the same as before cost no
     /// more than a comparison.
     async fn reconcile(&mut self) -> Result<(), KeeperGone> {
+        // Also while the server is not heard: then nobody knows whether somebody watches.
+        self.obey_guard().await?;
         if !self.liveness.may_arm() {
             self.is_deaf = true;
             let now = self.clocks.now();
@@ -103,8 +114,44 @@ impl<E: Engine> Reconciler<'_, E> {
                 // Until then all stays as it is.
                 Look::Soon => continue,
             };
-            let facts = Observed::of(&pod, text, enabled.contains(&name.namespace), &neighbours);
+            let orders = self.guard.orders(text.as_deref(), &name.namespace, &self.clocks.now());
+            let is_enabled = enabled.contains(&name.namespace);
+            let facts = Observed::of(&pod, text, is_enabled, &neighbours, orders);
             self.reconcile_pod(&pod, facts).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends what the guard has stopped: of all pods at once, in no more time than one of them takes. Where something
+    /// of a pod goes on, that is armed without the rest when the pod is looked at.
+    async fn obey_guard(&mut self) -> Result<(), KeeperGone> {
+        let now = self.clocks.now();
+        self.guard.see(self.leases.state().first().map(AsRef::as_ref), &now);
+        let (mut ids, mut over) = (BTreeSet::new(), Vec::new());
+        for (name, known) in &mut self.known {
+            let text = known.facts.text.as_deref();
+            let orders = self.guard.orders(text, &name.namespace, &now);
+            if known.is_finished() || orders == known.facts.orders {
+                continue;
+            }
+            let is_over = known.obey(&orders, &now) || orders.lever.is_some();
+            if is_over && !known.armed.is_empty() {
+                ids.extend(known.armed_ids());
+                known.facts.orders = orders;
+                over.push(name.clone());
+            }
+        }
+        let reports = self.disarm(ids, "the guard of the cluster ended it").await?;
+        for name in over {
+            let Some(known) = self.known.get_mut(&name) else { continue };
+            known.count_all(&reports, &self.clocks.now());
+            if known.facts.orders.lever.is_some() {
+                self.act(&name).await?;
+            } else {
+                let messages = known.over().collect();
+                self.close(&name, PodPhase::Ended, messages).await?;
+                self.answer(&name);
+            }
         }
         Ok(())
     }
@@ -172,7 +219,7 @@ impl<E: Engine> Reconciler<'_, E> {
             Desired::Nothing => {
                 self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
             }
-            Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why.into()]).await?,
+            Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why]).await?,
             Desired::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
         }
         self.answer(name);
@@ -184,6 +231,8 @@ impl<E: Engine> Reconciler<'_, E> {
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let armed = known.armed_ids();
         known.adopt(&asked.faults, &now);
+        let orders = known.facts.orders.clone();
+        known.obey(&orders, &now);
         let arming = Arming {
             asks: asked.asks.clone(),
             clocks: known.clocks(),
@@ -195,7 +244,10 @@ impl<E: Engine> Reconciler<'_, E> {
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
-            Verdict::Done(fates) => fates,
+            Verdict::Done(fates, last) => {
+                known.count_stopped(&last);
+                fates
+            }
             Verdict::Refused(messages) => {
                 known.close(PodPhase::Refused, messages);
                 return Ok(());

@@ -1,4 +1,4 @@
-//! Watching the API server: the pods of this node, and the namespaces that allow faults.
+//! Watches at the API server the pods of this node, the namespaces that allow faults, and the guard's Lease.
 
 use std::{convert::Infallible, fmt::Debug, hash::Hash, pin::pin, time::Duration};
 

@@ -7,6 +7,7 @@ mod capabilities;
 mod cluster;
 mod container;
 mod control_plane;
+mod ends;
 mod experiments;
 mod handover;
 mod interruptions;

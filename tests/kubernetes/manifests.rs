@@ -20,9 +20,15 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
     let strict =
         ["apply", "--dry-run=server", "--validate=strict", "--server-side", "--force-conflicts"];
     let applied = plane.kubectl(&[&strict[..], &["--kustomize", &base]].concat())?;
-    for kind in
-        ["namespace", "serviceaccount", "clusterrole", "clusterrolebinding", "daemonset.apps"]
-    {
+    for kind in [
+        "namespace",
+        "serviceaccount",
+        "clusterrole",
+        "clusterrolebinding",
+        "role",
+        "rolebinding",
+        "daemonset.apps",
+    ] {
         assert!(
             applied.contains(&format!("{kind}/chaos-agent "))
                 || applied.contains(&format!("{kind}.rbac.authorization.k8s.io/chaos-agent ")),
@@ -78,15 +84,15 @@ fn in_another_namespace_rights_and_policies_name_the_account_that_is_there() -> 
     let manifests = xtask::paths::workspace().join("manifests");
     let base = build(&manifests.join("base"))?;
     let moved = build(&manifests.join("samples/other-namespace"))?;
-    // The rights, and each policy.
-    assert_eq!((base.matches(HERE).count(), base.matches(THERE).count()), (3, 0));
-    assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (0, 3), "{moved}");
+    // The rights, those in its own namespace, and each policy.
+    assert_eq!((base.matches(HERE).count(), base.matches(THERE).count()), (4, 0));
+    assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (0, 4), "{moved}");
     assert!(!moved.contains("namespace: chaos-agent"), "{moved}");
 
     // Whoever moves the objects alone has rights and policies for nobody, not rights without policies.
     let overlay = Overlay::on_base(|_| json!({ "namespace": "faults" }))?;
     let moved = build(overlay.path())?;
-    assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (3, 0));
+    assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (4, 0));
     let subjects = moved.split("subjects:").nth(1).context("a binding has subjects")?;
     let subject = subjects.lines().take(4).collect::<Vec<_>>().join("\n");
     assert!(subject.contains(HERE) && subject.contains("kind: User"), "{subject}");

@@ -66,6 +66,9 @@ struct Node {
     /// How long faults go on when the API server is not heard
     #[arg(long, value_name = "DURATION", value_parser = terms::duration, default_value = "30s")]
     grace: Duration,
+    /// The agent's own namespace, where the guard's Lease is
+    #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "chaos-agent")]
+    namespace: String,
 }
 
 /// What this node allows.
@@ -229,9 +232,9 @@ async fn look_after_pods(
     handle: Handle,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let Node { node_name, node_ip: node_ips, grace } = node;
+    let Node { node_name, node_ip: node_ips, grace, namespace } = node;
     let node_name = node_name.context("the node has no name")?;
-    let options = chaos_kube::Options { node_name, node_ips, policy, grace };
+    let options = chaos_kube::Options { node_name, node_ips, policy, grace, namespace };
     Ok(chaos_kube::run(handle, options, stop).await?)
 }
 

@@ -5,7 +5,7 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{events::event, names::PodName, texts::Text};
+use crate::{events::event, guard::Orders, names::PodName, texts::Text};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -26,6 +26,7 @@ fn facts(text: &str) -> Observed {
         is_enabled: true,
         text: Some(Arc::new(Text::read(text))),
         peers: BTreeMap::new(),
+        orders: Orders::default(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_kube::{FAULTS, PodPhase, STATUS, Status, digest};
+use chaos_kube::{FAULTS, GUARD, PodPhase, STATUS, Status, digest};
 use chaos_tests::{
     control_plane::{ControlPlane, Identity},
     kubelet::{Pod, PodSpec},
@@ -43,6 +43,7 @@ const POD_STATUS: Answer = Policy("may not change the status of a pod");
 const SPEAKER: Answer = Policy("in its own name and that of its node only");
 const SUBJECT: Answer = Policy("events of pods only, in their namespace");
 
+const LEASES: &str = "/apis/coordination.k8s.io/v1/namespaces/chaos-agent/leases";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/shop/events";
 
 /// Two nodes with the manifests applied, pods, and clients.
@@ -365,11 +366,18 @@ fn rbac_grants_nothing_more_than_the_answers() -> Result<()> {
         Request::to("events", SHOP, "", Verb::List),
         Request::at(EVENTS, "", Verb::List),
         Request::at(EVENTS, "x", Verb::Delete),
+        // Of Leases it watches the guard alone.
+        Request::at(LEASES, "", Verb::List),
+        Request::at(LEASES, "", Verb::Create(json!({ "metadata": { "name": "other" } }))),
+        Request::at("/apis/coordination.k8s.io/v1/leases", "", Verb::List),
+        Request::at("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", "", Verb::List),
     ];
     for (kind, name) in [
         ("/api/v1/namespaces", SHOP),
         ("/api/v1/nodes", NODE),
         ("/apis/apps/v1/namespaces/chaos-agent/daemonsets", "chaos-agent"),
+        (LEASES, GUARD),
+        (LEASES, "other"),
         ("/apis/rbac.authorization.k8s.io/v1/clusterroles", "chaos-agent"),
         ("/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "chaos-agent"),
         ("/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies", "chaos-agent-pods"),

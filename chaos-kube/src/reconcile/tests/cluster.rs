@@ -11,8 +11,12 @@ use chaos_arm::{
     fake::{FakeEngine, Shared},
 };
 use k8s_openapi::{
-    api::core::v1::{Namespace, Pod},
-    jiff::{SignedDuration, Timestamp},
+    api::{
+        coordination::v1::Lease,
+        core::v1::{Namespace, Pod},
+    },
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
 };
 use kube::{
     core::PartialObjectMeta,
@@ -28,8 +32,9 @@ use super::super::{
     super::{
         Options,
         clock::{Now, TimeSource},
+        guard::Guard,
         liveness::{Liveness, Watch},
-        names::{ENABLED, FAULTS, PodName, STATUS},
+        names::{ENABLED, FAULTS, GUARD, PodName, STATUS},
         notices::{self, Change},
         status::{PodPhase, Status},
         status_writer::Message,
@@ -44,6 +49,8 @@ pub const NAMESPACES: [&str; 2] = ["shop", "bank"];
 pub const PODS: [(&str, &str); 2] = [("shop", "web-0"), ("bank", "db-0")];
 
 const SECOND: u64 = 1_000_000_000;
+/// By the wall clock, when the machine was started; seconds.
+const STARTED: i64 = 1_000_000;
 const GRACE: Duration = Duration::from_secs(30);
 /// Longer than any test plays.
 const LEASE: Duration = Duration::from_secs(3600);
@@ -59,11 +66,28 @@ pub struct SimulatedPod {
     status: Option<String>,
 }
 
+/// The guard's Lease as the API server has it.
+#[derive(Clone, Default)]
+pub struct SimulatedLease {
+    pub uid: u64,
+    /// How often it was renewed.
+    pub renewals: i64,
+    annotations: BTreeMap<&'static str, &'static str>,
+}
+
+impl SimulatedLease {
+    pub fn annotate(&mut self, key: &'static str, value: Option<&'static str>) {
+        self.annotations.remove(key);
+        self.annotations.extend(value.map(|value| (key, value)));
+    }
+}
+
 /// A cluster with one node.
 pub struct Cluster {
     /// What the API server knows.
     pub pods: BTreeMap<usize, SimulatedPod>,
     enabled: BTreeSet<&'static str>,
+    lease: Option<SimulatedLease>,
     /// Whether the agent hears it.
     pub is_heard: bool,
     /// Since when it does not; by the boot clock, ns.
@@ -80,6 +104,7 @@ struct Agent {
     reconciler: Reconciler<'static, FakeEngine>,
     pods: Writer<Pod>,
     namespaces: Writer<PartialObjectMeta<Namespace>>,
+    leases: Writer<Lease>,
     changes: mpsc::UnboundedReceiver<Change>,
     answers: mpsc::UnboundedReceiver<Message>,
     /// Answers that the server has not heard yet.
@@ -91,9 +116,11 @@ impl Cluster {
         let world = Shared::default();
         // Some time after boot.
         world.lock().now = 1_000 * SECOND;
+        world.lock().wall = Timestamp::from_second(STARTED + 1_000).unwrap();
         let mut cluster = Self {
             pods: BTreeMap::new(),
             enabled: BTreeSet::new(),
+            lease: None,
             is_heard: true,
             lost_at: None,
             longest: LEASE,
@@ -196,6 +223,41 @@ impl Cluster {
         }
     }
 
+    /// The Lease changes: it is made, if there is none.
+    pub fn change_lease(&mut self, change: impl FnOnce(&mut SimulatedLease)) {
+        self.made += 1;
+        let made = SimulatedLease { uid: self.made, ..SimulatedLease::default() };
+        let lease = self.lease.get_or_insert(made);
+        change(lease);
+        let object = lease_object(lease);
+        self.tell_of_lease(Event::Apply(object));
+    }
+
+    pub fn delete_lease(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.tell_of_lease(Event::Delete(lease_object(&lease)));
+        }
+    }
+
+    fn tell_of_lease(&mut self, event: Event<Lease>) {
+        if self.is_heard {
+            self.agent_mut().leases.apply_watcher_event(&event);
+        }
+    }
+
+    /// The wall clock is set; the boot clock goes on.
+    pub fn set_wall_clock(&mut self, wall: Timestamp) {
+        self.world.lock().wall = wall;
+    }
+
+    /// So many seconds in steps of five, as the controller renews the Lease.
+    pub async fn pass_guarded(&mut self, seconds: u64) {
+        for _ in (0..seconds).step_by(5) {
+            self.change_lease(|lease| lease.renewals += 1);
+            self.pass(5).await;
+        }
+    }
+
     /// Somebody disarms what is armed of a pod; whether that was something.
     pub async fn disarm(&mut self, pod: usize) -> bool {
         let (namespace, name) = PODS[pod];
@@ -246,7 +308,11 @@ impl Cluster {
 
     /// The agent ends what is over and looks at what is due, so many seconds later.
     pub async fn pass(&mut self, seconds: u64) {
-        self.world.lock().now += seconds * SECOND;
+        {
+            let mut world = self.world.lock();
+            world.now += seconds * SECOND;
+            world.wall += Duration::from_secs(seconds);
+        }
         if self.is_heard {
             self.agent().reconciler.liveness.heard();
         } else {
@@ -318,27 +384,27 @@ impl Cluster {
         let keeper = Keeper::start(FakeEngine::new(self.world.clone()), LEASE).unwrap();
         let handle = keeper.handle();
         let (world, start) = (self.world.clone(), Instant::now());
-        let (began, wall) = (self.now(), Timestamp::from_second(1_000_000).unwrap());
+        let began = self.now();
         let clocks = TimeSource::of(move || {
-            let boot = world.lock().now;
+            let (boot, wall) = {
+                let world = world.lock();
+                (world.now, world.wall)
+            };
             let passed = Duration::from_nanos(boot - began);
-            Now {
-                wall: wall + SignedDuration::from_nanos(boot as i64),
-                boot,
-                boot_id: Now::boot_id(),
-                instant: start + passed,
-            }
+            Now { wall, boot, boot_id: Now::boot_id(), instant: start + passed }
         });
         let options = Box::leak(Box::new(Options {
             node_name: "node".to_owned(),
             node_ips: Vec::new(),
             policy: Policy::new(Duration::from_secs(30), self.longest).unwrap(),
             grace: GRACE,
+            namespace: "chaos-agent".to_owned(),
         }));
         let liveness: &Liveness<FakeEngine> =
             Box::leak(Box::new(Liveness::new(handle.clone(), clocks.clone(), GRACE)));
         let (pods, pods_writer) = reflector::store();
         let (namespaces, namespaces_writer) = reflector::store();
+        let (leases, leases_writer) = reflector::store();
         let (answers, answered) = mpsc::unbounded_channel();
         let (changed, changes) = mpsc::unbounded_channel();
         tokio::spawn(notices::forward(handle.clone(), changed));
@@ -349,6 +415,8 @@ impl Cluster {
             liveness,
             pods,
             namespaces,
+            leases,
+            guard: Guard::default(),
             answers,
             texts: Texts::new(Text::read),
             known: BTreeMap::new(),
@@ -359,6 +427,7 @@ impl Cluster {
             reconciler,
             pods: pods_writer,
             namespaces: namespaces_writer,
+            leases: leases_writer,
             changes,
             answers: answered,
             unwritten: BTreeMap::new(),
@@ -372,7 +441,13 @@ impl Cluster {
     fn list(&mut self) {
         let pods: Vec<Pod> = self.pods.iter().map(|(pod, known)| object(*pod, known)).collect();
         let namespaces: Vec<_> = self.enabled.iter().map(|name| namespace_object(name)).collect();
+        let lease = self.lease.as_ref().map(lease_object);
         let agent = self.agent_mut();
+        agent.leases.apply_watcher_event(&Event::Init);
+        if let Some(lease) = lease {
+            agent.leases.apply_watcher_event(&Event::InitApply(lease));
+        }
+        agent.leases.apply_watcher_event(&Event::InitDone);
         agent.pods.apply_watcher_event(&Event::Init);
         for pod in pods {
             agent.pods.apply_watcher_event(&Event::InitApply(pod));
@@ -385,6 +460,7 @@ impl Cluster {
         agent.namespaces.apply_watcher_event(&Event::InitDone);
         agent.reconciler.liveness.is_current(Watch::Pods, true);
         agent.reconciler.liveness.is_current(Watch::Namespaces, true);
+        agent.reconciler.liveness.is_current(Watch::Guard, true);
     }
 
     fn tell_of(&mut self, pod: usize) {
@@ -454,6 +530,20 @@ fn namespace_object(name: &str) -> PartialObjectMeta<Namespace> {
     let labels = BTreeMap::from([(ENABLED, "true")]);
     let object = json!({ "metadata": { "name": name, "labels": labels } });
     serde_json::from_value(object).expect("a namespace")
+}
+
+fn lease_object(lease: &SimulatedLease) -> Lease {
+    let renewed = MicroTime(Timestamp::from_second(lease.renewals).expect("a moment"));
+    let object = json!({
+        "metadata": {
+            "namespace": "chaos-agent",
+            "name": GUARD,
+            "uid": lease.uid.to_string(),
+            "annotations": lease.annotations,
+        },
+        "spec": { "renewTime": renewed },
+    });
+    serde_json::from_value(object).expect("a lease")
 }
 
 /// Whether a status says that its pod is armed.
