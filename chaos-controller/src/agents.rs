@@ -16,12 +16,21 @@ use crate::{
 };
 
 /// The agent of a node, as far as plans go by it; or why there can be no plan.
-pub type Agent = Result<Arc<KernelFeatures>, String>;
+pub type Agent = Result<Arc<Published>, String>;
 
-/// What an agent publishes. It also has a version, for people: what it can do is in the features.
-#[derive(Deserialize)]
-struct Published {
-    features: KernelFeatures,
+/// Of what an agent publishes, what plans go by.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct Published {
+    pub kernel: KernelFeatures,
+    pub limits: Allowed,
+}
+
+/// What a node allows.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowed {
+    /// A fault that wants longer is refused.
+    pub longest_seconds: u64,
 }
 
 /// The agents of all nodes; reads what each publishes once.
@@ -74,9 +83,7 @@ impl Agents {
         {
             return agent.clone();
         }
-        let agent = serde_json::from_str(text)
-            .map(|Published { features }| Arc::new(features))
-            .map_err(|error| {
+        let agent = serde_json::from_str(text).map(Arc::new).map_err(|error| {
                 format!("what the agent of node {node} says of its kernel cannot be read: {error}; use the same version of agents and controller")
             });
         self.read.insert(uid.to_owned(), (text.clone(), agent.clone()));
@@ -104,8 +111,10 @@ mod tests {
 
     #[test]
     fn agents_that_are_silent_or_old_are_told_apart() {
-        let features = serde_json::to_value(KernelFeatures::everything("6.12")).unwrap();
-        let said = json!({ FEATURES: json!({ "version": "0.1.0", "features": features }).to_string() });
+        let kernel = serde_json::to_value(KernelFeatures::everything("6.12")).unwrap();
+        let limits = json!({ "defaultSeconds": 300, "longestSeconds": 3600, "mostTargets": 256 });
+        let said =
+            json!({ FEATURES: json!({ "version": "0.1.0", "kernel": kernel, "limits": limits }).to_string() });
         let pods = [
             agent("1", "a", true, said.clone()),
             agent("2", "b", true, json!({})),
@@ -116,7 +125,7 @@ mod tests {
         ];
         let mut agents = Agents::default();
         let found = agents.by_node(&pods, "chaos-agent");
-        assert_eq!(**found["a"].as_ref().unwrap(), KernelFeatures::everything("6.12"));
+        assert_eq!(found["a"].as_ref().unwrap().kernel, KernelFeatures::everything("6.12"));
         let refusal = |node: &str| found[node].as_ref().unwrap_err().as_str();
         assert!(refusal("b").contains("update it"));
         assert_eq!(refusal("c"), "the agent of node c is not ready");

@@ -146,7 +146,12 @@ impl Controller {
         Observed {
             now: Timestamp::now(),
             lever: self.leadership.lever().map(str::to_owned),
-            enabled: stores.namespaces.state().iter().map(|namespace| namespace.name_any()).collect(),
+            enabled: stores
+                .namespaces
+                .state()
+                .iter()
+                .map(|namespace| namespace.name_any())
+                .collect(),
             pods,
             nodes: stores
                 .nodes
@@ -204,7 +209,8 @@ impl Controller {
             }
         };
         let paced = (0..PACE).zip(writes);
-        let written: Vec<_> = stream::iter(paced).map(one).buffer_unordered(AT_ONCE).collect().await;
+        let written: Vec<_> =
+            stream::iter(paced).map(one).buffer_unordered(AT_ONCE).collect().await;
         for mut pod in written.into_iter().flatten() {
             slim(&mut pod);
             self.state.pods.put(pod);

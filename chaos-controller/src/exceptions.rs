@@ -69,7 +69,10 @@ mod tests {
             exceptions.add(if number == 7 { "taken" } else { "no agent" }, &pod(number));
         }
         let status = exceptions.into_status();
-        let told: Vec<_> = status.iter().map(|one| (one.count, one.message.as_str(), one.example.as_str())).collect();
+        let told: Vec<_> = status
+            .iter()
+            .map(|one| (one.count, one.message.as_str(), one.example.as_str()))
+            .collect();
         assert_eq!(told, [(999, "no agent", "shop/web-0"), (1, "taken", "shop/web-7")]);
     }
 

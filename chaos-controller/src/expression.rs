@@ -25,7 +25,9 @@ const MOST_PROGRAMS: usize = 512;
 /// Why an expression is not evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExpressionError {
-    #[error("it is {0} bytes long, and at most {LONGEST} are read; select by labels what labels can say")]
+    #[error(
+        "it is {0} bytes long, and at most {LONGEST} are read; select by labels what labels can say"
+    )]
     TooLong(usize),
     #[error("its brackets are nested more than {DEEPEST} deep; write it flatter")]
     TooDeep,

@@ -50,7 +50,16 @@ impl Leadership {
     pub fn new(client: Client, namespace: &str, identity: String, duration: Duration) -> Self {
         let api = Api::namespaced(client, namespace);
         let ending = BTreeSet::new();
-        Self { api, identity, duration, renewed: None, asked: None, standing: None, ending, lever: None }
+        Self {
+            api,
+            identity,
+            duration,
+            renewed: None,
+            asked: None,
+            standing: None,
+            ending,
+            lever: None,
+        }
     }
 
     /// Why the whole cluster is halted, if it is.
@@ -99,7 +108,8 @@ impl Leadership {
             return Ok(());
         }
         let lever = lease.metadata.annotations.as_ref().and_then(|all| all.get(HALT));
-        self.lever = lever.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
+        self.lever =
+            lever.map(|reason| reason.trim().to_owned()).filter(|reason| !reason.is_empty());
         self.write(lease, now).await
     }
 

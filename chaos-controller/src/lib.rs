@@ -62,7 +62,9 @@ pub struct Options {
 /// Why there is no controller, or no longer.
 #[derive(Debug, Error)]
 pub enum ControllerError {
-    #[error("no cluster is configured: {0}; run in a pod with a service account, or set KUBECONFIG")]
+    #[error(
+        "no cluster is configured: {0}; run in a pod with a service account, or set KUBECONFIG"
+    )]
     Config(#[from] kube::config::InferConfigError),
     #[error("cannot make a client of the API server: {0}")]
     Client(#[source] kube::Error),
@@ -89,7 +91,13 @@ pub async fn run(
     let whole = watcher::Config::default;
     let watched = async {
         tokio::join!(
-            watch::keep(Api::<Pod>::all(client.clone()), whole(), pods_writer, pods::slim, &changed),
+            watch::keep(
+                Api::<Pod>::all(client.clone()),
+                whole(),
+                pods_writer,
+                pods::slim,
+                &changed
+            ),
             watch::keep(
                 Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
                 whole().labels(&format!("{ENABLED}=true")),

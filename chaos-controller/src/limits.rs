@@ -60,7 +60,8 @@ impl Limits {
         let Extent { picked, selected, nodes } = extent;
         let mut beyond = Vec::new();
         if let Some(most) = self.targets.filter(|most| picked > *most) {
-            beyond.push(format!("limits.targets: {picked} pods are picked, and {most} are allowed"));
+            beyond
+                .push(format!("limits.targets: {picked} pods are picked, and {most} are allowed"));
         }
         if let Some(percent) = self.share.filter(|percent| picked > share(*percent, selected)) {
             let most = share(percent, selected);
@@ -69,11 +70,15 @@ impl Limits {
             ));
         }
         if let Some(most) = self.nodes.filter(|most| nodes > *most) {
-            beyond.push(format!("limits.nodes: the picked pods are on {nodes} nodes, and {most} are allowed"));
+            beyond.push(format!(
+                "limits.nodes: the picked pods are on {nodes} nodes, and {most} are allowed"
+            ));
         }
         if let Some(least) = self.min_ready.filter(|least| selected - picked < *least) {
             let left = selected - picked;
-            beyond.push(format!("limits.minReady: {left} ready pods would be left alone, and {least} must be"));
+            beyond.push(format!(
+                "limits.minReady: {left} ready pods would be left alone, and {least} must be"
+            ));
         }
         beyond
     }

@@ -43,7 +43,8 @@ impl Observed {
             runs.any(|run| phase(run) != Some(RunPhase::Finished))
         };
         let ours = self.pods_of(namespace).iter().filter(|pod| pod.annotation.ours().is_some());
-        ours.map(PodFacts::holder).any(|holder| !holder.is_some_and(|holder| is_live(&holder.run_uid)))
+        ours.map(PodFacts::holder)
+            .any(|holder| !holder.is_some_and(|holder| is_live(&holder.run_uid)))
     }
 
     /// An experiment by its name.

@@ -62,7 +62,8 @@ pub struct Rank(u64);
 impl Rank {
     /// Of a pod in a run.
     pub fn of(run_uid: &str, pod_uid: &str) -> Self {
-        let hash = Sha256::new().chain_update(run_uid).chain_update([0]).chain_update(pod_uid).finalize();
+        let hash =
+            Sha256::new().chain_update(run_uid).chain_update([0]).chain_update(pod_uid).finalize();
         let first = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
         Self(first)
     }

@@ -1,6 +1,6 @@
 //! Plans faults for a pod by what the agent of its node has said of the kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, plan};
@@ -26,17 +26,23 @@ impl<'a> Planner<'a> {
         };
         let mut wanted = self.faults.iter().filter_map(|fault| fault.container.as_ref());
         if let Some(missing) = wanted.find(|name| !pod.containers.contains(name)) {
-            return Some(format!("the pod has no container `{missing}`; it has {}", pod.containers.join(", ")));
+            return Some(format!(
+                "the pod has no container `{missing}`; it has {}",
+                pod.containers.join(", ")
+            ));
         }
         let (agents, faults) = (self.agents, self.faults);
         let refusal = self.refusals.entry(node.clone()).or_insert_with(|| match agents.get(node) {
             None => Some(format!("node {node} has no agent")),
             Some(Err(why)) => Some(why.clone()),
-            Some(Ok(features)) => by_container(faults).into_iter().find_map(|(container, share)| {
-                let scope = container.map_or(Scope::Pod, Scope::Container);
-                let terms = Terms { scope, has_guard: true, ..Terms::default() };
-                plan(&share.faults, features, &terms).refused.first().map(ToString::to_string)
-            }),
+            Some(Ok(agent)) => {
+                by_container(faults).into_iter().find_map(|(container, share)| {
+                    let scope = container.map_or(Scope::Pod, Scope::Container);
+                    let longest = Duration::from_secs(agent.limits.longest_seconds);
+                let terms = Terms { scope, longest, has_guard: true, ..Terms::default() };
+                plan(&share.faults, &agent.kernel, &terms).refused.first().map(ToString::to_string)
+                })
+            }
         });
         refusal.clone()
     }

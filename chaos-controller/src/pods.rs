@@ -40,9 +40,14 @@ pub struct PodFacts {
 pub enum Annotation {
     None,
     /// This controller, or one before it. `holder` is missing where the text was written by somebody in its name.
-    Ours { text: String, holder: Option<Holder> },
+    Ours {
+        text: String,
+        holder: Option<Holder>,
+    },
     /// Somebody else, by the name of the field manager.
-    Theirs { manager: String },
+    Theirs {
+        manager: String,
+    },
 }
 
 impl Annotation {
@@ -193,6 +198,9 @@ mod tests {
         let pod = pod(&[], "drop");
         let spec = pod.object.spec.as_ref().unwrap();
         assert_eq!((spec.volumes.as_ref(), spec.containers[0].command.as_ref()), (None, None));
-        assert_eq!((pod.node.as_deref(), &pod.containers[..]), (Some("node-a"), &["main".to_owned()][..]));
+        assert_eq!(
+            (pod.node.as_deref(), &pod.containers[..]),
+            (Some("node-a"), &["main".to_owned()][..])
+        );
     }
 }

@@ -108,7 +108,11 @@ impl Turn<'_> {
             conditions: Vec::new(),
         };
         if self.run.spec.halt {
-            return Some(self.finish(empty, Reason::Halted, "it was halted before it began".to_owned()));
+            return Some(self.finish(
+                empty,
+                Reason::Halted,
+                "it was halted before it began".to_owned(),
+            ));
         }
         let spec = match self.spec() {
             Ok(spec) => spec,
@@ -165,7 +169,8 @@ impl Turn<'_> {
         };
         match &script.steps[index].deed {
             Deed::Wait(_) => {
-                let is_over = ends(&status.steps[index]).is_none_or(|ends| self.observed.now >= ends);
+                let is_over =
+                    ends(&status.steps[index]).is_none_or(|ends| self.observed.now >= ends);
                 if is_over {
                     status.steps[index].phase = StepPhase::Done;
                     status = self.start(status, &script, index + 1);
@@ -213,9 +218,11 @@ impl Turn<'_> {
             OnError::Halt => true,
             OnError::Continue => false,
         };
-        let (act, _) =
-            failed.find(|(act, step)| step.phase == StepPhase::Failed && stops(act))?;
-        Some((Reason::StepFailed, failure(status).unwrap_or_else(|| format!("step {} failed", act.name))))
+        let (act, _) = failed.find(|(act, step)| step.phase == StepPhase::Failed && stops(act))?;
+        Some((
+            Reason::StepFailed,
+            failure(status).unwrap_or_else(|| format!("step {} failed", act.name)),
+        ))
     }
 
     fn script(&mut self, spec: &ExperimentSpec) -> Result<Script, String> {
@@ -237,7 +244,10 @@ impl Turn<'_> {
         if self.is_young() {
             return Err(Missing::Soon);
         }
-        Err(Missing::Experiment(format!("there is no experiment {name} in namespace {}", self.identity.namespace)))
+        Err(Missing::Experiment(format!(
+            "there is no experiment {name} in namespace {}",
+            self.identity.namespace
+        )))
     }
 
     fn is_young(&self) -> bool {
@@ -251,11 +261,15 @@ impl Turn<'_> {
     }
 
     fn not_enabled(&self) -> String {
-        format!("namespace {} does not allow faults; label it {ENABLED}=true", self.identity.namespace)
+        format!(
+            "namespace {} does not allow faults; label it {ENABLED}=true",
+            self.identity.namespace
+        )
     }
 
     fn finish(&self, status: RunStatus, reason: Reason, message: String) -> RunStatus {
-        let mut status = RunStatus { phase: RunPhase::Finished, reason: Some(reason), message, ..status };
+        let mut status =
+            RunStatus { phase: RunPhase::Finished, reason: Some(reason), message, ..status };
         let (reason, message) = (format!("{reason:?}"), status.message.clone());
         self.set(&mut status, "Finished", true, &reason, &message);
         if status.conditions.iter().any(|condition| condition.type_ == "Armed") {

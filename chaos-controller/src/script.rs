@@ -25,7 +25,9 @@ const LONGEST: usize = 12 * 1024;
 /// What is wrong with an experiment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ScriptError {
-    #[error("the experiment is {0} bytes long as JSON, and at most {LONGEST} fit into the status of a run; use fewer or shorter steps")]
+    #[error(
+        "the experiment is {0} bytes long as JSON, and at most {LONGEST} fit into the status of a run; use fewer or shorter steps"
+    )]
     TooLong(usize),
     #[error("step {step}: `do` cannot be read:\n{report}")]
     Sentences { step: String, report: String },
@@ -135,8 +137,11 @@ impl Script {
                 .map_err(|error| ScriptError::Pick { target: name.clone(), error })?;
             targets.insert(name.clone(), Choice { target: target.clone(), amount });
         }
-        let steps: Vec<Act> =
-            spec.steps.iter().map(|step| act(step, &targets, &params, mode)).collect::<Result<_, _>>()?;
+        let steps: Vec<Act> = spec
+            .steps
+            .iter()
+            .map(|step| act(step, &targets, &params, mode))
+            .collect::<Result<_, _>>()?;
         Ok(Self { targets, steps, limits: Limits::read(&spec.limits)? })
     }
 
@@ -200,9 +205,8 @@ fn sentences(
         return Err(ScriptError::Empty { step: step.to_owned() });
     }
     for fault in &faults {
-        let refuse = |clause, remedy| {
-            Err(ScriptError::Clause { step: step.to_owned(), clause, remedy })
-        };
+        let refuse =
+            |clause, remedy| Err(ScriptError::Clause { step: step.to_owned(), clause, remedy });
         if fault.duration.is_some() {
             return refuse("for", "write it beside `do`, as the field `for`");
         }
@@ -216,7 +220,10 @@ fn sentences(
             return refuse("shadow", "make a Run with `mode: Shadow`");
         }
         if fault.pods().next().is_some() {
-            return refuse("pod", "write addresses: which pods are on a node is known to its agent only");
+            return refuse(
+                "pod",
+                "write addresses: which pods are on a node is known to its agent only",
+            );
         }
     }
     Ok(faults)
@@ -246,8 +253,7 @@ fn for_containers(faults: Vec<Fault>, containers: &[String], mode: Mode) -> Vec<
         Mode::Shadow => true,
         Mode::Plan | Mode::Armed => false,
     };
-    let faults: Vec<Fault> =
-        faults.into_iter().map(|fault| Fault { shadow, ..fault }).collect();
+    let faults: Vec<Fault> = faults.into_iter().map(|fault| Fault { shadow, ..fault }).collect();
     if containers.is_empty() {
         return faults;
     }
@@ -283,7 +289,11 @@ mod tests {
         serde_json::from_value(spec).unwrap()
     }
 
-    fn read(spec: &ExperimentSpec, params: &[(&str, &str)], mode: Mode) -> Result<Script, ScriptError> {
+    fn read(
+        spec: &ExperimentSpec,
+        params: &[(&str, &str)],
+        mode: Mode,
+    ) -> Result<Script, ScriptError> {
         let params: Vec<(String, &str)> =
             params.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         let given = params.iter().map(|(name, value)| (name, *value));
@@ -308,10 +318,23 @@ mod tests {
     }
 
     #[test]
+    fn the_sample_can_be_read() {
+        let sample: Value =
+            serde_saphyr::from_str(include_str!("../../manifests/samples/experiment.yaml")).unwrap();
+        let sample: ExperimentSpec = serde_json::from_value(sample["spec"].clone()).unwrap();
+        let script = read(&sample, &[("latency", "400ms")], Mode::Armed).unwrap();
+        assert_eq!(sentences_of(&script), ["delay 400ms jitter 20ms egress tcp to 10.96.0.12"]);
+        assert_eq!(script.limits.too_long(script.lasting()), None);
+    }
+
+    #[test]
     fn containers_have_sentences_of_their_own() {
         let spec = spec(|spec| spec["targets"]["web"]["containers"] = json!(["side", "main"]));
         let script = read(&spec, &[], Mode::Armed).unwrap();
-        let expected = ["delay 200ms egress tcp in container main", "delay 200ms egress tcp in container side"];
+        let expected = [
+            "delay 200ms egress tcp in container main",
+            "delay 200ms egress tcp in container side",
+        ];
         assert_eq!(sentences_of(&script), expected);
     }
 
@@ -320,7 +343,10 @@ mod tests {
         let with_do = |text: &str| spec(|spec| spec["steps"][0]["fault"]["do"] = json!(text));
         for (spec, expected) in [
             (with_do("drip egress"), "step slow: `do` cannot be read:\nerror: "),
-            (with_do("drop for 1m"), "step slow: `do` has `for`, which the controller writes itself; write it beside"),
+            (
+                with_do("drop for 1m"),
+                "step slow: `do` has `for`, which the controller writes itself; write it beside",
+            ),
             (with_do("drop in container db"), "name containers in the target"),
             (with_do("drop until 2026-11-28T10:14:00Z"), "leave it out"),
             (with_do("drop as mine"), "leave it out"),
@@ -328,9 +354,15 @@ mod tests {
             (with_do("drop to pod shop/db"), "write addresses"),
             (with_do("# nothing"), "step slow: `do` has no sentence"),
             (with_do("delay $(delay)"), "`$(delay)` is no parameter; there are: latency"),
-            (spec(|spec| spec["targets"]["web"]["where"] = json!("pod.")), "target web: where: it cannot be read"),
+            (
+                spec(|spec| spec["targets"]["web"]["where"] = json!("pod.")),
+                "target web: where: it cannot be read",
+            ),
             (spec(|spec| spec["targets"]["web"]["pick"] = json!("0%")), "target web: pick: "),
-            (spec(|spec| spec["steps"][0]["fault"]["target"] = json!("db")), "step slow: target db is not there"),
+            (
+                spec(|spec| spec["steps"][0]["fault"]["target"] = json!("db")),
+                "step slow: target db is not there",
+            ),
             (spec(|spec| spec["params"]["x"] = json!("x".repeat(13_000))), "at most 12288 fit"),
         ] {
             let error = read(&spec, &[], Mode::Armed).unwrap_err().to_string();

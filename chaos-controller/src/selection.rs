@@ -64,7 +64,9 @@ impl Asked<'_> {
         match &pod.annotation {
             Annotation::Theirs { manager } => Some(Some(format!("taken by {manager}"))),
             Annotation::Ours { .. } if self.is_mine(pod) => None,
-            Annotation::Ours { holder: Some(_), .. } => Some(Some("taken by another run".to_owned())),
+            Annotation::Ours { holder: Some(_), .. } => {
+                Some(Some("taken by another run".to_owned()))
+            }
             Annotation::Ours { holder: None, .. } => Some(None),
             // Somebody took the faults off: nothing puts them back.
             Annotation::None if has_had(pod, &text::name(self.run, self.step)) => {
@@ -85,7 +87,10 @@ impl<'a> Selection<'a> {
         for pod in observed.pods_of(asked.namespace) {
             let is_on_a_node = || {
                 let labels = pod.node.as_ref().and_then(|node| observed.nodes.get(node));
-                target.nodes.as_ref().is_none_or(|nodes| labels.is_some_and(|labels| nodes.matches(labels)))
+                target
+                    .nodes
+                    .as_ref()
+                    .is_none_or(|nodes| labels.is_some_and(|labels| nodes.matches(labels)))
             };
             let mut is_meant = || {
                 let Some(text) = &target.r#where else { return true };
@@ -95,7 +100,12 @@ impl<'a> Selection<'a> {
                 })
             };
             let serves = pod.is_ready || asked.is_mine(pod);
-            if !pod.is_going && serves && target.pods.matches(&pod.labels) && is_on_a_node() && is_meant() {
+            if !pod.is_going
+                && serves
+                && target.pods.matches(&pod.labels)
+                && is_on_a_node()
+                && is_meant()
+            {
                 pods.push((Rank::of(asked.run_uid, &pod.uid), pod));
             } else if asked.is_mine(pod) {
                 left_over += 1;
@@ -115,7 +125,10 @@ impl<'a> Selection<'a> {
         let selected = self.len();
         let mut refusals = Vec::new();
         if selected == 0 {
-            refusals.push(format!("target {target}: no ready pod of namespace {} is selected", asked.namespace));
+            refusals.push(format!(
+                "target {target}: no ready pod of namespace {} is selected",
+                asked.namespace
+            ));
         }
         if let Amount::Number(number) = asked.choice.amount
             && number > selected
@@ -130,7 +143,9 @@ impl<'a> Selection<'a> {
             && pods.len() < wanted
         {
             let free = pods.len();
-            refusals.push(format!("target {target}: {wanted} pods are to be picked, and {free} are free"));
+            refusals.push(format!(
+                "target {target}: {wanted} pods are to be picked, and {free} are free"
+            ));
         } else if pods.is_empty() && selected > 0 {
             refusals.push(format!("target {target}: none of {selected} pods is free"));
         }
@@ -148,9 +163,11 @@ impl<'a> Selection<'a> {
     ) -> Vec<&'a PodFacts> {
         let selected = self.len();
         let most = [asked.choice.amount.of(selected), asked.limits.most(selected)];
-        let most = most.into_iter().fold(beginning.picked, usize::min).saturating_sub(self.left_over);
+        let most =
+            most.into_iter().fold(beginning.picked, usize::min).saturating_sub(self.left_over);
         let free = self.free(asked);
-        let (kept, others): (Vec<_>, Vec<_>) = free.into_iter().partition(|(_, pod)| asked.is_mine(pod));
+        let (kept, others): (Vec<_>, Vec<_>) =
+            free.into_iter().partition(|(_, pod)| asked.is_mine(pod));
         let has_surplus = kept.len() > most;
         let mut chosen: Vec<_> = kept.into_iter().take(most).collect();
         for (rank, pod) in others {
@@ -163,7 +180,8 @@ impl<'a> Selection<'a> {
             }
             chosen.push((rank, pod));
             let beyond = asked.limits.nodes.is_some_and(|most| nodes(&chosen) > most);
-            let refusal = if beyond { Some("limits.nodes".to_owned()) } else { planner.refusal(pod) };
+            let refusal =
+                if beyond { Some("limits.nodes".to_owned()) } else { planner.refusal(pod) };
             if let Some(why) = refusal {
                 chosen.pop();
                 self.exceptions.add(why, &pod.name);

@@ -29,7 +29,9 @@ pub struct Wording<'a> {
 /// The first line of a text.
 pub fn head(namespace: &str, run: &str, holder: &Holder) -> String {
     let Holder { run_uid, step } = holder;
-    format!("{HEAD}{namespace}/{run} ({run_uid}), step {step}, by chaos-controller; spec.halt of the Run ends it")
+    format!(
+        "{HEAD}{namespace}/{run} ({run_uid}), step {step}, by chaos-controller; spec.halt of the Run ends it"
+    )
 }
 
 /// Whose text it is, by its first line.
@@ -122,7 +124,9 @@ mod tests {
 
     #[test]
     fn other_texts_have_no_holder() {
-        for text in ["", "drop", "# Run", "# Run a/b", "# Run a/b (c)", "drop\n# Run a/b (c), step d, e"] {
+        for text in
+            ["", "drop", "# Run", "# Run a/b", "# Run a/b (c)", "drop\n# Run a/b (c), step d, e"]
+        {
             assert_eq!(holder(text), None, "{text}");
         }
     }

@@ -5,11 +5,7 @@ use std::{fmt::Debug, pin::pin};
 use futures_util::StreamExt as _;
 use kube::{
     Api, Resource,
-    runtime::{
-        WatchStreamExt as _,
-        reflector::store::Writer,
-        watcher,
-    },
+    runtime::{WatchStreamExt as _, reflector::store::Writer, watcher},
 };
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;

@@ -24,9 +24,8 @@ pub fn run(args: &Args) -> Result<()> {
     // With the whole workspace, dependencies have the features that they have for the tests, and are compiled once.
     run_command(cargo().args(["build", "--locked", "--workspace", "--example", EXAMPLE]))?;
     let program = target_directory()?.join("debug/examples").join(EXAMPLE);
-    let output = Command::new(&program)
-        .output()
-        .with_context(|| format!("start {}", program.display()))?;
+    let output =
+        Command::new(&program).output().with_context(|| format!("start {}", program.display()))?;
     ensure!(output.status.success(), "{}: {}", program.display(), output.status);
     let definitions = String::from_utf8(output.stdout).context("the definitions")?;
     let text = format!("{HEAD}{definitions}");

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use chaos_controller::{Options};
+use chaos_controller::Options;
 use chaos_fault::print_duration;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -76,7 +76,11 @@ fn work(options: Options) -> anyhow::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let (stop, stopped) = watch::channel(false);
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), identity = options.identity, "starting");
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            identity = options.identity,
+            "starting"
+        );
         let told = async {
             tokio::select! {
                 _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),

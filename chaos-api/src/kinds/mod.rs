@@ -24,4 +24,3 @@ pub use run_status::{
 pub use selector::{LabelValue, Labels, Operator, Requirement};
 pub use step::{FaultStep, OnError, Step, WaitStep};
 pub use target::{Replaced, Target};
-

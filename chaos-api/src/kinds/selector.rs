@@ -45,7 +45,9 @@ pub enum Operator {
 }
 
 /// The value of a label.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(transparent)]
 pub struct LabelValue(#[schemars(length(max = 63))] pub String);
 
@@ -87,10 +89,19 @@ mod tests {
             ("{}", true),
             (r#"{"matchLabels": {"app": "web"}}"#, true),
             (r#"{"matchLabels": {"app": "web", "track": "canary"}}"#, false),
-            (r#"{"matchExpressions": [{"key": "app", "operator": "In", "values": ["db", "web"]}]}"#, true),
-            (r#"{"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}"#, false),
+            (
+                r#"{"matchExpressions": [{"key": "app", "operator": "In", "values": ["db", "web"]}]}"#,
+                true,
+            ),
+            (
+                r#"{"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}"#,
+                false,
+            ),
             // As Kubernetes has it: a label that is not there is in no list.
-            (r#"{"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]}"#, true),
+            (
+                r#"{"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["a"]}]}"#,
+                true,
+            ),
             (r#"{"matchExpressions": [{"key": "track", "operator": "Exists"}]}"#, true),
             (r#"{"matchExpressions": [{"key": "track", "operator": "DoesNotExist"}]}"#, false),
         ] {

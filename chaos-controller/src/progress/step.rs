@@ -44,13 +44,13 @@ impl Turn<'_> {
         if !self.observed.enabled.contains(&self.identity.namespace) {
             return vec![self.not_enabled()];
         }
-        let mut refusals: Vec<String> = script.limits.too_long(script.lasting()).into_iter().collect();
+        let mut refusals: Vec<String> =
+            script.limits.too_long(script.lasting()).into_iter().collect();
         let mut exceptions = Exceptions::default();
         for (act, step) in script.steps.iter().zip(&mut status.steps) {
             let Deed::Fault { target, faults, .. } = &act.deed else { continue };
             let asked = asked(&self.identity, script, act, target);
-            let mut selection =
-                Selection::of(&asked, self.observed, &mut self.memory.expressions);
+            let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
             let picked = selection.begin(&asked, target);
             let mut planner = Planner::new(&self.observed.agents, faults);
             let mut refused = 0;
@@ -68,7 +68,9 @@ impl Turn<'_> {
             };
             if is_too_few {
                 let picked = picked.pods.len();
-                refusals.push(of_step(format!("{refused} of {picked} picked pods cannot be armed (see exceptions)")));
+                refusals.push(of_step(format!(
+                    "{refused} of {picked} picked pods cannot be armed (see exceptions)"
+                )));
             }
             step.picked = number(picked.pods.len());
             if status.targets == TargetCounts::default() {
@@ -87,7 +89,12 @@ impl Turn<'_> {
     }
 
     /// Begins a step, or ends the run where there is none.
-    pub(super) fn start(&mut self, mut status: RunStatus, script: &Script, index: usize) -> RunStatus {
+    pub(super) fn start(
+        &mut self,
+        mut status: RunStatus,
+        script: &Script,
+        index: usize,
+    ) -> RunStatus {
         let Some(act) = script.steps.get(index) else {
             return self.finish(status, super::Reason::Completed, "every step was done".to_owned());
         };
@@ -123,7 +130,12 @@ impl Turn<'_> {
     }
 
     /// Follows a step that breaks pods.
-    pub(super) fn fault(&mut self, mut status: RunStatus, script: &Script, index: usize) -> Progress {
+    pub(super) fn fault(
+        &mut self,
+        mut status: RunStatus,
+        script: &Script,
+        index: usize,
+    ) -> Progress {
         let act = &script.steps[index];
         let Deed::Fault { target, faults, .. } = &act.deed else {
             return Progress::of(status);
@@ -162,7 +174,8 @@ impl Turn<'_> {
         let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for pod in &chosen {
             let text = pod.annotation.ours().unwrap_or_default();
-            let ours = known.entry(text).or_insert_with(|| wording.is_ours(text).then(|| digest(text)));
+            let ours =
+                known.entry(text).or_insert_with(|| wording.is_ours(text).then(|| digest(text)));
             match ours {
                 Some(digest) => {
                     texts.insert(pod.uid.clone(), Text::Stays);
@@ -185,7 +198,8 @@ impl Turn<'_> {
             }
         }
         status.targets = counts;
-        status.summary = Summary { targets: format!("{}/{}", counts.armed + counts.ended, step.picked) };
+        status.summary =
+            Summary { targets: format!("{}/{}", counts.armed + counts.ended, step.picked) };
         status.exceptions = exceptions.into_status();
         let all_answered = counts.waiting == 0 && counts.armed == 0;
         if is_over && (all_answered || now.duration_since(ends) >= FAREWELL) {
@@ -224,13 +238,20 @@ impl Turn<'_> {
             OnError::Continue => false,
         };
         if stops && refused > 0 {
-            return Some(format!("{refused} of {} pods refused the faults (see exceptions)", step.picked));
+            return Some(format!(
+                "{refused} of {} pods refused the faults (see exceptions)",
+                step.picked
+            ));
         }
         let started = step.started.as_ref().map_or(self.observed.now, |time| time.0);
         let waited = self.observed.now.duration_since(started).unsigned_abs();
         if stops && !was_armed && armed + ended < step.picked && waited > act.timeout {
             let timeout = print(act.timeout);
-            return Some(format!("{} of {} pods were armed within {timeout}", armed + ended, step.picked));
+            return Some(format!(
+                "{} of {} pods were armed within {timeout}",
+                armed + ended,
+                step.picked
+            ));
         }
         None
     }

@@ -57,13 +57,33 @@ fn a_step_is_written_before_it_acts() {
 #[test]
 fn a_plan_and_a_refusal_touch_nothing() {
     for (spec, mode, reason, message) in [
-        (one_step("all", "1m"), "Plan", Reason::Planned, "slow would break 4 pods, of 4 selected, on 2 nodes"),
-        (one_step("5", "1m"), "Armed", Reason::Refused, "step slow: target web: 5 pods are to be picked of 4"),
-        (limited(json!({ "targets": 3 })), "Armed", Reason::Refused, "limits.targets: 4 pods are picked, and 3 are allowed"),
+        (
+            one_step("all", "1m"),
+            "Plan",
+            Reason::Planned,
+            "slow would break 4 pods, of 4 selected, on 2 nodes",
+        ),
+        (
+            one_step("5", "1m"),
+            "Armed",
+            Reason::Refused,
+            "step slow: target web: 5 pods are to be picked of 4",
+        ),
+        (
+            limited(json!({ "targets": 3 })),
+            "Armed",
+            Reason::Refused,
+            "limits.targets: 4 pods are picked, and 3 are allowed",
+        ),
         (limited(json!({ "share": "30%" })), "Armed", Reason::Refused, "limits.share: "),
         (limited(json!({ "nodes": 1 })), "Armed", Reason::Refused, "limits.nodes: "),
         (limited(json!({ "minReady": 1 })), "Armed", Reason::Refused, "limits.minReady: "),
-        (limited(json!({ "duration": "30s" })), "Armed", Reason::Refused, "limits.duration: the steps take 1m, and 30s"),
+        (
+            limited(json!({ "duration": "30s" })),
+            "Armed",
+            Reason::Refused,
+            "limits.duration: the steps take 1m, and 30s",
+        ),
     ] {
         let mut world = World::new(&[("a", 2), ("b", 2)]);
         world.run_in_mode("run", spec, mode);
@@ -103,7 +123,11 @@ fn a_target_without_a_fit_agent_refuses_the_run_or_is_left_out() {
         world.settle();
         let status = world.status("run");
         assert_eq!(status.reason, Some(Reason::Refused));
-        assert!(status.message.contains("1 of 2 picked pods cannot be armed"), "{}", status.message);
+        assert!(
+            status.message.contains("1 of 2 picked pods cannot be armed"),
+            "{}",
+            status.message
+        );
         let exception = &status.exceptions[0];
         assert!(exception.message.contains(expected), "{exception:?}");
         assert_eq!((exception.count, exception.example.as_str()), (1, "shop/b-0"));
@@ -149,7 +173,10 @@ fn the_lever_ends_every_run_and_refuses_more() {
     assert!(world.held().is_empty());
     for (run, reason) in [("run", Reason::Halted), ("second", Reason::Refused)] {
         let status = world.status(run);
-        assert_eq!((status.reason, status.message.as_str()), (Some(reason), "the cluster is halted: INC-4711"));
+        assert_eq!(
+            (status.reason, status.message.as_str()),
+            (Some(reason), "the cluster is halted: INC-4711")
+        );
     }
 }
 
@@ -261,7 +288,10 @@ fn a_step_fails_when_its_pods_are_not_armed_in_time() {
     world.pass(3);
     world.settle();
     let status = world.status("run");
-    assert_eq!((status.reason, status.steps[0].phase), (Some(Reason::StepFailed), StepPhase::Failed));
+    assert_eq!(
+        (status.reason, status.steps[0].phase),
+        (Some(Reason::StepFailed), StepPhase::Failed)
+    );
     assert_eq!(status.message, "step slow: 0 of 1 pods were armed within 30s");
     assert!(world.held().is_empty());
 }
@@ -340,9 +370,7 @@ fn the_status_of_a_large_run_has_a_bound() {
     let mut world = World::new(&[("a", 300)]);
     let mut spec = one_step("all", "1m");
     let sentences = ["drop to 10.0.0.1 port 1"; 20].join("; ");
-    let step = |number: usize| {
-        json!({ "name": format!("step-{number}"), "fault": { "target": "web", "do": sentences, "for": "1m" } })
-    };
+    let step = |number: usize| json!({ "name": format!("step-{number}"), "fault": { "target": "web", "do": sentences, "for": "1m" } });
     spec["steps"] = (0..16).map(step).collect();
     world.run("run", spec);
     world.settle();

@@ -38,7 +38,10 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
         object("Experiment", spec)
     };
     for (wrong, expected) in [
-        (with("/steps/0/fault/target", json!("db")), "a fault's target is one of the experiment's targets"),
+        (
+            with("/steps/0/fault/target", json!("db")),
+            "a fault's target is one of the experiment's targets",
+        ),
         (with("/steps/0/wait", json!({ "for": "1s" })), "a step has exactly one of fault and wait"),
         (with("/steps/0/fault", Value::Null), "a step has exactly one of fault and wait"),
         (with("/steps/0/fault/for", json!("0s")), "for is longer than nothing"),
@@ -50,7 +53,10 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
         (with("/targets/web/pick", json!("0%")), "pick is a number from 1 on"),
         (with("/targets/web/pick", json!("some")), "pick is a number from 1 on"),
         (with("/targets/web/where", json!("x".repeat(1025))), "spec.targets.web.where"),
-        (with("/targets/web/pods/matchExpressions", json!([{ "key": "app", "operator": "In" }])), "need values"),
+        (
+            with("/targets/web/pods/matchExpressions", json!([{ "key": "app", "operator": "In" }])),
+            "need values",
+        ),
         (with("/limits", json!({ "share": "0%" })), "spec.limits.share"),
         (with("/limits", json!({ "targets": 0 })), "spec.limits.targets"),
     ] {
@@ -62,25 +68,45 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     refused(&object("Experiment", twice.clone()), "the names of steps differ")?;
 
     refused(&object("Run", json!({})), "exactly one of experiment and inline")?;
-    refused(&object("Run", json!({ "experiment": "it", "inline": one_step(json!(1), "5m") })), "exactly one of")?;
+    refused(
+        &object("Run", json!({ "experiment": "it", "inline": one_step(json!(1), "5m") })),
+        "exactly one of",
+    )?;
     refused(&object("Run", json!({ "inline": twice })), "the names of steps differ")?;
     refused(&object("Run", json!({ "experiment": "it", "mode": "Wet" })), "spec.mode")?;
     let run = json!({ "experiment": "it", "params": { "latency": "1s" } });
     apply(&object("Run", run))?;
     for (change, expected) in [
-        (json!({ "experiment": "other", "params": { "latency": "1s" } }), "the experiment of a run does not change"),
-        (json!({ "experiment": "it", "params": { "latency": "2s" } }), "the params of a run do not change"),
-        (json!({ "experiment": "it", "params": { "latency": "1s" }, "mode": "Shadow" }), "the mode of a run does not change"),
+        (
+            json!({ "experiment": "other", "params": { "latency": "1s" } }),
+            "the experiment of a run does not change",
+        ),
+        (
+            json!({ "experiment": "it", "params": { "latency": "2s" } }),
+            "the params of a run do not change",
+        ),
+        (
+            json!({ "experiment": "it", "params": { "latency": "1s" }, "mode": "Shadow" }),
+            "the mode of a run does not change",
+        ),
     ] {
         refused(&object("Run", change), expected)?;
     }
-    let halted = |halt: bool| object("Run", json!({ "experiment": "it", "params": { "latency": "1s" }, "halt": halt }));
+    let halted = |halt: bool| {
+        object("Run", json!({ "experiment": "it", "params": { "latency": "1s" }, "halt": halt }))
+    };
     apply(&halted(true))?;
     refused(&halted(false), "a halted run stays halted")?;
 
     let listed = plane.kubectl(&["get", "chaos", "--namespace", SHOP, "--output=name"])?;
-    assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["experiment.chaos-agent.dev/it", "run.chaos-agent.dev/it"]);
+    assert_eq!(
+        listed.split_whitespace().collect::<Vec<_>>(),
+        ["experiment.chaos-agent.dev/it", "run.chaos-agent.dev/it"]
+    );
     let columns = plane.kubectl(&["get", "cxr", "--namespace", SHOP])?;
-    assert!(columns.starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   AGE"), "{columns}");
+    assert!(
+        columns.starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   AGE"),
+        "{columns}"
+    );
     Ok(())
 }

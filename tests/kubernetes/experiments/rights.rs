@@ -1,6 +1,9 @@
 //! What whoever has the controller's token can do: write one annotation in namespaces that allow it, and nothing else.
 
-use std::{thread, time::{Duration, Instant}};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use chaos_kube::{FAULTS, STATUS};
@@ -21,7 +24,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const ANNOTATION: Answer = Policy("may change chaos-agent.dev/faults only");
-const METADATA: Answer = Policy("of a pod's metadata the controller may change its annotation only");
+const METADATA: Answer =
+    Policy("of a pod's metadata the controller may change its annotation only");
 const POD_STATUS: Answer = Policy("may not change the status of a pod");
 const NAMESPACE: Answer = Policy("in namespaces with the label chaos-agent.dev/enabled=true only");
 const SPEAKER: Answer = Policy("events of runs only, in its own name");
@@ -33,7 +37,8 @@ fn the_controllers_pods_are_restricted() -> Result<()> {
         let path = xtask::paths::workspace().join(directory).display().to_string();
         plane.kubectl(&["apply", "--kustomize", &path])?;
     }
-    let deployment = ["get", "deployment", "chaos-controller", "--namespace=chaos-agent", "--output=json"];
+    let deployment =
+        ["get", "deployment", "chaos-controller", "--namespace=chaos-agent", "--output=json"];
     let deployment: Value = serde_json::from_str(&plane.kubectl(&deployment)?)?;
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "strict",
         "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
@@ -57,13 +62,17 @@ fn the_controller_may_do_only_what_its_manifests_grant() -> Result<()> {
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "till", "namespace": "quiet",
         "annotations": { FAULTS: "drop" } }, "spec": { "containers": [{ "name": "main", "image": "none" }] } });
     plane.apply(&pod.to_string())?;
-    let expect = |request: Request, expected: Answer| runtime.block_on(request.expect(&controller, expected));
+    let expect = |request: Request, expected: Answer| {
+        runtime.block_on(request.expect(&controller, expected))
+    };
     let of_pod = |namespace: &str, name: &str, change: Value| {
         Request::to("pods", namespace, name, Verb::MergeOf("status", change))
     };
     let annotated = |annotations: Value| json!({ "metadata": { "annotations": annotations } });
     let give_up = Instant::now() + PATIENCE;
-    let is_refused = || expect(of_pod(SHOP, "web-1", annotated(json!({ "team": "blue" }))).dry_run(), ANNOTATION);
+    let is_refused = || {
+        expect(of_pod(SHOP, "web-1", annotated(json!({ "team": "blue" }))).dry_run(), ANNOTATION)
+    };
     while let Err(error) = is_refused() {
         if Instant::now() > give_up {
             return Err(error);
@@ -78,9 +87,12 @@ fn the_controller_may_do_only_what_its_manifests_grant() -> Result<()> {
             "note": "it", "reportingController": controller, "reportingInstance": "a",
             "regarding": { "kind": kind, "namespace": SHOP, "name": "it" } })
     };
-    let events = |event: Value| Request::at("/apis/events.k8s.io/v1/namespaces/shop/events", "", Verb::Create(event));
+    let events = |event: Value| {
+        Request::at("/apis/events.k8s.io/v1/namespaces/shop/events", "", Verb::Create(event))
+    };
     let runs = "/apis/chaos-agent.dev/v1alpha1/namespaces/shop/runs";
-    let lease = |namespace: &str| format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+    let lease =
+        |namespace: &str| format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
     for (request, expected) in [
         (of_pod(SHOP, "web-0", faults(json!("drop 1%"))), Done),
         (of_pod(SHOP, "web-0", faults(Value::Null)), Done),

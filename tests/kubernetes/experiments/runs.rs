@@ -19,7 +19,10 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     scene.run("plan", json!({ "inline": one_step(json!("50%"), "5m"), "mode": "Plan" }))?;
     let planned = scene.await_end("plan")?;
     assert_eq!(planned.reason, Some(Reason::Planned));
-    assert!(planned.message.starts_with("slow would break 2 pods, of 4 selected, on "), "{planned:?}");
+    assert!(
+        planned.message.starts_with("slow would break 2 pods, of 4 selected, on "),
+        "{planned:?}"
+    );
     scene.run("refused", json!({ "inline": one_step(json!(5), "5m") }))?;
     assert_eq!(scene.await_end("refused")?.reason, Some(Reason::Refused));
     assert!(scene.texts()?.is_empty());
@@ -31,7 +34,8 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     annotate("web-0", &format!("{FAULTS}=drop 1%"))?;
     scene.experiment("slow", one_step(json!("50%"), "5m"))?;
     scene.run("run", json!({ "experiment": "slow" }))?;
-    let status = scene.await_run("run", |status| status.targets.armed == 2 && status.ledger.matched == 20)?;
+    let status = scene
+        .await_run("run", |status| status.targets.armed == 2 && status.ledger.matched == 20)?;
     assert_eq!((status.phase, status.summary.targets.as_str()), (RunPhase::Running, "2/2"));
     assert_eq!((status.ledger.injected, status.ledger.spared), (8, 12));
     assert_eq!(status.exceptions[0].message, "taken by kubectl-annotate");
@@ -60,7 +64,8 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
         let pod = scene.runtime.block_on(scene.pods().get(names[1]))?;
         let text = pod.annotations().get(FAULTS).cloned();
         let status = scene.runtime.block_on(scene.runs().get("run"))?.status;
-        let is_told = status.is_some_and(|status| status.exceptions.iter().any(|one| one.count == 2));
+        let is_told =
+            status.is_some_and(|status| status.exceptions.iter().any(|one| one.count == 2));
         Ok(if is_told && text.as_deref() == Some("corrupt 1%") { Ok(()) } else { Err(text) })
     })?;
 
@@ -71,7 +76,11 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     let pod = scene.runtime.block_on(scene.pods().get("web-0"))?;
     assert_eq!(pod.annotations()[FAULTS], "drop 1%");
     let reasons = scene.plane.kubectl(&[
-        "get", "events.events.k8s.io", "--namespace", SHOP, "--output=jsonpath={.items[*].reason}",
+        "get",
+        "events.events.k8s.io",
+        "--namespace",
+        SHOP,
+        "--output=jsonpath={.items[*].reason}",
     ])?;
     for reason in ["StepStarted", "Halted", "Planned", "PlanRefused"] {
         assert!(reasons.contains(reason), "{reasons}");
@@ -94,7 +103,8 @@ fn a_run_ends_by_itself_and_with_what_is_deleted() -> Result<()> {
     assert!(texts.values().any(|text| text.contains("\nshadow delay 200ms")), "{texts:?}");
     let now = DeleteParams::default();
     scene.runtime.block_on(scene.runs().delete("deleted", &now))?;
-    let experiments: kube::Api<chaos_api::kinds::Experiment> = kube::Api::namespaced(scene.admin.clone(), SHOP);
+    let experiments: kube::Api<chaos_api::kinds::Experiment> =
+        kube::Api::namespaced(scene.admin.clone(), SHOP);
     scene.runtime.block_on(experiments.delete("slow", &now))?;
     assert_eq!(scene.await_end("orphan")?.reason, Some(Reason::ExperimentDeleted));
     let ended = scene.await_end("short")?;

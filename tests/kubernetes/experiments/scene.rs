@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -57,21 +57,20 @@ impl Scene {
     /// Starts the API server, with four pods of `app=web` that serve on two nodes.
     pub fn set() -> Result<Self> {
         let plane = ControlPlane::start()?;
-        for directory in ["manifests/base", "manifests/controller"] {
-            let path = xtask::paths::workspace().join(directory).display().to_string();
-            plane.kubectl(&["apply", "--kustomize", &path])?;
-        }
-        plane.kubectl(&["wait", "--for=condition=Established", "crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"])?;
+        let base = xtask::paths::workspace().join("manifests/base").display().to_string();
+        plane.kubectl(&["apply", "--kustomize", &base])?;
+        let account = install(&plane)?;
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
             "metadata": { "name": SHOP, "labels": { "chaos-agent.dev/enabled": "true" } } });
         plane.apply(&namespace.to_string())?;
-        let token = plane.unbound_token("chaos-agent", "chaos-controller")?;
-        let account = plane.kubeconfig_of("chaos-controller", &token)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let admin = runtime.block_on(client(plane.kubeconfig(Identity::Admin)))?;
         let scene = Self { plane, runtime, admin, account };
         for node in NODES {
-            scene.agent(node)?;
+            let object =
+                json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node } });
+            scene.plane.apply(&object.to_string())?;
+            agent_of(&scene.plane, node)?;
         }
         for number in 0..4 {
             scene.pod(&format!("web-{number}"), NODES[number % 2])?;
@@ -79,33 +78,13 @@ impl Scene {
         Ok(scene)
     }
 
-    /// An agent's pod, with what it says of its kernel.
-    fn agent(&self, node: &str) -> Result<()> {
-        let features = serde_json::to_value(KernelFeatures::everything("6.12"))?;
-        let said = json!({ "version": "0.1.0", "features": features }).to_string();
-        let node_object = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": node } });
-        self.plane.apply(&node_object.to_string())?;
-        let metadata = json!({ "name": format!("agent-{node}"),
-            "labels": { "app.kubernetes.io/name": "chaos-agent" },
-            "annotations": { "chaos-agent.dev/features": said } });
-        self.make_pod("chaos-agent", node, metadata)
-    }
-
     /// A pod that serves.
     pub fn pod(&self, name: &str, node: &str) -> Result<()> {
-        self.make_pod(SHOP, node, json!({ "name": name, "labels": { "app": "web" } }))
-    }
-
-    fn make_pod(&self, namespace: &str, node: &str, metadata: Value) -> Result<()> {
-        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": SHOP, "labels": { "app": "web" } },
             "spec": { "nodeName": node, "containers": [{ "name": "main", "image": "none" }] } });
-        let pods: Api<Pod> = Api::namespaced(self.admin.clone(), namespace);
-        let ready = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
-        self.runtime.block_on(async {
-            let pod = pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-            pods.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(ready)).await?;
-            Ok(())
-        })
+        self.plane.apply(&pod.to_string())?;
+        serve(&self.plane, SHOP, name)
     }
 
     pub fn delete_pod(&self, name: &str) -> Result<()> {
@@ -114,15 +93,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Starts a controller with no other rights than those of the manifests.
     pub fn controller(&self, identity: &str) -> Result<Controller> {
-        let mut command = Command::new(program::agent()?);
-        command
-            .args(["controller", "--namespace=chaos-agent", "--identity", identity])
-            .arg(format!("--lease={}s", LEASE.as_secs()))
-            .env("KUBECONFIG", &self.account)
-            .env("CHAOS_LOG", "warn");
-        Ok(Controller { process: Process::spawn(command, Place::here())? })
+        Controller::start(&self.account, identity)
     }
 
     /// Makes a run, and returns what the server makes of it.
@@ -157,7 +129,11 @@ impl Scene {
     }
 
     /// The status of a run, once it is as expected. Agents answer meanwhile.
-    pub fn await_run(&self, name: &str, expected: impl Fn(&RunStatus) -> bool) -> Result<RunStatus> {
+    pub fn await_run(
+        &self,
+        name: &str,
+        expected: impl Fn(&RunStatus) -> bool,
+    ) -> Result<RunStatus> {
         self.await_that(name, || {
             self.answer()?;
             let status = self.runtime.block_on(self.runs().get(name))?.status;
@@ -213,7 +189,10 @@ impl Scene {
         let api = self.pods();
         self.runtime.block_on(async {
             for pod in api.list(&ListParams::default()).await? {
-                let said = pod.annotations().get(STATUS).map_or(Value::Null, |said| said.parse().unwrap_or(Value::Null));
+                let said = pod
+                    .annotations()
+                    .get(STATUS)
+                    .map_or(Value::Null, |said| said.parse().unwrap_or(Value::Null));
                 let Some(text) = pod.annotations().get(FAULTS) else { continue };
                 if said["observed"] == json!(digest(text)) {
                     continue;
@@ -225,8 +204,10 @@ impl Scene {
                                 "shadowed": 0, "spared": { "chance": 6 } })
                     })
                     .collect();
-                let status = json!({ "phase": "Armed", "observed": digest(text), "faults": faults });
-                let change = json!({ "metadata": { "annotations": { STATUS: status.to_string() } } });
+                let status =
+                    json!({ "phase": "Armed", "observed": digest(text), "faults": faults });
+                let change =
+                    json!({ "metadata": { "annotations": { STATUS: status.to_string() } } });
                 let params = PatchParams::default();
                 api.patch_status(&pod.name_any(), &params, &Patch::Merge(change)).await?;
             }
@@ -235,7 +216,59 @@ impl Scene {
     }
 }
 
+/// Installs the controller. The kubeconfig file with which a client has its account.
+pub fn install(plane: &ControlPlane) -> Result<PathBuf> {
+    let path = xtask::paths::workspace().join("manifests/controller").display().to_string();
+    plane.kubectl(&["apply", "--kustomize", &path])?;
+    let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
+    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
+    let token = plane.unbound_token("chaos-agent", "chaos-controller")?;
+    plane.kubeconfig_of("chaos-controller", &token)
+}
+
+/// Makes the pod of a node's agent, with what an agent says of a kernel that can do everything.
+pub fn agent_of(plane: &ControlPlane, node: &str) -> Result<()> {
+    let kernel = serde_json::to_value(KernelFeatures::everything("6.12"))?;
+    let limits = json!({ "defaultSeconds": 300, "longestSeconds": 3600, "mostTargets": 256 });
+    let said = json!({ "version": "0.1.0", "architecture": "x86_64", "limits": limits, "kernel": kernel }).to_string();
+    let name = format!("agent-{node}");
+    let pod = json!({ "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": name, "namespace": "chaos-agent", "labels": { "app.kubernetes.io/name": "chaos-agent" },
+                      "annotations": { "chaos-agent.dev/features": said } },
+        "spec": { "nodeName": node, "containers": [{ "name": "main", "image": "none" }] } });
+    plane.apply(&pod.to_string())?;
+    serve(plane, "chaos-agent", &name)
+}
+
+/// Says that a pod is ready, as its kubelet would.
+pub fn serve(plane: &ControlPlane, namespace: &str, pod: &str) -> Result<()> {
+    let ready = json!({ "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] } });
+    let patch = [
+        "patch",
+        "pod",
+        pod,
+        "--namespace",
+        namespace,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+    ];
+    plane.kubectl(&[&patch[..], &[&ready.to_string()]].concat())?;
+    Ok(())
+}
+
 impl Controller {
+    /// Starts a controller with no other rights than those of the manifests.
+    pub fn start(account: &Path, identity: &str) -> Result<Self> {
+        let mut command = Command::new(program::agent()?);
+        command
+            .args(["controller", "--namespace=chaos-agent", "--identity", identity])
+            .arg(format!("--lease={}s", LEASE.as_secs()))
+            .env("KUBECONFIG", account)
+            .env("CHAOS_LOG", "warn");
+        Ok(Self { process: Process::spawn(command, Place::here())? })
+    }
+
     pub fn kill(mut self) -> Result<()> {
         self.process.signal(Signal::SIGKILL)?;
         self.process.wait(PATIENCE)?;

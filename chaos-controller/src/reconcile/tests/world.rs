@@ -131,7 +131,8 @@ impl World {
     /// As kubectl does it; an empty text takes the annotation away.
     pub fn annotate(&mut self, pod: &str, text: &str) {
         if let Some(pod) = self.pods.get_mut(pod) {
-            pod.faults = (!text.is_empty()).then(|| (text.to_owned(), "kubectl-annotate".to_owned()));
+            pod.faults =
+                (!text.is_empty()).then(|| (text.to_owned(), "kubectl-annotate".to_owned()));
         }
     }
 
@@ -141,7 +142,9 @@ impl World {
 
     /// Pods that have a text of the controller.
     pub fn held(&self) -> Vec<String> {
-        let ours = |pod: &PodState| pod.faults.as_ref().is_some_and(|(_, manager)| manager == FIELD_MANAGER);
+        let ours = |pod: &PodState| {
+            pod.faults.as_ref().is_some_and(|(_, manager)| manager == FIELD_MANAGER)
+        };
         self.pods.iter().filter(|(_, pod)| ours(pod)).map(|(name, _)| name.clone()).collect()
     }
 
@@ -246,7 +249,9 @@ impl World {
     pub fn apply_statuses(&mut self, actions: Actions) {
         for (run, status) in actions.runs {
             let name = run.metadata.name.clone().unwrap();
-            if let Some(there) = self.runs.get_mut(&name).filter(|there| there.metadata.uid == run.metadata.uid) {
+            if let Some(there) =
+                self.runs.get_mut(&name).filter(|there| there.metadata.uid == run.metadata.uid)
+            {
                 Arc::make_mut(there).status = Some(status);
             }
         }
@@ -259,7 +264,8 @@ impl World {
 
     /// As server-side apply without force does it.
     pub fn write(&mut self, write: &PodWrite) {
-        let Some(pod) = self.pods.get_mut(&write.pod.name).filter(|pod| pod.uid == write.uid) else {
+        let Some(pod) = self.pods.get_mut(&write.pod.name).filter(|pod| pod.uid == write.uid)
+        else {
             return;
         };
         if pod.faults.as_ref().is_some_and(|(_, manager)| manager != FIELD_MANAGER) {
@@ -308,10 +314,13 @@ impl World {
                 continue;
             };
             let read = chaos_fault::parse(text).unwrap();
-            let is_over = read.iter().any(|one| one.fault.until.is_some_and(|until| until <= self.now));
+            let is_over =
+                read.iter().any(|one| one.fault.until.is_some_and(|until| until <= self.now));
             let phase = if is_over { "Ended" } else { "Armed" };
             let observed = json!(digest(text));
-            if let Some(status) = pod.status.as_mut().filter(|status| status["observed"] == observed) {
+            if let Some(status) =
+                pod.status.as_mut().filter(|status| status["observed"] == observed)
+            {
                 status["phase"] = json!(phase);
                 continue;
             }
@@ -361,14 +370,16 @@ impl PodState {
 
 impl Agent {
     fn pod(self, node: &str) -> Option<PodFacts> {
-        let features = match self {
+        let kernel = match self {
             Self::Missing => return None,
             Self::Fit | Self::Silent => Some(KernelFeatures::everything("6.12")),
             Self::Weak => Some(KernelFeatures::nothing("4.9")),
             Self::Old => None,
         };
-        let said = features.map(|features| json!({ "version": "0.1.0", "features": features }).to_string());
-        let annotations: BTreeMap<&str, String> = said.map(|said| (FEATURES, said)).into_iter().collect();
+        let limits = json!({ "longestSeconds": 3600 });
+        let said = kernel.map(|kernel| json!({ "kernel": kernel, "limits": limits }).to_string());
+        let annotations: BTreeMap<&str, String> =
+            said.map(|said| (FEATURES, said)).into_iter().collect();
         let (key, value) = AGENT_LABEL;
         let ready = if self == Self::Silent { "False" } else { "True" };
         let pod = json!({
