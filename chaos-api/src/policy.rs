@@ -86,6 +86,21 @@ impl Policy {
         Self { held_memory, ..self }
     }
 
+    /// For faults without `for`.
+    pub fn default_duration(&self) -> Duration {
+        self.default_duration
+    }
+
+    /// A fault that wants longer is refused.
+    pub fn longest(&self) -> Duration {
+        self.longest
+    }
+
+    /// Targets armed at the same time.
+    pub fn most_targets_at_once(&self) -> usize {
+        self.most_targets
+    }
+
     /// Bytes for the frames that all faults hold at a time. What finds no room is lost, and counted.
     pub fn held_memory(&self) -> u64 {
         self.held_memory

@@ -1,37 +1,19 @@
-//! What the agents of nodes say of themselves: the kernel's features and their version, on their own pods.
+//! Reads what the agents of nodes say of themselves on their own pods: what can be planned for the node.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use chaos_plan::KernelFeatures;
+use chaos_api::NodeFeatures;
+use chaos_kube::FEATURES;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
-use serde::Deserialize;
 
-use crate::{
-    names::{AGENT_LABEL, FEATURES},
-    pods::PodFacts,
-};
+use crate::{names::AGENT_LABEL, pods::PodFacts};
 
-/// The agent of a node, as far as plans go by it; or why there can be no plan.
-pub type Agent = Result<Arc<Published>, String>;
-
-/// Of what an agent publishes, what plans go by.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-pub struct Published {
-    pub kernel: KernelFeatures,
-    pub limits: Allowed,
-}
-
-/// What a node allows.
-#[derive(Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Allowed {
-    /// A fault that wants longer is refused.
-    pub longest_seconds: u64,
-}
+/// What the agent of a node says; or why there can be no plan.
+pub type Agent = Result<Arc<NodeFeatures>, String>;
 
 /// The agents of all nodes; reads what each publishes once.
 #[derive(Default)]
@@ -83,9 +65,12 @@ impl Agents {
         {
             return agent.clone();
         }
-        let agent = serde_json::from_str(text).map(Arc::new).map_err(|error| {
-                format!("what the agent of node {node} says of its kernel cannot be read: {error}; use the same version of agents and controller")
-            });
+        let agent = NodeFeatures::read(text).map(Arc::new).ok_or_else(|| {
+            format!(
+                "what the agent of node {node} says of its kernel cannot be read; use the same version of agents and \
+                 controller"
+            )
+        });
         self.read.insert(uid.to_owned(), (text.clone(), agent.clone()));
         agent
     }
@@ -93,6 +78,8 @@ impl Agents {
 
 #[cfg(test)]
 mod tests {
+    use chaos_api::Policy;
+    use chaos_plan::KernelFeatures;
     use serde_json::json;
 
     use super::*;
@@ -111,10 +98,9 @@ mod tests {
 
     #[test]
     fn agents_that_are_silent_or_old_are_told_apart() {
-        let kernel = serde_json::to_value(KernelFeatures::everything("6.12")).unwrap();
-        let limits = json!({ "defaultSeconds": 300, "longestSeconds": 3600, "mostTargets": 256 });
-        let said =
-            json!({ FEATURES: json!({ "version": "0.1.0", "kernel": kernel, "limits": limits }).to_string() });
+        let kernel = KernelFeatures::everything("6.12");
+        let said = NodeFeatures::new("0.1.0", &Policy::default(), kernel.clone());
+        let said = json!({ FEATURES: said.to_annotation().unwrap() });
         let pods = [
             agent("1", "a", true, said.clone()),
             agent("2", "b", true, json!({})),
@@ -125,7 +111,7 @@ mod tests {
         ];
         let mut agents = Agents::default();
         let found = agents.by_node(&pods, "chaos-agent");
-        assert_eq!(found["a"].as_ref().unwrap().kernel, KernelFeatures::everything("6.12"));
+        assert_eq!(found["a"].as_ref().unwrap().kernel, kernel);
         let refusal = |node: &str| found[node].as_ref().unwrap_err().as_str();
         assert!(refusal("b").contains("update it"));
         assert_eq!(refusal("c"), "the agent of node c is not ready");

@@ -44,7 +44,6 @@ use kube::{
     runtime::{reflector, watcher},
 };
 use lease::Leadership;
-pub use names::{FEATURES, FIELD_MANAGER, LEASE};
 use thiserror::Error;
 use tokio::sync::Notify;
 

@@ -6,8 +6,5 @@ pub use chaos_kube::{GUARD as LEASE, HALT, HALTED_RUNS};
 /// Who writes the fault annotation of pods, and the status of experiments and runs.
 pub const FIELD_MANAGER: &str = "chaos-controller";
 
-/// Pod annotation of an agent: what its kernel can do, and its version.
-pub const FEATURES: &str = "chaos-agent.dev/features";
-
 /// The label and its value that pods of the agent have.
 pub const AGENT_LABEL: (&str, &str) = ("app.kubernetes.io/name", "chaos-agent");

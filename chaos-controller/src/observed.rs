@@ -1,4 +1,4 @@
-//! Everything that decisions go by, at one moment.
+//! Holds everything that decisions go by, at one moment.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

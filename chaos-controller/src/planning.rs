@@ -35,14 +35,12 @@ impl<'a> Planner<'a> {
         let refusal = self.refusals.entry(node.clone()).or_insert_with(|| match agents.get(node) {
             None => Some(format!("node {node} has no agent")),
             Some(Err(why)) => Some(why.clone()),
-            Some(Ok(agent)) => {
-                by_container(faults).into_iter().find_map(|(container, share)| {
-                    let scope = container.map_or(Scope::Pod, Scope::Container);
-                    let longest = Duration::from_secs(agent.limits.longest_seconds);
+            Some(Ok(agent)) => by_container(faults).into_iter().find_map(|(container, share)| {
+                let scope = container.map_or(Scope::Pod, Scope::Container);
+                let longest = Duration::from_secs(agent.limits.longest_seconds);
                 let terms = Terms { scope, longest, has_guard: true, ..Terms::default() };
                 plan(&share.faults, &agent.kernel, &terms).refused.first().map(ToString::to_string)
-                })
-            }
+            }),
         });
         refusal.clone()
     }

@@ -1,4 +1,4 @@
-//! What the controller has to know of a pod.
+//! Reduces pods to what the controller goes by.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Replaced, Step, Target};
-use chaos_fault::{Fault, parse_duration, print_duration};
+use chaos_fault::{Fault, parse_duration};
 use thiserror::Error;
 
 use crate::{
@@ -31,6 +31,8 @@ pub enum ScriptError {
     TooLong(usize),
     #[error("step {step}: `do` cannot be read:\n{report}")]
     Sentences { step: String, report: String },
+    #[error("step {step} has neither fault nor wait")]
+    Nothing { step: String },
     #[error("step {step}: `do` has no sentence")]
     Empty { step: String },
     #[error("step {step}: `do` has `{clause}`, which the controller writes itself; {remedy}")]
@@ -179,7 +181,7 @@ fn act(
             }
         }
         (None, Some(wait)) => Deed::Wait(lasting("for", &wait.duration)?),
-        (None, None) => return Err(ScriptError::Empty { step: name.clone() }),
+        (None, None) => return Err(ScriptError::Nothing { step: name.clone() }),
     };
     let timeout = step.timeout.as_deref().map(|text| lasting("timeout", text)).transpose()?;
     Ok(Act {
@@ -258,16 +260,12 @@ fn for_containers(faults: Vec<Fault>, containers: &[String], mode: Mode) -> Vec<
         return faults;
     }
     let names: BTreeSet<&String> = containers.iter().collect();
-    let in_one = |name: &String| {
-        let name = Some(name.clone());
-        faults.iter().map(move |fault| Fault { container: name.clone(), ..fault.clone() }).collect()
-    };
-    names.into_iter().flat_map(|name| -> Vec<Fault> { in_one(name) }).collect()
-}
-
-/// For messages.
-pub fn print(lasting: Duration) -> String {
-    print_duration(lasting)
+    let mut all = Vec::new();
+    for name in names {
+        let in_container = |fault: &Fault| Fault { container: Some(name.clone()), ..fault.clone() };
+        all.extend(faults.iter().map(in_container));
+    }
+    all
 }
 
 #[cfg(test)]
@@ -320,7 +318,8 @@ mod tests {
     #[test]
     fn the_sample_can_be_read() {
         let sample: Value =
-            serde_saphyr::from_str(include_str!("../../manifests/samples/experiment.yaml")).unwrap();
+            serde_saphyr::from_str(include_str!("../../manifests/samples/experiment.yaml"))
+                .unwrap();
         let sample: ExperimentSpec = serde_json::from_value(sample["spec"].clone()).unwrap();
         let script = read(&sample, &[("latency", "400ms")], Mode::Armed).unwrap();
         assert_eq!(sentences_of(&script), ["delay 400ms jitter 20ms egress tcp to 10.96.0.12"]);

@@ -1,4 +1,4 @@
-//! The text that a step writes on a pod: a comment that names its run, and the sentences.
+//! Words what a step writes on a pod: a comment that names its run, and the sentences.
 
 use std::time::Duration;
 

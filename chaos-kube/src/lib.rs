@@ -21,6 +21,7 @@ mod names;
 mod notices;
 mod observed;
 mod pod;
+mod publish;
 mod queue;
 mod reconcile;
 mod status;
@@ -30,7 +31,7 @@ mod watch;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use chaos_api::{Engine, Policy};
+use chaos_api::{Engine, NodeFeatures, Policy};
 use chaos_arm::{Handle, KeeperGone};
 use clock::TimeSource;
 use guard::Guard;
@@ -45,7 +46,9 @@ use kube::{
     runtime::{reflector, watcher},
 };
 use liveness::{Liveness, Watch};
-pub use names::{ENABLED, FAULTS, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName, STATUS};
+pub use names::{
+    ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName, STATUS,
+};
 use reconcile::Reconciler;
 pub use status::{FaultStatus, PodPhase, Status, digest};
 use status_writer::Writer;
@@ -67,6 +70,8 @@ pub struct Options {
     pub grace: Duration,
     /// Of the agent, where the guard's Lease is.
     pub namespace: String,
+    /// The agent's own, where it says what can be planned for its node; nowhere without a name.
+    pub pod_name: Option<String>,
 }
 
 /// Why there is no loop, or no longer.
@@ -104,6 +109,16 @@ pub async fn run_with<E: Engine>(
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
+    let kernel = handle.with(|engine| engine.features().clone()).await?;
+    let features = NodeFeatures::new(env!("CARGO_PKG_VERSION"), &options.policy, kernel);
+    let own =
+        options.pod_name.clone().map(|name| PodName { namespace: options.namespace.clone(), name });
+    let published = async {
+        match &own {
+            Some(own) => publish::publish(&client, own, &features).await,
+            None => std::future::pending().await,
+        }
+    };
     let liveness = Liveness::new(handle.clone(), TimeSource::machine(), options.grace);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
@@ -143,6 +158,7 @@ pub async fn run_with<E: Engine>(
                 &liveness,
             ),
             liveness.keep_asking(&client),
+            published,
         )
     };
     let reconciler = Reconciler {

@@ -11,6 +11,12 @@ pub const STATUS: &str = "chaos-agent.dev/status";
 /// Label of a namespace whose pods may be targets; its value is `true`.
 pub const ENABLED: &str = "chaos-agent.dev/enabled";
 
+/// Annotation of the agent's own pod: a [`chaos_api::NodeFeatures`] as JSON.
+pub const FEATURES: &str = "chaos-agent.dev/features";
+
+/// The field manager of [`FEATURES`].
+pub(super) const FEATURES_MANAGER: &str = "chaos-agent-features";
+
 /// The Lease by which the controller leads and guards, in the agent's own namespace.
 pub const GUARD: &str = "chaos-controller";
 

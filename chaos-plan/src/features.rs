@@ -134,6 +134,19 @@ impl KernelFeatures {
         self
     }
 
+    /// The same kernel, with at most so many bytes for each reason and each remedy.
+    #[must_use]
+    pub fn shortened(mut self, most: usize) -> Self {
+        for support in self.found.values_mut() {
+            if let Support::Missing { reason, remedy } = support {
+                for text in [reason, remedy] {
+                    text.truncate(text.floor_char_boundary(most));
+                }
+            }
+        }
+        self
+    }
+
     /// Whether a program may be attached to this function of the kernel.
     pub fn has_function(&self, name: &str) -> bool {
         self.functions.as_ref().is_none_or(|functions| functions.contains(name))

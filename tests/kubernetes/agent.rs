@@ -46,6 +46,8 @@ impl Agent {
             .arg("--socket")
             .arg(socket.path().join("agent.sock"))
             .env("KUBECONFIG", kubeconfig)
+            // That of its token.
+            .env("POD_NAME", format!("chaos-agent-{node}"))
             .env("CHAOS_LOG", "warn");
         container::isolate(&mut command, &cgroup)?;
         adapt(&mut command);

@@ -55,7 +55,11 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
     plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
     let samples = samples.display().to_string();
     let applied = plane.kubectl(&[&strict[..], &["--filename", &samples]].concat())?;
-    for object in ["pod/web-0", "experiment.chaos-agent.dev/slow-payments", "run.chaos-agent.dev/slow-payments-1"] {
+    for object in [
+        "pod/web-0",
+        "experiment.chaos-agent.dev/slow-payments",
+        "run.chaos-agent.dev/slow-payments-1",
+    ] {
         assert!(applied.contains(object), "{applied}");
     }
     Ok(())

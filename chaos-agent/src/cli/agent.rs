@@ -69,6 +69,9 @@ struct Node {
     /// The agent's own namespace, where the guard's Lease is
     #[arg(long, value_name = "NAME", env = "POD_NAMESPACE", default_value = "chaos-agent")]
     namespace: String,
+    /// The agent's own pod: there it says what the kernel of its node can do
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pod_name: Option<String>,
 }
 
 /// What this node allows.
@@ -232,9 +235,9 @@ async fn look_after_pods(
     handle: Handle,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let Node { node_name, node_ip: node_ips, grace, namespace } = node;
+    let Node { node_name, node_ip: node_ips, grace, namespace, pod_name } = node;
     let node_name = node_name.context("the node has no name")?;
-    let options = chaos_kube::Options { node_name, node_ips, policy, grace, namespace };
+    let options = chaos_kube::Options { node_name, node_ips, policy, grace, namespace, pod_name };
     Ok(chaos_kube::run(handle, options, stop).await?)
 }
 

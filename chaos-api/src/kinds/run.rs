@@ -21,14 +21,14 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
     derive = "PartialEq",
     doc = "One execution of an Experiment, or of what is written in it.",
     validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a run has at most 63 characters"),
-    printcolumn(name = "Experiment", type_ = "string", json_path = ".spec.experiment"),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", priority = 1),
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Targets", type_ = "string", json_path = ".status.summary.targets"),
-    printcolumn(name = "Injected", type_ = "integer", json_path = ".status.ledger.injected"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason"),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn = r#"{"name": "Experiment", "type": "string", "jsonPath": ".spec.experiment"}"#,
+    printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".spec.mode", "priority": 1}"#,
+    printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
+    printcolumn = r#"{"name": "Targets", "type": "string", "jsonPath": ".status.summary.targets"}"#,
+    printcolumn = r#"{"name": "Injected", "type": "integer", "jsonPath": ".status.ledger.injected"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.reason"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

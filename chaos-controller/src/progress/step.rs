@@ -5,9 +5,8 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::kinds::{
-    OnError, RunPhase, RunStatus, StepPhase, StepStatus, Summary, TargetCounts,
-};
+use chaos_api::kinds::{OnError, RunStatus, StepPhase, StepStatus, Summary, TargetCounts};
+use chaos_fault::print_duration;
 use chaos_kube::{PodPhase, digest};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -19,7 +18,7 @@ use crate::{
     pick::Rank,
     planning::Planner,
     pods::PodFacts,
-    script::{Act, Deed, Script, print},
+    script::{Act, Deed, Script},
     selection::{Asked, Beginning, Selection, nodes},
     text::{Holder, Wording, name},
 };
@@ -246,7 +245,7 @@ impl Turn<'_> {
         let started = step.started.as_ref().map_or(self.observed.now, |time| time.0);
         let waited = self.observed.now.duration_since(started).unsigned_abs();
         if stops && !was_armed && armed + ended < step.picked && waited > act.timeout {
-            let timeout = print(act.timeout);
+            let timeout = print_duration(act.timeout);
             return Some(format!(
                 "{} of {} pods were armed within {timeout}",
                 armed + ended,
@@ -272,7 +271,6 @@ impl Turn<'_> {
             }
         }
         status.ledger = status.steps.iter().map(|step| step.ledger).fold(Default::default(), sum);
-        debug_assert!(status.phase == RunPhase::Running);
     }
 }
 

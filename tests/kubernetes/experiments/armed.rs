@@ -9,8 +9,11 @@ use anyhow::{Context, Result, ensure};
 use chaos_tests::kubelet::PodSpec;
 use serde_json::{Value, json};
 
-use super::scene::{Controller, agent_of, install, serve};
-use crate::cluster::{Cluster, GRACE, NODE, SHOP, Server};
+use super::scene::{Controller, install, serve};
+use crate::{
+    cluster::{Cluster, GRACE, SHOP, Server},
+    features::{await_features, own},
+};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -26,11 +29,20 @@ fn the_picked_pod_is_broken_counted_and_healed_by_a_halt() -> Result<()> {
         [kubelet.run(&PodSpec::new(SHOP, "web-0"))?, kubelet.run(&PodSpec::new(SHOP, "web-1"))?];
     let servers = [Server::start(&pods[0])?, Server::start(&pods[1])?];
     let account = install(plane)?;
-    agent_of(plane, NODE)?;
     for pod in &pods {
         serve(plane, SHOP, &pod.name)?;
     }
     let _agent = cluster.agent(GRACE)?;
+    // As the DaemonSet and the kubelet would.
+    plane.kubectl(&[
+        "label",
+        "pod",
+        &own(),
+        "--namespace=chaos-agent",
+        "app.kubernetes.io/name=chaos-agent",
+    ])?;
+    serve(plane, "chaos-agent", &own())?;
+    await_features(&cluster)?;
     let _controller = Controller::start(&account, "a")?;
 
     let run = json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Run",

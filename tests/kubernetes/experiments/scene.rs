@@ -1,4 +1,4 @@
-//! A cluster with the manifests of agent and controller applied, pods that serve, and agents that the test plays.
+//! Sets up a cluster with the manifests of agent and controller, pods that serve, and agents that the test plays.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_api::kinds::{Experiment, Run, RunPhase, RunStatus};
-use chaos_kube::{FAULTS, STATUS, digest};
+use chaos_api::{
+    NodeFeatures, Policy,
+    kinds::{Experiment, Run, RunPhase, RunStatus},
+};
+use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
 use chaos_plan::KernelFeatures;
 use chaos_tests::{
     control_plane::{ControlPlane, Identity},
@@ -228,13 +231,12 @@ pub fn install(plane: &ControlPlane) -> Result<PathBuf> {
 
 /// Makes the pod of a node's agent, with what an agent says of a kernel that can do everything.
 pub fn agent_of(plane: &ControlPlane, node: &str) -> Result<()> {
-    let kernel = serde_json::to_value(KernelFeatures::everything("6.12"))?;
-    let limits = json!({ "defaultSeconds": 300, "longestSeconds": 3600, "mostTargets": 256 });
-    let said = json!({ "version": "0.1.0", "architecture": "x86_64", "limits": limits, "kernel": kernel }).to_string();
+    let kernel = KernelFeatures::everything("6.12");
+    let said = NodeFeatures::new("0.1.0", &Policy::default(), kernel).to_annotation()?;
     let name = format!("agent-{node}");
     let pod = json!({ "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "namespace": "chaos-agent", "labels": { "app.kubernetes.io/name": "chaos-agent" },
-                      "annotations": { "chaos-agent.dev/features": said } },
+                      "annotations": { FEATURES: said } },
         "spec": { "nodeName": node, "containers": [{ "name": "main", "image": "none" }] } });
     plane.apply(&pod.to_string())?;
     serve(plane, "chaos-agent", &name)

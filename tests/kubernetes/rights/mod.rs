@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use chaos_kube::{FAULTS, GUARD, PodPhase, STATUS, Status, digest};
+use chaos_kube::{FAULTS, FEATURES, GUARD, PodPhase, STATUS, Status, digest};
 use chaos_tests::{
     control_plane::{ControlPlane, Identity},
     kubelet::{Pod, PodSpec},
@@ -236,6 +236,35 @@ fn answers_go_on_pods_of_the_own_node_only() -> Result<()> {
 }
 
 #[test]
+fn features_go_on_the_own_pod_only() -> Result<()> {
+    let scene = Scene::set()?;
+    let own = &format!("chaos-agent-{NODE}");
+    // Of the same node, in the same namespace.
+    scene.plane.apply(&pod("chaos-agent", "beside", Some(NODE)).to_string())?;
+    scene.plane.token_on(OTHER_NODE, "chaos-agent", "chaos-agent")?;
+    let other = &format!("chaos-agent-{OTHER_NODE}");
+    let features = || annotated(json!({ FEATURES: "{}" }));
+    let here = "chaos-agent";
+    for write in [applied, of_status] {
+        scene.expect_all(&[
+            (write(here, own, features()), Done),
+            (write(here, own, annotated(json!({ FEATURES: "{}", STATUS: "{}" }))), Done),
+            (write(here, "beside", features()), ANNOTATION),
+            (write(SHOP, "web", features()), ANNOTATION),
+            (write(here, other, features()), OF_OTHER_NODE),
+            (write(here, own, annotated(json!({ FAULTS: "drop" }))), ANNOTATION),
+            (write(here, own, annotated(json!({ FEATURES: "{}", "team": "red" }))), ANNOTATION),
+            (write(here, own, json!({ "metadata": { "labels": { "app": "other" } } })), METADATA),
+            (write(here, own, json!({ "status": { "phase": "Failed" } })), POD_STATUS),
+        ])?;
+    }
+    // A token that is bound to no pod has none of its own.
+    let nowhere = scene.plane.unbound_token("chaos-agent", "chaos-agent")?;
+    let nowhere = scene.connect("nowhere", &nowhere)?;
+    scene.expect(&nowhere, &applied(here, own, features()), OF_OTHER_NODE)
+}
+
+#[test]
 fn of_a_pod_nothing_but_the_answer_changes() -> Result<()> {
     let scene = Scene::set()?;
     // So that its own mark is among those of the others.
@@ -247,7 +276,7 @@ fn of_a_pod_nothing_but_the_answer_changes() -> Result<()> {
         "restartCount": 0, "containerID": "containerd://0" }]);
     let changes = [
         (annotated(json!({ FAULTS: "drop 100%" })), ANNOTATION),
-        (annotated(json!({ "chaos-agent.dev/features": "{}" })), ANNOTATION),
+        (annotated(json!({ FEATURES: "{}" })), ANNOTATION),
         (annotated(json!({ "cni.projectcalico.org/podIP": "10.0.0.9/32" })), ANNOTATION),
         (annotated(json!({ "kubernetes.io/config.mirror": "x" })), Invalid),
         (annotated(json!({ STATUS: "{}", "team": "red" })), ANNOTATION),

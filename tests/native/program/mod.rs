@@ -5,6 +5,7 @@ mod clocks;
 mod command_line;
 mod control;
 mod descriptors;
+mod ends;
 mod many;
 mod protected;
 mod replace;

@@ -1,9 +1,12 @@
-//! A cluster that is made of maps: pods, agents, runs, and a clock that the test sets.
+//! Plays a cluster by maps: pods, agents, runs, and a clock that the test sets.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chaos_api::kinds::{Condition, Experiment, Run, RunStatus};
-use chaos_kube::{FAULTS, STATUS, digest};
+use chaos_api::{
+    NodeFeatures, Policy,
+    kinds::{Condition, Experiment, Run, RunStatus},
+};
+use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
 use chaos_plan::KernelFeatures;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +15,7 @@ use serde_json::{Value, json};
 use super::super::{Actions, PodWrite, decide};
 use crate::{
     agents::Agents,
-    names::{AGENT_LABEL, FEATURES, FIELD_MANAGER},
+    names::{AGENT_LABEL, FIELD_MANAGER},
     observed::Observed,
     pods::PodFacts,
     progress::Memory,
@@ -376,8 +379,9 @@ impl Agent {
             Self::Weak => Some(KernelFeatures::nothing("4.9")),
             Self::Old => None,
         };
-        let limits = json!({ "longestSeconds": 3600 });
-        let said = kernel.map(|kernel| json!({ "kernel": kernel, "limits": limits }).to_string());
+        let said = kernel.map(|kernel| {
+            NodeFeatures::new("0.1.0", &Policy::default(), kernel).to_annotation().unwrap()
+        });
         let annotations: BTreeMap<&str, String> =
             said.map(|said| (FEATURES, said)).into_iter().collect();
         let (key, value) = AGENT_LABEL;

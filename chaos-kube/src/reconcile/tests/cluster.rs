@@ -399,6 +399,7 @@ impl Cluster {
             policy: Policy::new(Duration::from_secs(30), self.longest).unwrap(),
             grace: GRACE,
             namespace: "chaos-agent".to_owned(),
+            pod_name: None,
         }));
         let liveness: &Liveness<FakeEngine> =
             Box::leak(Box::new(Liveness::new(handle.clone(), clocks.clone(), GRACE)));
