@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowed_verbs;
 pub mod clock;
 mod engine;
 #[cfg(feature = "kinds")]
@@ -17,12 +18,13 @@ mod request;
 mod run;
 mod target;
 
+pub use allowed_verbs::{AllowedVerbs, UnknownVerb};
 pub use engine::{Engine, Found};
 pub use lease::{Lease, LeaseError, Leases, Noted, Withheld};
 pub use ledger::SlotCounts;
 pub use node_features::{Limits, NodeFeatures};
 pub use notice::{Ended, Injection, Notice};
-pub use policy::{OWN_MEMORY, Policy, PolicyError, TooManyTargets};
+pub use policy::{OWN_MEMORY, PROTECTED_NAMESPACES, Policy, PolicyError, TooManyTargets};
 pub use report::{Counts, FaultReport, Phase, TargetReport};
 pub use request::{ArmedId, FaultClock, ForeignClocks, Occupied, Outcome, Request, TAKEN_OVER};
 pub use run::{NoRun, RunName};

@@ -1,11 +1,11 @@
 //! What an agent says of its node, so that others can plan for it: its version, what the kernel can do, what is allowed.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use chaos_plan::KernelFeatures;
 use serde::{Deserialize, Serialize};
 
-use crate::Policy;
+use crate::{AllowedVerbs, Policy};
 
 /// No more bytes than this are said: annotations of a pod share 256 KiB.
 const LONGEST: usize = 48 << 10;
@@ -35,6 +35,11 @@ pub struct Limits {
     pub longest_seconds: u64,
     /// Armed at the same time.
     pub most_targets: usize,
+    /// Of these namespaces no pod is broken.
+    #[serde(default)]
+    pub protected_namespaces: BTreeSet<String>,
+    /// What may be used, where the namespace of the pod allows it, too.
+    pub verbs: AllowedVerbs,
 }
 
 impl NodeFeatures {
@@ -48,6 +53,8 @@ impl NodeFeatures {
                 default_seconds: seconds(policy.default_duration()),
                 longest_seconds: seconds(policy.longest()),
                 most_targets: policy.most_targets_at_once(),
+                protected_namespaces: policy.protected().clone(),
+                verbs: policy.verbs().clone(),
             },
             kernel,
         }
@@ -88,7 +95,7 @@ mod tests {
         let json = features.to_annotation().unwrap();
         assert!(json.starts_with(r#"{"version":"0.1.0","architecture":""#), "{json}");
         assert!(json.contains(
-            r#""limits":{"defaultSeconds":300,"longestSeconds":3600,"mostTargets":256}"#
+            r#""limits":{"defaultSeconds":300,"longestSeconds":3600,"mostTargets":256,"protectedNamespaces":["kube-system"],"verbs":"corrupt, "#
         ));
         assert_eq!(NodeFeatures::read(&json), Some(features));
         for other in ["", "{}", "[]", "null", r#"{"version":1}"#, &"[".repeat(100_000)] {

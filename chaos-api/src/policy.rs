@@ -1,10 +1,12 @@
 //! What this node allows, whoever asks: how long, how many at once, and which addresses are left
 //! alone. What is never a target is refused earlier, when it is looked for.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use chaos_plan::{Scope, Terms};
 use thiserror::Error;
+
+use crate::AllowedVerbs;
 
 /// Bytes for the frames that all faults of a node hold at a time, where nobody says how many.
 const HELD_MEMORY: u64 = 128 << 20;
@@ -29,7 +31,14 @@ pub struct Policy {
     /// Addresses that are left alone unless a fault names exactly that one: those of the node, so
     /// that the kubelet's probes go through.
     exempt: Vec<IpAddr>,
+    /// Of these namespaces no pod is broken by its annotation.
+    protected: BTreeSet<String>,
+    /// What annotations may use.
+    verbs: AllowedVerbs,
 }
+
+/// Namespaces that are protected unless somebody says otherwise.
+pub const PROTECTED_NAMESPACES: &str = "kube-system";
 
 /// Limits that contradict each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -58,6 +67,8 @@ impl Default for Policy {
             most_targets: 256,
             held_memory: HELD_MEMORY,
             exempt: Vec::new(),
+            protected: [PROTECTED_NAMESPACES.to_owned()].into(),
+            verbs: AllowedVerbs::all(),
         }
     }
 }
@@ -110,6 +121,28 @@ impl Policy {
     #[must_use]
     pub fn exempting(self, exempt: Vec<IpAddr>) -> Self {
         Self { exempt, ..self }
+    }
+
+    /// The same, protecting the pods of these namespaces and of no others.
+    #[must_use]
+    pub fn protecting(self, protected: BTreeSet<String>) -> Self {
+        Self { protected, ..self }
+    }
+
+    /// Namespaces of which no pod is broken by its annotation.
+    pub fn protected(&self) -> &BTreeSet<String> {
+        &self.protected
+    }
+
+    /// The same, with these verbs for annotations.
+    #[must_use]
+    pub fn allowing(self, verbs: AllowedVerbs) -> Self {
+        Self { verbs, ..self }
+    }
+
+    /// The verbs that annotations may use, where their namespace allows them, too.
+    pub fn verbs(&self) -> &AllowedVerbs {
+        &self.verbs
     }
 
     /// The terms of one plan; `seed` is for faults without a seed of their own.

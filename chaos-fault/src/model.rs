@@ -435,6 +435,11 @@ impl Verb {
         None
     }
 
+    /// The words the sentence begins with, one or two.
+    pub fn words(&self) -> &'static str {
+        self.row().words
+    }
+
     /// The word the sentence begins with.
     pub fn word(&self) -> &'static str {
         self.row().first_word()

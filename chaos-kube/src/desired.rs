@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use chaos_api::{ArmedId, ContainerId, Policy, TargetSpec};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Policy, TargetSpec};
 use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, seed_from};
 
 use super::{
-    names::{ENABLED, FAULTS, OWNER, PROTECTED_NAMESPACES, PodName},
+    names::{ALLOW_VERBS, ENABLED, FAULTS, OWNER, PodName},
     observed::{Observed, PodAddresses},
     texts::Text,
 };
@@ -86,17 +86,22 @@ fn asked(
     node_ips: &[IpAddr],
 ) -> Result<Asked, Vec<String>> {
     let PodName { namespace, .. } = &facts.name;
-    if PROTECTED_NAMESPACES.contains(&namespace.as_str()) {
+    if policy.protected().contains(namespace) {
         return Err(vec![format!("pods of namespace {namespace} are never targets")]);
     }
-    if !facts.is_enabled {
+    let Some(allowed) = &facts.allows else {
         return Err(vec![format!(
             "namespace {namespace} does not allow faults; label it {ENABLED}=true"
         )]);
-    }
+    };
     let mut faults = text.faults.clone()?;
     if faults.is_empty() {
         return Err(vec![format!("annotation {FAULTS} has no fault; remove it to end faults")]);
+    }
+    let forbidden: Vec<String> =
+        faults.iter().filter_map(|fault| forbidden(fault, policy, allowed, namespace)).collect();
+    if !forbidden.is_empty() {
+        return Err(forbidden);
     }
     look_up(&mut faults, facts)?;
     let mut asks = Vec::new();
@@ -113,6 +118,29 @@ fn asked(
         });
     }
     Ok(Asked { faults, asks })
+}
+
+/// Why a fault may not be used, because of its verb.
+fn forbidden(
+    fault: &Fault,
+    policy: &Policy,
+    by_namespace: &AllowedVerbs,
+    namespace: &str,
+) -> Option<String> {
+    let words = fault.verb.words();
+    if !policy.verbs().admits(&fault.verb) {
+        let allowed = policy.verbs();
+        return Some(format!(
+            "`{fault:#}`: this node does not allow `{words}`; it allows {allowed} (`--allow-verbs` of its agent)"
+        ));
+    }
+    if by_namespace.admits(&fault.verb) {
+        return None;
+    }
+    Some(format!(
+        "`{fault:#}`: namespace {namespace} does not allow `{words}`; annotate it, such as \
+         {ALLOW_VERBS}='default, {words}'"
+    ))
 }
 
 /// Gives the pods that faults name their addresses.
@@ -217,7 +245,7 @@ mod tests {
                 ("db".into(), Some(id_of('b'))),
             ]),
             is_over: false,
-            is_enabled: true,
+            allows: Some(AllowedVerbs::default()),
             text: Some(Arc::new(Text::read(text))),
             peers: BTreeMap::new(),
             orders: Orders::default(),
@@ -251,11 +279,35 @@ mod tests {
 
     #[test]
     fn namespaces_must_allow_it_and_some_never_do() {
-        let refused = refusal(&Observed { is_enabled: false, ..pod("drop egress") });
+        let refused = refusal(&Observed { allows: None, ..pod("drop egress") });
         assert!(refused.contains("label it chaos-agent.dev/enabled=true"), "{refused}");
         let name = PodName { namespace: "kube-system".into(), name: "dns".into() };
-        let refused = refusal(&Observed { name, ..pod("drop egress") });
+        let of_system = Observed { name, ..pod("drop egress") };
+        let refused = refusal(&of_system);
         assert!(refused.contains("never targets"), "{refused}");
+        // The operator of the node decides which.
+        let others = Policy::default().protecting(["shop".to_owned()].into());
+        assert!(matches!(wanted(&of_system, &others, &[]), Desired::Faults(_)));
+        assert!(matches!(wanted(&pod("drop"), &others, &[]), Desired::Refused(_)));
+    }
+
+    #[test]
+    fn a_verb_must_be_allowed_by_the_node_and_by_the_namespace() {
+        let text = "drop egress; kill accept";
+        let refused = refusal(&pod(text));
+        assert_eq!(
+            refused,
+            "`kill accept`: namespace shop does not allow `kill`; annotate it, such as \
+             chaos-agent.dev/allow-verbs='default, kill'"
+        );
+        let with_kill = Observed { allows: Some(AllowedVerbs::all()), ..pod(text) };
+        assert_eq!(asks(&with_kill).len(), 1);
+        let few = Policy::default().allowing("drop, delay".parse().unwrap());
+        let Desired::Refused(refused) = wanted(&with_kill, &few, &[]) else { panic!() };
+        assert!(refused[0].contains("this node does not allow `kill`; it allows delay, drop ("));
+        assert!(matches!(wanted(&pod("drop"), &few, &[]), Desired::Faults(_)));
+        let none = Observed { allows: Some("".parse().unwrap()), ..pod("drop") };
+        assert!(refusal(&none).contains("namespace shop does not allow `drop`"));
     }
 
     #[test]

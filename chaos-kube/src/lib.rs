@@ -47,7 +47,8 @@ use kube::{
 };
 use liveness::{Liveness, Watch};
 pub use names::{
-    ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName, STATUS,
+    ALLOW_VERBS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName,
+    STATUS,
 };
 use reconcile::Reconciler;
 pub use status::{FaultStatus, PodPhase, Status, digest};
@@ -146,6 +147,9 @@ pub async fn run_with<E: Engine>(
                 namespaces_writer,
                 |namespace: &mut PartialObjectMeta<Namespace>| {
                     namespace.metadata.managed_fields = None;
+                    if let Some(annotations) = &mut namespace.metadata.annotations {
+                        annotations.retain(|key, _| key == ALLOW_VERBS);
+                    }
                 },
                 &liveness,
             ),

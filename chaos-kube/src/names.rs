@@ -26,15 +26,16 @@ pub const HALT: &str = "chaos-agent.dev/halt";
 /// Annotation of the Lease: the Runs that are halted, `NAMESPACE/RUN` with commas between.
 pub const HALTED_RUNS: &str = "chaos-agent.dev/halted-runs";
 
+/// Annotation of a namespace: the verbs that the annotations of its pods may use, with commas between; `default` stands
+/// for all that are not destructive, as without it.
+pub const ALLOW_VERBS: &str = "chaos-agent.dev/allow-verbs";
+
 /// The field manager of what the agent writes.
 pub const FIELD_MANAGER: &str = "chaos-agent";
 
 /// The owner under which pods are tethered ([`chaos_arm::Handle::tether`]): the part of their
 /// ids before the colon.
 pub(super) const OWNER: &str = chaos_api::TAKEN_OVER;
-
-/// Namespaces whose pods are never targets, whatever their labels.
-pub(super) const PROTECTED_NAMESPACES: [&str; 1] = ["kube-system"];
 
 /// A pod's namespace and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

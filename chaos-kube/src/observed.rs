@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_api::{ContainerId, PodUid};
+use chaos_api::{AllowedVerbs, ContainerId, PodUid};
 use chaos_fault::PodRef;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
@@ -33,8 +33,8 @@ pub(super) struct Observed {
     pub containers: BTreeMap<String, Option<ContainerId>>,
     /// All of its containers have ended for good.
     pub is_over: bool,
-    /// Whether its namespace has the label.
-    pub is_enabled: bool,
+    /// The verbs that its namespace allows; `None` where that has not the label.
+    pub allows: Option<AllowedVerbs>,
     pub text: Option<Arc<Text>>,
     /// Of the pods that the text names, those of this node.
     pub peers: BTreeMap<PodRef, PodAddresses>,
@@ -58,7 +58,7 @@ impl Observed {
     pub fn of(
         pod: &Pod,
         text: Option<Arc<Text>>,
-        is_enabled: bool,
+        allows: Option<AllowedVerbs>,
         neighbours: &Neighbours,
         orders: Orders,
     ) -> Self {
@@ -72,7 +72,7 @@ impl Observed {
             host_network: is_on_host_network(pod),
             containers: containers(pod),
             is_over: is_over(pod),
-            is_enabled,
+            allows,
             peers: text.iter().flat_map(|text| peers(&text.pods, neighbours)).collect(),
             text,
             orders,
@@ -162,7 +162,7 @@ mod tests {
     fn facts_beside(pod: Value, neighbours: &Neighbours) -> Observed {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let text = pod.annotations().get(FAULTS).map(|text| Arc::new(Text::read(text)));
-        Observed::of(&pod, text, true, neighbours, Orders::default())
+        Observed::of(&pod, text, Some(AllowedVerbs::default()), neighbours, Orders::default())
     }
 
     fn facts(pod: Value) -> Observed {

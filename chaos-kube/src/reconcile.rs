@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use chaos_api::{ArmedId, Ended, Engine, TargetReport};
+use chaos_api::{AllowedVerbs, ArmedId, Ended, Engine, TargetReport};
 use chaos_arm::{Handle, KeeperGone};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -27,7 +27,7 @@ use super::{
     events::event,
     guard::Guard,
     liveness::Liveness,
-    names::{PodName, STATUS},
+    names::{ALLOW_VERBS, PodName, STATUS},
     notices::Change,
     observed::{Observed, name_of, neighbours},
     pod::PodState,
@@ -100,8 +100,8 @@ impl<E: Engine> Reconciler<'_, E> {
             let now = self.clocks.now();
             self.known.values_mut().for_each(|known| known.hurry(&now));
         }
-        let enabled: BTreeSet<String> =
-            self.namespaces.state().iter().map(|namespace| namespace.name_any()).collect();
+        let enabled: BTreeMap<String, AllowedVerbs> =
+            self.namespaces.state().iter().map(|one| (one.name_any(), allowed_by(one))).collect();
         let pods = self.pods.state();
         self.forget_gone(&pods).await?;
         self.texts.retain(&pods);
@@ -115,8 +115,8 @@ impl<E: Engine> Reconciler<'_, E> {
                 Look::Soon => continue,
             };
             let orders = self.guard.orders(text.as_deref(), &name.namespace, &self.clocks.now());
-            let is_enabled = enabled.contains(&name.namespace);
-            let facts = Observed::of(&pod, text, is_enabled, &neighbours, orders);
+            let allows = enabled.get(&name.namespace).cloned();
+            let facts = Observed::of(&pod, text, allows, &neighbours, orders);
             self.reconcile_pod(&pod, facts).await?;
         }
         Ok(())
@@ -464,6 +464,12 @@ impl<E: Engine> Reconciler<'_, E> {
             tracing::debug!("nobody writes answers any more");
         }
     }
+}
+
+/// The verbs that a namespace allows.
+fn allowed_by(namespace: &PartialObjectMeta<Namespace>) -> AllowedVerbs {
+    let list = namespace.annotations().get(ALLOW_VERBS);
+    list.map(|list| AllowedVerbs::read_known(list)).unwrap_or_default()
 }
 
 async fn sleep_or_wait(until: Option<Instant>) {

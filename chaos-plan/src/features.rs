@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        IntoDeserializer,
+        value::{self, StringDeserializer},
+    },
+};
 
 use super::{Backend, DelayLine, Hook};
 
@@ -58,13 +64,28 @@ impl From<DelayLine> for Capability {
 #[derive(Serialize, Deserialize)]
 struct Recorded {
     release: String,
+    #[serde(deserialize_with = "known")]
     hooks: BTreeMap<Hook, Support>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known")]
     backends: BTreeMap<Backend, Support>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known")]
     lines: BTreeMap<DelayLine, Support>,
     #[serde(default = "no_functions")]
     functions: Option<BTreeSet<String>>,
+}
+
+/// What is known here of what was recorded: a later version may have found more.
+fn known<'de, K, D>(deserializer: D) -> Result<BTreeMap<K, Support>, D::Error>
+where
+    K: Deserialize<'de> + Ord,
+    D: Deserializer<'de>,
+{
+    let recorded = BTreeMap::<String, Support>::deserialize(deserializer)?;
+    let known = recorded.into_iter().filter_map(|(name, support)| {
+        let name: StringDeserializer<value::Error> = name.into_deserializer();
+        Some((K::deserialize(name).ok()?, support))
+    });
+    Ok(known.collect())
 }
 
 fn no_functions() -> Option<BTreeSet<String>> {
@@ -219,5 +240,14 @@ mod tests {
         let json = serde_json::to_string(&features).unwrap();
         assert!(json.contains(r#""tcx/egress":{"missing":{"reason":"EINVAL""#), "{json}");
         assert_eq!(serde_json::from_str::<KernelFeatures>(&json).unwrap(), features);
+    }
+
+    #[test]
+    fn what_a_later_version_has_found_is_left_out() {
+        let json = r#"{"release": "7.1", "hooks": {"tcx/egress": "works", "xdp/redirect": "works"},
+            "backends": {"telepathy": {"missing": {"reason": "a", "remedy": "b"}}}, "more": 1}"#;
+        let read: KernelFeatures = serde_json::from_str(json).unwrap();
+        let features = KernelFeatures::nothing("7.1").with(Hook::TcxEgress, Support::Works);
+        assert_eq!(read, features);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests against a real API server: etcd and kube-apiserver, which `cargo xtask setup kube` makes.
 
 mod agent;
+mod allowed;
 mod annotation;
 mod answers;
 mod capabilities;

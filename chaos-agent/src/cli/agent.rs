@@ -7,7 +7,7 @@ use chaos_agent::{
     Handle, Keeper,
     control::{Agent, ControlSocket, DEFAULT_SOCKET, OWNER, serve, serve_runtimes},
 };
-use chaos_api::{ArmedId, Ended, Notice, Policy};
+use chaos_api::{AllowedVerbs, ArmedId, Ended, Notice, PROTECTED_NAMESPACES, Policy};
 use chaos_engine::{arm::Armory, kernel::Room};
 use chaos_fault::print_duration;
 use chaos_plan::Support;
@@ -94,6 +94,14 @@ struct Limits {
     /// no room is lost, and counted
     #[arg(long, value_name = "SIZE", value_parser = terms::memory, default_value = "128MiB")]
     held_memory: u64,
+    /// The namespaces of which no pod is broken by its annotation, with commas between; an empty list protects none
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = PROTECTED_NAMESPACES)]
+    protected_namespaces: Vec<String>,
+    /// The verbs that annotations of pods may use, with commas between, such as `drop, delay, fail dns`; `default` stands
+    /// for all that are not destructive. A namespace allows those, unless its annotation chaos-agent.dev/allow-verbs
+    /// lists others. Without this the node allows all verbs
+    #[arg(long, value_name = "VERBS")]
+    allow_verbs: Option<AllowedVerbs>,
     /// An address that is left alone unless a fault names just that one; may be given again
     #[arg(long, value_name = "IP")]
     exempt: Vec<IpAddr>,
@@ -111,6 +119,9 @@ impl Limits {
         let policy = Policy::new(self.default_duration, self.longest)
             .map_err(|error| Failure::Usage(error.to_string()))?;
         let policy = policy.most_targets(self.most_targets as usize).holding(self.held_memory);
+        let protected = self.protected_namespaces.iter().filter(|name| !name.is_empty());
+        let policy = policy.protecting(protected.cloned().collect());
+        let policy = policy.allowing(self.allow_verbs.clone().unwrap_or(AllowedVerbs::all()));
         Ok(policy.exempting(self.exempt.clone()))
     }
 }

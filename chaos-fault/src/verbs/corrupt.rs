@@ -17,6 +17,7 @@ pub(crate) static ROW: Row = Row {
     example: "corrupt 1% silent egress udp",
     samples: &["corrupt", "corrupt silent"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[Clause::Silent],
     amount: Amount::Nothing,
     build: |parts| Ok(Verb::Corrupt { silent: parts.silent }),

@@ -18,6 +18,7 @@ pub(crate) static ROW: Row = Row {
     example: "delay 100ms jitter 20ms egress",
     samples: &["delay 100ms"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[Clause::By, Clause::Jitter, Clause::Distribution, Clause::Correlation],
     amount: Amount::Latencies,
     build,

@@ -19,6 +19,7 @@ pub(crate) static ROW: Row = Row {
     example: "delay dns by 200ms for *.example.com",
     samples: &["delay dns by 200ms for *.example.com"],
     subject: Subject::Dns,
+    is_destructive: false,
     parts: &[Clause::Name, Clause::By, Clause::Jitter, Clause::Distribution, Clause::Correlation],
     amount: Amount::Latencies,
     build,

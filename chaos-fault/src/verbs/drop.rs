@@ -14,6 +14,7 @@ pub(crate) static ROW: Row = Row {
     example: "drop 10% egress",
     samples: &["drop egress", "drop ingress"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[],
     amount: Amount::Nothing,
     build: |_| Ok(Verb::Drop),

@@ -14,6 +14,7 @@ pub(crate) static ROW: Row = Row {
     example: "duplicate 2%",
     samples: &["duplicate 2%"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[],
     amount: Amount::Nothing,
     build: |_| Ok(Verb::Duplicate),

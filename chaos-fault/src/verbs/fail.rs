@@ -37,6 +37,7 @@ pub(crate) static ROW: Row = Row {
         "fail execve with ENOENT",
     ],
     subject: Subject::Calls,
+    is_destructive: false,
     parts: &[Clause::Calls, Clause::With],
     amount: Amount::Nothing,
     build,

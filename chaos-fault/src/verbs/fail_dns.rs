@@ -18,6 +18,7 @@ pub(crate) static ROW: Row = Row {
     example: "fail dns with NXDOMAIN for *.example.com",
     samples: &["fail dns with NXDOMAIN for *.example.com"],
     subject: Subject::Dns,
+    is_destructive: false,
     parts: &[Clause::With, Clause::Name],
     amount: Amount::Nothing,
     build,

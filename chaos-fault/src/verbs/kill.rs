@@ -18,6 +18,7 @@ pub(crate) static ROW: Row = Row {
     example: "kill 1% of calls accept",
     samples: &["kill 1% of calls accept"],
     subject: Subject::Calls,
+    is_destructive: true,
     parts: &[Clause::Calls],
     amount: Amount::Nothing,
     build,

@@ -19,6 +19,7 @@ pub(crate) static ROW: Row = Row {
     example: "limit 1mbit egress",
     samples: &["limit 1mbit"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[Clause::Rate, Clause::Queue, Clause::PerFlow],
     amount: Amount::Rate,
     build,

@@ -51,6 +51,8 @@ pub struct VerbSummary {
     pub samples: &'static [&'static str],
     /// What it is done to: `packets`, `calls`.
     pub subject: &'static str,
+    /// What it breaks stays broken when the fault ends.
+    pub is_destructive: bool,
     /// Its parts, in words, beside the clauses that all verbs with this subject have.
     pub parts: Vec<&'static str>,
 }
@@ -58,10 +60,11 @@ pub struct VerbSummary {
 /// All verbs, in the order in which people are told of them.
 pub fn verbs() -> impl Iterator<Item = VerbSummary> {
     VERBS.iter().map(|row| {
-        let Row { words, summary, example, samples, subject, .. } = **row;
+        let Row { words, summary, example, samples, subject, is_destructive, .. } = **row;
         let parts = PARTS.iter().filter(|(clause, _)| row.takes(*clause));
         let parts = parts.map(|(_, words)| *words).collect();
-        VerbSummary { words, summary, example, samples, subject: subject.words(), parts }
+        let subject = subject.words();
+        VerbSummary { words, summary, example, samples, subject, is_destructive, parts }
     })
 }
 

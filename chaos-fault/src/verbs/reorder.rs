@@ -19,6 +19,7 @@ pub(crate) static ROW: Row = Row {
     example: "reorder 5% by 10ms",
     samples: &["reorder 5% by 10ms"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[Clause::By],
     amount: Amount::Duration,
     build,

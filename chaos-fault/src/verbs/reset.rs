@@ -14,6 +14,7 @@ pub(crate) static ROW: Row = Row {
     example: "reset 10% of flows tcp to port 6379",
     samples: &["reset tcp"],
     subject: Subject::Packets,
+    is_destructive: false,
     parts: &[],
     amount: Amount::Nothing,
     build: |_| Ok(Verb::Reset),

@@ -27,6 +27,8 @@ pub(crate) struct Row {
     /// A plain fault for each way that it is done in: what kernels can do is shown by these.
     pub samples: &'static [&'static str],
     pub subject: Subject,
+    /// What it breaks stays broken when the fault ends.
+    pub is_destructive: bool,
     /// The clauses that are parts of it. What all verbs can have is not among them.
     pub parts: &'static [Clause],
     /// What it is measured in, right behind its words or behind `by`.

@@ -19,6 +19,7 @@ pub(crate) static ROW: Row = Row {
     example: "skew clock by +1d",
     samples: &["skew clock by +1d"],
     subject: Subject::Process,
+    is_destructive: false,
     parts: &[Clause::By],
     amount: Amount::Offset,
     build,

@@ -20,6 +20,7 @@ pub(crate) static ROW: Row = Row {
     example: "slow fsync by 50ms",
     samples: &["slow fsync by 50ms"],
     subject: Subject::Calls,
+    is_destructive: false,
     parts: &[Clause::Calls, Clause::By, Clause::Jitter],
     amount: Amount::Duration,
     build,

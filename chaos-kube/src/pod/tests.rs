@@ -1,5 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
+use chaos_api::AllowedVerbs;
 use k8s_openapi::jiff::Timestamp;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ fn facts(text: &str) -> Observed {
         host_network: false,
         containers: BTreeMap::new(),
         is_over: false,
-        is_enabled: true,
+        allows: Some(AllowedVerbs::default()),
         text: Some(Arc::new(Text::read(text))),
         peers: BTreeMap::new(),
         orders: Orders::default(),

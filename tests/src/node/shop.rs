@@ -4,7 +4,7 @@
 use std::{marker::PhantomData, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use chaos_kube::{ENABLED, FAULTS, STATUS, Status};
+use chaos_kube::{ALLOW_VERBS, ENABLED, FAULTS, STATUS, Status};
 use serde_json::{Value, json};
 use xtask::node::NodeKit;
 
@@ -75,7 +75,9 @@ pub struct Pod {
 impl Shop {
     /// Makes the namespace.
     pub fn open(node: &Arc<Node>, namespace: &str) -> Result<Self> {
-        let metadata = json!({ "name": namespace, "labels": { ENABLED: "true" } });
+        let annotations = json!({ ALLOW_VERBS: "default, kill" });
+        let metadata =
+            json!({ "name": namespace, "labels": { ENABLED: "true" }, "annotations": annotations });
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
         node.plane.apply(&object.to_string())?;
         Ok(Self { node: Arc::clone(node), namespace: namespace.to_owned() })

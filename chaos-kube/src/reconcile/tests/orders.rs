@@ -1,8 +1,14 @@
 //! Ends that others than the kernel's clock decide: a moment of the wall clock, the guard, the cluster's halt.
 
-use std::future::Future;
+use std::{cell::Cell, collections::BTreeSet, future::Future};
 
-use chaos_api::Phase;
+use chaos_api::{Phase, RunName};
+use chaos_fault::Fault;
+use proptest::{
+    collection::vec,
+    prelude::*,
+    test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
+};
 use tokio::runtime::Builder;
 
 use super::{
@@ -10,7 +16,7 @@ use super::{
         names::{HALT, HALTED_RUNS},
         status::{PodPhase, Status},
     },
-    cluster::Cluster,
+    cluster::{Cluster, NAMESPACES},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -262,4 +268,214 @@ fn a_halted_run_ends_its_faults_and_no_others() {
         cluster.pass_guarded(10).await;
         assert_eq!(cluster.in_kernel().await.len(), 3, "what is over stays so");
     });
+}
+
+/// What happens to the guard, to a pod, or to the agent.
+#[derive(Debug, Clone)]
+enum Step {
+    Annotate(usize, usize),
+    Unannotate(usize),
+    Renew,
+    DeleteLease,
+    Lever(bool),
+    HaltRun(bool),
+    Restart(bool),
+    LoseServer,
+    FindServer,
+    Pass(u8),
+}
+
+const TEXTS: [&str; 4] = [
+    "drop for 20m guarded as run/a",
+    "drop for 20m guarded; corrupt for 20m as run/b; delay 5ms for 20m",
+    "reset for 20m as shop/run/a in container main; drop for 20m guarded as other/a",
+    "delay 5ms for 20m",
+];
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..2_usize, 0..TEXTS.len()).prop_map(|(pod, text)| Step::Annotate(pod, text)),
+        1 => (0..2_usize).prop_map(Step::Unannotate),
+        8 => Just(Step::Renew),
+        1 => Just(Step::DeleteLease),
+        1 => any::<bool>().prop_map(Step::Lever),
+        2 => any::<bool>().prop_map(Step::HaltRun),
+        1 => any::<bool>().prop_map(Step::Restart),
+        1 => Just(Step::LoseServer),
+        3 => Just(Step::FindServer),
+        8 => (1_u8..30).prop_map(Step::Pass),
+    ]
+}
+
+/// The Lease as it is.
+#[derive(Debug, Clone, Copy, Default)]
+struct SimulatedGuard {
+    renewals: u64,
+    /// The value of the lever, if it has one.
+    lever: Option<bool>,
+    is_run_halted: bool,
+}
+
+/// What the agent has heard.
+#[derive(Default)]
+struct Heard {
+    texts: [Option<usize>; 2],
+    /// The Lease that it saw, when it found it or saw it move last (boot clock, s), and whether it did.
+    guard: Option<(u64, u64, bool)>,
+    is_halted: bool,
+    is_run_halted: bool,
+    /// What orders have ended of the text of a pod.
+    ended: BTreeSet<(usize, String)>,
+}
+
+impl Heard {
+    fn hear(&mut self, texts: [Option<usize>; 2], guard: Option<SimulatedGuard>, now: u64) {
+        let is_same = [0, 1].map(|pod| self.texts[pod] == texts[pod]);
+        self.ended.retain(|(pod, _)| is_same[*pod]);
+        self.texts = texts;
+        self.guard = guard.map(|guard| match self.guard {
+            Some((renewals, at, has_moved)) if renewals == guard.renewals => {
+                (renewals, at, has_moved)
+            }
+            before => (guard.renewals, now, before.is_some()),
+        });
+        if let Some(guard) = guard {
+            self.is_halted = guard.lever.unwrap_or(self.is_halted);
+            self.is_run_halted = guard.is_run_halted;
+        }
+    }
+
+    /// Why an order has ended a fault for good.
+    fn order(&self, pod: usize, fault: &Fault, now: u64) -> Option<&'static str> {
+        let run = RunName::of(fault, NAMESPACES[pod]).map(|run| run.to_string());
+        if self.is_halted {
+            return Some("the cluster is halted");
+        }
+        if self.is_run_halted && run.as_deref() == Some("shop/run") {
+            return Some("its Run is halted");
+        }
+        // An agent looks within five seconds.
+        let is_gone = self.guard.is_none_or(|(_, at, _)| now >= at + 50);
+        (fault.guarded && is_gone).then_some("it has no guard")
+    }
+
+    /// Why a fault must not be armed.
+    fn forbids(&self, pod: usize, fault: &Fault, now: u64) -> Option<&'static str> {
+        let has_moved = self.guard.is_some_and(|(_, _, has_moved)| has_moved);
+        let waits = (fault.guarded && !has_moved).then_some("its guard has not moved");
+        self.order(pod, fault, now).or(waits)
+    }
+}
+
+async fn obey(steps: &[Step], ended: &Cell<usize>, armed: &Cell<usize>) -> Result<(), String> {
+    let mut cluster = Cluster::new();
+    for namespace in 0..2 {
+        cluster.label(namespace, true).await;
+        cluster.create(namespace).await;
+    }
+    cluster.settle().await;
+    let (mut texts, mut guard, mut heard) = ([None; 2], None::<SimulatedGuard>, Heard::default());
+    for (number, step) in steps.iter().enumerate() {
+        match step {
+            Step::Annotate(pod, text) => {
+                texts[*pod] = Some(*text);
+                cluster.annotate(*pod, Some(TEXTS[*text])).await;
+            }
+            Step::Unannotate(pod) => {
+                texts[*pod] = None;
+                cluster.annotate(*pod, None).await;
+            }
+            Step::Renew => {
+                guard.get_or_insert_default().renewals += 1;
+                cluster.change_lease(|lease| lease.renewals += 1);
+            }
+            Step::DeleteLease => {
+                guard = None;
+                cluster.delete_lease();
+            }
+            Step::Lever(is_pulled) => {
+                guard.get_or_insert_default().lever = Some(*is_pulled);
+                let value = if *is_pulled { "INC-4711" } else { "" };
+                cluster.change_lease(|lease| lease.annotate(HALT, Some(value)));
+            }
+            Step::HaltRun(is_halted) => {
+                guard.get_or_insert_default().is_run_halted = *is_halted;
+                let value = is_halted.then_some("shop/run");
+                cluster.change_lease(|lease| lease.annotate(HALTED_RUNS, value));
+            }
+            Step::Restart(is_told) => {
+                cluster.restart_agent(*is_told).await;
+                (heard.guard, heard.is_halted, heard.is_run_halted) = (None, false, false);
+            }
+            Step::LoseServer => cluster.lose_server(),
+            Step::FindServer => cluster.find_server().await,
+            Step::Pass(seconds) => {
+                for _ in (0..*seconds).step_by(5) {
+                    cluster.pass(5).await;
+                    let checked = check(&cluster, &mut heard, ended, armed).await;
+                    checked.map_err(|broken| format!("in step {number}, {step:?}: {broken}"))?;
+                }
+            }
+        }
+        cluster.settle().await;
+        if cluster.is_heard {
+            heard.hear(texts, guard, cluster.now() / SECOND);
+        }
+        let checked = check(&cluster, &mut heard, ended, armed).await;
+        checked.map_err(|broken| format!("after step {number}, {step:?}: {broken}"))?;
+    }
+    Ok(())
+}
+
+async fn check(
+    cluster: &Cluster,
+    heard: &mut Heard,
+    ended: &Cell<usize>,
+    armed: &Cell<usize>,
+) -> Result<(), String> {
+    let now = cluster.now() / SECOND;
+    for report in cluster.armed().await {
+        let pod = usize::from(report.id.starts_with("pod:bank"));
+        for report in report.faults {
+            let fault: Fault = report.fault.parse().expect("a sentence");
+            if let Some(why) = heard.forbids(pod, &fault, now) {
+                return Err(format!("at {now} s `{fault}` of pod {pod} is armed, and {why}"));
+            }
+            if heard.ended.contains(&(pod, report.fault)) {
+                return Err(format!("at {now} s `{fault}` of pod {pod} has come back"));
+            }
+            armed.set(armed.get() + 1);
+        }
+    }
+    if cluster.is_heard {
+        for (pod, text) in heard.texts.into_iter().enumerate() {
+            for sentence in chaos_fault::parse(text.map_or("", |text| TEXTS[text])).unwrap() {
+                let fault = sentence.fault;
+                if heard.order(pod, &fault, now).is_some()
+                    && heard.ended.insert((pod, fault.to_string()))
+                {
+                    ended.set(ended.get() + 1);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn in_any_order_of_events_what_an_order_has_ended_is_over() {
+    let config = Config { cases: 400, failure_persistence: None, ..Config::default() };
+    let seed = TestRng::from_seed(RngAlgorithm::ChaCha, b"an order of guards for each case");
+    let mut runner = TestRunner::new_with_rng(config, seed);
+    let (ended, armed) = (Cell::new(0), Cell::new(0));
+    let outcome = runner.run(&vec(step(), 1..40), |steps| {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(obey(&steps, &ended, &armed)).map_err(TestCaseError::fail)
+    });
+    if let Err(error) = outcome {
+        panic!("{error}");
+    }
+    // What never came about has not been tested.
+    println!("{} ended, {} armed", ended.get(), armed.get());
+    assert!(ended.get() > 500 && armed.get() > 1_000, "{ended:?} {armed:?}");
 }
