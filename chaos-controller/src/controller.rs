@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::kinds::{Experiment, Run, RunStatus};
+use chaos_api::{
+    AllowedVerbs,
+    kinds::{Experiment, Run, RunStatus},
+};
+use chaos_kube::ALLOW_VERBS;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
@@ -146,12 +150,7 @@ impl Controller {
         Observed {
             now: Timestamp::now(),
             lever: self.leadership.lever().map(str::to_owned),
-            enabled: stores
-                .namespaces
-                .state()
-                .iter()
-                .map(|namespace| namespace.name_any())
-                .collect(),
+            enabled: stores.namespaces.state().iter().map(|one| allowed(one)).collect(),
             pods,
             nodes: stores
                 .nodes
@@ -266,6 +265,13 @@ impl Controller {
             }
         }
     }
+}
+
+/// A namespace that allows faults, with the verbs that it allows.
+fn allowed(namespace: &PartialObjectMeta<Namespace>) -> (String, AllowedVerbs) {
+    let list = namespace.annotations().get(ALLOW_VERBS);
+    let verbs = list.map_or_else(AllowedVerbs::default, |list| AllowedVerbs::read_known(list));
+    (namespace.name_any(), verbs)
 }
 
 impl Stores {

@@ -1,11 +1,11 @@
 //! Holds everything that decisions go by, at one moment.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-use chaos_api::kinds::{Experiment, Run, RunPhase};
+use chaos_api::{
+    AllowedVerbs,
+    kinds::{Experiment, Run, RunPhase},
+};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -16,8 +16,8 @@ pub struct Observed {
     pub now: Timestamp,
     /// Why the whole cluster is halted, if it is.
     pub lever: Option<String>,
-    /// Namespaces that allow faults.
-    pub enabled: BTreeSet<String>,
+    /// Namespaces that allow faults, with the verbs that they allow.
+    pub enabled: BTreeMap<String, AllowedVerbs>,
     /// By namespace.
     pub pods: BTreeMap<String, Vec<PodFacts>>,
     /// The labels of nodes.

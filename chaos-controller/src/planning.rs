@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chaos_api::{Limits, NodeFeatures};
 use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, plan};
 
@@ -35,13 +36,33 @@ impl<'a> Planner<'a> {
         let refusal = self.refusals.entry(node.clone()).or_insert_with(|| match agents.get(node) {
             None => Some(format!("node {node} has no agent")),
             Some(Err(why)) => Some(why.clone()),
-            Some(Ok(agent)) => by_container(faults).into_iter().find_map(|(container, share)| {
-                let scope = container.map_or(Scope::Pod, Scope::Container);
-                let longest = Duration::from_secs(agent.limits.longest_seconds);
-                let terms = Terms { scope, longest, has_guard: true, ..Terms::default() };
-                plan(&share.faults, &agent.kernel, &terms).refused.first().map(ToString::to_string)
+            Some(Ok(agent)) => forbidden(node, agent, faults, &pod.name.namespace).or_else(|| {
+                by_container(faults).into_iter().find_map(|(container, share)| {
+                    let scope = container.map_or(Scope::Pod, Scope::Container);
+                    let longest = Duration::from_secs(agent.limits.longest_seconds);
+                    let terms = Terms { scope, longest, has_guard: true, ..Terms::default() };
+                    plan(&share.faults, &agent.kernel, &terms)
+                        .refused
+                        .first()
+                        .map(ToString::to_string)
+                })
             }),
         });
         refusal.clone()
     }
+}
+
+/// Why the operator of a node forbids the faults, if so.
+fn forbidden(
+    node: &str,
+    agent: &NodeFeatures,
+    faults: &[Fault],
+    namespace: &str,
+) -> Option<String> {
+    let Limits { protected_namespaces, verbs, .. } = &agent.limits;
+    if protected_namespaces.contains(namespace) {
+        return Some(format!("pods of namespace {namespace} are never targets on node {node}"));
+    }
+    let fault = faults.iter().find(|fault| !verbs.admits(&fault.verb))?;
+    Some(format!("node {node} does not allow `{}`; it allows {verbs}", fault.verb.words()))
 }

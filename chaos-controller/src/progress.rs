@@ -210,7 +210,7 @@ impl Turn<'_> {
         {
             return Some((Reason::ExperimentDeleted, format!("experiment {name} was deleted")));
         }
-        if !self.observed.enabled.contains(&self.identity.namespace) {
+        if !self.observed.enabled.contains_key(&self.identity.namespace) {
             return Some((Reason::Halted, self.not_enabled()));
         }
         let mut failed = script.steps.iter().zip(&status.steps);

@@ -7,7 +7,7 @@ use std::{
 
 use chaos_api::kinds::{OnError, RunStatus, StepPhase, StepStatus, Summary, TargetCounts};
 use chaos_fault::print_duration;
-use chaos_kube::{PodPhase, digest};
+use chaos_kube::{ALLOW_VERBS, PodPhase, digest};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -40,9 +40,9 @@ impl Turn<'_> {
         if let Some(why) = self.halted() {
             return vec![why];
         }
-        if !self.observed.enabled.contains(&self.identity.namespace) {
+        let Some(allowed) = self.observed.enabled.get(&self.identity.namespace) else {
             return vec![self.not_enabled()];
-        }
+        };
         let mut refusals: Vec<String> =
             script.limits.too_long(script.lasting()).into_iter().collect();
         let mut exceptions = Exceptions::default();
@@ -58,6 +58,13 @@ impl Turn<'_> {
                     refused += 1;
                     exceptions.add(why, &pod.name);
                 }
+            }
+            if let Some(fault) = faults.iter().find(|fault| !allowed.admits(&fault.verb)) {
+                let (words, namespace) = (fault.verb.words(), &self.identity.namespace);
+                refusals.push(format!(
+                    "step {}: namespace {namespace} does not allow `{words}`; annotate it, such as {ALLOW_VERBS}='default, {words}'",
+                    act.name
+                ));
             }
             let of_step = |why: String| format!("step {}: {why}", act.name);
             refusals.extend(picked.refusals.into_iter().map(of_step));

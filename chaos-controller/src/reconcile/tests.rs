@@ -102,6 +102,20 @@ fn limited(limits: serde_json::Value) -> serde_json::Value {
 }
 
 #[test]
+fn a_verb_that_is_not_allowed_is_refused_before_anything_is_touched() {
+    let mut spec = one_step("1", "1m");
+    spec["steps"][0]["fault"]["do"] = json!("drop; kill accept");
+    let mut world = World::new(&[("a", 1)]);
+    world.run("run", spec);
+    world.settle();
+    let status = world.status("run");
+    assert_eq!((status.reason, world.writes), (Some(Reason::Refused), 0));
+    let expected = "step slow: namespace shop does not allow `kill`; annotate it, such as \
+                    chaos-agent.dev/allow-verbs='default, kill'";
+    assert!(status.message.starts_with(expected), "{}", status.message);
+}
+
+#[test]
 fn shadow_is_written_into_the_sentence() {
     let mut world = World::new(&[("a", 1)]);
     world.run_in_mode("run", one_step("1", "1m"), "Shadow");
@@ -116,6 +130,7 @@ fn a_target_without_a_fit_agent_refuses_the_run_or_is_left_out() {
         (Agent::Old, "update it"),
         (Agent::Silent, "is not ready"),
         (Agent::Weak, "drop"),
+        (Agent::Strict, "node b does not allow `drop`; it allows delay"),
     ] {
         let mut world = World::new(&[("a", 1), ("b", 1)]);
         world.agent("b", agent);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chaos_api::{
-    NodeFeatures, Policy,
+    AllowedVerbs, NodeFeatures, Policy,
     kinds::{Condition, Experiment, Run, RunStatus},
 };
 use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
@@ -31,6 +31,8 @@ pub enum Agent {
     Silent,
     /// Its kernel can do nothing.
     Weak,
+    /// It allows one verb, which is not that of the tests.
+    Strict,
 }
 
 /// A pod as the API server has it.
@@ -239,7 +241,11 @@ impl World {
         let observed = Observed {
             now: self.now,
             lever: self.lever.clone(),
-            enabled: self.enabled.then(|| "shop".to_owned()).into_iter().collect(),
+            enabled: self
+                .enabled
+                .then(|| ("shop".to_owned(), AllowedVerbs::default()))
+                .into_iter()
+                .collect(),
             pods: BTreeMap::from([("shop".to_owned(), pods)]),
             nodes: self.agents.keys().map(|node| (node.clone(), BTreeMap::new())).collect(),
             agents,
@@ -375,13 +381,16 @@ impl Agent {
     fn pod(self, node: &str) -> Option<PodFacts> {
         let kernel = match self {
             Self::Missing => return None,
-            Self::Fit | Self::Silent => Some(KernelFeatures::everything("6.12")),
+            Self::Fit | Self::Silent | Self::Strict => Some(KernelFeatures::everything("6.12")),
             Self::Weak => Some(KernelFeatures::nothing("4.9")),
             Self::Old => None,
         };
-        let said = kernel.map(|kernel| {
-            NodeFeatures::new("0.1.0", &Policy::default(), kernel).to_annotation().unwrap()
-        });
+        let policy = match self {
+            Self::Strict => Policy::default().allowing("delay".parse().unwrap()),
+            Self::Fit | Self::Missing | Self::Old | Self::Silent | Self::Weak => Policy::default(),
+        };
+        let said = kernel
+            .map(|kernel| NodeFeatures::new("0.1.0", &policy, kernel).to_annotation().unwrap());
         let annotations: BTreeMap<&str, String> =
             said.map(|said| (FEATURES, said)).into_iter().collect();
         let (key, value) = AGENT_LABEL;
