@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use chaos_api::kinds::{Reason, RunPhase};
-use chaos_kube::FAULTS;
+use chaos_kube::{FAULTS, GUARD, HALT};
 use kube::{
     ResourceExt as _,
     api::{DeleteParams, ListParams},
@@ -75,6 +75,14 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     assert!(scene.texts()?.is_empty());
     let pod = scene.runtime.block_on(scene.pods().get("web-0"))?;
     assert_eq!(pod.annotations()[FAULTS], "drop 1%");
+
+    // As long as the whole cluster is halted, nothing is begun, or it is ended at once.
+    let lever = format!("{HALT}=INC-4711");
+    let lease = ["annotate", "lease", GUARD, "--namespace=chaos-agent"];
+    scene.plane.kubectl(&[&lease[..], &[&lever]].concat())?;
+    scene.run("late", json!({ "inline": one_step(json!(1), "5m") }))?;
+    assert_eq!(scene.await_end("late")?.message, "the cluster is halted: INC-4711");
+    assert!(scene.texts()?.is_empty());
     let reasons = scene.plane.kubectl(&[
         "get",
         "events.events.k8s.io",
