@@ -6,6 +6,8 @@
 mod allowed_verbs;
 pub mod clock;
 mod engine;
+#[cfg(feature = "kinds")]
+pub mod kinds;
 mod lease;
 mod ledger;
 mod node_features;

@@ -16,11 +16,12 @@ use crate::cluster::{Cluster, GRACE, NODE};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pod that the agent's token was made for.
-fn own() -> String {
+pub fn own() -> String {
     format!("chaos-agent-{NODE}")
 }
 
-fn await_features(cluster: &Cluster) -> Result<NodeFeatures> {
+/// What the agent of [`NODE`] says, once it does.
+pub fn await_features(cluster: &Cluster) -> Result<NodeFeatures> {
     let key = FEATURES.replace('.', "\\.");
     let output = format!("--output=jsonpath={{.metadata.annotations.{key}}}");
     let give_up = Instant::now() + PATIENCE;

@@ -9,6 +9,7 @@ mod cluster;
 mod container;
 mod control_plane;
 mod ends;
+mod experiments;
 mod features;
 mod handover;
 mod interruptions;

@@ -41,9 +41,27 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
             assert!(applied.contains(&policy), "{applied}");
         }
     }
+    let controller = manifests.join("controller").display().to_string();
+    let applied = plane.kubectl(&[&strict[..], &["--kustomize", &controller]].concat())?;
+    for object in
+        ["runs.chaos-agent.dev", "experiments.chaos-agent.dev", "deployment.apps/chaos-controller"]
+    {
+        assert!(applied.contains(object), "{applied}");
+    }
+    // Samples are of these kinds, too, which a dry run does not make.
+    let definitions = manifests.join("controller/crds.yaml").display().to_string();
+    plane.kubectl(&["apply", "--server-side", "--filename", &definitions])?;
+    let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
+    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
     let samples = samples.display().to_string();
     let applied = plane.kubectl(&[&strict[..], &["--filename", &samples]].concat())?;
-    assert!(applied.contains("pod/web-0"), "{applied}");
+    for object in [
+        "pod/web-0",
+        "experiment.chaos-agent.dev/slow-payments",
+        "run.chaos-agent.dev/slow-payments-1",
+    ] {
+        assert!(applied.contains(object), "{applied}");
+    }
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use clap::ValueEnum as _;
 use crate::{
     build_ebpf,
     command::{self, run as run_command},
-    dependencies, fmt, profiles,
+    crds, dependencies, fmt, profiles,
     setup::{self, Part},
     test::{self, Extent, Kind, Ran, Report},
 };
@@ -39,6 +39,7 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     });
     stages.run("object", build_ebpf::run);
     stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
+    stages.run("crds", || crds::run(&crds::Args { check: true }));
     let mut report = Report::default();
     let extent = Extent::of_flag(*all);
     for Ran { kind, took, passed } in

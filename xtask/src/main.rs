@@ -4,6 +4,7 @@ mod bench;
 mod build_ebpf;
 mod ci;
 mod command;
+mod crds;
 mod demo;
 mod dependencies;
 mod fmt;
@@ -47,6 +48,8 @@ enum Verb {
     Vm(vm::Args),
     /// Write the seccomp profiles of manifests/ from the container runtime's default
     Profiles(profiles::Args),
+    /// Write the definitions of the kinds Experiment and Run of manifests/ from their types
+    Crds(crds::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
     Ci(ci::Args),
 }
@@ -70,6 +73,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Image(args) => image::run(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Profiles(args) => profiles::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Ci(args) => ci::run(&args),
     }
 }

@@ -3,6 +3,8 @@
 mod agent;
 mod arm;
 mod completions;
+#[cfg(feature = "cluster")]
+mod controller;
 mod demo;
 mod disarm;
 mod doctor;
@@ -76,7 +78,7 @@ Exit codes:
   `run` exits as its command does, 128 + N when that is ended by signal N.
 
 Environment:
-  CHAOS_LOG  what is logged to standard error: warn (default; info for `agent`),
+  CHAOS_LOG  what is logged to standard error: warn (default; info for `agent` and `controller`),
              debug, or by module, such as chaos_engine::arm=debug
   NO_COLOR   no colour, also on a terminal";
 
@@ -88,6 +90,8 @@ enum Command {
     Doctor(doctor::Args),
     Demo(demo::Args),
     Agent(agent::Args),
+    #[cfg(feature = "cluster")]
+    Controller(controller::Args),
     Arm(arm::Args),
     List(list::Args),
     Show(show::Args),
@@ -105,12 +109,20 @@ enum Command {
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
     let Cli { command, output } = Cli::parse();
-    let is_agent = matches!(command, Command::Agent(_));
-    logs::init(if is_agent { "info" } else { "warn" });
+    logs::init(if is_daemon(&command) { "info" } else { "warn" });
     match execute(command, output) {
         Ok(code) => code,
         Err(failure) => failure.report(),
     }
+}
+
+/// Whether it goes on for as long as nobody ends it.
+fn is_daemon(command: &Command) -> bool {
+    #[cfg(feature = "cluster")]
+    if matches!(command, Command::Controller(_)) {
+        return true;
+    }
+    matches!(command, Command::Agent(_))
 }
 
 fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
@@ -128,6 +140,8 @@ fn execute(command: Command, format: Format) -> Result<ExitCode, Failure> {
         Command::Doctor(doctor::Args {}) => doctor::execute(format),
         Command::Demo(args) => demo::execute(&args, format),
         Command::Agent(args) => agent::execute(&args, format),
+        #[cfg(feature = "cluster")]
+        Command::Controller(args) => controller::execute(&args),
         Command::Language(language::Args {}) => language::execute(),
         Command::Schema(schema::Args {}) => schema::execute(),
         Command::Arm(args) => arm::execute(&args, format),

@@ -1,7 +1,7 @@
 //! What whoever has the token of a node's agent can do in the cluster: answer on the pods of that
 //! node, and nothing else.
 
-mod request;
+pub mod request;
 
 use std::{
     path::Path,

@@ -80,7 +80,7 @@ impl Request {
             Answer::NoRight => said.code == 403 && message.contains("cannot "),
             Answer::Invalid => said.code == 422,
             Answer::Policy(words) => {
-                let by_policy = message.contains("ValidatingAdmissionPolicy 'chaos-agent-");
+                let by_policy = message.contains("ValidatingAdmissionPolicy 'chaos-");
                 said.code == 403 && by_policy && message.contains(words)
             }
         };

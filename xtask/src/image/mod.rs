@@ -80,9 +80,11 @@ mod tests {
 
     #[test]
     fn the_manifests_name_this_image() {
-        let path = paths::workspace().join("manifests/base/daemonset.yaml");
-        let daemon_set = fs::read_to_string(path).unwrap();
-        let image = daemon_set.lines().find_map(|line| line.trim().strip_prefix("image: "));
-        assert_eq!(image, Some(NodeKit::AGENT_IMAGE));
+        for name in ["base/daemonset.yaml", "controller/deployment.yaml"] {
+            let path = paths::workspace().join("manifests").join(name);
+            let manifest = fs::read_to_string(path).unwrap();
+            let image = manifest.lines().find_map(|line| line.trim().strip_prefix("image: "));
+            assert_eq!(image, Some(NodeKit::AGENT_IMAGE), "{name}");
+        }
     }
 }

@@ -1,0 +1,98 @@
+//! `controller`: runs the experiments of a cluster.
+
+use std::{process::ExitCode, thread, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use chaos_controller::Options;
+use chaos_fault::print_duration;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use super::{failure::Failure, terms};
+
+/// Expressions of strangers are read and evaluated by functions that recurse: within their bounds they need less.
+const STACK: usize = 64 << 20;
+
+/// Run the experiments of a cluster: pick pods, break them by their annotation, and take that away
+///
+/// It needs no rights on the machine. Of several controllers one leads; the others wait until its Lease stands still.
+/// SIGTERM and Ctrl-C give the Lease up; what is armed goes on until the next controller leads, or 45 s.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where the agents are, and the Lease is
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", default_value = "chaos-agent")]
+    namespace: String,
+    /// What this controller is called among those that may lead; the name of the machine, if nothing is said
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    identity: Option<String>,
+    /// How long the Lease must stand still until another controller takes it
+    #[arg(long, value_name = "DURATION", value_parser = lease, default_value = "15s")]
+    lease: Duration,
+}
+
+/// Shorter, a busy API server would end it; longer, agents would not wait for the next leader.
+const LEASES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
+
+fn lease(word: &str) -> Result<Duration, String> {
+    let lease = terms::duration(word)?;
+    let [shortest, longest] = LEASES;
+    if (shortest..=longest).contains(&lease) {
+        return Ok(lease);
+    }
+    Err(format!("from {} to {}", print_duration(shortest), print_duration(longest)))
+}
+
+pub fn execute(args: &Args) -> Result<ExitCode, Failure> {
+    let name = match &args.identity {
+        Some(name) => name.clone(),
+        None => nix::unistd::gethostname()
+            .context("find the name of the machine")?
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let options = Options {
+        namespace: args.namespace.clone(),
+        // A container that is started again has the name of the one before, and is another.
+        identity: format!("{name}_{:08x}", getrandom::u32().context("pick a random number")?),
+        lease: args.lease,
+    };
+    let worker = thread::Builder::new()
+        .name("controller".to_owned())
+        .stack_size(STACK)
+        .spawn(move || work(options))
+        .context("start the controller's thread")?;
+    worker.join().map_err(|_| anyhow!("the controller's thread has panicked"))??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn work(options: Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (stop, stopped) = watch::channel(false);
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            identity = options.identity,
+            "starting"
+        );
+        let told = async {
+            tokio::select! {
+                _ = terminate.recv() => tracing::info!("SIGTERM: shutting down"),
+                _ = interrupt.recv() => tracing::info!("SIGINT: shutting down"),
+            }
+            stop.send_replace(true);
+        };
+        let mut running = std::pin::pin!(chaos_controller::run(options, stopped));
+        tokio::select! {
+            ended = &mut running => return Ok(ended?),
+            () = told => {}
+        }
+        Ok(running.await?)
+    })
+}

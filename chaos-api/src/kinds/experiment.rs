@@ -1,0 +1,60 @@
+//! Defines the kind Experiment: what is to be broken, and within which limits. Applying or editing one breaks nothing.
+
+use std::collections::BTreeMap;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, Limits, Step, Target};
+
+/// What a run does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "chaos-agent.dev",
+    version = "v1alpha1",
+    kind = "Experiment",
+    plural = "experiments",
+    shortname = "cx",
+    category = "chaos",
+    namespaced,
+    status = "ExperimentStatus",
+    derive = "PartialEq",
+    doc = "What is to be broken, and within which limits. A Run does it.",
+    printcolumn = r#"{"name": "Accepted", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].status"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Accepted\")].message", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.steps.all(s, !has(s.fault) || s.fault.target in self.targets)")
+        .message("a fault's target is one of the experiment's targets"),
+    validation = Rule::new("self.steps.all(s, self.steps.exists_one(t, t.name == s.name))")
+        .message("the names of steps differ")
+)]
+pub struct ExperimentSpec {
+    /// Values of `$(NAME)` in sentences; a Run may give others
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 16))]
+    pub params: BTreeMap<String, Param>,
+    /// Which pods, by the names that steps use
+    #[schemars(extend("maxProperties" = 8, "minProperties" = 1))]
+    pub targets: BTreeMap<String, Target>,
+    #[serde(default)]
+    pub limits: Limits,
+    /// One after the other
+    #[schemars(length(min = 1, max = 16))]
+    pub steps: Vec<Step>,
+}
+
+/// The value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(transparent)]
+pub struct Param(#[schemars(length(max = 256))] pub String);
+
+/// What the controller says of an experiment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ExperimentStatus {
+    /// `Accepted`: whether its sentences and expressions can be read
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}

@@ -1,0 +1,26 @@
+//! Declares the kinds of a cluster: an [`Experiment`] says what is to be broken, a [`Run`] is one execution of it.
+//!
+//! The API server checks their form by the rules in the definitions that are made of these types
+//! (`manifests/controller/crds.yaml`). What it cannot check, such as the sentences, the controller does. A field is
+//! here only if the controller reads or writes it.
+
+mod condition;
+mod experiment;
+mod limits;
+mod run;
+mod run_status;
+mod selector;
+mod step;
+mod target;
+
+pub use condition::Condition;
+pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Param};
+pub use limits::Limits;
+pub use run::{Mode, Run, RunSpec};
+pub use run_status::{
+    ExceptionStatus, LedgerSums, Reason, RunPhase, RunStatus, StepPhase, StepStatus, Summary,
+    TargetCounts,
+};
+pub use selector::{LabelValue, Labels, Operator, Requirement};
+pub use step::{FaultStep, OnError, Step, WaitStep};
+pub use target::{Replaced, Target};

@@ -1,0 +1,148 @@
+//! Defines what the controller writes about a run. It has a bound, however many pods there are: counts, and exceptions
+//! in groups.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::{Condition, ExperimentSpec};
+
+/// How far a run is, and what it has done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunStatus {
+    pub phase: RunPhase,
+    /// Why it has ended
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
+    /// The same in words
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The copy of the experiment that is run, whatever becomes of the experiment
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "unchecked")]
+    pub spec: Option<ExperimentSpec>,
+    #[serde(default)]
+    pub steps: Vec<StepStatus>,
+    #[serde(default)]
+    pub summary: Summary,
+    /// Of the step that runs, or of the last
+    #[serde(default)]
+    pub targets: TargetCounts,
+    /// Of all steps and pods together
+    #[serde(default)]
+    pub ledger: LedgerSums,
+    /// What went otherwise, grouped by message, the most frequent first; at most 50
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionStatus>,
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
+}
+
+/// Where a run is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RunPhase {
+    Running,
+    Finished,
+}
+
+/// Why a run has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Reason {
+    /// Every step was done.
+    Completed,
+    /// It was only to be planned, and it could be done.
+    Planned,
+    /// It was refused before anything was touched.
+    Refused,
+    /// A step could not be done, and nothing was to be done without it.
+    StepFailed,
+    /// Somebody halted it.
+    Halted,
+    /// The experiment was deleted.
+    ExperimentDeleted,
+}
+
+/// How far a step is. It is written before the step acts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    pub name: String,
+    pub phase: StepPhase,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// When its faults end, or its pause does
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Time>,
+    /// How many pods were picked when it started: never more are armed at a time
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub picked: u32,
+    /// With `replaced: Drop`, the largest hash of a pod that was picked: no pod beyond it is armed later
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_hash: Option<String>,
+    #[serde(default)]
+    pub ledger: LedgerSums,
+}
+
+/// Where a step is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StepPhase {
+    Pending,
+    Running,
+    Done,
+    Failed,
+}
+
+/// For people, in columns.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// `armed/picked`
+    #[serde(default)]
+    pub targets: String,
+}
+
+/// Pods by what has become of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetCounts {
+    /// That the target's labels, nodes and expression select, and that are ready
+    pub selected: u32,
+    /// On how many nodes those are that were picked
+    pub nodes: u32,
+    /// Whose agent says that the faults are in force
+    pub armed: u32,
+    /// Whose agent has not answered yet
+    pub waiting: u32,
+    /// Whose agent, or whose plan, has refused them
+    pub refused: u32,
+    /// Whose agent says that their time is over
+    pub ended: u32,
+}
+
+/// Sums of the ledgers of pods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LedgerSums {
+    pub matched: u64,
+    pub injected: u64,
+    pub shadowed: u64,
+    pub spared: u64,
+    pub lost: u64,
+}
+
+/// Something that happened to `count` pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ExceptionStatus {
+    pub count: u32,
+    pub message: String,
+    /// One of them
+    pub example: String,
+}
+
+/// What was checked when it was copied needs no rules once more.
+fn unchecked(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}

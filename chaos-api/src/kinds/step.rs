@@ -1,0 +1,73 @@
+//! Defines what is done, one thing after the other.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+/// One thing that is done: exactly one of `fault` and `wait`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("[has(self.fault), has(self.wait)].filter(x, x).size() == 1")
+        .message("a step has exactly one of fault and wait"),
+    validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s')")
+        .message("timeout is longer than nothing")
+)]
+pub struct Step {
+    #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<FaultStep>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<WaitStep>,
+    /// How long a fault may take until every picked pod is armed; 30s by default
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
+    pub timeout: Option<String>,
+    /// What follows when a picked pod cannot be armed: the run ends (the default), or goes on with the others
+    #[serde(default)]
+    pub on_error: OnError,
+}
+
+/// Faults on the pods of a target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('1h')")
+        .message("for is longer than nothing and at most 1h")
+)]
+pub struct FaultStep {
+    /// Which of the experiment's targets
+    #[schemars(length(min = 1, max = 63))]
+    pub target: String,
+    /// Sentences of the fault language, such as `delay $(latency) egress tcp`, without `for`
+    #[serde(rename = "do")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub sentences: String,
+    /// How long, from the beginning of the step
+    #[serde(rename = "for")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
+    pub duration: String,
+}
+
+/// A pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(
+    validation = Rule::new("duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('1h')")
+        .message("for is longer than nothing and at most 1h")
+)]
+pub struct WaitStep {
+    /// How long
+    #[serde(rename = "for")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
+    pub duration: String,
+}
+
+/// What follows when a step fails.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub enum OnError {
+    #[default]
+    Halt,
+    Continue,
+}

@@ -1,0 +1,308 @@
+//! Looks, decides and writes, as long as this controller leads.
+
+use std::{
+    collections::BTreeMap,
+    pin::pin,
+    time::{Duration, Instant},
+};
+
+use chaos_api::{
+    AllowedVerbs,
+    kinds::{Experiment, Run, RunStatus},
+};
+use chaos_kube::ALLOW_VERBS;
+use futures_util::{StreamExt as _, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::{
+    Client, Resource as _, ResourceExt as _,
+    core::PartialObjectMeta,
+    runtime::{
+        events::{Recorder, Reporter},
+        reflector::Store,
+    },
+};
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, sleep_until, timeout},
+};
+
+use crate::{
+    agents::Agents,
+    events,
+    fresh::Fresh,
+    lease::Leadership,
+    names::FIELD_MANAGER,
+    observed::Observed,
+    pods::{PodFacts, slim},
+    progress::Memory,
+    reconcile::{Actions, PodWrite, decide},
+    write,
+};
+
+/// Without any change, time passes: steps begin and end.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Changes that come together are looked at together.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Annotations that are written in one second, and between two renewals of the Lease.
+const PACE: u32 = 300;
+
+/// Of these so many at once.
+const AT_ONCE: usize = 64;
+
+/// What is only counted is written this often.
+const CADENCE: Duration = Duration::from_secs(3);
+
+/// What the watches keep.
+pub struct Stores {
+    pub pods: Store<Pod>,
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub nodes: Store<PartialObjectMeta<Node>>,
+    pub experiments: Store<Experiment>,
+    pub runs: Store<Run>,
+}
+
+/// The loop that works.
+pub struct Controller {
+    pub client: Client,
+    pub stores: Stores,
+    pub leadership: Leadership,
+    /// Where the agents are.
+    pub namespace: String,
+    pub identity: String,
+    state: State,
+}
+
+/// What is kept from one look to the next. Nothing of it is needed by another leader.
+#[derive(Default)]
+struct State {
+    memory: Memory,
+    agents: Agents,
+    pods: Fresh<Pod>,
+    runs: Fresh<Run>,
+    /// When the status of a run was written last.
+    written: BTreeMap<String, Instant>,
+}
+
+impl Controller {
+    pub fn new(
+        client: Client,
+        stores: Stores,
+        leadership: Leadership,
+        namespace: String,
+        identity: String,
+    ) -> Self {
+        Self { client, stores, leadership, namespace, identity, state: State::default() }
+    }
+
+    /// Works until `shutdown` says so, or its sender is gone.
+    pub async fn run(mut self, changed: &Notify, mut shutdown: watch::Receiver<bool>) {
+        let mut stopped = pin!(async move { drop(shutdown.wait_for(|stop| *stop).await) });
+        tokio::select! {
+            () = &mut stopped => return,
+            () = self.stores.ready() => {}
+        }
+        loop {
+            let work = async {
+                tokio::select! {
+                    () = changed.notified() => sleep(PAUSE).await,
+                    () = sleep(TICK) => {}
+                }
+                self.look().await;
+            };
+            tokio::select! {
+                () = &mut stopped => break,
+                () = work => {}
+            }
+        }
+        if let Err(error) = self.leadership.release().await {
+            tracing::warn!(%error, "another controller has to wait until the Lease has stood still");
+        }
+    }
+
+    async fn look(&mut self) {
+        if let Err(error) = self.leadership.tend().await {
+            tracing::warn!(%error, "the Lease was not renewed");
+        }
+        if !self.leadership.may_act() {
+            // Whoever leads meanwhile writes what is not known here.
+            self.state = State::default();
+            return;
+        }
+        let observed = self.observe();
+        let actions = decide(&observed, &mut self.state.memory);
+        self.act(actions).await;
+    }
+
+    fn observe(&mut self) -> Observed {
+        let Self { stores, state, namespace, .. } = self;
+        let pods = state.pods.newest(stores.pods.state());
+        let facts: Vec<PodFacts> = pods.iter().map(PodFacts::of).collect();
+        let agents = state.agents.by_node(&facts, namespace);
+        let mut pods: BTreeMap<String, Vec<PodFacts>> = BTreeMap::new();
+        for pod in facts {
+            pods.entry(pod.name.namespace.clone()).or_default().push(pod);
+        }
+        let mut runs = state.runs.newest(stores.runs.state());
+        runs.sort_by_key(|run| (run.creation_timestamp().map(|time| time.0), run.uid()));
+        Observed {
+            now: Timestamp::now(),
+            lever: self.leadership.lever().map(str::to_owned),
+            enabled: stores.namespaces.state().iter().map(|one| allowed(one)).collect(),
+            pods,
+            nodes: stores
+                .nodes
+                .state()
+                .iter()
+                .map(|node| (node.name_any(), node.labels().clone()))
+                .collect(),
+            agents,
+            experiments: stores.experiments.state(),
+            runs,
+        }
+    }
+
+    /// Takes away first, then says what will be done, then does what was said before.
+    async fn act(&mut self, actions: Actions) {
+        let Actions { ending, clear, runs, write, experiments } = actions;
+        if let Err(error) = self.leadership.tell(ending).await {
+            tracing::warn!(%error, "agents were not told which runs end");
+        }
+        self.annotate(clear).await;
+        for (run, status) in runs {
+            self.write_run(&run, status).await;
+        }
+        self.annotate(write).await;
+        for (experiment, status) in experiments {
+            let written = write::experiment_status(self.client.clone(), &experiment, status);
+            self.within_patience("the status of an experiment", written).await;
+        }
+    }
+
+    /// Changes annotations, as many as the pace allows; the next look goes on with the rest.
+    async fn annotate(&mut self, writes: Vec<PodWrite>) {
+        let begin = tokio::time::Instant::now();
+        let (client, leadership) = (&self.client, &self.leadership);
+        let one = |(place, write): (u32, PodWrite)| async move {
+            sleep_until(begin + Duration::from_secs(1) * place / PACE).await;
+            if !leadership.may_act() {
+                return None;
+            }
+            let written = timeout(leadership.patience(), write::annotate(client.clone(), &write));
+            match written.await {
+                Ok(Ok(pod)) => Some(pod),
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => {
+                    tracing::info!(pod = %write.pod, reason = status.message, "an annotation was not written");
+                    None
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(pod = %write.pod, %error, "an annotation was not written");
+                    None
+                }
+                Err(_) => {
+                    tracing::warn!(pod = %write.pod, "the API server did not answer");
+                    None
+                }
+            }
+        };
+        let paced = (0..PACE).zip(writes);
+        let written: Vec<_> =
+            stream::iter(paced).map(one).buffer_unordered(AT_ONCE).collect().await;
+        for mut pod in written.into_iter().flatten() {
+            slim(&mut pod);
+            self.state.pods.put(pod);
+        }
+    }
+
+    async fn write_run(&mut self, run: &Run, status: RunStatus) {
+        let uid = run.uid().unwrap_or_default();
+        let is_due = |at: &Instant| at.elapsed() >= CADENCE;
+        let is_soon = self.state.written.get(&uid).is_some_and(|at| !is_due(at));
+        if is_soon && !is_urgent(run.status.as_ref(), &status) {
+            return;
+        }
+        let news = events::between(run.status.as_ref(), &status);
+        let written = write::run_status(self.client.clone(), run, status);
+        if let Some(run) = self.within_patience("the status of a run", written).await {
+            let reference = run.object_ref(&());
+            self.state.written.retain(|_, at| !is_due(at));
+            self.state.written.insert(uid, Instant::now());
+            self.state.runs.put(run);
+            let reporter = Reporter {
+                controller: FIELD_MANAGER.to_owned(),
+                instance: Some(self.identity.clone()),
+            };
+            let recorder = Recorder::new(self.client.clone(), reporter);
+            for event in news {
+                let published = async { recorder.publish(&event, &reference).await };
+                self.within_patience("an event", published).await;
+            }
+        }
+    }
+
+    /// The answer to a request, if it comes in time and is a good one.
+    async fn within_patience<T>(
+        &self,
+        what: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Option<T> {
+        if !self.leadership.may_act() {
+            return None;
+        }
+        match timeout(self.leadership.patience(), request).await {
+            Ok(Ok(answer)) => Some(answer),
+            // It has changed meanwhile, or is gone; the next look knows.
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => None,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "{what} was not written");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("{what} was not written: the API server did not answer");
+                None
+            }
+        }
+    }
+}
+
+/// A namespace that allows faults, with the verbs that it allows.
+fn allowed(namespace: &PartialObjectMeta<Namespace>) -> (String, AllowedVerbs) {
+    let list = namespace.annotations().get(ALLOW_VERBS);
+    let verbs = list.map_or_else(AllowedVerbs::default, |list| AllowedVerbs::read_known(list));
+    (namespace.name_any(), verbs)
+}
+
+impl Stores {
+    /// Waits until everything was listed once.
+    async fn ready(&self) {
+        let Self { pods, namespaces, nodes, experiments, runs } = self;
+        // An error means that nobody fills a store any more, which ends the program elsewhere.
+        let _ = tokio::join!(
+            pods.wait_until_ready(),
+            namespaces.wait_until_ready(),
+            nodes.wait_until_ready(),
+            experiments.wait_until_ready(),
+            runs.wait_until_ready(),
+        );
+    }
+}
+
+/// Whether a status says more than new counts.
+fn is_urgent(before: Option<&RunStatus>, now: &RunStatus) -> bool {
+    let Some(before) = before else { return true };
+    let conditions = |status: &RunStatus| -> Vec<(String, String)> {
+        let all = status.conditions.iter();
+        all.map(|condition| (condition.status.clone(), condition.reason.clone())).collect()
+    };
+    let steps = |status: &RunStatus| -> Vec<_> {
+        status.steps.iter().map(|step| (step.phase, step.picked)).collect()
+    };
+    before.phase != now.phase
+        || before.spec != now.spec
+        || steps(before) != steps(now)
+        || conditions(before) != conditions(now)
+        || before.targets.armed != now.targets.armed
+        || before.targets.refused != now.targets.refused
+}

@@ -1,0 +1,78 @@
+//! Folds the ledgers of pods, as their agents write them, into the sums of a step.
+
+use std::collections::BTreeMap;
+
+use chaos_api::kinds::LedgerSums;
+use chaos_kube::Status;
+
+use crate::pods::PodFacts;
+
+/// The last ledger of each pod by step: what a pod has counted stays counted when it goes.
+#[derive(Debug, Default)]
+pub struct Ledgers {
+    /// By the run's UID and the step, then by the pod's UID.
+    known: BTreeMap<(String, String), BTreeMap<String, LedgerSums>>,
+}
+
+impl Ledgers {
+    /// The sums of a step that is called `name` on pods. Never less than `before`: whoever led before may have seen pods
+    /// that are gone.
+    pub fn fold<'a>(
+        &mut self,
+        (run_uid, step): (&str, &str),
+        name: &str,
+        pods: impl IntoIterator<Item = &'a PodFacts>,
+        before: LedgerSums,
+    ) -> LedgerSums {
+        let known = self.known.entry((run_uid.to_owned(), step.to_owned())).or_default();
+        for pod in pods {
+            if let Some(counts) = pod.status.as_ref().and_then(|status| of(status, name)) {
+                known.insert(pod.uid.clone(), counts);
+            }
+        }
+        most(known.values().copied().fold(LedgerSums::default(), sum), before)
+    }
+
+    /// Forgets runs that `is_live` does not know.
+    pub fn retain(&mut self, is_live: impl Fn(&str) -> bool) {
+        self.known.retain(|(run_uid, _), _| is_live(run_uid));
+    }
+}
+
+/// Both together.
+pub fn sum(one: LedgerSums, other: LedgerSums) -> LedgerSums {
+    combine(one, other, u64::saturating_add)
+}
+
+fn most(one: LedgerSums, other: LedgerSums) -> LedgerSums {
+    combine(one, other, u64::max)
+}
+
+fn combine(one: LedgerSums, other: LedgerSums, with: impl Fn(u64, u64) -> u64) -> LedgerSums {
+    LedgerSums {
+        matched: with(one.matched, other.matched),
+        injected: with(one.injected, other.injected),
+        shadowed: with(one.shadowed, other.shadowed),
+        spared: with(one.spared, other.spared),
+        lost: with(one.lost, other.lost),
+    }
+}
+
+/// What a pod's agent has counted for the sentences of this name.
+fn of(status: &Status, name: &str) -> Option<LedgerSums> {
+    let mine = |sentence: &str| sentence.ends_with(&format!(" as {name} guarded"));
+    let faults = status.faults.iter().filter(|fault| mine(&fault.fault));
+    let counts = faults.map(|fault| LedgerSums {
+        matched: fault.counts.matched,
+        injected: fault.counts.injected,
+        shadowed: fault.counts.shadowed,
+        spared: fault.counts.spared.values().sum(),
+        lost: fault.counts.lost,
+    });
+    counts.reduce(sum)
+}
+
+/// Whether a pod's agent has had the sentences of this name.
+pub fn has_had(pod: &PodFacts, name: &str) -> bool {
+    pod.status.as_ref().is_some_and(|status| of(status, name).is_some())
+}

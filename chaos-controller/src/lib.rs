@@ -1,0 +1,131 @@
+//! Runs experiments in a cluster: picks pods by what they are, breaks them by their annotation, and takes all of it away
+//! at the end, when a run is halted, or when its experiment is gone.
+//!
+//! ```text
+//! watch ─► observed ─► reconcile (progress, selection, limits, planning) ─► status, annotations, events
+//!                        every write while the Lease is held, which the same loop renews
+//! ```
+//!
+//! What decides is pure; it goes by everything that there is, and keeps nothing that another leader would need.
+
+#![forbid(unsafe_code)]
+
+mod agents;
+mod controller;
+mod events;
+mod exceptions;
+mod expression;
+mod fresh;
+mod lease;
+mod ledger;
+mod limits;
+mod names;
+mod observed;
+mod pick;
+mod planning;
+mod pods;
+mod progress;
+mod reconcile;
+mod script;
+mod selection;
+mod text;
+mod watch;
+mod write;
+
+use std::time::Duration;
+
+use chaos_api::kinds::{Experiment, Run};
+use chaos_kube::ENABLED;
+use controller::{Controller, Stores};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use kube::{
+    Api, Client, Config,
+    core::PartialObjectMeta,
+    runtime::{reflector, watcher},
+};
+use lease::Leadership;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+/// What the controller is told by whoever starts it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The namespace of the agents, and of the Lease.
+    pub namespace: String,
+    /// What this controller is called among those that may lead. No two have the same.
+    pub identity: String,
+    /// How long the Lease must stand still until another controller takes it.
+    pub lease: Duration,
+}
+
+/// Why there is no controller, or no longer.
+#[derive(Debug, Error)]
+pub enum ControllerError {
+    #[error(
+        "no cluster is configured: {0}; run in a pod with a service account, or set KUBECONFIG"
+    )]
+    Config(#[from] kube::config::InferConfigError),
+    #[error("cannot make a client of the API server: {0}")]
+    Client(#[source] kube::Error),
+    #[error("a watch has ended for good")]
+    Deaf,
+}
+
+/// Runs the experiments of a cluster until `shutdown` becomes true, or its sender goes. It leads, or waits until it may.
+///
+/// The cluster is that of the pod that it runs in, or of `KUBECONFIG`.
+pub async fn run(
+    options: Options,
+    shutdown: tokio::sync::watch::Receiver<bool>,
+) -> Result<(), ControllerError> {
+    let config = Config::infer().await?;
+    let client = Client::try_from(config).map_err(ControllerError::Client)?;
+    let Options { namespace, identity, lease } = options;
+    let (pods, pods_writer) = reflector::store();
+    let (namespaces, namespaces_writer) = reflector::store();
+    let (nodes, nodes_writer) = reflector::store();
+    let (experiments, experiments_writer) = reflector::store();
+    let (runs, runs_writer) = reflector::store();
+    let changed = Notify::new();
+    let whole = watcher::Config::default;
+    let watched = async {
+        tokio::join!(
+            watch::keep(
+                Api::<Pod>::all(client.clone()),
+                whole(),
+                pods_writer,
+                pods::slim,
+                &changed
+            ),
+            watch::keep(
+                Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+                whole().labels(&format!("{ENABLED}=true")),
+                namespaces_writer,
+                |namespace| namespace.metadata.managed_fields = None,
+                &changed,
+            ),
+            watch::keep(
+                Api::<PartialObjectMeta<Node>>::all(client.clone()),
+                whole(),
+                nodes_writer,
+                |node| node.metadata.managed_fields = None,
+                &changed,
+            ),
+            watch::keep(
+                Api::<Experiment>::all(client.clone()),
+                whole(),
+                experiments_writer,
+                |_| {},
+                &changed,
+            ),
+            watch::keep(Api::<Run>::all(client.clone()), whole(), runs_writer, |_| {}, &changed),
+        )
+    };
+    let leadership = Leadership::new(client.clone(), &namespace, identity.clone(), lease);
+    let stores = Stores { pods, namespaces, nodes, experiments, runs };
+    let controller = Controller::new(client.clone(), stores, leadership, namespace, identity);
+    tokio::select! {
+        () = controller.run(&changed, shutdown) => Ok(()),
+        _ = watched => Err(ControllerError::Deaf),
+    }
+}

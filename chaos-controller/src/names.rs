@@ -1,0 +1,10 @@
+//! Names that users, manifests and agents rely on.
+
+/// The Lease by which one controller leads. It is also the guard of agents, whose annotations say what is halted.
+pub use chaos_kube::{GUARD as LEASE, HALT, HALTED_RUNS};
+
+/// Who writes the fault annotation of pods, and the status of experiments and runs.
+pub const FIELD_MANAGER: &str = "chaos-controller";
+
+/// The label and its value that pods of the agent have.
+pub const AGENT_LABEL: (&str, &str) = ("app.kubernetes.io/name", "chaos-agent");

@@ -1,0 +1,312 @@
+//! Takes a run from one state to the next. What is to be done is written to the status first; texts follow from a
+//! status that is there, so whoever leads after a crash does the same.
+
+mod step;
+
+use std::collections::BTreeMap;
+
+use chaos_api::kinds::{
+    Condition, ExperimentSpec, LedgerSums, Mode, OnError, Reason, Run, RunPhase, RunStatus,
+    StepPhase, StepStatus, Summary, TargetCounts,
+};
+use chaos_kube::ENABLED;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+
+use crate::{
+    expression::Expressions,
+    ledger::Ledgers,
+    observed::Observed,
+    script::{Act, Deed, Script},
+};
+
+/// How long a run waits for an experiment that is not there, as both may come with one `kubectl apply`, and for the texts
+/// of runs that have just ended.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// What a run says and wants.
+#[derive(Debug)]
+pub struct Progress {
+    /// The status that it should have.
+    pub status: RunStatus,
+    /// The texts that its pods should have, by their UID; none but these should have one of its texts.
+    pub texts: BTreeMap<String, Text>,
+    /// Its faults are being taken away, before their time.
+    pub is_ending: bool,
+}
+
+impl Progress {
+    fn of(status: RunStatus) -> Self {
+        Self { status, texts: BTreeMap::new(), is_ending: false }
+    }
+}
+
+/// What is to be done about a pod of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Text {
+    /// It is there, and stays.
+    Stays,
+    Write(String),
+}
+
+/// What is kept from one look to the next.
+#[derive(Default)]
+pub struct Memory {
+    pub expressions: Expressions,
+    pub ledgers: Ledgers,
+}
+
+/// Which run.
+struct Identity {
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+/// A run, what there is beside it, and what is remembered.
+struct Turn<'a> {
+    run: &'a Run,
+    identity: Identity,
+    observed: &'a Observed,
+    memory: &'a mut Memory,
+}
+
+/// Takes a run one state further. `None`: there is nothing to be said yet.
+pub fn advance(run: &Run, observed: &Observed, memory: &mut Memory) -> Option<Progress> {
+    let mut turn = Turn {
+        run,
+        identity: Identity {
+            namespace: run.namespace().unwrap_or_default(),
+            name: run.name_any(),
+            uid: run.uid().unwrap_or_default(),
+        },
+        observed,
+        memory,
+    };
+    let finished = |status: &RunStatus| status.phase == RunPhase::Finished;
+    match run.status.clone() {
+        None => turn.begin().map(Progress::of),
+        Some(status) if finished(&status) => Some(Progress::of(status)),
+        Some(status) => Some(turn.go_on(status)),
+    }
+}
+
+impl Turn<'_> {
+    /// Reads the experiment, plans all of its steps, and begins the first.
+    fn begin(&mut self) -> Option<RunStatus> {
+        let empty = RunStatus {
+            phase: RunPhase::Running,
+            reason: None,
+            message: String::new(),
+            spec: None,
+            steps: Vec::new(),
+            summary: Summary::default(),
+            targets: TargetCounts::default(),
+            ledger: LedgerSums::default(),
+            exceptions: Vec::new(),
+            conditions: Vec::new(),
+        };
+        if self.run.spec.halt {
+            return Some(self.finish(
+                empty,
+                Reason::Halted,
+                "it was halted before it began".to_owned(),
+            ));
+        }
+        let spec = match self.spec() {
+            Ok(spec) => spec,
+            Err(Missing::Soon) => return None,
+            Err(Missing::Experiment(why)) => return Some(self.finish(empty, Reason::Refused, why)),
+        };
+        let script = match self.script(&spec) {
+            Ok(script) => script,
+            Err(why) => return Some(self.finish(empty, Reason::Refused, why)),
+        };
+        if self.observed.has_leftovers(&self.identity.namespace) && self.is_young() {
+            return None;
+        }
+        let steps = script.steps.iter().map(|act| StepStatus {
+            name: act.name.clone(),
+            phase: StepPhase::Pending,
+            started: None,
+            ends: None,
+            picked: 0,
+            last_hash: None,
+            ledger: LedgerSums::default(),
+        });
+        let mut status = RunStatus { steps: steps.collect(), spec: Some(spec), ..empty };
+        let refusals = self.refusals(&script, &mut status);
+        if !refusals.is_empty() {
+            return Some(self.finish(status, Reason::Refused, refusals.join("; ")));
+        }
+        self.set(&mut status, "Planned", true, "Planned", "every step can be done");
+        match self.run.spec.mode {
+            Mode::Plan => {
+                let message = plan_in_words(&status);
+                Some(self.finish(status, Reason::Planned, message))
+            }
+            Mode::Shadow | Mode::Armed => Some(self.start(status, &script, 0)),
+        }
+    }
+
+    /// Goes on with the step that runs, or ends the run.
+    fn go_on(&mut self, mut status: RunStatus) -> Progress {
+        let Some(script) = status.spec.clone().and_then(|spec| self.script(&spec).ok()) else {
+            // Only somebody who wrote the status could have made it so.
+            let why = "the copy of the experiment in the status cannot be read".to_owned();
+            return self.end(status, Reason::StepFailed, why);
+        };
+        self.count(&script, &mut status);
+        if let Some((reason, why)) = self.end_reason(&script, &status) {
+            return self.end(status, reason, why);
+        }
+        let running = status.steps.iter().position(|step| step.phase == StepPhase::Running);
+        let Some(index) = running else {
+            let next = status.steps.iter().position(|step| step.phase == StepPhase::Pending);
+            let status = self.start(status, &script, next.unwrap_or(script.steps.len()));
+            return Progress::of(status);
+        };
+        match &script.steps[index].deed {
+            Deed::Wait(_) => {
+                let is_over =
+                    ends(&status.steps[index]).is_none_or(|ends| self.observed.now >= ends);
+                if is_over {
+                    status.steps[index].phase = StepPhase::Done;
+                    status = self.start(status, &script, index + 1);
+                }
+                Progress::of(status)
+            }
+            Deed::Fault { .. } => self.fault(status, &script, index),
+        }
+    }
+
+    /// Takes the texts away, then says why the run has ended.
+    fn end(&mut self, mut status: RunStatus, reason: Reason, why: String) -> Progress {
+        let pods = self.observed.pods_of(&self.identity.namespace);
+        let held = pods.iter().filter(|pod| pod.is_held_by(&self.identity.uid)).count();
+        if held > 0 {
+            status.message = format!("{why}; {held} pods still have its faults");
+            return Progress { is_ending: true, ..Progress::of(status) };
+        }
+        for step in &mut status.steps {
+            if step.phase == StepPhase::Running {
+                step.phase = StepPhase::Failed;
+            }
+        }
+        Progress::of(self.finish(status, reason, why))
+    }
+
+    /// Why a run is to end at once.
+    fn end_reason(&self, script: &Script, status: &RunStatus) -> Option<(Reason, String)> {
+        if self.run.spec.halt {
+            return Some((Reason::Halted, "it was halted".to_owned()));
+        }
+        if let Some(why) = self.halted() {
+            return Some((Reason::Halted, why));
+        }
+        if let Some(name) = &self.run.spec.experiment
+            && self.observed.experiment(&self.identity.namespace, name).is_none()
+        {
+            return Some((Reason::ExperimentDeleted, format!("experiment {name} was deleted")));
+        }
+        if !self.observed.enabled.contains_key(&self.identity.namespace) {
+            return Some((Reason::Halted, self.not_enabled()));
+        }
+        let mut failed = script.steps.iter().zip(&status.steps);
+        let stops = |act: &Act| match act.on_error {
+            OnError::Halt => true,
+            OnError::Continue => false,
+        };
+        let (act, _) = failed.find(|(act, step)| step.phase == StepPhase::Failed && stops(act))?;
+        Some((
+            Reason::StepFailed,
+            failure(status).unwrap_or_else(|| format!("step {} failed", act.name)),
+        ))
+    }
+
+    fn script(&mut self, spec: &ExperimentSpec) -> Result<Script, String> {
+        let given = self.run.spec.params.iter().map(|(name, value)| (name, value.0.as_str()));
+        let read = Script::read(spec, given, self.run.spec.mode, &mut self.memory.expressions);
+        read.map_err(|error| error.to_string())
+    }
+
+    /// What the run is to do.
+    fn spec(&self) -> Result<ExperimentSpec, Missing> {
+        let Some(name) = &self.run.spec.experiment else {
+            return self.run.spec.inline.clone().ok_or_else(|| {
+                Missing::Experiment("the run names no experiment, and has none inline".to_owned())
+            });
+        };
+        if let Some(experiment) = self.observed.experiment(&self.identity.namespace, name) {
+            return Ok(experiment.spec.clone());
+        }
+        if self.is_young() {
+            return Err(Missing::Soon);
+        }
+        Err(Missing::Experiment(format!(
+            "there is no experiment {name} in namespace {}",
+            self.identity.namespace
+        )))
+    }
+
+    fn is_young(&self) -> bool {
+        let created = self.run.creation_timestamp().map_or(self.observed.now, |time| time.0);
+        self.observed.now.duration_since(created) < PATIENCE
+    }
+
+    /// Why the whole cluster is halted, if it is.
+    pub(super) fn halted(&self) -> Option<String> {
+        self.observed.lever.as_ref().map(|reason| format!("the cluster is halted: {reason}"))
+    }
+
+    fn not_enabled(&self) -> String {
+        format!(
+            "namespace {} does not allow faults; label it {ENABLED}=true",
+            self.identity.namespace
+        )
+    }
+
+    fn finish(&self, status: RunStatus, reason: Reason, message: String) -> RunStatus {
+        let mut status =
+            RunStatus { phase: RunPhase::Finished, reason: Some(reason), message, ..status };
+        let (reason, message) = (format!("{reason:?}"), status.message.clone());
+        self.set(&mut status, "Finished", true, &reason, &message);
+        if status.conditions.iter().any(|condition| condition.type_ == "Armed") {
+            self.set(&mut status, "Armed", false, "Finished", "the run has ended");
+        }
+        status
+    }
+
+    fn set(&self, status: &mut RunStatus, type_: &str, is: bool, reason: &str, message: &str) {
+        Condition::set(&mut status.conditions, type_, is, reason, message, Time(self.observed.now));
+    }
+}
+
+/// Why there is nothing to do yet, or ever.
+enum Missing {
+    Soon,
+    Experiment(String),
+}
+
+/// When a step's time is over.
+fn ends(step: &StepStatus) -> Option<Timestamp> {
+    step.ends.as_ref().map(|time| time.0)
+}
+
+/// What is said of a step that failed.
+fn failure(status: &RunStatus) -> Option<String> {
+    let armed = status.conditions.iter().find(|condition| condition.type_ == "Armed")?;
+    (armed.reason == "Failed").then(|| armed.message.clone())
+}
+
+fn plan_in_words(status: &RunStatus) -> String {
+    let TargetCounts { selected, nodes, .. } = status.targets;
+    let steps: Vec<String> = status
+        .steps
+        .iter()
+        .filter(|step| step.picked > 0)
+        .map(|step| format!("{} would break {} pods", step.name, step.picked))
+        .collect();
+    format!("{}, of {selected} selected, on {nodes} nodes", steps.join("; "))
+}

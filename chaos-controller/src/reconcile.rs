@@ -1,0 +1,96 @@
+//! Decides what is to be done, from everything that there is. Pure: what was missed is made good by the next look.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunStatus};
+use chaos_kube::PodName;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt as _;
+
+use crate::{
+    observed::Observed,
+    pods::{Annotation, PodFacts},
+    progress::{Memory, Text, advance},
+    script::Script,
+};
+
+/// What is to be done. Texts are taken away before others are written, so that there are never more.
+#[derive(Debug, Default)]
+pub struct Actions {
+    /// Runs, `NAMESPACE/RUN`, whose faults are being taken away before their time.
+    pub ending: BTreeSet<String>,
+    /// Statuses of runs that are not as they should be.
+    pub runs: Vec<(Arc<Run>, RunStatus)>,
+    pub experiments: Vec<(Arc<Experiment>, ExperimentStatus)>,
+    pub clear: Vec<PodWrite>,
+    pub write: Vec<PodWrite>,
+}
+
+/// A change of the annotation of one pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodWrite {
+    pub pod: PodName,
+    pub uid: String,
+    pub version: String,
+    /// `None` takes it away.
+    pub text: Option<String>,
+}
+
+/// Decides what is to be done.
+pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
+    let mut actions = Actions::default();
+    let mut texts: BTreeMap<String, Text> = BTreeMap::new();
+    for run in &observed.runs {
+        let Some(progress) = advance(run, observed, memory) else { continue };
+        texts.extend(progress.texts);
+        if progress.is_ending {
+            let namespace = run.namespace().unwrap_or_default();
+            actions.ending.insert(format!("{namespace}/{}", run.name_any()));
+        }
+        if run.status.as_ref() != Some(&progress.status) {
+            actions.runs.push((run.clone(), progress.status));
+        }
+    }
+    for pod in observed.pods.values().flatten() {
+        match (texts.remove(&pod.uid), &pod.annotation) {
+            (Some(Text::Write(text)), _) => actions.write.push(change(pod, Some(text))),
+            (Some(Text::Stays), _) => {}
+            (None, Annotation::Ours { .. }) => actions.clear.push(change(pod, None)),
+            (None, Annotation::None | Annotation::Theirs { .. }) => {}
+        }
+    }
+    for experiment in &observed.experiments {
+        let status = judged(experiment, observed.now, memory);
+        if experiment.status.as_ref() != Some(&status) {
+            actions.experiments.push((experiment.clone(), status));
+        }
+    }
+    let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
+    memory.ledgers.retain(|uid| runs.contains(uid));
+    actions
+}
+
+fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
+    let version = pod.object.resource_version().unwrap_or_default();
+    PodWrite { pod: pod.name.clone(), uid: pod.uid.clone(), version, text }
+}
+
+/// Whether an experiment can be read.
+fn judged(experiment: &Experiment, now: Timestamp, memory: &mut Memory) -> ExperimentStatus {
+    let mut status = experiment.status.clone().unwrap_or_default();
+    let read = Script::read(&experiment.spec, [], Mode::Armed, &mut memory.expressions);
+    let (is, reason, message) = match read {
+        Ok(_) => (true, "Valid", String::new()),
+        Err(error) => (false, "Invalid", error.to_string()),
+    };
+    let conditions = &mut status.conditions;
+    chaos_api::kinds::Condition::set(conditions, "Accepted", is, reason, &message, Time(now));
+    status
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,380 @@
+//! Reads what an experiment says: its sentences with parameters put in, its durations, its expressions. What is wrong is
+//! told with the step or target it is in.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Replaced, Step, Target};
+use chaos_fault::{Fault, parse_duration};
+use thiserror::Error;
+
+use crate::{
+    expression::{ExpressionError, Expressions},
+    limits::{Limits, LimitsError},
+    pick::{Amount, AmountError},
+};
+
+/// How long a step waits until all of its pods are armed, where it does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest copy of an experiment that a run's status has room for, in bytes of JSON.
+const LONGEST: usize = 12 * 1024;
+
+/// What is wrong with an experiment.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ScriptError {
+    #[error(
+        "the experiment is {0} bytes long as JSON, and at most {LONGEST} fit into the status of a run; use fewer or shorter steps"
+    )]
+    TooLong(usize),
+    #[error("step {step}: `do` cannot be read:\n{report}")]
+    Sentences { step: String, report: String },
+    #[error("step {step} has neither fault nor wait")]
+    Nothing { step: String },
+    #[error("step {step}: `do` has no sentence")]
+    Empty { step: String },
+    #[error("step {step}: `do` has `{clause}`, which the controller writes itself; {remedy}")]
+    Clause { step: String, clause: &'static str, remedy: &'static str },
+    #[error("step {step}: `$({name})` is no parameter; there are: {known}")]
+    Param { step: String, name: String, known: String },
+    #[error("step {step}: target {target} is not there")]
+    Target { step: String, target: String },
+    #[error("the parameter {0} is not one of the experiment's")]
+    UnknownParam(String),
+    #[error("target {target}: where: {error}")]
+    Where { target: String, error: ExpressionError },
+    #[error("target {target}: pick: {error}")]
+    Pick { target: String, error: AmountError },
+    #[error("step {step}: {field}: {error}")]
+    Duration { step: String, field: &'static str, error: String },
+    #[error("limits: {0}")]
+    Limits(#[from] LimitsError),
+}
+
+/// An experiment that can be run.
+#[derive(Debug, Clone)]
+pub struct Script {
+    pub targets: BTreeMap<String, Choice>,
+    pub steps: Vec<Act>,
+    pub limits: Limits,
+}
+
+/// Which pods, and how many.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    pub target: Target,
+    pub amount: Amount,
+}
+
+/// A step that can be done.
+#[derive(Debug, Clone)]
+pub struct Act {
+    pub name: String,
+    pub deed: Deed,
+    pub timeout: Duration,
+    pub on_error: OnError,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Deed {
+    Fault {
+        target: String,
+        /// Once for each container that is meant.
+        faults: Vec<Fault>,
+        lasting: Duration,
+    },
+    Wait(Duration),
+}
+
+impl Deed {
+    /// How long it takes.
+    pub fn lasting(&self) -> Duration {
+        match self {
+            Self::Fault { lasting, .. } | Self::Wait(lasting) => *lasting,
+        }
+    }
+}
+
+impl Choice {
+    /// Whether pods that go are replaced.
+    pub fn is_followed(&self) -> bool {
+        match self.target.replaced {
+            Replaced::Follow => true,
+            Replaced::Drop => false,
+        }
+    }
+}
+
+impl Script {
+    /// Reads an experiment. `given` are the parameters of a run, which go before those of the experiment.
+    pub fn read<'a>(
+        spec: &ExperimentSpec,
+        given: impl IntoIterator<Item = (&'a String, &'a str)>,
+        mode: Mode,
+        expressions: &mut Expressions,
+    ) -> Result<Self, ScriptError> {
+        let length = serde_json::to_string(spec).map_or(usize::MAX, |text| text.len());
+        if length > LONGEST {
+            return Err(ScriptError::TooLong(length));
+        }
+        let mut params: BTreeMap<&str, &str> =
+            spec.params.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
+        for (name, value) in given {
+            match params.get_mut(name.as_str()) {
+                Some(before) => *before = value,
+                None => return Err(ScriptError::UnknownParam(name.clone())),
+            }
+        }
+        let mut targets = BTreeMap::new();
+        for (name, target) in &spec.targets {
+            if let Some(text) = &target.r#where {
+                expressions
+                    .check(text)
+                    .map_err(|error| ScriptError::Where { target: name.clone(), error })?;
+            }
+            let amount = Amount::read(target.pick.as_ref())
+                .map_err(|error| ScriptError::Pick { target: name.clone(), error })?;
+            targets.insert(name.clone(), Choice { target: target.clone(), amount });
+        }
+        let steps: Vec<Act> = spec
+            .steps
+            .iter()
+            .map(|step| act(step, &targets, &params, mode))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { targets, steps, limits: Limits::read(&spec.limits)? })
+    }
+
+    /// How long all steps take together.
+    pub fn lasting(&self) -> Duration {
+        self.steps.iter().map(|act| act.deed.lasting()).sum()
+    }
+}
+
+fn act(
+    step: &Step,
+    targets: &BTreeMap<String, Choice>,
+    params: &BTreeMap<&str, &str>,
+    mode: Mode,
+) -> Result<Act, ScriptError> {
+    let name = &step.name;
+    let lasting = |field: &'static str, text: &str| {
+        parse_duration(text).map_err(|mistake| ScriptError::Duration {
+            step: name.clone(),
+            field,
+            error: mistake.message,
+        })
+    };
+    let deed = match (&step.fault, &step.wait) {
+        (Some(fault), _) => {
+            let choice = targets.get(&fault.target).ok_or_else(|| ScriptError::Target {
+                step: name.clone(),
+                target: fault.target.clone(),
+            })?;
+            let written = sentences(name, &fault.sentences, params)?;
+            Deed::Fault {
+                target: fault.target.clone(),
+                faults: for_containers(written, &choice.target.containers, mode),
+                lasting: lasting("for", &fault.duration)?,
+            }
+        }
+        (None, Some(wait)) => Deed::Wait(lasting("for", &wait.duration)?),
+        (None, None) => return Err(ScriptError::Nothing { step: name.clone() }),
+    };
+    let timeout = step.timeout.as_deref().map(|text| lasting("timeout", text)).transpose()?;
+    Ok(Act {
+        name: name.clone(),
+        deed,
+        timeout: timeout.unwrap_or(TIMEOUT),
+        on_error: step.on_error,
+    })
+}
+
+fn sentences(
+    step: &str,
+    text: &str,
+    params: &BTreeMap<&str, &str>,
+) -> Result<Vec<Fault>, ScriptError> {
+    let text = put_in(step, text, params)?;
+    let read = chaos_fault::parse(&text).map_err(|errors| ScriptError::Sentences {
+        step: step.to_owned(),
+        report: errors.render(&text, "do", false),
+    })?;
+    let faults: Vec<Fault> = read.into_iter().map(|sentence| sentence.fault).collect();
+    if faults.is_empty() {
+        return Err(ScriptError::Empty { step: step.to_owned() });
+    }
+    for fault in &faults {
+        let refuse =
+            |clause, remedy| Err(ScriptError::Clause { step: step.to_owned(), clause, remedy });
+        if fault.duration.is_some() {
+            return refuse("for", "write it beside `do`, as the field `for`");
+        }
+        if fault.until.is_some() || fault.name.is_some() || fault.guarded {
+            return refuse("until, as or guarded", "leave it out");
+        }
+        if fault.container.is_some() {
+            return refuse("in container", "name containers in the target");
+        }
+        if fault.shadow {
+            return refuse("shadow", "make a Run with `mode: Shadow`");
+        }
+        if fault.pods().next().is_some() {
+            return refuse(
+                "pod",
+                "write addresses: which pods are on a node is known to its agent only",
+            );
+        }
+    }
+    Ok(faults)
+}
+
+/// Puts values in place of `$(NAME)`.
+fn put_in(step: &str, text: &str, params: &BTreeMap<&str, &str>) -> Result<String, ScriptError> {
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("$(") {
+        let Some((name, after)) = after.split_once(')') else { break };
+        let value = params.get(name).ok_or_else(|| ScriptError::Param {
+            step: step.to_owned(),
+            name: name.to_owned(),
+            known: params.keys().copied().collect::<Vec<_>>().join(", "),
+        })?;
+        whole.push_str(before);
+        whole.push_str(value);
+        rest = after;
+    }
+    whole.push_str(rest);
+    Ok(whole)
+}
+
+fn for_containers(faults: Vec<Fault>, containers: &[String], mode: Mode) -> Vec<Fault> {
+    let shadow = match mode {
+        Mode::Shadow => true,
+        Mode::Plan | Mode::Armed => false,
+    };
+    let faults: Vec<Fault> = faults.into_iter().map(|fault| Fault { shadow, ..fault }).collect();
+    if containers.is_empty() {
+        return faults;
+    }
+    let names: BTreeSet<&String> = containers.iter().collect();
+    let mut all = Vec::new();
+    for name in names {
+        let in_container = |fault: &Fault| Fault { container: Some(name.clone()), ..fault.clone() };
+        all.extend(faults.iter().map(in_container));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn spec(change: impl FnOnce(&mut Value)) -> ExperimentSpec {
+        let mut spec = json!({
+            "params": { "latency": "200ms" },
+            "targets": { "web": { "pods": { "matchLabels": { "app": "web" } }, "pick": "50%" } },
+            "steps": [
+                { "name": "slow", "fault": { "target": "web", "do": "delay $(latency) egress tcp", "for": "5m" } },
+                { "name": "rest", "wait": { "for": "30s" }, "onError": "Continue" },
+            ],
+        });
+        change(&mut spec);
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn read(
+        spec: &ExperimentSpec,
+        params: &[(&str, &str)],
+        mode: Mode,
+    ) -> Result<Script, ScriptError> {
+        let params: Vec<(String, &str)> =
+            params.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let given = params.iter().map(|(name, value)| (name, *value));
+        Script::read(spec, given, mode, &mut Expressions::default())
+    }
+
+    fn sentences_of(script: &Script) -> Vec<String> {
+        match &script.steps[0].deed {
+            Deed::Fault { faults, .. } => faults.iter().map(ToString::to_string).collect(),
+            Deed::Wait(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn parameters_are_put_in_and_those_of_the_run_go_first() {
+        let script = read(&spec(|_| ()), &[], Mode::Armed).unwrap();
+        assert_eq!(sentences_of(&script), ["delay 200ms egress tcp"]);
+        assert_eq!(script.lasting(), Duration::from_secs(330));
+        assert_eq!(script.steps[1].on_error, OnError::Continue);
+        let script = read(&spec(|_| ()), &[("latency", "1s")], Mode::Shadow).unwrap();
+        assert_eq!(sentences_of(&script), ["shadow delay 1s egress tcp"]);
+    }
+
+    #[test]
+    fn the_sample_can_be_read() {
+        let sample: Value =
+            serde_saphyr::from_str(include_str!("../../manifests/samples/experiment.yaml"))
+                .unwrap();
+        let sample: ExperimentSpec = serde_json::from_value(sample["spec"].clone()).unwrap();
+        let script = read(&sample, &[("latency", "400ms")], Mode::Armed).unwrap();
+        assert_eq!(sentences_of(&script), ["delay 400ms jitter 20ms egress tcp to 10.96.0.12"]);
+        assert_eq!(script.limits.too_long(script.lasting()), None);
+    }
+
+    #[test]
+    fn containers_have_sentences_of_their_own() {
+        let spec = spec(|spec| spec["targets"]["web"]["containers"] = json!(["side", "main"]));
+        let script = read(&spec, &[], Mode::Armed).unwrap();
+        let expected = [
+            "delay 200ms egress tcp in container main",
+            "delay 200ms egress tcp in container side",
+        ];
+        assert_eq!(sentences_of(&script), expected);
+    }
+
+    #[test]
+    fn mistakes_are_told_with_their_place() {
+        let with_do = |text: &str| spec(|spec| spec["steps"][0]["fault"]["do"] = json!(text));
+        for (spec, expected) in [
+            (with_do("drip egress"), "step slow: `do` cannot be read:\nerror: "),
+            (
+                with_do("drop for 1m"),
+                "step slow: `do` has `for`, which the controller writes itself; write it beside",
+            ),
+            (with_do("drop in container db"), "name containers in the target"),
+            (with_do("drop until 2026-11-28T10:14:00Z"), "leave it out"),
+            (with_do("drop as mine"), "leave it out"),
+            (with_do("shadow drop"), "`mode: Shadow`"),
+            (with_do("drop to pod shop/db"), "write addresses"),
+            (with_do("# nothing"), "step slow: `do` has no sentence"),
+            (with_do("delay $(delay)"), "`$(delay)` is no parameter; there are: latency"),
+            (
+                spec(|spec| spec["targets"]["web"]["where"] = json!("pod.")),
+                "target web: where: it cannot be read",
+            ),
+            (spec(|spec| spec["targets"]["web"]["pick"] = json!("0%")), "target web: pick: "),
+            (
+                spec(|spec| spec["steps"][0]["fault"]["target"] = json!("db")),
+                "step slow: target db is not there",
+            ),
+            (spec(|spec| spec["params"]["x"] = json!("x".repeat(13_000))), "at most 12288 fit"),
+        ] {
+            let error = read(&spec, &[], Mode::Armed).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = read(&spec(|_| ()), &[("delay", "1s")], Mode::Armed).unwrap_err().to_string();
+        assert_eq!(error, "the parameter delay is not one of the experiment's");
+    }
+
+    #[test]
+    fn a_caret_points_at_the_word() {
+        let spec = spec(|spec| spec["steps"][0]["fault"]["do"] = json!("drop 200% egress"));
+        let error = read(&spec, &[], Mode::Armed).unwrap_err().to_string();
+        assert!(error.contains("1 | drop 200% egress") && error.contains("^^^^"), "{error}");
+    }
+}

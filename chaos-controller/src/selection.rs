@@ -1,0 +1,210 @@
+//! Selects the pods of a target and picks some: at the beginning of a step as many as are asked for, later never more,
+//! and never beyond the limits.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::{
+    exceptions::Exceptions,
+    expression::Expressions,
+    ledger::has_had,
+    limits::{Extent, Limits},
+    observed::Observed,
+    pick::{Amount, Rank},
+    planning::Planner,
+    pods::{Annotation, PodFacts},
+    script::Choice,
+    text,
+};
+
+/// Of which run and step pods are selected.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub namespace: &'a str,
+    pub run: &'a str,
+    pub run_uid: &'a str,
+    pub step: &'a str,
+    pub choice: &'a Choice,
+    pub limits: &'a Limits,
+}
+
+/// The pods that a target selects.
+pub struct Selection<'a> {
+    /// In the order in which they are picked. All that serve, and those that the run has broken already.
+    pods: Vec<(Rank, &'a PodFacts)>,
+    /// Pods of the run that are not selected any more: they count until their text is gone.
+    left_over: usize,
+    pub exceptions: Exceptions,
+}
+
+/// What a step was begun with.
+#[derive(Debug, Clone, Copy)]
+pub struct Beginning {
+    pub started: Timestamp,
+    pub picked: usize,
+    /// No pod beyond it is armed later, nor one that was made later, where nothing is followed.
+    pub last: Option<Rank>,
+}
+
+/// The pods with which a step begins.
+pub struct Picked<'a> {
+    pub pods: Vec<(Rank, &'a PodFacts)>,
+    /// Why this is not what was asked for.
+    pub refusals: Vec<String>,
+}
+
+impl Asked<'_> {
+    fn is_mine(&self, pod: &PodFacts) -> bool {
+        pod.is_held_by(self.run_uid)
+    }
+
+    /// Why a pod cannot be picked, where it is another's. What is said is missing where this is over in a moment.
+    fn taken(&self, pod: &PodFacts) -> Option<Option<String>> {
+        match &pod.annotation {
+            Annotation::Theirs { manager } => Some(Some(format!("taken by {manager}"))),
+            Annotation::Ours { .. } if self.is_mine(pod) => None,
+            Annotation::Ours { holder: Some(_), .. } => {
+                Some(Some("taken by another run".to_owned()))
+            }
+            Annotation::Ours { holder: None, .. } => Some(None),
+            // Somebody took the faults off: nothing puts them back.
+            Annotation::None if has_had(pod, &text::name(self.run, self.step)) => {
+                Some(Some("its annotation was removed".to_owned()))
+            }
+            Annotation::None => None,
+        }
+    }
+}
+
+impl<'a> Selection<'a> {
+    /// Selects the pods of a target.
+    pub fn of(asked: &Asked<'_>, observed: &'a Observed, expressions: &mut Expressions) -> Self {
+        let target = &asked.choice.target;
+        let mut exceptions = Exceptions::default();
+        let mut pods = Vec::new();
+        let mut left_over = 0;
+        for pod in observed.pods_of(asked.namespace) {
+            let is_on_a_node = || {
+                let labels = pod.node.as_ref().and_then(|node| observed.nodes.get(node));
+                target
+                    .nodes
+                    .as_ref()
+                    .is_none_or(|nodes| labels.is_some_and(|labels| nodes.matches(labels)))
+            };
+            let mut is_meant = || {
+                let Some(text) = &target.r#where else { return true };
+                expressions.holds(text, &pod.object, observed.now).unwrap_or_else(|error| {
+                    exceptions.add(format!("where: {error}"), &pod.name);
+                    false
+                })
+            };
+            let serves = pod.is_ready || asked.is_mine(pod);
+            if !pod.is_going
+                && serves
+                && target.pods.matches(&pod.labels)
+                && is_on_a_node()
+                && is_meant()
+            {
+                pods.push((Rank::of(asked.run_uid, &pod.uid), pod));
+            } else if asked.is_mine(pod) {
+                left_over += 1;
+            }
+        }
+        pods.sort_by_key(|(rank, _)| *rank);
+        Self { pods, left_over, exceptions }
+    }
+
+    /// How many pods are selected.
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Picks the pods with which a step begins.
+    pub fn begin(&mut self, asked: &Asked<'_>, target: &str) -> Picked<'a> {
+        let selected = self.len();
+        let mut refusals = Vec::new();
+        if selected == 0 {
+            refusals.push(format!(
+                "target {target}: no ready pod of namespace {} is selected",
+                asked.namespace
+            ));
+        }
+        if let Amount::Number(number) = asked.choice.amount
+            && number > selected
+            && selected > 0
+        {
+            refusals.push(format!("target {target}: {number} pods are to be picked of {selected}"));
+        }
+        let wanted = asked.choice.amount.of(selected);
+        let mut pods = self.free(asked);
+        pods.truncate(wanted);
+        if let Amount::Number(_) | Amount::Share(_) = asked.choice.amount
+            && pods.len() < wanted
+        {
+            let free = pods.len();
+            refusals.push(format!(
+                "target {target}: {wanted} pods are to be picked, and {free} are free"
+            ));
+        } else if pods.is_empty() && selected > 0 {
+            refusals.push(format!("target {target}: none of {selected} pods is free"));
+        }
+        let nodes = nodes(&pods);
+        refusals.extend(asked.limits.beyond(Extent { picked: pods.len(), selected, nodes }));
+        Picked { pods, refusals }
+    }
+
+    /// Picks the pods that a step has now. Those that it has, it keeps; others take the places of those that are gone.
+    pub fn go_on(
+        &mut self,
+        asked: &Asked<'_>,
+        beginning: &Beginning,
+        planner: &mut Planner<'_>,
+    ) -> Vec<&'a PodFacts> {
+        let selected = self.len();
+        let most = [asked.choice.amount.of(selected), asked.limits.most(selected)];
+        let most =
+            most.into_iter().fold(beginning.picked, usize::min).saturating_sub(self.left_over);
+        let free = self.free(asked);
+        let (kept, others): (Vec<_>, Vec<_>) =
+            free.into_iter().partition(|(_, pod)| asked.is_mine(pod));
+        let has_surplus = kept.len() > most;
+        let mut chosen: Vec<_> = kept.into_iter().take(most).collect();
+        for (rank, pod) in others {
+            if chosen.len() >= most || has_surplus {
+                break;
+            }
+            let is_first = pod.created <= beginning.started && Some(rank) <= beginning.last;
+            if !(asked.choice.is_followed() || is_first) {
+                continue;
+            }
+            chosen.push((rank, pod));
+            let beyond = asked.limits.nodes.is_some_and(|most| nodes(&chosen) > most);
+            let refusal =
+                if beyond { Some("limits.nodes".to_owned()) } else { planner.refusal(pod) };
+            if let Some(why) = refusal {
+                chosen.pop();
+                self.exceptions.add(why, &pod.name);
+            }
+        }
+        chosen.into_iter().map(|(_, pod)| pod).collect()
+    }
+
+    /// Those that nobody else has.
+    fn free(&mut self, asked: &Asked<'_>) -> Vec<(Rank, &'a PodFacts)> {
+        let mut free = Vec::new();
+        for (rank, pod) in &self.pods {
+            match asked.taken(pod) {
+                None => free.push((*rank, *pod)),
+                Some(Some(why)) => self.exceptions.add(why, &pod.name),
+                Some(None) => {}
+            }
+        }
+        free
+    }
+}
+
+/// On how many nodes pods are.
+pub fn nodes(pods: &[(Rank, &PodFacts)]) -> usize {
+    pods.iter().filter_map(|(_, pod)| pod.node.as_ref()).collect::<BTreeSet<_>>().len()
+}

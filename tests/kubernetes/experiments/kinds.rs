@@ -1,0 +1,112 @@
+//! The rules in the definitions of the kinds: what the API server refuses, and that it takes the rest.
+
+use anyhow::{Result, ensure};
+use chaos_tests::control_plane::ControlPlane;
+use serde_json::{Value, json};
+
+use super::scene::{SHOP, one_step};
+
+#[test]
+fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Result<()> {
+    let plane = ControlPlane::start()?;
+    let definitions = xtask::paths::workspace().join("manifests/controller/crds.yaml");
+    plane.kubectl(&["apply", "--server-side", "--filename", &definitions.display().to_string()])?;
+    let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
+    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
+    plane.kubectl(&["create", "namespace", SHOP])?;
+    let object = |kind: &str, spec: Value| {
+        let metadata = json!({ "name": "it", "namespace": SHOP });
+        json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec })
+    };
+    let apply = |object: &Value| plane.apply(&object.to_string());
+    let refused = |object: &Value, expected: &str| -> Result<()> {
+        match apply(object) {
+            Ok(_) => anyhow::bail!("accepted: {object}"),
+            Err(error) => {
+                let error = error.to_string();
+                ensure!(error.contains(expected), "{object}: {error}");
+                Ok(())
+            }
+        }
+    };
+
+    apply(&object("Experiment", one_step(json!("50%"), "5m")))?;
+    let with = |pointer: &str, value: Value| {
+        let mut spec = one_step(json!(1), "5m");
+        let (parent, key) = pointer.rsplit_once('/').unwrap_or_default();
+        spec.pointer_mut(parent).expect("it is there")[key] = value;
+        object("Experiment", spec)
+    };
+    for (wrong, expected) in [
+        (
+            with("/steps/0/fault/target", json!("db")),
+            "a fault's target is one of the experiment's targets",
+        ),
+        (with("/steps/0/wait", json!({ "for": "1s" })), "a step has exactly one of fault and wait"),
+        (with("/steps/0/fault", Value::Null), "a step has exactly one of fault and wait"),
+        (with("/steps/0/fault/for", json!("0s")), "for is longer than nothing"),
+        (with("/steps/0/fault/for", json!("61m")), "at most 1h"),
+        (with("/steps/0/fault/for", json!("5d")), "spec.steps[0].fault.for"),
+        (with("/steps/0/name", json!("Slow Payments")), "spec.steps[0].name"),
+        (with("/steps", json!([])), "spec.steps"),
+        (with("/targets/web/pick", json!(0)), "pick is a number from 1 on"),
+        (with("/targets/web/pick", json!("0%")), "pick is a number from 1 on"),
+        (with("/targets/web/pick", json!("some")), "pick is a number from 1 on"),
+        (with("/targets/web/where", json!("x".repeat(1025))), "spec.targets.web.where"),
+        (
+            with("/targets/web/pods/matchExpressions", json!([{ "key": "app", "operator": "In" }])),
+            "need values",
+        ),
+        (with("/limits", json!({ "share": "0%" })), "spec.limits.share"),
+        (with("/limits", json!({ "targets": 0 })), "spec.limits.targets"),
+    ] {
+        refused(&wrong, expected)?;
+    }
+    let mut twice = one_step(json!(1), "5m");
+    let step = twice["steps"][0].clone();
+    twice["steps"] = json!([step, step]);
+    refused(&object("Experiment", twice.clone()), "the names of steps differ")?;
+
+    refused(&object("Run", json!({})), "exactly one of experiment and inline")?;
+    refused(
+        &object("Run", json!({ "experiment": "it", "inline": one_step(json!(1), "5m") })),
+        "exactly one of",
+    )?;
+    refused(&object("Run", json!({ "inline": twice })), "the names of steps differ")?;
+    refused(&object("Run", json!({ "experiment": "it", "mode": "Wet" })), "spec.mode")?;
+    let run = json!({ "experiment": "it", "params": { "latency": "1s" } });
+    apply(&object("Run", run))?;
+    for (change, expected) in [
+        (
+            json!({ "experiment": "other", "params": { "latency": "1s" } }),
+            "the experiment of a run does not change",
+        ),
+        (
+            json!({ "experiment": "it", "params": { "latency": "2s" } }),
+            "the params of a run do not change",
+        ),
+        (
+            json!({ "experiment": "it", "params": { "latency": "1s" }, "mode": "Shadow" }),
+            "the mode of a run does not change",
+        ),
+    ] {
+        refused(&object("Run", change), expected)?;
+    }
+    let halted = |halt: bool| {
+        object("Run", json!({ "experiment": "it", "params": { "latency": "1s" }, "halt": halt }))
+    };
+    apply(&halted(true))?;
+    refused(&halted(false), "a halted run stays halted")?;
+
+    let listed = plane.kubectl(&["get", "chaos", "--namespace", SHOP, "--output=name"])?;
+    assert_eq!(
+        listed.split_whitespace().collect::<Vec<_>>(),
+        ["experiment.chaos-agent.dev/it", "run.chaos-agent.dev/it"]
+    );
+    let columns = plane.kubectl(&["get", "cxr", "--namespace", SHOP])?;
+    assert!(
+        columns.starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   AGE"),
+        "{columns}"
+    );
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! Experiments and runs on a real API server. The tests play the kubelets and, where nothing else is said, the agents.
+
+mod armed;
+mod failures;
+mod kinds;
+mod rights;
+mod runs;
+mod scene;
