@@ -53,7 +53,7 @@ pub enum PolicyError {
 
 /// A node has enough to bear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("this node allows no more than {most} armed at once; disarm one first")]
+#[error("this agent allows no more than {most} armed at once (`--most-targets`); disarm one first")]
 pub struct TooManyTargets {
     most: usize,
 }
@@ -228,7 +228,7 @@ mod tests {
         let error = policy.admit(2).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this node allows no more than 2 armed at once; disarm one first"
+            "this agent allows no more than 2 armed at once (`--most-targets`); disarm one first"
         );
     }
 }

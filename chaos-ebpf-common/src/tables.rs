@@ -123,6 +123,26 @@ pub struct UsedNamespace {
     pub padding: u32,
 }
 
+/// The target that a cgroup is, for the program that tells of namespaces.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NamespaceUser {
+    /// The boot-clock moment (ns) from which on it is told of its namespaces.
+    pub since: u64,
+    /// Its number at interfaces.
+    pub target: u32,
+    pub padding: u32,
+}
+
+/// How long (ns) the agent is not told again of a namespace. It serves one for as long after the last process has left.
+pub const TOLD_FOR: u64 = 5_000_000_000;
+
+/// Whether the agent has been told of a namespace at this boot-clock moment, and need not be now.
+#[inline(always)]
+pub fn is_told(told: u64, user: &NamespaceUser, now: u64) -> bool {
+    told >= user.since && now < told.saturating_add(TOLD_FOR)
+}
+
 /// Namespaces that are remembered. Of one that is forgotten the agent is told again.
 pub const MAX_NAMESPACES: usize = 1024;
 
@@ -190,11 +210,23 @@ mod pod {
     unsafe impl aya::Pod for super::Callers {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::FrameOwner {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::NamespaceUser {}
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_is_armed_again_or_comes_back_is_told_of() {
+        let user = NamespaceUser { since: 10 * TOLD_FOR, target: 3, padding: 0 };
+        let told = user.since + 5;
+        assert!(is_told(told, &user, told) && is_told(told, &user, told + TOLD_FOR - 1));
+        assert!(!is_told(told, &user, told + TOLD_FOR));
+        // Of another target that had the number.
+        assert!(!is_told(user.since - 1, &user, user.since + 1));
+    }
 
     #[test]
     fn an_ioctl_that_clones_is_told_apart_and_copies() {

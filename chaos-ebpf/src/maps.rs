@@ -21,8 +21,8 @@ use chaos_ebpf_common::{
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{
-        self, Callers, Ends, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS, PathKey, PeerKey4,
-        PeerKey6, PortKey, UsedNamespace,
+        self, Callers, Ends, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS, NamespaceUser, PathKey,
+        PeerKey4, PeerKey6, PortKey, UsedNamespace,
     },
 };
 
@@ -34,17 +34,17 @@ const PREFIXES: usize = SETS * MAX_PREFIXES;
 #[expect(deprecated, reason = "kernels before 6.2 have no other")]
 pub static CGROUP_TARGET: CgroupStorage<u32> = CgroupStorage::new();
 
-/// The number at interfaces of the target that a cgroup is, for [`new_namespace`](crate::programs); the agent writes it.
+/// The target that a cgroup is, for the program that tells of namespaces; the agent writes it.
 #[btf_map]
 #[expect(deprecated, reason = "kernels before 6.2 have no other")]
-pub static CGROUP_FRAMES: CgroupStorage<u32> = CgroupStorage::new();
+pub static CGROUP_FRAMES: CgroupStorage<NamespaceUser> = CgroupStorage::new();
 
-/// The network namespaces in which targets have made sockets.
+/// The network namespaces in which targets have made sockets, and when the agent was told of each (boot clock, ns).
 #[btf_map]
-pub static NAMESPACES: LruHashMap<UsedNamespace, u8, { tables::MAX_NAMESPACES }> =
+pub static NAMESPACES: LruHashMap<UsedNamespace, u64, { tables::MAX_NAMESPACES }> =
     LruHashMap::new();
 
-/// The numbers of targets that have made their first socket in one.
+/// The numbers of targets that have made a socket in one of which the agent has not been told for a while.
 #[btf_map]
 pub static NAMESPACE_NEWS: RingBuf<u32, { tables::NAMESPACE_NEWS_BYTES }> = RingBuf::new();
 

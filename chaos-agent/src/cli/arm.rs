@@ -43,7 +43,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME", value_parser = terms::name)]
     name: Option<String>,
     /// Put these faults in the place of what was armed on the target before, without a gap: a fault that stays the
-    /// same keeps its time and its counts. With an id, in the place of that; nothing armed there is no mistake
+    /// same keeps its time and its counts. Where nothing is armed, this changes nothing. With an id, in the place of what
+    /// has that, which must be armed
     #[arg(long, value_name = "ID", num_args = 0..=1, require_equals = true)]
     #[expect(clippy::option_option, reason = "an option with a value that may be left out")]
     replace: Option<Option<String>>,

@@ -167,7 +167,8 @@ impl Claim {
                 .map_or("more faults than can be told".into(), |one| shortened(one)),
             armed.id,
         );
-        let remedy = remedy(armed, &sentences, there.get(first)?, &asked, here)?;
+        let is_same_cgroup = armed.lineage.last() == self.lineage.last();
+        let remedy = remedy(armed, &sentences, there.get(first)?, (&asked, here), is_same_cgroup)?;
         let (index, fault) = (*indices.get(here)?, asked.get(here)?.clone());
         let refusal = Refusal { index, fault, reason, remedy: Some(remedy) };
         Some(Occupied { refusals: vec![refusal], handed_over: None })
@@ -212,10 +213,17 @@ fn remedy(
     armed: &Claim,
     sentences: &[&str],
     met: &Fault,
-    asked: &[Fault],
-    here: usize,
+    (asked, here): (&[Fault], usize),
+    is_same_cgroup: bool,
 ) -> Option<String> {
     let fault = asked.get(here)?;
+    if !is_same_cgroup {
+        return Some(
+            "what one arming holds back or copies on its way out, another one does not see: disarm that \
+             first, or arm all of it on the upper one of the two cgroups, which has the processes of both"
+                .to_owned(),
+        );
+    }
     let wanted = fault.to_string();
     if sentences.contains(&wanted.as_str()) {
         return Some(format!(
@@ -360,6 +368,17 @@ mod tests {
         assert_eq!(
             ends("delay 5ms egress"),
             "it is in force already: leave it out, or disarm `cli:1` first"
+        );
+    }
+
+    #[test]
+    fn a_refusal_beside_another_cgroup_says_what_both_have_in_common() {
+        let armed = claim("cli:1", &[1, 2, 3], HELD);
+        let refused = refusals(&armed, &claim("cli:2", &[1, 2], HELD), HELD, true).remove(0);
+        // It is not in force there, and one text has one target.
+        assert!(
+            refused.ends_with("the upper one of the two cgroups, which has the processes of both"),
+            "{refused}"
         );
     }
 

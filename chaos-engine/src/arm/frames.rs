@@ -54,6 +54,8 @@ struct Frames {
     look_began: Instant,
     /// The first error of the present look.
     failed: Option<ArmError>,
+    /// What the last look could not do.
+    undone: Option<String>,
     /// Namespaces beyond the bound, at the last look.
     left_out: usize,
     /// The log knows that there are such, or interfaces beyond theirs.
@@ -94,6 +96,7 @@ impl Frames {
             to_visit: VecDeque::new(),
             look_began: Instant::now(),
             failed: None,
+            undone: None,
             left_out: 0,
             told: false,
             unwanted: Vec::new(),
@@ -205,13 +208,27 @@ impl Frames {
         let is_new = |found: &&FoundNetNs| !self.is_served(found.namespace.inode());
         let unvisited = self.to_visit.iter().filter(is_new).count();
         let pending = (unvisited, counted(|it| it.pending));
-        bounds::notes((self.left_out, counted(|it| it.left_out)), pending)
+        let mut notes = bounds::notes((self.left_out, counted(|it| it.left_out)), pending);
+        let undone = self.undone.iter();
+        notes
+            .extend(undone.map(|why| format!("faults at interfaces do not act everywhere: {why}")));
+        notes
     }
 
     /// Goes on for a turn with a look at what the target has got and lost since the last look: attaches
     /// to each interface that is not served yet, and forgets what is gone. Whether something is left to
     /// be done; if not, the next call begins another look.
     fn look(&mut self, place: Place<'_>, turn: Turn) -> Result<bool, ArmError> {
+        let looked = self.look_for_turn(place, turn);
+        match &looked {
+            Ok(true) => {}
+            Ok(false) => self.undone = None,
+            Err(error) => self.undone = Some(error.to_string()),
+        }
+        looked
+    }
+
+    fn look_for_turn(&mut self, place: Place<'_>, turn: Turn) -> Result<bool, ArmError> {
         self.leaving.see_off();
         if !drop_within(turn, &mut self.unwanted)
             || !self.leaving.drop_ends(turn)

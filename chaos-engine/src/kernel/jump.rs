@@ -23,16 +23,13 @@ use aya_obj::generated::{
 use chaos_ebpf_common::object::{
     FRAME_JUMP, FRAME_JUMPS, LINE_ENTER, LINE_RETURN, QUEUE_RETURN, TCX_EGRESS, TCX_INGRESS,
 };
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    sys::resource::{Resource, getrlimit},
-};
 
 use super::{
     KernelError,
     bpf::{bpf, no_attr, own, set_element},
     loaded::wait_for_map,
     maps::failed,
+    released_first::released_first,
 };
 
 /// Where a program at an interface jumps to.
@@ -99,7 +96,7 @@ impl Jumps {
         let made = MapData::create(definition, FRAME_JUMPS, None)
             .map_err(failed("create", FRAME_JUMPS))?;
         let id = made.info().map_err(failed("look at", FRAME_JUMPS))?.id();
-        let table = open_last(made.fd().as_fd())
+        let table = released_first(made.fd().as_fd())
             .map_err(|source| KernelError::Call { call: "fcntl(F_DUPFD_CLOEXEC)", source })?;
         Ok(Self { table: Some(table), id, filled: BTreeSet::new(), programs: BTreeMap::new() })
     }
@@ -146,18 +143,6 @@ impl Jumps {
         self.programs.retain(|(of, _), _| *of != target);
     }
 }
-
-/// Opens a file once more, by a number above those of most other files: a process that is killed closes its files in the
-/// order of their numbers, and the kernel releases first what was closed last (`task_work_run`), each link to an interface
-/// in a grace period.
-fn open_last(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    let number = (limit / 4 * 3).min(HIGH) as i32;
-    Ok(own(fcntl(file, FcntlArg::F_DUPFD_CLOEXEC(number))?))
-}
-
-/// The kernel keeps a few bytes for each number below.
-const HIGH: u64 = 1 << 14;
 
 impl Drop for Jumps {
     /// Nobody, and so not this process either, may look at the table while the kernel empties it (see

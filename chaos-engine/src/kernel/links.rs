@@ -2,21 +2,24 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
 };
 
 use aya::{
     Ebpf,
-    programs::{CgroupAttachMode, CgroupSkbAttachType, Program, ProgramError, ProgramFd},
+    programs::{Program, ProgramError, ProgramFd},
     sys::SyscallError,
 };
+use aya_obj::generated::{bpf_attach_type, bpf_cmd};
 use chaos_ebpf_common::object::NEW_NAMESPACE;
 use chaos_plan::{Hook, Position};
 
 use super::{
     KernelError,
+    bpf::{bpf, no_attr, own},
     clsact::{Filter, Naming, Side},
     freed_memory,
+    released_first::move_up,
     tcx::TcxLink,
 };
 
@@ -77,40 +80,29 @@ pub(super) fn verified_instructions(
     Ok(info.verified_instruction_count())
 }
 
-/// Attaches a loaded program to a cgroup (kernel 5.7 for links).
+/// Attaches a loaded program to a cgroup (kernel 5.7). The kernel allows several links on one cgroup.
 pub(super) fn attach_cgroup(
     ebpf: &mut Ebpf,
     hook: Hook,
     cgroup: BorrowedFd<'_>,
 ) -> Result<Link, ProgramError> {
-    // Other modes are EINVAL for links (aya-rs/aya#1078); the kernel allows several links on one
-    // cgroup all the same.
-    let mode = CgroupAttachMode::Single;
-    let program = ebpf.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
-    Ok(match program {
-        Program::CgroupSkb(program) => {
-            let direction = if hook == Hook::CgroupSkbEgress {
-                CgroupSkbAttachType::Egress
-            } else {
-                CgroupSkbAttachType::Ingress
-            };
-            let id = program.attach(cgroup, direction, mode)?;
-            Link::new(program.take_link(id)?)
-        }
-        Program::CgroupSockAddr(program) => {
-            let id = program.attach(cgroup, mode)?;
-            Link::new(program.take_link(id)?)
-        }
-        Program::CgroupSock(program) => {
-            let id = program.attach(cgroup, mode)?;
-            Link::new(program.take_link(id)?)
-        }
-        Program::CgroupSockopt(program) => {
-            let id = program.attach(cgroup, mode)?;
-            Link::new(program.take_link(id)?)
-        }
-        _ => return Err(ProgramError::UnexpectedProgramType),
-    })
+    let program = ebpf.program(hook.program()).ok_or(ProgramError::NotLoaded)?;
+    link_to_cgroup(program.fd()?, cgroup, attach_type(hook))
+}
+
+/// aya makes such links, too, and does not give their descriptors away.
+fn link_to_cgroup(
+    program: &ProgramFd,
+    cgroup: BorrowedFd<'_>,
+    attach_type: bpf_attach_type,
+) -> Result<Link, ProgramError> {
+    let mut attr = no_attr();
+    attr.link_create.__bindgen_anon_1.prog_fd = program.as_fd().as_raw_fd() as u32;
+    attr.link_create.__bindgen_anon_2.target_fd = cgroup.as_raw_fd() as u32;
+    attr.link_create.attach_type = attach_type as u32;
+    let made = bpf(bpf_cmd::BPF_LINK_CREATE, &mut attr)
+        .map_err(|io_error| SyscallError { call: "bpf_link_create", io_error })?;
+    Ok(Link::new(move_up(own(made))))
 }
 
 /// Loads the program that tells of network namespaces, unless it is there already, and attaches it to a cgroup.
@@ -124,8 +116,7 @@ pub(super) fn attach_namespaces(
     if program.fd().is_err() {
         program.load()?;
     }
-    let id = program.attach(cgroup, CgroupAttachMode::Single)?;
-    Ok(Link::new(program.take_link(id)?))
+    link_to_cgroup(program.fd()?, cgroup, bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE)
 }
 
 /// Loads a classifier, unless it is there already. `hook` is for the error message.
@@ -199,4 +190,23 @@ pub(super) fn attach_device(
 fn program(ebpf: &mut Ebpf, hook: Hook) -> Result<&mut Program, KernelError> {
     let name = hook.program();
     ebpf.program_mut(name).ok_or(KernelError::Lacks { what: "program", name })
+}
+
+/// The kernel's number of a hook at cgroups (`include/uapi/linux/bpf.h`).
+pub(super) fn attach_type(hook: Hook) -> bpf_attach_type {
+    match hook {
+        Hook::CgroupSkbEgress => bpf_attach_type::BPF_CGROUP_INET_EGRESS,
+        Hook::CgroupSkbIngress => bpf_attach_type::BPF_CGROUP_INET_INGRESS,
+        Hook::Connect4 => bpf_attach_type::BPF_CGROUP_INET4_CONNECT,
+        Hook::Connect6 => bpf_attach_type::BPF_CGROUP_INET6_CONNECT,
+        Hook::Bind4 => bpf_attach_type::BPF_CGROUP_INET4_BIND,
+        Hook::Bind6 => bpf_attach_type::BPF_CGROUP_INET6_BIND,
+        Hook::SendMsg4 => bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG,
+        Hook::SendMsg6 => bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG,
+        Hook::SockCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
+        Hook::SetSockopt => bpf_attach_type::BPF_CGROUP_SETSOCKOPT,
+        Hook::GetSockopt => bpf_attach_type::BPF_CGROUP_GETSOCKOPT,
+        Hook::TcxEgress | Hook::ClsactEgress => bpf_attach_type::BPF_TCX_EGRESS,
+        Hook::TcxIngress | Hook::ClsactIngress => bpf_attach_type::BPF_TCX_INGRESS,
+    }
 }

@@ -26,6 +26,7 @@ mod maps;
 mod object;
 mod pool;
 mod programs;
+mod released_first;
 mod rtnetlink;
 mod slots;
 mod tables;

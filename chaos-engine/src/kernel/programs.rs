@@ -39,7 +39,6 @@ use self::{
     numbers::NumbersByHook,
     room::{Rooms, Woken},
     rows::Row,
-    text::attach_type,
 };
 use super::{
     KernelError, LeaseMap, Object,
@@ -47,6 +46,7 @@ use super::{
     freed_memory,
     grace::wait_for_running_programs,
     line::AllLines,
+    links::attach_type,
     maps::{drain, failed, is_absent, map},
     pool::Range,
     slots::Slots,
@@ -140,7 +140,7 @@ impl Programs {
             holds: Holds::take(ebpf)?,
             lines: AllLines::take(ebpf)?,
             frame_owners: map(ebpf, "FRAME_OWNERS")?,
-            numbers_by_hook: NumbersByHook::take(ebpf, "CGROUP_TARGET")?,
+            numbers_by_hook: NumbersByHook::take(ebpf)?,
             namespaces: Namespaces::take(ebpf)?,
             targets: map(ebpf, "TARGETS")?,
             callers: map(ebpf, "CALLERS")?,

@@ -83,14 +83,23 @@ fn all_targets_of_a_killed_agent_heal_and_nothing_stays() -> Result<()> {
 /// Targets with a network namespace each.
 const NETWORKS: usize = 40;
 
-/// Frames of a killed agent's targets go on at once, although the kernel takes its programs off one by one.
+/// Frames and calls of a killed agent's targets go on at once, although the kernel takes its programs off interfaces one by
+/// one.
 #[test]
-fn frames_of_all_targets_of_a_killed_agent_go_on_and_nothing_stays() -> Result<()> {
+fn frames_and_calls_of_a_killed_agent_go_on_at_once_and_nothing_stays() -> Result<()> {
     let claim = Quiet::acquire()?;
     require!("frames", since 4, 5; has_frames(&claim));
     let before = Ours::take()?;
     let directory = tempfile::tempdir()?;
     let daemon = Daemon::start(&claim, &directory.path().join("agent.sock"), &["--lease", "10s"])?;
+    // Its links were made first, so they would be released last.
+    let caller = TestCgroup::new(&claim, "caller")?;
+    daemon.arm(&caller, "fail socket with EMFILE for 10m")?;
+    let failing = || -> Result<u64> {
+        let call = Call::new(Repeated::Socket { kind: SocketKind::Tcp4 }, CALLS);
+        Ok(Victim::run(call, Place::here().cgroup(&caller))?.total().failed_with("EMFILE"))
+    };
+    assert_eq!(failing()?, CALLS);
     let mut scenes = Vec::new();
     for number in 0..NETWORKS {
         let cgroup = TestCgroup::new(&claim, &format!("target-{number}"))?;
@@ -112,6 +121,7 @@ fn frames_of_all_targets_of_a_killed_agent_go_on_and_nothing_stays() -> Result<(
     daemon.process.signal(Signal::SIGKILL)?;
     // Far sooner than the lease lapses, and the last target first, whose programs are taken off last.
     sleep(Duration::from_millis(if is_emulated() { 1_000 } else { 50 }));
+    assert_eq!(failing()?, 0);
     for some in scenes.iter().rev().step_by(13) {
         assert_eq!(arrived(some)?, CALLS);
     }

@@ -1,30 +1,51 @@
 //! One budget of memory for the frames that all delay lines of an agent hold.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
-/// What is left of it, in bytes.
+/// The budget, in bytes, and what each line may hold of it.
 #[derive(Debug, Clone)]
-pub(in crate::arm) struct HeldMemory(Arc<Mutex<u64>>);
+pub(in crate::arm) struct HeldMemory(Arc<Mutex<Budget>>);
+
+#[derive(Debug)]
+struct Budget {
+    total: u64,
+    /// By the numbers of shares.
+    granted: BTreeMap<u64, u64>,
+    /// The number of the next share.
+    next: u64,
+}
 
 /// What one line may hold. It goes back into the budget when this is dropped.
 #[derive(Debug)]
 pub(super) struct Share {
     memory: HeldMemory,
+    number: u64,
     granted: u64,
 }
 
+/// Of an equal part of the budget, each line is left this part, however much others want.
+const LEFT_TO_EACH: u64 = 4;
+
 impl HeldMemory {
     pub(in crate::arm) fn new(bytes: u64) -> Self {
-        Self(Arc::new(Mutex::new(bytes)))
+        Self(Arc::new(Mutex::new(Budget { total: bytes, granted: BTreeMap::new(), next: 0 })))
     }
 
     /// A share, of nothing yet.
     pub(super) fn share(&self) -> Share {
-        Share { memory: self.clone(), granted: 0 }
+        let mut budget = self.budget();
+        let number = budget.next;
+        budget.next += 1;
+        budget.granted.insert(number, 0);
+        drop(budget);
+        Share { memory: self.clone(), number, granted: 0 }
     }
 
-    fn left(&self) -> MutexGuard<'_, u64> {
-        // A number is whole, whoever panicked with it.
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        // Each entry is a number that is whole, whoever panicked with it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -32,14 +53,20 @@ impl HeldMemory {
 impl Share {
     /// How much the line may hold from now on, where it holds so much: that, and half of what nobody
     /// has, so that a line that begins finds something. The shares of all lines together are never more
-    /// than the budget.
+    /// than the budget. What is left to each line is not given to others: one that holds little is not starved by one that
+    /// takes all it can get.
     pub(super) fn adjust(&mut self, holds: u64) -> u64 {
-        let mut left = self.memory.left();
-        *left += self.granted;
+        let mut budget = self.memory.budget();
+        let least = budget.total / (LEFT_TO_EACH * budget.granted.len().max(1) as u64);
+        budget.granted.insert(self.number, 0);
+        let left = budget.total - budget.granted.values().sum::<u64>();
+        let of_others = budget.granted.iter().filter(|(number, _)| **number != self.number);
+        let reserved: u64 = of_others.map(|(_, granted)| least.saturating_sub(*granted)).sum();
         // It holds no more than it was granted, as far as it knows.
-        let kept = holds.min(*left);
-        self.granted = kept + (*left - kept) / 2;
-        *left -= self.granted;
+        let kept = holds.min(left);
+        let free = (left - kept).saturating_sub(reserved);
+        self.granted = (kept + free / 2).max(least.min(left));
+        budget.granted.insert(self.number, self.granted);
         self.granted
     }
 
@@ -51,7 +78,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        *self.memory.left() += self.granted;
+        self.memory.budget().granted.remove(&self.number);
     }
 }
 
@@ -78,6 +105,28 @@ mod tests {
         assert!(late.adjust(0) >= 1 << 18);
     }
 
+    /// One takes whatever it can get, again and again; the other holds little for as long.
+    #[test]
+    fn a_line_that_takes_all_starves_no_other() {
+        let memory = HeldMemory::new(1 << 20);
+        let (mut flooded, mut other) = (memory.share(), memory.share());
+        let mut holds = 0;
+        for _ in 0..30 {
+            holds = flooded.adjust(holds);
+        }
+        for _ in 0..100 {
+            // As much as is left to each at all times.
+            assert_eq!(other.adjust(1_000), 1 << 17);
+            holds = flooded.adjust(holds);
+        }
+        assert!(holds >= (1 << 20) - (1 << 17) - 1, "{holds}");
+        // A third one begins when all is taken: it gets its part as soon as something is free.
+        let mut late = memory.share();
+        assert_eq!(late.adjust(0), 0);
+        flooded.adjust(1 << 19);
+        assert!(late.adjust(0) >= (1 << 20) / 12);
+    }
+
     proptest! {
         #[test]
         fn shares_are_never_more_than_there_is(
@@ -93,10 +142,11 @@ mod tests {
                     shares[line].adjust(holds.min(granted));
                 }
                 let granted: u64 = shares.iter().map(Share::granted).sum();
-                prop_assert_eq!(granted + *memory.left(), 10_000);
+                prop_assert!(granted <= 10_000);
+                prop_assert_eq!(granted, memory.budget().granted.values().sum::<u64>());
             }
             drop(shares);
-            prop_assert_eq!(*memory.left(), 10_000);
+            prop_assert!(memory.budget().granted.is_empty());
         }
     }
 }

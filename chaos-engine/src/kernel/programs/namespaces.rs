@@ -1,4 +1,5 @@
-//! Hears from programs which targets use network namespaces that they have not used before.
+//! Hears from programs which targets use network namespaces that they did not use a while ago.
+#![expect(deprecated, reason = "kernels before 6.2 have no other storage of cgroups")]
 
 use std::{
     collections::BTreeSet,
@@ -8,35 +9,41 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{MapData, RingBuf},
+    maps::{CgroupStorage, CgroupStorageKey, MapData, RingBuf},
 };
-use aya_obj::generated::bpf_attach_type;
-use chaos_ebpf_common::tables::NAMESPACE_NEWS_BYTES;
+use aya_obj::generated::{BPF_EXIST, bpf_attach_type};
+use chaos_api::clock::boot_now;
+use chaos_ebpf_common::tables::{NAMESPACE_NEWS_BYTES, NamespaceUser};
 
-use super::{Programs, numbers::NumbersByHook};
-use crate::kernel::{KernelError, maps::map};
+use super::Programs;
+use crate::kernel::{
+    KernelError,
+    maps::{failed, map},
+};
 
 /// Numbers that are read at once: what the ring holds, each with a header of 8 bytes.
 const MOST: usize = NAMESPACE_NEWS_BYTES / 16;
 
 /// Of all targets.
 pub(super) struct Namespaces {
-    numbers: NumbersByHook,
+    users: CgroupStorage<MapData, NamespaceUser>,
     news: RingBuf<MapData>,
 }
 
 impl Namespaces {
     /// Takes the maps out of a loaded object.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
-        Ok(Self {
-            numbers: NumbersByHook::take(ebpf, "CGROUP_FRAMES")?,
-            news: map(ebpf, "NAMESPACE_NEWS")?,
-        })
+        Ok(Self { users: map(ebpf, "CGROUP_FRAMES")?, news: map(ebpf, "NAMESPACE_NEWS")? })
     }
 
     /// Tells the program, which has been attached to the cgroup with this id, which target that is at interfaces.
     pub(super) fn tell(&mut self, cgroup: u64, number: u32) -> Result<(), KernelError> {
-        self.numbers.tell(cgroup, bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE, number)
+        let user = NamespaceUser { since: boot_now(), target: number, padding: 0 };
+        let hook = bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE;
+        let key = CgroupStorageKey::new(cgroup, hook as u32);
+        self.users
+            .insert(key, &user, u64::from(BPF_EXIST))
+            .map_err(failed("update", "CGROUP_FRAMES"))
     }
 
     /// The numbers of targets that have used another namespace since the last call.

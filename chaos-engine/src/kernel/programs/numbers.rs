@@ -18,15 +18,12 @@ use crate::kernel::{
 /// The number of nobody.
 const NOBODY: u32 = 0;
 
-pub(super) struct NumbersByHook {
-    map: CgroupStorage<MapData, u32>,
-    name: &'static str,
-}
+pub(super) struct NumbersByHook(CgroupStorage<MapData, u32>);
 
 impl NumbersByHook {
     /// Takes the map out of a loaded object.
-    pub(super) fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<Self, KernelError> {
-        Ok(Self { map: map(ebpf, name)?, name })
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        Ok(Self(map(ebpf, "CGROUP_TARGET")?))
     }
 
     /// Tells the program of a hook, which has been attached to the cgroup with this id.
@@ -37,14 +34,14 @@ impl NumbersByHook {
         number: u32,
     ) -> Result<(), KernelError> {
         let key = CgroupStorageKey::new(cgroup, hook as u32);
-        self.map.insert(key, &number, u64::from(BPF_EXIST)).map_err(failed("update", self.name))
+        self.0.insert(key, &number, u64::from(BPF_EXIST)).map_err(failed("update", "CGROUP_TARGET"))
     }
 
     /// Tells it that the cgroup is nobody any more, if that is still there.
     pub(super) fn forget(&mut self, cgroup: u64, hook: bpf_attach_type) -> Result<(), KernelError> {
         let key = CgroupStorageKey::new(cgroup, hook as u32);
-        match self.map.insert(key, &NOBODY, u64::from(BPF_EXIST)) {
-            Err(error) if !is_absent(&error) => Err(failed("update", self.name)(error)),
+        match self.0.insert(key, &NOBODY, u64::from(BPF_EXIST)) {
+            Err(error) if !is_absent(&error) => Err(failed("update", "CGROUP_TARGET")(error)),
             _ => Ok(()),
         }
     }

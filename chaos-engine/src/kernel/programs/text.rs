@@ -5,13 +5,12 @@ use std::{
     os::fd::BorrowedFd,
 };
 
-use aya_obj::generated::bpf_attach_type;
 use chaos_api::SlotCounts;
 use chaos_ebpf_common::{MAX_TEXTS, event::FileId, record::Record};
 use chaos_plan::{Attachment, CompiledSet, Hook};
 
 use super::{Holding, Key, Loaded, Programs, Set, rows::Placed};
-use crate::kernel::{KernelError, at_function::Missed, pool::Range};
+use crate::kernel::{KernelError, at_function::Missed, links::attach_type, pool::Range};
 
 /// A text's place among those of its target. Dropping it ends the text.
 pub struct Text {
@@ -349,24 +348,5 @@ impl Loaded {
         }
         self.say_callers()?;
         self.forget_row_if_over(cgroup)
-    }
-}
-
-/// The kernel's number of a hook at cgroups (`include/uapi/linux/bpf.h`).
-pub(super) fn attach_type(hook: Hook) -> bpf_attach_type {
-    match hook {
-        Hook::CgroupSkbEgress => bpf_attach_type::BPF_CGROUP_INET_EGRESS,
-        Hook::CgroupSkbIngress => bpf_attach_type::BPF_CGROUP_INET_INGRESS,
-        Hook::Connect4 => bpf_attach_type::BPF_CGROUP_INET4_CONNECT,
-        Hook::Connect6 => bpf_attach_type::BPF_CGROUP_INET6_CONNECT,
-        Hook::Bind4 => bpf_attach_type::BPF_CGROUP_INET4_BIND,
-        Hook::Bind6 => bpf_attach_type::BPF_CGROUP_INET6_BIND,
-        Hook::SendMsg4 => bpf_attach_type::BPF_CGROUP_UDP4_SENDMSG,
-        Hook::SendMsg6 => bpf_attach_type::BPF_CGROUP_UDP6_SENDMSG,
-        Hook::SockCreate => bpf_attach_type::BPF_CGROUP_INET_SOCK_CREATE,
-        Hook::SetSockopt => bpf_attach_type::BPF_CGROUP_SETSOCKOPT,
-        Hook::GetSockopt => bpf_attach_type::BPF_CGROUP_GETSOCKOPT,
-        Hook::TcxEgress | Hook::ClsactEgress => bpf_attach_type::BPF_TCX_EGRESS,
-        Hook::TcxIngress | Hook::ClsactIngress => bpf_attach_type::BPF_TCX_INGRESS,
     }
 }

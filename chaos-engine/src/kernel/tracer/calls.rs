@@ -16,6 +16,7 @@ use crate::kernel::{
     KernelError,
     bpf::{bpf, no_attr, own, set_element},
     error::last_words,
+    released_first::move_up,
 };
 
 /// Room for the verifier's complaint.
@@ -107,7 +108,7 @@ pub(super) fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
 pub(super) fn open_link(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let mut attr = no_attr();
     attr.raw_tracepoint.prog_fd = program.as_raw_fd() as u32;
-    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(own)
+    bpf(bpf_cmd::BPF_RAW_TRACEPOINT_OPEN, &mut attr).map(own).map(move_up)
 }
 
 /// Opens a map by its id.
