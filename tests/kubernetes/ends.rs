@@ -69,13 +69,14 @@ fn a_moment_ends_a_fault_and_one_that_has_passed_arms_none() -> Result<()> {
     let pod = kubelet.run(&PodSpec::new(SHOP, "web-0"))?;
     let server = Server::start(&pod)?;
     let agent = cluster.agent(GRACE)?;
-    let until = (Timestamp::now() + Duration::from_secs(12)).round(Unit::Second)?;
+    let until = (Timestamp::now() + Duration::from_secs(20)).round(Unit::Second)?;
     let text = format!("{} for 10m until {until} as run/slow", server.refuse("100%"));
     let armed = cluster.arm(&pod, &text)?;
     assert_eq!(armed.faults[0].fault, text.replace(" 100%", ""));
     assert_eq!(server.connect(&pod, "main", 10)?.failed(), 10);
     let noted = armed.until.map(|noted| noted.0.duration_since(until).abs().as_millis());
-    assert!(noted.is_some_and(|off| off < 50), "{noted:?}");
+    // The clocks of wall and boot are read one after the other.
+    assert!(noted.is_some_and(|off| off < 1_000), "{noted:?}");
     agent.kill()?;
     let _agent = cluster.agent(GRACE)?;
     let resumed = cluster.await_status(&pod, |status| status.faults[0].counted_since.is_some())?;
