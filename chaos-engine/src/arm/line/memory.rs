@@ -122,7 +122,7 @@ mod tests {
         assert!(holds >= (1 << 20) - (1 << 17) - 1, "{holds}");
         // A third one begins when all is taken: it gets its part as soon as something is free.
         let mut late = memory.share();
-        assert_eq!(late.adjust(0), 0);
+        assert!(late.adjust(0) <= 1);
         flooded.adjust(1 << 19);
         assert!(late.adjust(0) >= (1 << 20) / 12);
     }
