@@ -47,7 +47,7 @@ const LONGEST_WAIT: u64 = 50_000_000;
 const BEAT_EVERY: u64 = 1_000_000;
 
 /// How often it looks at lines that have nothing (ns).
-const TEND_IDLE_EVERY: u64 = LONGEST_WAIT;
+const TEND_IDLE_EVERY: u64 = 500_000_000;
 
 /// Devices that it is told of in one look.
 const READY: usize = 64;
