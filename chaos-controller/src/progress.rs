@@ -6,8 +6,8 @@ mod step;
 use std::collections::BTreeMap;
 
 use chaos_api::kinds::{
-    Condition, ExperimentSpec, LedgerSums, Mode, OnError, Reason, Run, RunPhase, RunStatus,
-    StepPhase, StepStatus, Summary, TargetCounts,
+    Condition, ExperimentSpec, LedgerSums, Mode, Reason, Run, RunPhase, RunStatus, StepPhase,
+    StepStatus, Summary, TargetCounts,
 };
 use chaos_kube::ENABLED;
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +18,7 @@ use crate::{
     expression::Expressions,
     ledger::Ledgers,
     observed::Observed,
-    script::{Act, Deed, Script},
+    script::{Deed, Script},
 };
 
 /// How long a run waits for an experiment that is not there, as both may come with one `kubectl apply`, and for the texts
@@ -214,11 +214,8 @@ impl Turn<'_> {
             return Some((Reason::Halted, self.not_enabled()));
         }
         let mut failed = script.steps.iter().zip(&status.steps);
-        let stops = |act: &Act| match act.on_error {
-            OnError::Halt => true,
-            OnError::Continue => false,
-        };
-        let (act, _) = failed.find(|(act, step)| step.phase == StepPhase::Failed && stops(act))?;
+        let (act, _) =
+            failed.find(|(act, step)| step.phase == StepPhase::Failed && act.stops_at_errors())?;
         Some((
             Reason::StepFailed,
             failure(status).unwrap_or_else(|| format!("step {} failed", act.name)),

@@ -98,6 +98,16 @@ impl Deed {
     }
 }
 
+impl Act {
+    /// Whether the run ends where a pod cannot be armed.
+    pub fn stops_at_errors(&self) -> bool {
+        match self.on_error {
+            OnError::Halt => true,
+            OnError::Continue => false,
+        }
+    }
+}
+
 impl Choice {
     /// Whether pods that go are replaced.
     pub fn is_followed(&self) -> bool {

@@ -149,7 +149,7 @@ impl<'a> Selection<'a> {
         } else if pods.is_empty() && selected > 0 {
             refusals.push(format!("target {target}: none of {selected} pods is free"));
         }
-        let nodes = nodes(&pods);
+        let nodes = nodes(pods.iter().map(|(_, pod)| *pod));
         refusals.extend(asked.limits.beyond(Extent { picked: pods.len(), selected, nodes }));
         Picked { pods, refusals }
     }
@@ -179,7 +179,8 @@ impl<'a> Selection<'a> {
                 continue;
             }
             chosen.push((rank, pod));
-            let beyond = asked.limits.nodes.is_some_and(|most| nodes(&chosen) > most);
+            let on = nodes(chosen.iter().map(|(_, pod)| *pod));
+            let beyond = asked.limits.nodes.is_some_and(|most| on > most);
             let refusal =
                 if beyond { Some("limits.nodes".to_owned()) } else { planner.refusal(pod) };
             if let Some(why) = refusal {
@@ -205,6 +206,6 @@ impl<'a> Selection<'a> {
 }
 
 /// On how many nodes pods are.
-pub fn nodes(pods: &[(Rank, &PodFacts)]) -> usize {
-    pods.iter().filter_map(|(_, pod)| pod.node.as_ref()).collect::<BTreeSet<_>>().len()
+pub fn nodes<'a>(pods: impl IntoIterator<Item = &'a PodFacts>) -> usize {
+    pods.into_iter().filter_map(|pod| pod.node.as_ref()).collect::<BTreeSet<_>>().len()
 }

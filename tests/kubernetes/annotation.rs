@@ -59,13 +59,7 @@ fn an_annotation_breaks_its_pod_and_nothing_else_until_it_goes() -> Result<()> {
     assert_eq!((back.since, back.until), (again.since, again.until));
     assert_eq!(server.connect(&web, "main", 10)?.failed(), 10);
 
-    let events = cluster.plane.kubectl(&[
-        "get",
-        "events.events.k8s.io",
-        "--namespace",
-        SHOP,
-        "--output=jsonpath={.items[*].reason}",
-    ])?;
+    let events = cluster.plane.event_reasons(SHOP)?;
     for reason in ["FaultsArmed", "FaultsEnded", "FaultsRefused"] {
         assert!(events.contains(reason), "{events}");
     }

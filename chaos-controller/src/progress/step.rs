@@ -1,9 +1,6 @@
 //! Plans, begins and follows the steps of a run.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use chaos_api::kinds::{OnError, RunStatus, StepPhase, StepStatus, Summary, TargetCounts};
 use chaos_fault::print_duration;
@@ -82,7 +79,7 @@ impl Turn<'_> {
             if status.targets == TargetCounts::default() {
                 status.targets = TargetCounts {
                     selected: number(selection.len()),
-                    nodes: number(nodes(&picked.pods)),
+                    nodes: number(nodes(picked.pods.iter().map(|(_, pod)| *pod))),
                     refused: number(refused),
                     ..TargetCounts::default()
                 };
@@ -172,7 +169,7 @@ impl Turn<'_> {
         let mut exceptions = selection.exceptions;
         let mut counts = TargetCounts {
             selected: number(selected),
-            nodes: number(nodes_of(&chosen)),
+            nodes: number(nodes(chosen.iter().copied())),
             ..TargetCounts::default()
         };
         let mut texts = BTreeMap::new();
@@ -239,10 +236,7 @@ impl Turn<'_> {
             let message = format!("{} of {} pods are armed", armed + ended, step.picked);
             self.set(status, "Armed", false, "Waiting", &message);
         }
-        let stops = match act.on_error {
-            OnError::Halt => true,
-            OnError::Continue => false,
-        };
+        let stops = act.stops_at_errors();
         if stops && refused > 0 {
             return Some(format!(
                 "{refused} of {} pods refused the faults (see exceptions)",
@@ -318,10 +312,6 @@ fn answer(pod: &PodFacts, digest: &str) -> Answer {
         PodPhase::Ended => Answer::Ended,
         PodPhase::Refused => Answer::Refused(status.messages.join("; ")),
     }
-}
-
-fn nodes_of(pods: &[&PodFacts]) -> usize {
-    pods.iter().filter_map(|pod| pod.node.as_ref()).collect::<BTreeSet<_>>().len()
 }
 
 fn whole_seconds(moment: Timestamp) -> Timestamp {

@@ -69,8 +69,6 @@ struct Frames {
     /// Lines whose last rule has ended.
     leaving: Leaving,
     programs: FrameHooks,
-    /// The id of the cgroup.
-    cgroup: u64,
     /// Where it is heard of interfaces that come.
     news: News,
 }
@@ -85,7 +83,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Frames {
-    fn new(programs: FrameHooks, cgroup: u64, lines: SharedLines, news: News) -> Self {
+    fn new(programs: FrameHooks, lines: SharedLines, news: News) -> Self {
         Self {
             served: BTreeMap::new(),
             namespaces: None,
@@ -104,7 +102,6 @@ impl Frames {
             lines,
             leaving: Leaving::default(),
             programs,
-            cgroup,
             news,
         }
     }
@@ -377,7 +374,7 @@ impl Frames {
         served.seen = Instant::now();
         if served.events.is_none() {
             // Without, it is visited at each look.
-            let events = self.news.watch(self.cgroup).inspect_err(|error| {
+            let events = self.news.watch(self.programs.cgroup()).inspect_err(|error| {
                 tracing::debug!(%error, "interfaces that come are noticed late");
             });
             served.events = events.ok();

@@ -13,7 +13,7 @@ use super::{Cgroup, CgroupRoot, TargetError, find_container};
 /// Where the links are, below the root directory of the node.
 const LINKS: &str = "var/log/containers";
 
-/// The links of a container that were there before it is started again, at most, are few; more are not looked at.
+/// Containers of one name that are looked at: the kubelet keeps the links of few that have ended.
 const MOST: usize = 64;
 
 /// Finds it. Of containers that have been started one after the other under the name it is the one that has a cgroup.

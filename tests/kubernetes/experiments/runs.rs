@@ -83,13 +83,7 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     scene.run("late", json!({ "inline": one_step(json!(1), "5m") }))?;
     assert_eq!(scene.await_end("late")?.message, "the cluster is halted: INC-4711");
     assert!(scene.texts()?.is_empty());
-    let reasons = scene.plane.kubectl(&[
-        "get",
-        "events.events.k8s.io",
-        "--namespace",
-        SHOP,
-        "--output=jsonpath={.items[*].reason}",
-    ])?;
+    let reasons = scene.plane.event_reasons(SHOP)?;
     for reason in ["StepStarted", "Halted", "Planned", "PlanRefused"] {
         assert!(reasons.contains(reason), "{reasons}");
     }

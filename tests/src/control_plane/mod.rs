@@ -151,6 +151,15 @@ impl ControlPlane {
         self.kubectl_as(Identity::Admin, args, "")
     }
 
+    /// The reasons of all events in a namespace, with blanks between.
+    ///
+    /// # Errors
+    /// When kubectl fails, with its standard error.
+    pub fn event_reasons(&self, namespace: &str) -> Result<String> {
+        let output = "--output=jsonpath={.items[*].reason}";
+        self.kubectl(&["get", "events.events.k8s.io", "--namespace", namespace, output])
+    }
+
     /// Runs `kubectl apply` on a manifest, YAML or JSON, as administrator.
     ///
     /// # Errors

@@ -83,7 +83,7 @@ impl SharedFrames {
         self.news.hear(programs);
         let programs = programs.frames(cgroup, level)?;
         let (lines, news) = (self.lines.clone(), self.news.clone());
-        let mut frames = Frames::new(programs, cgroup, lines, news);
+        let mut frames = Frames::new(programs, lines, news);
         frames.hear_of_namespaces(target);
         let frames = Arc::new(Mutex::new(frames));
         all.insert(cgroup, Arc::downgrade(&frames));

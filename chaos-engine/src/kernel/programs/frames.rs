@@ -38,6 +38,11 @@ impl Programs {
 }
 
 impl FrameHooks {
+    /// The id of the target's cgroup.
+    pub fn cgroup(&self) -> u64 {
+        self.cgroup
+    }
+
     /// Has programs tell, from now on, when the target uses a network namespace that it has not used before (kernel 5.7).
     /// `cgroup` is its own; the name is for the error message.
     pub fn hear_of_namespaces(

@@ -239,12 +239,12 @@ impl ReaderLine {
 
 impl Drop for ReaderLine {
     fn drop(&mut self) {
-        if self.served.is_empty() {
-            self.tell_to_end();
-        } else if !self.has_ended() {
+        if !self.has_ended() {
             self.tell_to_end();
             // Where it takes longer, devices go after their programs.
-            if let Ok(taps) = self.ended.recv_timeout(LONGEST_END) {
+            if !self.served.is_empty()
+                && let Ok(taps) = self.ended.recv_timeout(LONGEST_END)
+            {
                 let _ = self.taps.set(taps);
             }
         }
