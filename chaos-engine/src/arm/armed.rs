@@ -274,6 +274,13 @@ impl Armed {
         })
     }
 
+    /// Something was heard of the target's network namespaces.
+    pub(super) fn hear(&self) {
+        if let Some(frames) = &self.frames {
+            frames.wake();
+        }
+    }
+
     /// Stops every rule at once, for good.
     pub fn suspend(&mut self) -> Result<(), ArmError> {
         self.lease.withdraw()?;

@@ -399,6 +399,7 @@ impl Armory {
         }
         let is_concerned = |armed: &Armed| heard.contains(&armed.target().cgroup.id());
         let concerned = self.armed.iter().filter(|(_, armed)| is_concerned(armed));
+        let concerned = concerned.inspect(|(_, armed)| armed.hear());
         let concerned: Vec<ArmedId> = concerned.map(|(id, _)| id.clone()).collect();
         concerned.into_iter().for_each(|id| self.look_at(id));
     }

@@ -8,7 +8,7 @@ mod served;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     os::fd::AsFd,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use chaos_plan::{DelayLine, Hook, Position};
@@ -34,6 +34,10 @@ use crate::{
 /// Programs at a device of the delay line. Each takes as long to attach as another does.
 const LINE_PROGRAMS: usize = 2;
 
+/// Between two looks at a target of which nothing is heard: processes that came or left without a new socket are
+/// noticed then, and programs that somebody detached.
+const REST: Duration = Duration::from_secs(5);
+
 /// What is attached to the interfaces of one target, for all texts that are armed on it.
 ///
 /// How many there are is up to the target's processes, and attaching to each takes a grace period of
@@ -52,6 +56,8 @@ struct Frames {
     /// What the present look has found and not visited yet.
     to_visit: VecDeque<FoundNetNs>,
     look_began: Instant,
+    /// When a look was over that left nothing to be done, unless there is news since.
+    done: Option<Instant>,
     /// The first error of the present look.
     failed: Option<ArmError>,
     /// What the last look could not do.
@@ -93,6 +99,7 @@ impl Frames {
             position: Position::default(),
             to_visit: VecDeque::new(),
             look_began: Instant::now(),
+            done: None,
             failed: None,
             undone: None,
             left_out: 0,
@@ -163,6 +170,7 @@ impl Frames {
         };
         // Those visited before have none of the new ones.
         self.to_visit.clear();
+        self.done = None;
         let is_moved = std::mem::replace(&mut self.position, position) != position;
         for served in self.served.values_mut() {
             served.expect(&self.hooks, is_moved);
@@ -225,6 +233,20 @@ impl Frames {
         looked
     }
 
+    /// Something was heard of the target: the next look does not rest.
+    fn wake(&mut self) {
+        self.done = None;
+    }
+
+    /// Whether nothing is to be done, as nothing was heard since the last look, a short time ago. Only where all is heard
+    /// that can come: new sockets in other namespaces, and interfaces.
+    fn rests(&self) -> bool {
+        self.done.is_some_and(|done| done.elapsed() < REST)
+            && self.namespaces.is_some()
+            && self.served.values().all(|served| served.events.is_some())
+            && (self.line.is_some() || self.wanted_line(|wanted| wanted.answer_line).is_none())
+    }
+
     fn look_for_turn(&mut self, place: Place<'_>, turn: Turn) -> Result<bool, ArmError> {
         self.leaving.see_off();
         if !drop_within(turn, &mut self.unwanted)
@@ -238,6 +260,10 @@ impl Frames {
         }
         if self.to_visit.is_empty() {
             self.failed = self.line.as_mut().map_or(Ok(()), RunningLine::renew).err();
+            if self.rests() {
+                return self.failed.take().map_or(Ok(false), Err);
+            }
+            self.done = None;
             self.look_began = Instant::now();
             self.find(place)?;
         }
@@ -262,6 +288,7 @@ impl Frames {
             line.open()?;
         }
         self.tell(place.target);
+        self.done = (self.failed.is_none() && self.unwanted.is_empty()).then(Instant::now);
         self.failed.take().map_or(Ok(!self.unwanted.is_empty()), Err)
     }
 

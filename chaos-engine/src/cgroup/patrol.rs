@@ -18,7 +18,7 @@ use super::{
 };
 
 /// Between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// What one look may cost: so many cgroups and so many processes, each a few microseconds. A larger
 /// target takes several.
@@ -36,7 +36,7 @@ pub struct Patrol {
 }
 
 impl Patrol {
-    /// Looks at a part of the target, at most once a second, and goes on there the next time. Tells why the
+    /// Looks at a part of the target, at most every three seconds, and goes on there the next time. Tells why the
     /// target must not stay one, if something protected has moved in. `own` is the cgroup of this process.
     ///
     /// What is inside containers and pods is their business, as when they were armed.
@@ -46,14 +46,14 @@ impl Patrol {
         own: Option<&Cgroup>,
         target: &Cgroup,
     ) -> Option<ProtectedReason> {
+        if own.is_some_and(|own| target.contains(own)) {
+            return Some(ProtectedReason::HoldsAgent);
+        }
         let now = Instant::now();
         if self.last.is_some_and(|last| now.duration_since(last) < PAUSE) {
             return None;
         }
         self.last = Some(now);
-        if own.is_some_and(|own| target.contains(own)) {
-            return Some(ProtectedReason::HoldsAgent);
-        }
         if is_workload(target.path()) {
             return None;
         }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_are_a_second_apart() {
+    fn looks_are_seconds_apart() {
         let tree = FakeTree::new();
         tree.process(8, "server", "a");
         let root = tree.root();

@@ -128,6 +128,11 @@ impl TextFrames {
         self.frames().want(self.text, Some(before));
     }
 
+    /// Something was heard of the target: the next look does not rest.
+    pub(in crate::arm) fn wake(&self) {
+        self.frames().wake();
+    }
+
     /// Takes off what no text needs any more. `stop` makes sure that no program holds frames for such a one.
     pub(in crate::arm) fn settle(&self, stop: impl FnOnce()) {
         self.frames().settle(stop);

@@ -57,10 +57,10 @@ pub(super) struct Line {
     pub taken: u64,
     /// Bytes that were neither when it was looked at last.
     pub on_way: u64,
-    /// The boot-clock moment (ns) at which the programs were told last.
-    pub said_at: u64,
-    /// What they were told.
-    pub room: u64,
+    /// The boot-clock moment (ns) at which it was counted last.
+    pub counted_at: u64,
+    /// What the programs were told last: the bytes that were taken, and the room that there is.
+    pub said: (u64, u64),
     pub state: State,
     pub lost: Arc<Lost>,
     /// Takes the numbers of devices that somebody else took away.
@@ -173,18 +173,24 @@ impl Line {
             return Ok(());
         }
         let every = if self.is_idle() { SAY_IDLE_EVERY } else { SAY_EVERY };
-        if now >= self.said_at.saturating_add(every) {
+        if now >= self.counted_at.saturating_add(every) {
             self.count(now, buffer)?;
-        } else if !self.is_idle() || self.new_room() == self.room {
+        } else if !self.is_idle() {
             return Ok(());
         }
-        self.say(now)
+        let news = (self.taken, self.new_room());
+        if news == self.said { Ok(()) } else { self.say(now) }
     }
 
     /// Counts what is on its way.
     fn count(&mut self, now: u64, buffer: &mut [u8]) -> Result<(), KernelError> {
         // Before reading: what was given until here is read below, or the device has lost it.
         let given = self.maps.given()?;
+        self.counted_at = now;
+        if given == self.taken && self.on_way == 0 {
+            // All of it was read. Other frames in the devices wake the thread by themselves.
+            return Ok(());
+        }
         let is_empty = self.take_all(now, buffer);
         // Signed, as both only ever grow.
         let on_way = given.wrapping_sub(self.taken) as i64;
@@ -201,9 +207,10 @@ impl Line {
     }
 
     fn say(&mut self, now: u64) -> Result<(), KernelError> {
-        self.room = self.new_room();
-        self.said_at = now;
-        let &mut Self { taken, room, key, .. } = self;
+        let (taken, room) = (self.taken, self.new_room());
+        self.counted_at = now;
+        self.said = (taken, room);
+        let key = self.key;
         let device = if self.state == State::Open { self.device } else { 0 };
         self.maps.say(&Said { taken, room, key, device, ..Said::default() })
     }
