@@ -1,8 +1,9 @@
 //! Looks, decides and writes, as long as this controller leads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,7 +14,10 @@ use chaos_api::{
 use chaos_kube::ALLOW_VERBS;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Client, Resource as _, ResourceExt as _,
     core::PartialObjectMeta,
@@ -31,6 +35,7 @@ use crate::{
     agents::Agents,
     events,
     fresh::Fresh,
+    hosts::Hosts,
     lease::Leadership,
     names::FIELD_MANAGER,
     observed::Observed,
@@ -55,6 +60,9 @@ const AT_ONCE: usize = 64;
 /// What is only counted is written this often.
 const CADENCE: Duration = Duration::from_secs(3);
 
+/// The label of a slice of endpoints that names its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
 /// What the watches keep.
 pub struct Stores {
     pub pods: Store<Pod>,
@@ -62,6 +70,8 @@ pub struct Stores {
     pub nodes: Store<PartialObjectMeta<Node>>,
     pub experiments: Store<Experiment>,
     pub runs: Store<Run>,
+    pub services: Store<Service>,
+    pub slices: Store<EndpointSlice>,
 }
 
 /// The loop that works.
@@ -82,6 +92,7 @@ struct State {
     agents: Agents,
     pods: Fresh<Pod>,
     runs: Fresh<Run>,
+    hosts: Hosts,
     /// When the status of a run was written last.
     written: BTreeMap<String, Instant>,
 }
@@ -98,7 +109,7 @@ impl Controller {
     }
 
     /// Works until `shutdown` says so, or its sender is gone.
-    pub async fn run(mut self, changed: &Notify, mut shutdown: watch::Receiver<bool>) {
+    pub async fn run(mut self, changed: &Arc<Notify>, mut shutdown: watch::Receiver<bool>) {
         let mut stopped = pin!(async move { drop(shutdown.wait_for(|stop| *stop).await) });
         tokio::select! {
             () = &mut stopped => return,
@@ -110,7 +121,7 @@ impl Controller {
                     () = changed.notified() => sleep(PAUSE).await,
                     () = sleep(TICK) => {}
                 }
-                self.look().await;
+                self.look(changed).await;
             };
             tokio::select! {
                 () = &mut stopped => break,
@@ -122,7 +133,7 @@ impl Controller {
         }
     }
 
-    async fn look(&mut self) {
+    async fn look(&mut self, changed: &Arc<Notify>) {
         if let Err(error) = self.leadership.tend().await {
             tracing::warn!(%error, "the Lease was not renewed");
         }
@@ -131,12 +142,12 @@ impl Controller {
             self.state = State::default();
             return;
         }
-        let observed = self.observe();
+        let observed = self.observe(changed);
         let actions = decide(&observed, &mut self.state.memory);
         self.act(actions).await;
     }
 
-    fn observe(&mut self) -> Observed {
+    fn observe(&mut self, changed: &Arc<Notify>) -> Observed {
         let Self { stores, state, namespace, .. } = self;
         let pods = state.pods.newest(stores.pods.state());
         let facts: Vec<PodFacts> = pods.iter().map(PodFacts::of).collect();
@@ -147,7 +158,8 @@ impl Controller {
         }
         let mut runs = state.runs.newest(stores.runs.state());
         runs.sort_by_key(|run| (run.creation_timestamp().map(|time| time.0), run.uid()));
-        Observed {
+        let experiments = stores.experiments.state();
+        let mut observed = Observed {
             now: Timestamp::now(),
             lever: self.leadership.lever().map(str::to_owned),
             enabled: stores.namespaces.state().iter().map(|one| allowed(one)).collect(),
@@ -159,9 +171,14 @@ impl Controller {
                 .map(|node| (node.name_any(), node.labels().clone()))
                 .collect(),
             agents,
-            experiments: stores.experiments.state(),
+            experiments,
             runs,
-        }
+            services: by_name(stores.services.state()),
+            slices: by_service(stores.slices.state()),
+            hosts: BTreeMap::new(),
+        };
+        observed.hosts = state.hosts.look(&observed.wanted_hosts(), changed);
+        observed
     }
 
     /// Takes away first, then says what will be done, then does what was said before.
@@ -267,6 +284,26 @@ impl Controller {
     }
 }
 
+/// By namespace and name.
+fn by_name(services: Vec<Arc<Service>>) -> BTreeMap<(String, String), Arc<Service>> {
+    let key = |one: &Service| (one.namespace().unwrap_or_default(), one.name_any());
+    services.into_iter().map(|service| (key(&service), service)).collect()
+}
+
+/// By namespace and the name of the Service whose endpoints they are.
+fn by_service(
+    slices: Vec<Arc<EndpointSlice>>,
+) -> BTreeMap<(String, String), Vec<Arc<EndpointSlice>>> {
+    let mut by_service: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for slice in slices {
+        if let Some(service) = slice.labels().get(SERVICE_NAME) {
+            let key = (slice.namespace().unwrap_or_default(), service.clone());
+            by_service.entry(key).or_default().push(slice);
+        }
+    }
+    by_service
+}
+
 /// A namespace that allows faults, with the verbs that it allows.
 fn allowed(namespace: &PartialObjectMeta<Namespace>) -> (String, AllowedVerbs) {
     let list = namespace.annotations().get(ALLOW_VERBS);
@@ -277,7 +314,7 @@ fn allowed(namespace: &PartialObjectMeta<Namespace>) -> (String, AllowedVerbs) {
 impl Stores {
     /// Waits until everything was listed once.
     async fn ready(&self) {
-        let Self { pods, namespaces, nodes, experiments, runs } = self;
+        let Self { pods, namespaces, nodes, experiments, runs, services, slices } = self;
         // An error means that nobody fills a store any more, which ends the program elsewhere.
         let _ = tokio::join!(
             pods.wait_until_ready(),
@@ -285,6 +322,8 @@ impl Stores {
             nodes.wait_until_ready(),
             experiments.wait_until_ready(),
             runs.wait_until_ready(),
+            services.wait_until_ready(),
+            slices.wait_until_ready(),
         );
     }
 }

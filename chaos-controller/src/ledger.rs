@@ -11,7 +11,32 @@ use crate::pods::PodFacts;
 #[derive(Debug, Default)]
 pub struct Ledgers {
     /// By the run's UID and the step, then by the pod's UID.
-    known: BTreeMap<(String, String), BTreeMap<String, LedgerSums>>,
+    known: BTreeMap<(String, String), BTreeMap<String, OfPod>>,
+}
+
+/// What a pod has counted.
+#[derive(Debug, Default)]
+struct OfPod {
+    /// Of texts with other addresses than the last one. Each is counted from the beginning.
+    before: LedgerSums,
+    /// [`Status::observed`] of the last one.
+    text: Option<String>,
+    counts: LedgerSums,
+}
+
+impl OfPod {
+    fn take(&mut self, status: &Status, counts: LedgerSums) {
+        // Without a text its agent speaks of the one that is gone.
+        if status.observed.is_some() && status.observed != self.text {
+            self.before = sum(self.before, self.counts);
+            self.text.clone_from(&status.observed);
+        }
+        self.counts = counts;
+    }
+
+    fn all(&self) -> LedgerSums {
+        sum(self.before, self.counts)
+    }
 }
 
 impl Ledgers {
@@ -26,11 +51,13 @@ impl Ledgers {
     ) -> LedgerSums {
         let known = self.known.entry((run_uid.to_owned(), step.to_owned())).or_default();
         for pod in pods {
-            if let Some(counts) = pod.status.as_ref().and_then(|status| of(status, name)) {
-                known.insert(pod.uid.clone(), counts);
+            if let Some(status) = &pod.status
+                && let Some(counts) = of(status, name)
+            {
+                known.entry(pod.uid.clone()).or_default().take(status, counts);
             }
         }
-        most(known.values().copied().fold(LedgerSums::default(), sum), before)
+        most(known.values().map(OfPod::all).fold(LedgerSums::default(), sum), before)
     }
 
     /// Forgets runs that `is_live` does not know.
@@ -75,4 +102,27 @@ fn of(status: &Status, name: &str) -> Option<LedgerSums> {
 /// Whether a pod's agent has had the sentences of this name.
 pub fn has_had(pod: &PodFacts, name: &str) -> bool {
     pod.status.as_ref().is_some_and(|status| of(status, name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_counted_with_other_addresses_counts_on() {
+        let mut pod = OfPod::default();
+        let mut take = |text: Option<&str>, injected: u64| {
+            let status = json!({ "phase": "Armed", "observed": text, "faults": [], "messages": [] });
+            let status: Status = serde_json::from_value(status).unwrap();
+            pod.take(&status, LedgerSums { injected, ..LedgerSums::default() });
+            pod.all().injected
+        };
+        assert_eq!(take(Some("a"), 5), 5);
+        assert_eq!(take(Some("a"), 7), 7);
+        assert_eq!(take(Some("b"), 1), 8);
+        // The annotation is gone, and what is told is of the same text.
+        assert_eq!(take(None, 3), 10);
+    }
 }

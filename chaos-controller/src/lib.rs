@@ -10,17 +10,20 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod agents;
 mod controller;
 mod events;
 mod exceptions;
 mod expression;
 mod fresh;
+mod hosts;
 mod lease;
 mod ledger;
 mod limits;
 mod names;
 mod observed;
+mod peers;
 mod pick;
 mod planning;
 mod pods;
@@ -32,12 +35,15 @@ mod text;
 mod watch;
 mod write;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chaos_api::kinds::{Experiment, Run};
 use chaos_kube::ENABLED;
 use controller::{Controller, Stores};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client, Config,
     core::PartialObjectMeta,
@@ -86,7 +92,9 @@ pub async fn run(
     let (nodes, nodes_writer) = reflector::store();
     let (experiments, experiments_writer) = reflector::store();
     let (runs, runs_writer) = reflector::store();
-    let changed = Notify::new();
+    let (services, services_writer) = reflector::store();
+    let (slices, slices_writer) = reflector::store();
+    let changed = Arc::new(Notify::new());
     let whole = watcher::Config::default;
     let watched = async {
         tokio::join!(
@@ -119,10 +127,24 @@ pub async fn run(
                 &changed,
             ),
             watch::keep(Api::<Run>::all(client.clone()), whole(), runs_writer, |_| {}, &changed),
+            watch::keep(
+                Api::<Service>::all(client.clone()),
+                whole(),
+                services_writer,
+                peers::slim_service,
+                &changed,
+            ),
+            watch::keep(
+                Api::<EndpointSlice>::all(client.clone()),
+                whole(),
+                slices_writer,
+                peers::slim_slice,
+                &changed,
+            ),
         )
     };
     let leadership = Leadership::new(client.clone(), &namespace, identity.clone(), lease);
-    let stores = Stores { pods, namespaces, nodes, experiments, runs };
+    let stores = Stores { pods, namespaces, nodes, experiments, runs, services, slices };
     let controller = Controller::new(client.clone(), stores, leadership, namespace, identity);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),

@@ -1,15 +1,19 @@
 //! Holds everything that decisions go by, at one moment.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chaos_api::{
     AllowedVerbs,
-    kinds::{Experiment, Run, RunPhase},
+    kinds::{Experiment, ExperimentSpec, Run, RunPhase},
 };
 use jiff::Timestamp;
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::ResourceExt as _;
 
-use crate::{agents::Agent, pods::PodFacts};
+use crate::{agents::Agent, hosts::Answer, pods::PodFacts};
 
 /// What there is in the cluster.
 pub struct Observed {
@@ -27,6 +31,12 @@ pub struct Observed {
     pub experiments: Vec<Arc<Experiment>>,
     /// The oldest first.
     pub runs: Vec<Arc<Run>>,
+    /// By namespace and name.
+    pub services: BTreeMap<(String, String), Arc<Service>>,
+    /// Of endpoints, by namespace and the name of their Service.
+    pub slices: BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>,
+    /// The DNS names of peers, those that were answered.
+    pub hosts: BTreeMap<String, Answer>,
 }
 
 impl Observed {
@@ -45,6 +55,47 @@ impl Observed {
         let ours = self.pods_of(namespace).iter().filter(|pod| pod.annotation.ours().is_some());
         ours.map(PodFacts::holder)
             .any(|holder| !holder.is_some_and(|holder| is_live(&holder.run_uid)))
+    }
+
+    /// The DNS names that the peers of runs have which are not over.
+    pub fn wanted_hosts(&self) -> BTreeSet<String> {
+        let mut hosts = BTreeSet::new();
+        for run in &self.runs {
+            let status = run.status.as_ref();
+            if status.is_some_and(|status| status.phase == RunPhase::Finished) {
+                continue;
+            }
+            let copied = status.and_then(|status| status.spec.as_ref());
+            let named = || {
+                let namespace = run.namespace().unwrap_or_default();
+                let name = run.spec.experiment.as_ref()?;
+                self.experiment(&namespace, name).map(|experiment| &experiment.spec)
+            };
+            let spec: Option<&ExperimentSpec> =
+                copied.or(run.spec.inline.as_ref()).or_else(named);
+            let peers = spec.iter().flat_map(|spec| spec.peers.values());
+            let names = peers.flat_map(|peer| &peer.dns);
+            hosts.extend(names.map(|name| name.trim_end_matches('.').to_owned()));
+        }
+        hosts
+    }
+
+    /// A cluster with nothing in it.
+    #[cfg(test)]
+    pub fn empty(now: Timestamp) -> Self {
+        Self {
+            now,
+            lever: None,
+            enabled: BTreeMap::new(),
+            pods: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            experiments: Vec::new(),
+            runs: Vec::new(),
+            services: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+        }
     }
 
     /// An experiment by its name.

@@ -9,15 +9,18 @@ use chaos_api::kinds::{
     Condition, ExperimentSpec, LedgerSums, Mode, Reason, Run, RunPhase, RunStatus, StepPhase,
     StepStatus, Summary, TargetCounts,
 };
+use chaos_fault::Fault;
 use chaos_kube::ENABLED;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use crate::{
+    addresses::Addresses,
     expression::Expressions,
     ledger::Ledgers,
     observed::Observed,
+    peers::{PeerError, put_in},
     script::{Deed, Script},
 };
 
@@ -55,6 +58,7 @@ pub enum Text {
 pub struct Memory {
     pub expressions: Expressions,
     pub ledgers: Ledgers,
+    pub addresses: Addresses,
 }
 
 /// Which run.
@@ -123,7 +127,8 @@ impl Turn<'_> {
             Ok(script) => script,
             Err(why) => return Some(self.finish(empty, Reason::Refused, why)),
         };
-        if self.observed.has_leftovers(&self.identity.namespace) && self.is_young() {
+        let waits = self.observed.has_leftovers(&self.identity.namespace) || self.awaits_peers(&script);
+        if waits && self.is_young() {
             return None;
         }
         let steps = script.steps.iter().map(|act| StepStatus {
@@ -245,6 +250,20 @@ impl Turn<'_> {
             "there is no experiment {name} in namespace {}",
             self.identity.namespace
         )))
+    }
+
+    /// Whether a DNS name of a peer is being looked up for the first time.
+    fn awaits_peers(&self, script: &Script) -> bool {
+        let mut found = script.steps.iter().filter_map(|act| match &act.deed {
+            Deed::Fault { faults, .. } => Some(self.with_addresses(script, faults)),
+            Deed::Wait(_) => None,
+        });
+        found.any(|found| found.is_err_and(|error| error.is_soon()))
+    }
+
+    /// Faults with addresses in place of names, as they are at this moment.
+    fn with_addresses(&self, script: &Script, faults: &[Fault]) -> Result<Vec<Fault>, PeerError> {
+        put_in(faults, &script.peers, &self.identity.namespace, self.observed)
     }
 
     fn is_young(&self) -> bool {

@@ -71,6 +71,7 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     }
     let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
     memory.ledgers.retain(|uid| runs.contains(uid));
+    memory.addresses.retain(|uid| runs.contains(uid));
     actions
 }
 

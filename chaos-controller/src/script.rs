@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Replaced, Step, Target};
+use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Peer, Replaced, Step, Target};
 use chaos_fault::{Fault, parse_duration};
 use thiserror::Error;
 
 use crate::{
     expression::{ExpressionError, Expressions},
     limits::{Limits, LimitsError},
+    peers::network,
     pick::{Amount, AmountError},
 };
 
@@ -41,6 +42,12 @@ pub enum ScriptError {
     Param { step: String, name: String, known: String },
     #[error("step {step}: target {target} is not there")]
     Target { step: String, target: String },
+    #[error("step {step}: `@{name}` is no peer; there are: {known}{hint}")]
+    Peer { step: String, name: String, known: String, hint: &'static str },
+    #[error(
+        "peer {peer}: cidr: `{text}` is not an address or network, or has bits set behind its prefix; write it such as `10.0.0.0/8`"
+    )]
+    Cidr { peer: String, text: String },
     #[error("the parameter {0} is not one of the experiment's")]
     UnknownParam(String),
     #[error("target {target}: where: {error}")]
@@ -57,6 +64,7 @@ pub enum ScriptError {
 #[derive(Debug, Clone)]
 pub struct Script {
     pub targets: BTreeMap<String, Choice>,
+    pub peers: BTreeMap<String, Peer>,
     pub steps: Vec<Act>,
     pub limits: Limits,
 }
@@ -82,7 +90,7 @@ pub struct Act {
 pub enum Deed {
     Fault {
         target: String,
-        /// Once for each container that is meant.
+        /// Once for each container that is meant; with the names of peers.
         faults: Vec<Fault>,
         lasting: Duration,
     },
@@ -149,12 +157,18 @@ impl Script {
                 .map_err(|error| ScriptError::Pick { target: name.clone(), error })?;
             targets.insert(name.clone(), Choice { target: target.clone(), amount });
         }
+        for (name, peer) in &spec.peers {
+            if let Some(text) = peer.cidr.iter().find(|text| network(text).is_none()) {
+                return Err(ScriptError::Cidr { peer: name.clone(), text: text.clone() });
+            }
+        }
+        let peers = spec.peers.clone();
         let steps: Vec<Act> = spec
             .steps
             .iter()
-            .map(|step| act(step, &targets, &params, mode))
+            .map(|step| act(step, &targets, &peers, &params, mode))
             .collect::<Result<_, _>>()?;
-        Ok(Self { targets, steps, limits: Limits::read(&spec.limits)? })
+        Ok(Self { targets, peers, steps, limits: Limits::read(&spec.limits)? })
     }
 
     /// How long all steps take together.
@@ -166,6 +180,7 @@ impl Script {
 fn act(
     step: &Step,
     targets: &BTreeMap<String, Choice>,
+    peers: &BTreeMap<String, Peer>,
     params: &BTreeMap<&str, &str>,
     mode: Mode,
 ) -> Result<Act, ScriptError> {
@@ -184,6 +199,18 @@ fn act(
                 target: fault.target.clone(),
             })?;
             let written = sentences(name, &fault.sentences, params)?;
+            let mut names = written.iter().flat_map(Fault::names);
+            if let Some(unknown) = names.find(|one| !peers.contains_key(*one)) {
+                return Err(ScriptError::Peer {
+                    step: name.clone(),
+                    name: unknown.to_owned(),
+                    known: peers.keys().cloned().collect::<Vec<_>>().join(", "),
+                    hint: match targets.contains_key(unknown) {
+                        true => " (it is a target; say among `peers` which pods are meant)",
+                        false => "",
+                    },
+                });
+            }
             Deed::Fault {
                 target: fault.target.clone(),
                 faults: for_containers(written, &choice.target.containers, mode),
@@ -234,7 +261,7 @@ fn sentences(
         if fault.pods().next().is_some() {
             return refuse(
                 "pod",
-                "write addresses: which pods are on a node is known to its agent only",
+                "name the pods among `peers`, and write `@NAME`",
             );
         }
     }
@@ -360,7 +387,13 @@ mod tests {
             (with_do("drop until 2026-11-28T10:14:00Z"), "leave it out"),
             (with_do("drop as mine"), "leave it out"),
             (with_do("shadow drop"), "`mode: Shadow`"),
-            (with_do("drop to pod shop/db"), "write addresses"),
+            (with_do("drop to pod shop/db"), "name the pods among `peers`"),
+            (with_do("drop to @db"), "step slow: `@db` is no peer; there are: "),
+            (with_do("drop to @web"), "(it is a target; say among `peers` which pods are meant)"),
+            (
+                spec(|spec| spec["peers"] = json!({ "out": { "cidr": ["10.0.0.1/8"] } })),
+                "peer out: cidr: `10.0.0.1/8` is not",
+            ),
             (with_do("# nothing"), "step slow: `do` has no sentence"),
             (with_do("delay $(delay)"), "`$(delay)` is no parameter; there are: latency"),
             (

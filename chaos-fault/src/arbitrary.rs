@@ -159,13 +159,15 @@ fn peer() -> impl Strategy<Value = Peer> {
             pods.map(|pod| (pod, Default::default())).collect()
         });
     let side = select(vec![Side::To, Side::From, Side::Either]);
-    let networks = btree_set(prop_oneof![v4, v6], 0..4).prop_map(|set| (set, Default::default()));
-    let addresses =
-        prop_oneof![3 => networks, 1 => pods.prop_map(|pods| (Default::default(), pods))];
+    let names = btree_set("[a-z]([a-z0-9-]{0,5}[a-z0-9])?", 0..3);
+    let networks = (btree_set(prop_oneof![v4, v6], 0..4), names)
+        .prop_map(|(networks, names)| (networks, Default::default(), names));
+    let pods = pods.prop_map(|pods| (Default::default(), pods, Default::default()));
+    let addresses = prop_oneof![3 => networks, 1 => pods];
     (side, addresses, ports).prop_map(|(side, addresses, ports)| {
         let is_either = side == Side::Either;
-        let (networks, pods) = if is_either { Default::default() } else { addresses };
-        Peer { side, networks, pods, ports }
+        let (networks, pods, names) = if is_either { Default::default() } else { addresses };
+        Peer { side, networks, pods, names, ports }
     })
 }
 
@@ -175,6 +177,7 @@ fn except() -> impl Strategy<Value = Except> {
         false => Except {
             networks: one.networks,
             pods: if one.pods.is_empty() { other.pods } else { one.pods },
+            names: one.names,
             ports: Vec::new(),
         },
     })

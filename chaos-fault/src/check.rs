@@ -196,19 +196,23 @@ fn the_peer(fault: &Fault, problems: &mut Problems) {
         "`to` or `from`",
     );
     problems.expect(
-        found.networks.is_empty() || found.pods.is_empty(),
+        found.pods.is_empty() || found.networks.is_empty() && found.names.is_empty(),
         clause,
         "networks and pods in one peer",
         "write a fault for each",
     );
-    let end =
-        End { networks: &found.networks, pods: found.pods.keys().collect(), ports: &found.ports };
+    let end = End {
+        networks: &found.networks,
+        pods: found.pods.keys().collect(),
+        names: &found.names,
+        ports: &found.ports,
+    };
     an_end(&end, fault.protocol, clause, problems);
 }
 
 fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
     let Some(except) = &fault.except else { return };
-    let has_addresses = !(except.networks.is_empty() && except.pods.is_empty());
+    let has_addresses = !(except.networks.is_empty() && except.pods.is_empty() && except.names.is_empty());
     let has_ports = !except.ports.is_empty();
     problems.expect(
         has_addresses || has_ports,
@@ -225,6 +229,7 @@ fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
     let end = End {
         networks: &except.networks,
         pods: except.pods.keys().collect(),
+        names: &except.names,
         ports: &except.ports,
     };
     an_end(&end, fault.protocol, Clause::Except, problems);
@@ -234,12 +239,16 @@ fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
 struct End<'a> {
     networks: &'a BTreeSet<IpNet>,
     pods: Vec<&'a PodRef>,
+    names: &'a BTreeSet<String>,
     ports: &'a [PortRange],
 }
 
 fn an_end(end: &End<'_>, protocol: Option<Protocol>, clause: Clause, problems: &mut Problems) {
     for pod in end.pods.iter().map(ToString::to_string) {
         canonical(&pod, name::pod(&pod).map(|pod| pod.to_string()), clause, problems);
+    }
+    for name in end.names {
+        canonical(name, name::of_peer(name), clause, problems);
     }
     problems.expect(
         end.networks.iter().all(|net| *net == net.trunc()),

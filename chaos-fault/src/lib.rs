@@ -28,7 +28,7 @@ pub use latencies::read_latencies;
 pub use mistake::{Clause, Mistake, Problem};
 pub use model::{
     Call, Chance, Direction, Distribution, DnsAnswer, Errno, Except, Fault, HowOften, Latency,
-    Peer, PodRef, PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno,
+    Named, Peer, PodRef, PortRange, Probability, Protocol, Side, Spread, Unit, Verb, WeightedErrno,
     WeightedLatency,
 };
 pub use parse::{Sentence, parse};

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::verbs::Subject;
+use super::{value::peer::join_ports, verbs::Subject};
 
 /// One sentence of the fault language: a verb, what it applies to, how often, where, how long.
 ///
@@ -261,6 +261,9 @@ pub struct Peer {
     /// Pods in place of networks, each with its addresses as far as somebody has looked them up: none
     /// as it is written. Empty where `side` is [`Side::Either`].
     pub pods: BTreeMap<PodRef, BTreeSet<IpAddr>>,
+    /// What an experiment knows by these names ([`Fault::replace_names`]), beside networks. Empty where `side` is
+    /// [`Side::Either`], and where there are pods.
+    pub names: BTreeSet<String>,
     /// Empty: any port. Sorted, not overlapping, not adjacent.
     pub ports: Vec<PortRange>,
 }
@@ -273,8 +276,20 @@ pub struct Except {
     pub networks: BTreeSet<IpNet>,
     /// Each with its addresses as far as somebody has looked them up: none as it is written.
     pub pods: BTreeMap<PodRef, BTreeSet<IpAddr>>,
+    /// What an experiment knows by these names.
+    pub names: BTreeSet<String>,
     /// Sorted, not overlapping, not adjacent.
     pub ports: Vec<PortRange>,
+}
+
+/// What stands behind a name of an experiment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    pub networks: BTreeSet<IpNet>,
+    /// Where a fault about it names no port; empty: any.
+    pub ports: Vec<PortRange>,
+    /// Ports whose traffic goes to another port in the end, with that: a fault about one is about both.
+    pub targets: Vec<(u16, u16)>,
 }
 
 impl Except {
@@ -301,7 +316,7 @@ impl Peer {
 
     /// Whether it is not any address.
     pub fn has_addresses(&self) -> bool {
-        !(self.networks.is_empty() && self.pods.is_empty())
+        !(self.networks.is_empty() && self.pods.is_empty() && self.names.is_empty())
     }
 }
 
@@ -324,6 +339,41 @@ impl Fault {
     pub fn pods(&self) -> impl Iterator<Item = (&PodRef, &BTreeSet<IpAddr>)> {
         let of_peer = self.peer.iter().flat_map(|peer| &peer.pods);
         of_peer.chain(self.except.iter().flat_map(|except| &except.pods))
+    }
+
+    /// The names of an experiment that it has.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let of_peer = self.peer.iter().flat_map(|peer| &peer.names);
+        let of_except = self.except.iter().flat_map(|except| &except.names);
+        of_peer.chain(of_except).map(String::as_str)
+    }
+
+    /// Puts what stands behind them in place of names. A name that `named` does not know, or knows no network of, stays.
+    ///
+    /// Ports are put in where the peer has none, and is nothing but names that all have ports: beside a network, or a
+    /// name with any port, they would take traffic out that is meant.
+    pub fn replace_names(&mut self, named: impl Fn(&str) -> Option<Named>) {
+        if let Some(peer) = &mut self.peer {
+            let is_bare = peer.ports.is_empty() && peer.networks.is_empty();
+            let known = replace(&mut peer.names, &mut peer.networks, &named);
+            let has_ports = |one: &Named| !one.ports.is_empty();
+            if is_bare && peer.names.is_empty() && known.iter().all(has_ports) {
+                let ports = known.into_iter().flat_map(|one| one.ports).collect();
+                peer.ports = join_ports(ports);
+            } else if !peer.ports.is_empty() {
+                let is_meant = |port: u16| {
+                    peer.ports.iter().any(|range| (range.first..=range.last).contains(&port))
+                };
+                let targets = known.iter().flat_map(|one| &one.targets);
+                let meant = targets.filter(|(port, _)| is_meant(*port));
+                let ports = meant.map(|(_, target)| PortRange { first: *target, last: *target });
+                let ports = ports.chain(peer.ports.iter().copied()).collect();
+                peer.ports = join_ports(ports);
+            }
+        }
+        if let Some(except) = &mut self.except {
+            replace(&mut except.names, &mut except.networks, &named);
+        }
     }
 
     /// The same, for whoever looks them up.
@@ -449,6 +499,25 @@ impl Verb {
     pub fn default_unit(&self) -> Unit {
         if self.acts_on_packets() { Unit::Packets } else { Unit::Calls }
     }
+}
+
+/// Moves the networks behind the names that are known among `networks`; what was known.
+fn replace(
+    names: &mut BTreeSet<String>,
+    networks: &mut BTreeSet<IpNet>,
+    named: impl Fn(&str) -> Option<Named>,
+) -> Vec<Named> {
+    let mut known = Vec::new();
+    names.retain(|name| match named(name) {
+        // No network at all would be taken for any address.
+        Some(found) if !found.networks.is_empty() => {
+            networks.extend(&found.networks);
+            known.push(found);
+            false
+        }
+        Some(_) | None => true,
+    });
+    known
 }
 
 impl fmt::Display for PodRef {

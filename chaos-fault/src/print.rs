@@ -124,7 +124,7 @@ impl Display for Peer {
             Side::From => Some("from".to_owned()),
             Side::Either => None,
         };
-        let lists = lists(f, &self.networks, self.pods.keys(), &self.ports);
+        let lists = lists(f, (&self.networks, &self.names), self.pods.keys(), &self.ports);
         let words: Vec<String> = side.into_iter().chain(lists).collect();
         f.write_str(&words.join(" "))
     }
@@ -133,20 +133,22 @@ impl Display for Peer {
 /// What is left alone, as behind `except`: `10.0.0.1, pod shop/db`, `port 22`.
 impl Display for Except {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&lists(f, &self.networks, self.pods.keys(), &self.ports).join(", "))
+        f.write_str(&lists(f, (&self.networks, &self.names), self.pods.keys(), &self.ports).join(", "))
     }
 }
 
-/// Each list that is not empty, behind its word: `10.0.0.0/8`, `pod shop/db`, `port 22, 80`.
+/// Each list that is not empty, behind its word: `10.0.0.0/8, @db`, `pod shop/db`, `port 22, 80`.
 fn lists<'a>(
     f: &Formatter<'_>,
-    networks: &BTreeSet<IpNet>,
+    (networks, names): (&BTreeSet<IpNet>, &BTreeSet<String>),
     pods: impl ExactSizeIterator<Item = &'a PodRef>,
     ports: &[PortRange],
 ) -> Vec<String> {
     let mut lists = Vec::new();
-    if !networks.is_empty() {
-        lists.push(list(f, networks.iter().map(peer::print_network)));
+    if !(networks.is_empty() && names.is_empty()) {
+        let names = names.iter().map(|name| format!("@{name}"));
+        let addresses: Vec<String> = networks.iter().map(peer::print_network).chain(names).collect();
+        lists.push(list(f, addresses.into_iter()));
     }
     if pods.len() > 0 {
         lists.push(format!("pod {}", list(f, pods)));

@@ -125,11 +125,13 @@ fn may_meet(one: &Fault, other: &Fault) -> bool {
     let ports = one.ports.is_empty()
         || other.ports.is_empty()
         || one.ports.iter().any(|one| other.ports.iter().any(|other| !apart(one, other)));
-    // Where the pods are that are named may change.
+    // Where the pods are that are named may change, and what a name stands for.
     let networks = one.networks.is_empty()
         || other.networks.is_empty()
         || !one.pods.is_empty()
         || !other.pods.is_empty()
+        || !one.names.is_empty()
+        || !other.names.is_empty()
         || one.networks.iter().any(|one| {
             other.networks.iter().any(|other| one.contains(other) || other.contains(one))
         });

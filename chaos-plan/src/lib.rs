@@ -184,6 +184,7 @@ fn plan_one(
         return Err(Objection::from_problem(problem));
     }
     terms::pods(fault)?;
+    terms::names(fault)?;
     terms::guard(fault, terms)?;
     terms::end(fault, terms)?;
     let mechanism = verbs::mechanism(fault, features, terms.has_filter)?;

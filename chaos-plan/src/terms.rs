@@ -48,6 +48,13 @@ pub(super) fn pods(fault: &Fault) -> Result<(), Objection> {
     .remedy("write the pod's address, such as `to 10.244.0.7`"))
 }
 
+/// Whether somebody has put addresses in place of the names of an experiment.
+pub(super) fn names(fault: &Fault) -> Result<(), Objection> {
+    let Some(name) = fault.names().next() else { return Ok(()) };
+    Err(Objection::new(format!("`@{name}`: such names are known in an Experiment alone"))
+        .remedy("write addresses, such as `to 10.96.0.12`, or put the fault into an Experiment"))
+}
+
 /// Whether somebody looks after the guard that the fault is to have.
 pub(super) fn guard(fault: &Fault, terms: &Terms) -> Result<(), Objection> {
     if !fault.guarded || terms.has_guard {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Limits, Step, Target};
+use super::{Condition, Limits, Peer, Step, Target};
 
 /// What a run does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -39,6 +39,10 @@ pub struct ExperimentSpec {
     /// Which pods, by the names that steps use
     #[schemars(extend("maxProperties" = 8, "minProperties" = 1))]
     pub targets: BTreeMap<String, Target>,
+    /// What is at the other end of the traffic, by the names that sentences use behind `@`
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 8))]
+    pub peers: BTreeMap<String, Peer>,
     #[serde(default)]
     pub limits: Limits,
     /// One after the other

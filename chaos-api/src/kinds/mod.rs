@@ -7,6 +7,7 @@
 mod condition;
 mod experiment;
 mod limits;
+mod peer;
 mod run;
 mod run_status;
 mod selector;
@@ -16,6 +17,7 @@ mod target;
 pub use condition::Condition;
 pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Param};
 pub use limits::Limits;
+pub use peer::Peer;
 pub use run::{Mode, Run, RunSpec};
 pub use run_status::{
     ExceptionStatus, LedgerSums, Reason, RunPhase, RunStatus, StepPhase, StepStatus, Summary,

@@ -17,7 +17,7 @@ use crate::{
     pods::PodFacts,
     script::{Act, Deed, Script},
     selection::{Asked, Beginning, Selection, nodes},
-    text::{Holder, Wording, name},
+    text::{Holder, Wording, holder, name},
 };
 
 /// How long a step waits for the last ledgers after its faults have ended.
@@ -48,6 +48,16 @@ impl Turn<'_> {
             let asked = asked(&self.identity, script, act, target);
             let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
             let picked = selection.begin(&asked, target);
+            let of_step = |why: String| format!("step {}: {why}", act.name);
+            // What cannot be looked up is refused once, and not by the plan of each node.
+            let addressed = self.with_addresses(script, faults);
+            let faults = match &addressed {
+                Ok(faults) => faults.as_slice(),
+                Err(error) => {
+                    refusals.push(of_step(error.to_string()));
+                    &[]
+                }
+            };
             let mut planner = Planner::new(&self.observed.agents, faults);
             let mut refused = 0;
             for (_, pod) in &picked.pods {
@@ -63,7 +73,6 @@ impl Turn<'_> {
                     act.name
                 ));
             }
-            let of_step = |why: String| format!("step {}: {why}", act.name);
             refusals.extend(picked.refusals.into_iter().map(of_step));
             let is_too_few = match act.on_error {
                 OnError::Halt => refused > 0,
@@ -148,6 +157,11 @@ impl Turn<'_> {
         let ends = ends(&step).unwrap_or(now);
         let beginning = beginning(&step, now);
         let asked = asked(&self.identity, script, act, target);
+        let key = (self.identity.uid.as_str(), act.name.as_str());
+        let found = self.with_addresses(script, faults);
+        let addressed = self.memory.addresses.adopt(key, found, now);
+        // Without addresses no other pod is armed: the plan refuses names.
+        let faults = addressed.as_deref().unwrap_or(faults);
         let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
         let selected = selection.len();
         let is_over = now >= ends;
@@ -158,11 +172,10 @@ impl Turn<'_> {
             let mut planner = Planner::new(&self.observed.agents, faults);
             selection.go_on(&asked, &beginning, &mut planner)
         };
-        let holder = Holder { run_uid: self.identity.uid.clone(), step: act.name.clone() };
         let wording = Wording {
             namespace: &self.identity.namespace,
             run: &self.identity.name,
-            holder,
+            holder: Holder { run_uid: self.identity.uid.clone(), step: act.name.clone() },
             faults,
             ends,
         };
@@ -178,7 +191,14 @@ impl Turn<'_> {
         for pod in &chosen {
             let text = pod.annotation.ours().unwrap_or_default();
             let ours =
-                known.entry(text).or_insert_with(|| wording.is_ours(text).then(|| digest(text)));
+                known.entry(text).or_insert_with(|| {
+                    // Where nobody knows the addresses, those stay that another leader wrote.
+                    let is_ours = match &addressed {
+                        Ok(_) => wording.is_ours(text),
+                        Err(_) => holder(text).as_ref() == Some(&wording.holder),
+                    };
+                    is_ours.then(|| digest(text))
+                });
             match ours {
                 Some(digest) => {
                     texts.insert(pod.uid.clone(), Text::Stays);
@@ -194,7 +214,9 @@ impl Turn<'_> {
                 }
                 None => {
                     counts.waiting += 1;
-                    if let Some(text) = wording.at(now) {
+                    if addressed.is_ok()
+                        && let Some(text) = wording.at(now)
+                    {
                         texts.insert(pod.uid.clone(), Text::Write(text));
                     }
                 }

@@ -1,6 +1,8 @@
 //! Everything after the verb, in any order.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
+
+use ipnet::IpNet;
 
 use super::{
     Fail,
@@ -14,7 +16,9 @@ use crate::{
         Side, Spread,
     },
     value::{
-        chance, duration, moment, name, number, peer, rate,
+        chance, duration, moment, name, number,
+        peer::{self, Address},
+        rate,
         word::{self, Word},
     },
     verbs::{Amount, Subject},
@@ -386,14 +390,14 @@ fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<
         draft.parts.several = Some(Spread::File { path: read.value, latencies: Vec::new() });
         return Ok(());
     }
-    let (mut networks, mut pods) = (Vec::new(), Vec::new());
+    let (mut addresses, mut pods) = (Vec::new(), Vec::new());
     if reader.eat("pod") {
         let read = reader.list("a pod", name::pod)?;
         pods = read.value;
         span.end = read.span.end;
     } else if !reader.peek_word().is_some_and(|word| word.eq_ignore_ascii_case("port")) {
-        let read = reader.list("an address, a network, `pod` or `port`", peer::network)?;
-        networks = read.value;
+        let read = reader.list("an address, a network, `pod` or `port`", peer::address)?;
+        addresses = read.value;
         span.end = read.span.end;
     }
     let ports = if reader.eat("port") {
@@ -403,12 +407,16 @@ fn sided_peer(reader: &mut Reader<'_>, draft: &mut Draft, side: Side) -> Result<
     } else {
         Vec::new()
     };
-    let peer = Peer {
+    let mut peer = Peer {
         side,
-        networks: networks.into_iter().collect(),
+        networks: Default::default(),
         pods: pods.into_iter().map(|pod| (pod, Default::default())).collect(),
+        names: Default::default(),
         ports,
     };
+    for address in addresses {
+        sort_in(address, &mut peer.networks, &mut peer.names);
+    }
     set_peer(draft, peer, span)
 }
 
@@ -420,6 +428,7 @@ fn bare_port(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
         side: Side::Either,
         networks: Default::default(),
         pods: Default::default(),
+        names: Default::default(),
         ports: read.value,
     };
     set_peer(draft, peer, keyword.span.start..read.span.end)
@@ -442,7 +451,8 @@ fn except(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
                 except.pods.insert(read.value, Default::default());
             } else {
                 let what = "an address, a network, `pod` or `port`";
-                except.networks.insert(reader.value(what, peer::network)?.value);
+                let read = reader.value(what, peer::address)?;
+                sort_in(read.value, &mut except.networks, &mut except.names);
             }
             if !reader.eat_comma() {
                 break reader.last_span().end;
@@ -463,6 +473,13 @@ fn except(reader: &mut Reader<'_>, draft: &mut Draft) -> Result<(), Fail> {
     draft.place(Clause::Except, "`except`", keyword.span.start..end)?;
     draft.clauses.except = Some(except);
     Ok(())
+}
+
+fn sort_in(address: Address, networks: &mut BTreeSet<IpNet>, names: &mut BTreeSet<String>) {
+    match address {
+        Address::Network(network) => drop(networks.insert(network)),
+        Address::Name(name) => drop(names.insert(name)),
+    }
 }
 
 fn ports(reader: &mut Reader<'_>) -> Result<Read<Vec<PortRange>>, Fail> {

@@ -34,6 +34,15 @@ pub(crate) fn pod(word: &str) -> Result<PodRef, Mistake> {
         .help("its namespace and its name: `pod payments/db-0`"))
 }
 
+/// The name that an experiment has for what is at the other end, behind its `@`.
+pub(crate) fn of_peer(word: &str) -> Result<String, Mistake> {
+    if is_label(word) {
+        return Ok(word.to_owned());
+    }
+    Err(Mistake::new(format!("`@{word}` is not a name of an experiment"))
+        .help("one of its peers or targets, such as `@db`: at most 63 of a-z, 0-9 and -"))
+}
+
 /// The name of a file, wherever it is read.
 pub(crate) fn file(word: &str) -> Result<String, Mistake> {
     if word.is_empty() || word.contains(char::is_control) {

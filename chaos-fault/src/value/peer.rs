@@ -9,7 +9,23 @@ use winnow::{
     combinator::{opt, preceded},
 };
 
+use super::name;
 use crate::{mistake::Mistake, model::PortRange};
+
+/// One of a list of addresses.
+pub(crate) enum Address {
+    Network(IpNet),
+    /// Behind `@`.
+    Name(String),
+}
+
+/// A network as [`network`] reads it, or `@NAME`.
+pub(crate) fn address(word: &str) -> Result<Address, Mistake> {
+    match word.strip_prefix('@') {
+        Some(name) => name::of_peer(name).map(Address::Name),
+        None => network(word).map(Address::Network),
+    }
+}
 
 /// A network without host bits, or an address, which is the network of that one address.
 pub(crate) fn network(word: &str) -> Result<IpNet, Mistake> {

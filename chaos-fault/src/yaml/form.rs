@@ -221,6 +221,9 @@ pub(crate) struct End {
     /// Pods of the same node: `[payments/db]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<Leaf>,
+    /// Names of an experiment, without `@`: `[db]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub names: Vec<Leaf>,
     /// Ports and ranges: `[80, 8000-8080]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Leaf>,

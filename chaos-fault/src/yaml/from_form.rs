@@ -233,7 +233,7 @@ impl Builder {
             (
                 Side::Either,
                 ports.referenced,
-                End { networks: vec![], pods: vec![], ports: ports.value.clone() },
+                End { networks: vec![], pods: vec![], names: vec![], ports: ports.value.clone() },
             )
         });
         let either = bare.as_ref().map(|(side, place, end)| (*side, *place, end));
@@ -247,8 +247,8 @@ impl Builder {
         }
         let clause = if side == Side::Either { Clause::Port } else { Clause::Peer };
         self.places.insert(clause, place);
-        let Except { networks, pods, ports } = self.end(end)?;
-        Some(Peer { side, networks, pods, ports })
+        let Except { networks, pods, names, ports } = self.end(end)?;
+        Some(Peer { side, networks, pods, names, ports })
     }
 
     fn except(&mut self, form: &Form) -> Option<Except> {
@@ -261,10 +261,11 @@ impl Builder {
     fn end(&mut self, end: &End) -> Option<Except> {
         let networks = self.list(&end.networks, peer::network);
         let pods = self.list(&end.pods, name::pod);
+        let names = self.list(&end.names, name::of_peer);
         let ports = self.list(&end.ports, peer::ports).map(peer::join_ports);
         let networks = networks?.into_iter().collect();
         let pods = pods?.into_iter().map(|pod| (pod, Default::default())).collect();
-        Some(Except { networks, pods, ports: ports? })
+        Some(Except { networks, pods, names: names?.into_iter().collect(), ports: ports? })
     }
 }
 

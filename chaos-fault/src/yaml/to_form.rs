@@ -44,8 +44,8 @@ impl From<&Fault> for Form {
             put_peer(&mut form, peer);
         }
         form.except = fault.except.as_ref().map(|except| {
-            let Except { networks, pods, ports } = except;
-            unplaced(end(networks, pods.keys(), ports))
+            let Except { networks, pods, names, ports } = except;
+            unplaced(end((networks, names), pods.keys(), ports))
         });
         form
     }
@@ -100,7 +100,7 @@ fn put_chance(form: &mut Form, fault: &Fault) {
 }
 
 fn put_peer(form: &mut Form, found: &Peer) {
-    let end = end(&found.networks, found.pods.keys(), &found.ports);
+    let end = end((&found.networks, &found.names), found.pods.keys(), &found.ports);
     match found.side {
         Side::To => form.to = Some(unplaced(end)),
         Side::From => form.from = Some(unplaced(end)),
@@ -109,13 +109,14 @@ fn put_peer(form: &mut Form, found: &Peer) {
 }
 
 fn end<'a>(
-    networks: &BTreeSet<IpNet>,
+    (networks, names): (&BTreeSet<IpNet>, &BTreeSet<String>),
     pods: impl Iterator<Item = &'a PodRef>,
     listed: &[PortRange],
 ) -> End {
     End {
         networks: networks.iter().map(|net| word(&peer::print_network(net))).collect(),
         pods: pods.map(|pod| word(&pod.to_string())).collect(),
+        names: names.iter().map(|name| word(name)).collect(),
         ports: listed.iter().map(ports).collect(),
     }
 }

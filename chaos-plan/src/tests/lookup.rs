@@ -278,6 +278,7 @@ fn some_peer() -> impl Strategy<Value = Peer> {
     let side = select(vec![Side::To, Side::From, Side::Either]);
     (side, btree_set(some_network(), 0..4), some_ports()).prop_map(|(side, networks, ports)| Peer {
         pods: Default::default(),
+        names: Default::default(),
         side,
         networks: if side == Side::Either { BTreeSet::new() } else { networks },
         ports,

@@ -135,6 +135,11 @@ fn clauses_are_refused_with_the_reason() {
             "write the pod's address, such as `to 10.244.0.7`",
         ),
         (
+            "drop to 10.0.0.0/8, @db",
+            "`@db`: such names are known in an Experiment alone",
+            "write addresses, such as `to 10.96.0.12`, or put the fault into an Experiment",
+        ),
+        (
             "delay from file latencies.txt",
             "`from file latencies.txt`: files of latencies are read by the command line, never by an \
              agent for others",
@@ -188,6 +193,7 @@ fn faults_that_are_not_well_formed_never_reach_the_kernel() {
         side: Side::To,
         networks: BTreeSet::new(),
         pods: Default::default(),
+        names: Default::default(),
         ports: Vec::new(),
     };
     for (fault, reason) in [
@@ -314,6 +320,7 @@ fn a_fault_that_overflows_the_tables_is_refused_and_the_next_is_not() {
             side: Side::To,
             networks: networks.collect(),
             pods: Default::default(),
+        names: Default::default(),
             ports: Vec::new(),
         };
         Fault { peer: Some(peer), ..Fault::new(Verb::Drop) }

@@ -4,5 +4,6 @@ mod armed;
 mod failures;
 mod kinds;
 mod rights;
+mod roles;
 mod runs;
 mod scene;

@@ -9,7 +9,7 @@ use chaos_api::{
 use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
 use chaos_plan::KernelFeatures;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use serde_json::{Value, json};
 
 use super::super::{Actions, PodWrite, decide};
@@ -61,6 +61,8 @@ pub struct World {
     agents: BTreeMap<String, Agent>,
     experiments: BTreeMap<String, Arc<Experiment>>,
     runs: BTreeMap<String, Arc<Run>>,
+    /// By namespace and name.
+    pub services: BTreeMap<(String, String), Arc<Service>>,
     memory: Memory,
     made: u32,
 }
@@ -87,6 +89,7 @@ impl World {
             agents: BTreeMap::new(),
             experiments: BTreeMap::new(),
             runs: BTreeMap::new(),
+            services: BTreeMap::new(),
             memory: Memory::default(),
             made: 0,
         };
@@ -251,6 +254,8 @@ impl World {
             agents,
             experiments: self.experiments.values().cloned().collect(),
             runs,
+            services: self.services.clone(),
+            ..Observed::empty(self.now)
         };
         decide(&observed, &mut self.memory)
     }

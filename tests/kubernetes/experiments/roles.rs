@@ -1,0 +1,156 @@
+//! What people with the roles of the manifests can do: each what the role is for, and nothing that another is for.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::scene::{LEASE, SHOP, Scene};
+
+/// A policy is in force about a second after it was applied.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Done,
+    NoRight,
+    /// Refused with this in the message.
+    Refused(&'static str),
+}
+use Fate::{Done, NoRight, Refused};
+
+/// A run that breaks nothing: no pod has the label.
+fn run(name: &str) -> Value {
+    json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Run",
+        "metadata": { "name": name, "namespace": SHOP },
+        "spec": { "mode": "Plan", "inline": spec() } })
+}
+
+fn experiment(name: &str) -> Value {
+    json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Experiment",
+        "metadata": { "name": name, "namespace": SHOP }, "spec": spec() })
+}
+
+fn spec() -> Value {
+    json!({
+        "targets": { "none": { "pods": { "matchLabels": { "app": "none" } } } },
+        "steps": [{ "name": "slow", "fault": { "target": "none", "do": "drop egress tcp", "for": "1m" } }],
+    })
+}
+
+/// kubectl as somebody else, as an admin may.
+fn attempt(scene: &Scene, user: &str, args: &[&str], input: &Value) -> Result<String> {
+    let user = format!("--as={user}");
+    let args: Vec<&str> = args.iter().copied().chain([user.as_str()]).collect();
+    let kubeconfig = scene.plane.kubeconfig(chaos_tests::control_plane::Identity::Admin);
+    scene.plane.kubectl_with(kubeconfig, &args, &input.to_string())
+}
+
+fn check(scene: &Scene, user: &str, args: &[&str], input: &Value, expected: Fate) -> Result<()> {
+    let found = attempt(scene, user, args, input).map_err(|error| format!("{error:#}"));
+    let is_so = match (&found, expected) {
+        (Ok(_), Done) => true,
+        (Err(error), NoRight) => error.contains(&format!("User \"{user}\" cannot")),
+        (Err(error), Refused(why)) => error.contains(why),
+        (Ok(_), NoRight | Refused(_)) | (Err(_), Done) => false,
+    };
+    ensure!(is_so, "{user} {args:?}: {expected:?} was expected: {found:?}");
+    Ok(())
+}
+
+#[test]
+fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
+    let scene = Scene::set()?;
+    let Scene { plane, .. } = &scene;
+    for role in ["viewer", "runner", "author", "halter"] {
+        let (binding, role, user) =
+            (role.to_owned(), format!("--clusterrole=chaos-{role}"), format!("--user={role}"));
+        plane.kubectl(&["create", "rolebinding", &binding, &role, &user, "--namespace", SHOP])?;
+    }
+    plane.kubectl(&[
+        "create", "rolebinding", "lever", "--role=chaos-lever", "--user=halter", "--namespace=chaos-agent",
+    ])?;
+    plane.kubectl(&["create", "rolebinding", "view", "--clusterrole=view", "--user=reader", "--namespace", SHOP])?;
+    plane.apply(&run("there").to_string())?;
+    plane.apply(&experiment("there").to_string())?;
+
+    let nothing = json!(null);
+    let list = ["get", "runs,experiments", "--namespace", SHOP];
+    let create = ["create", "--filename=-", "--dry-run=server"];
+    let halt = ["patch", "run", "there", "--type=merge", r#"--patch={"spec":{"halt":true}}"#,
+        "--namespace", SHOP, "--dry-run=server"];
+    let mode = ["patch", "run", "there", "--type=merge", r#"--patch={"spec":{"mode":"Armed"}}"#,
+        "--namespace", SHOP, "--dry-run=server"];
+    let pod = ["delete", "pod", "web-0", "--namespace", SHOP, "--dry-run=server"];
+    let users = ["viewer", "reader", "runner", "author", "halter"];
+    let rows: [(&[&str], Value, [Fate; 5]); 6] = [
+        (&list, nothing.clone(), [Done; 5]),
+        (&create, run("new"), [NoRight, NoRight, Done, NoRight, NoRight]),
+        (&create, experiment("new"), [NoRight, NoRight, NoRight, Done, NoRight]),
+        (&halt, nothing.clone(), [NoRight, NoRight, Done, NoRight, Done]),
+        (&mode, nothing.clone(), [
+            NoRight, NoRight, Refused("the mode of a run does not change"), NoRight,
+            Refused("the mode of a run does not change"),
+        ]),
+        (&pod, nothing.clone(), [NoRight; 5]),
+    ];
+    for (args, input, fates) in rows {
+        for (user, fate) in users.into_iter().zip(fates) {
+            check(&scene, user, args, &input, fate)?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn whoever_may_halt_the_cluster_can_not_lead_it() -> Result<()> {
+    let scene = Scene::set()?;
+    let Scene { plane, .. } = &scene;
+    plane.kubectl(&[
+        "create", "rolebinding", "lever", "--role=chaos-lever", "--user=halter", "--namespace=chaos-agent",
+    ])?;
+    let _controller = scene.controller("one")?;
+    let patch = |what: &str| {
+        let patch = format!("--patch={what}");
+        let args = ["patch", "lease", "chaos-controller", "--namespace=chaos-agent", "--type=merge", &patch];
+        attempt(&scene, "halter", &args, &json!(null))
+    };
+    let holder = r#"{"spec":{"holderIdentity":"halter","leaseDurationSeconds":3600}}"#;
+    let lead = "only the controller may change who leads";
+    let give_up = Instant::now() + PATIENCE;
+    // The Lease has to be there, and the policy in force.
+    loop {
+        let found = patch(holder);
+        if found.as_ref().is_err_and(|error| format!("{error:#}").contains(lead)) {
+            break;
+        }
+        if Instant::now() > give_up {
+            bail!("the holder could be changed: {found:?}");
+        }
+        thread::sleep(LEASE / 10);
+    }
+    let only = "you may change the annotation chaos-agent.dev/halt only";
+    for (what, refusal) in [
+        (r#"{"metadata":{"annotations":{"chaos-agent.dev/halted-runs":"shop/x"}}}"#, only),
+        (r#"{"metadata":{"labels":{"a":"b"}}}"#, only),
+        (r#"{"metadata":{"finalizers":["example.com/x"]}}"#, only),
+        (r#"{"metadata":{"annotations":{"chaos-agent.dev/halt":"x","other":"y"}}}"#, only),
+    ] {
+        let refused = patch(what).expect_err(what);
+        ensure!(format!("{refused:#}").contains(refusal), "{what}: {refused:#}");
+    }
+    for reason in [r#""INC-4711""#, "null"] {
+        patch(&format!(r#"{{"metadata":{{"annotations":{{"chaos-agent.dev/halt":{reason}}}}}}}"#))?;
+    }
+    for args in [
+        ["delete", "lease", "chaos-controller", "--namespace=chaos-agent"],
+        ["get", "leases", "--namespace=chaos-agent", "--output=name"],
+    ] {
+        check(&scene, "halter", &args, &json!(null), NoRight)?;
+    }
+    Ok(())
+}
