@@ -1,7 +1,7 @@
 //! Looks, decides and writes, as long as this controller leads.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},

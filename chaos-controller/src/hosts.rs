@@ -53,10 +53,10 @@ impl Hosts {
         self.known.retain(|name, _| wanted.contains(name));
         let now = Instant::now();
         for name in wanted {
-            let host = self.known.entry(name.clone()).or_insert_with(|| Host {
-                due: Some(now),
-                ..Host::default()
-            });
+            let host = self
+                .known
+                .entry(name.clone())
+                .or_insert_with(|| Host { due: Some(now), ..Host::default() });
             if host.due.is_some_and(|due| due <= now) && self.asking.len() < AT_ONCE {
                 host.due = None;
                 let (name, changed) = (name.clone(), changed.clone());
@@ -67,7 +67,8 @@ impl Hosts {
                 });
             }
         }
-        let known = self.known.iter().filter_map(|(name, host)| Some((name.clone(), host.answer()?)));
+        let known =
+            self.known.iter().filter_map(|(name, host)| Some((name.clone(), host.answer()?)));
         known.collect()
     }
 

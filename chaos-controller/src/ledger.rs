@@ -114,7 +114,8 @@ mod tests {
     fn what_was_counted_with_other_addresses_counts_on() {
         let mut pod = OfPod::default();
         let mut take = |text: Option<&str>, injected: u64| {
-            let status = json!({ "phase": "Armed", "observed": text, "faults": [], "messages": [] });
+            let status =
+                json!({ "phase": "Armed", "observed": text, "faults": [], "messages": [] });
             let status: Status = serde_json::from_value(status).unwrap();
             pod.take(&status, LedgerSums { injected, ..LedgerSums::default() });
             pod.all().injected

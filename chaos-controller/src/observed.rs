@@ -71,8 +71,7 @@ impl Observed {
                 let name = run.spec.experiment.as_ref()?;
                 self.experiment(&namespace, name).map(|experiment| &experiment.spec)
             };
-            let spec: Option<&ExperimentSpec> =
-                copied.or(run.spec.inline.as_ref()).or_else(named);
+            let spec: Option<&ExperimentSpec> = copied.or(run.spec.inline.as_ref()).or_else(named);
             let peers = spec.iter().flat_map(|spec| spec.peers.values());
             let names = peers.flat_map(|peer| &peer.dns);
             hosts.extend(names.map(|name| name.trim_end_matches('.').to_owned()));

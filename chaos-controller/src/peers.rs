@@ -27,15 +27,15 @@ const MOST: usize = 512;
 pub enum PeerError {
     #[error("`@{name}`: there is no Service {service} in namespace {namespace}")]
     NoService { name: String, service: String, namespace: String },
-    #[error(
-        "`@{name}`: Service {service} is another name for {host}; name that in `dns` instead"
-    )]
+    #[error("`@{name}`: Service {service} is another name for {host}; name that in `dns` instead")]
     ExternalName { name: String, service: String, host: String },
     #[error("`@{name}`: {host} was not looked up yet")]
     Soon { name: String, host: String },
     #[error("`@{name}`: {host} cannot be looked up: {why}")]
     NotFound { name: String, host: String, why: String },
-    #[error("`@{name}`: it stands for no address; no pod has these labels, or no endpoint is ready")]
+    #[error(
+        "`@{name}`: it stands for no address; no pod has these labels, or no endpoint is ready"
+    )]
     Nothing { name: String },
     #[error(
         "`@{name}`: it stands for {count} addresses, and at most {MOST} fit into an annotation; name networks in `cidr` instead"
@@ -81,12 +81,7 @@ pub fn put_in(
     Ok(faults)
 }
 
-fn stands_for(
-    name: &str,
-    peer: &Peer,
-    own: &str,
-    observed: &Observed,
-) -> Result<Named, PeerError> {
+fn stands_for(name: &str, peer: &Peer, own: &str, observed: &Observed) -> Result<Named, PeerError> {
     let namespace = peer.namespace.as_deref().unwrap_or(own);
     let mut found = Named::default();
     let mut has_any_port = false;
@@ -131,7 +126,8 @@ fn stands_for(
 
 /// An address or a network without host bits, as sentences have them.
 pub fn network(text: &str) -> Option<IpNet> {
-    let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
+    let net =
+        text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))?;
     (net == net.trunc()).then_some(net)
 }
 
@@ -301,11 +297,7 @@ mod tests {
                 json!({ "service": "db" }),
                 "drop to 10.96.0.12, 10.244.0.3, 10.244.0.5, 192.0.2.0/24, fd00::12".to_owned(),
             ),
-            (
-                "drop except @x",
-                json!({ "service": "db" }),
-                format!("drop except {all}"),
-            ),
+            ("drop except @x", json!({ "service": "db" }), format!("drop except {all}")),
             (
                 "drop from @x",
                 json!({ "pods": { "matchLabels": { "app": "web" } } }),
@@ -337,9 +329,13 @@ mod tests {
 
     #[test]
     fn networks_are_read_as_in_sentences() {
-        for (text, is_one) in
-            [("10.0.0.0/8", true), ("10.0.0.1", true), ("::1", true), ("10.0.0.1/8", false), ("x", false)]
-        {
+        for (text, is_one) in [
+            ("10.0.0.0/8", true),
+            ("10.0.0.1", true),
+            ("::1", true),
+            ("10.0.0.1/8", false),
+            ("x", false),
+        ] {
             assert_eq!(network(text).is_some(), is_one, "{text}");
         }
     }

@@ -127,7 +127,8 @@ impl Turn<'_> {
             Ok(script) => script,
             Err(why) => return Some(self.finish(empty, Reason::Refused, why)),
         };
-        let waits = self.observed.has_leftovers(&self.identity.namespace) || self.awaits_peers(&script);
+        let waits =
+            self.observed.has_leftovers(&self.identity.namespace) || self.awaits_peers(&script);
         if waits && self.is_young() {
             return None;
         }

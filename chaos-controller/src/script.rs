@@ -199,18 +199,7 @@ fn act(
                 target: fault.target.clone(),
             })?;
             let written = sentences(name, &fault.sentences, params)?;
-            let mut names = written.iter().flat_map(Fault::names);
-            if let Some(unknown) = names.find(|one| !peers.contains_key(*one)) {
-                return Err(ScriptError::Peer {
-                    step: name.clone(),
-                    name: unknown.to_owned(),
-                    known: peers.keys().cloned().collect::<Vec<_>>().join(", "),
-                    hint: match targets.contains_key(unknown) {
-                        true => " (it is a target; say among `peers` which pods are meant)",
-                        false => "",
-                    },
-                });
-            }
+            check_names(name, &written, targets, peers)?;
             Deed::Fault {
                 target: fault.target.clone(),
                 faults: for_containers(written, &choice.target.containers, mode),
@@ -226,6 +215,26 @@ fn act(
         deed,
         timeout: timeout.unwrap_or(TIMEOUT),
         on_error: step.on_error,
+    })
+}
+
+/// Refuses names that are no peer's.
+fn check_names(
+    step: &str,
+    faults: &[Fault],
+    targets: &BTreeMap<String, Choice>,
+    peers: &BTreeMap<String, Peer>,
+) -> Result<(), ScriptError> {
+    let mut names = faults.iter().flat_map(Fault::names);
+    let Some(unknown) = names.find(|name| !peers.contains_key(*name)) else { return Ok(()) };
+    Err(ScriptError::Peer {
+        step: step.to_owned(),
+        name: unknown.to_owned(),
+        known: peers.keys().cloned().collect::<Vec<_>>().join(", "),
+        hint: match targets.contains_key(unknown) {
+            true => " (it is a target; say among `peers` which pods are meant)",
+            false => "",
+        },
     })
 }
 
@@ -259,10 +268,7 @@ fn sentences(
             return refuse("shadow", "make a Run with `mode: Shadow`");
         }
         if fault.pods().next().is_some() {
-            return refuse(
-                "pod",
-                "name the pods among `peers`, and write `@NAME`",
-            );
+            return refuse("pod", "name the pods among `peers`, and write `@NAME`");
         }
     }
     Ok(faults)

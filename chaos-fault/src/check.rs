@@ -212,7 +212,8 @@ fn the_peer(fault: &Fault, problems: &mut Problems) {
 
 fn what_is_left_alone(fault: &Fault, problems: &mut Problems) {
     let Some(except) = &fault.except else { return };
-    let has_addresses = !(except.networks.is_empty() && except.pods.is_empty() && except.names.is_empty());
+    let has_addresses =
+        !(except.networks.is_empty() && except.pods.is_empty() && except.names.is_empty());
     let has_ports = !except.ports.is_empty();
     problems.expect(
         has_addresses || has_ports,

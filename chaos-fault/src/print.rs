@@ -133,7 +133,9 @@ impl Display for Peer {
 /// What is left alone, as behind `except`: `10.0.0.1, pod shop/db`, `port 22`.
 impl Display for Except {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.write_str(&lists(f, (&self.networks, &self.names), self.pods.keys(), &self.ports).join(", "))
+        f.write_str(
+            &lists(f, (&self.networks, &self.names), self.pods.keys(), &self.ports).join(", "),
+        )
     }
 }
 
@@ -147,8 +149,9 @@ fn lists<'a>(
     let mut lists = Vec::new();
     if !(networks.is_empty() && names.is_empty()) {
         let names = names.iter().map(|name| format!("@{name}"));
-        let addresses: Vec<String> = networks.iter().map(peer::print_network).chain(names).collect();
-        lists.push(list(f, addresses.into_iter()));
+        let addresses: Vec<String> =
+            networks.iter().map(peer::print_network).chain(names).collect();
+        lists.push(list(f, addresses));
     }
     if pods.len() > 0 {
         lists.push(format!("pod {}", list(f, pods)));

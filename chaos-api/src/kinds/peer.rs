@@ -28,7 +28,15 @@ pub struct Peer {
     pub namespace: Option<String>,
     /// Names that the controller looks up again and again; every address that it has been told counts
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8), inner(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*\.?$")))]
+    #[schemars(
+        length(max = 8),
+        inner(
+            length(min = 1, max = 253),
+            regex(
+                pattern = r"^[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*\.?$"
+            )
+        )
+    )]
     pub dns: Vec<String>,
     /// Addresses and networks, such as `10.0.0.0/8`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

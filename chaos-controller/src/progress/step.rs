@@ -190,15 +190,14 @@ impl Turn<'_> {
         let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for pod in &chosen {
             let text = pod.annotation.ours().unwrap_or_default();
-            let ours =
-                known.entry(text).or_insert_with(|| {
-                    // Where nobody knows the addresses, those stay that another leader wrote.
-                    let is_ours = match &addressed {
-                        Ok(_) => wording.is_ours(text),
-                        Err(_) => holder(text).as_ref() == Some(&wording.holder),
-                    };
-                    is_ours.then(|| digest(text))
-                });
+            let ours = known.entry(text).or_insert_with(|| {
+                // Where nobody knows the addresses, those stay that another leader wrote.
+                let is_ours = match &addressed {
+                    Ok(_) => wording.is_ours(text),
+                    Err(_) => holder(text).as_ref() == Some(&wording.holder),
+                };
+                is_ours.then(|| digest(text))
+            });
             match ours {
                 Some(digest) => {
                     texts.insert(pod.uid.clone(), Text::Stays);

@@ -320,7 +320,7 @@ fn a_fault_that_overflows_the_tables_is_refused_and_the_next_is_not() {
             side: Side::To,
             networks: networks.collect(),
             pods: Default::default(),
-        names: Default::default(),
+            names: Default::default(),
             ports: Vec::new(),
         };
         Fault { peer: Some(peer), ..Fault::new(Verb::Drop) }

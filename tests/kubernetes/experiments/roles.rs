@@ -72,19 +72,48 @@ fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
         plane.kubectl(&["create", "rolebinding", &binding, &role, &user, "--namespace", SHOP])?;
     }
     plane.kubectl(&[
-        "create", "rolebinding", "lever", "--role=chaos-lever", "--user=halter", "--namespace=chaos-agent",
+        "create",
+        "rolebinding",
+        "lever",
+        "--role=chaos-lever",
+        "--user=halter",
+        "--namespace=chaos-agent",
     ])?;
-    plane.kubectl(&["create", "rolebinding", "view", "--clusterrole=view", "--user=reader", "--namespace", SHOP])?;
+    plane.kubectl(&[
+        "create",
+        "rolebinding",
+        "view",
+        "--clusterrole=view",
+        "--user=reader",
+        "--namespace",
+        SHOP,
+    ])?;
     plane.apply(&run("there").to_string())?;
     plane.apply(&experiment("there").to_string())?;
 
     let nothing = json!(null);
     let list = ["get", "runs,experiments", "--namespace", SHOP];
     let create = ["create", "--filename=-", "--dry-run=server"];
-    let halt = ["patch", "run", "there", "--type=merge", r#"--patch={"spec":{"halt":true}}"#,
-        "--namespace", SHOP, "--dry-run=server"];
-    let mode = ["patch", "run", "there", "--type=merge", r#"--patch={"spec":{"mode":"Armed"}}"#,
-        "--namespace", SHOP, "--dry-run=server"];
+    let halt = [
+        "patch",
+        "run",
+        "there",
+        "--type=merge",
+        r#"--patch={"spec":{"halt":true}}"#,
+        "--namespace",
+        SHOP,
+        "--dry-run=server",
+    ];
+    let mode = [
+        "patch",
+        "run",
+        "there",
+        "--type=merge",
+        r#"--patch={"spec":{"mode":"Armed"}}"#,
+        "--namespace",
+        SHOP,
+        "--dry-run=server",
+    ];
     let pod = ["delete", "pod", "web-0", "--namespace", SHOP, "--dry-run=server"];
     let users = ["viewer", "reader", "runner", "author", "halter"];
     let rows: [(&[&str], Value, [Fate; 5]); 6] = [
@@ -92,10 +121,17 @@ fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
         (&create, run("new"), [NoRight, NoRight, Done, NoRight, NoRight]),
         (&create, experiment("new"), [NoRight, NoRight, NoRight, Done, NoRight]),
         (&halt, nothing.clone(), [NoRight, NoRight, Done, NoRight, Done]),
-        (&mode, nothing.clone(), [
-            NoRight, NoRight, Refused("the mode of a run does not change"), NoRight,
-            Refused("the mode of a run does not change"),
-        ]),
+        (
+            &mode,
+            nothing.clone(),
+            [
+                NoRight,
+                NoRight,
+                Refused("the mode of a run does not change"),
+                NoRight,
+                Refused("the mode of a run does not change"),
+            ],
+        ),
         (&pod, nothing.clone(), [NoRight; 5]),
     ];
     for (args, input, fates) in rows {
@@ -111,12 +147,24 @@ fn whoever_may_halt_the_cluster_can_not_lead_it() -> Result<()> {
     let scene = Scene::set()?;
     let Scene { plane, .. } = &scene;
     plane.kubectl(&[
-        "create", "rolebinding", "lever", "--role=chaos-lever", "--user=halter", "--namespace=chaos-agent",
+        "create",
+        "rolebinding",
+        "lever",
+        "--role=chaos-lever",
+        "--user=halter",
+        "--namespace=chaos-agent",
     ])?;
     let _controller = scene.controller("one")?;
     let patch = |what: &str| {
         let patch = format!("--patch={what}");
-        let args = ["patch", "lease", "chaos-controller", "--namespace=chaos-agent", "--type=merge", &patch];
+        let args = [
+            "patch",
+            "lease",
+            "chaos-controller",
+            "--namespace=chaos-agent",
+            "--type=merge",
+            &patch,
+        ];
         attempt(&scene, "halter", &args, &json!(null))
     };
     let holder = r#"{"spec":{"holderIdentity":"halter","leaseDurationSeconds":3600}}"#;
