@@ -108,7 +108,7 @@ mod tests {
         assert!(!admits(&AllowedVerbs::default(), killing));
         assert!(admits(&AllowedVerbs::default(), "fail dns with REFUSED for *"));
         assert!(admits(&AllowedVerbs::all(), killing));
-        let named: AllowedVerbs = "default, KILL".parse().unwrap();
+        let named: AllowedVerbs = "default, KILL, kill container".parse().unwrap();
         assert_eq!(named, AllowedVerbs::all());
     }
 

@@ -75,6 +75,12 @@ pub trait Engine: Send + Sized + 'static {
     /// Disarms everything, after it took all leases away.
     fn halt(&mut self, why: &str) -> Vec<Ended>;
 
+    /// Kills every process of a container, which may not be protected. Needs Linux 5.14 (`cgroup.kill`).
+    ///
+    /// # Errors
+    /// When there is no such container, or it could not be killed, with the reason.
+    fn kill(&mut self, container: &TargetSpec) -> Result<(), String>;
+
     /// What is armed.
     fn ids(&self) -> impl Iterator<Item = &ArmedId>;
 

@@ -35,6 +35,8 @@ pub struct World {
     pub pods: BTreeMap<String, BTreeSet<ContainerId>>,
     /// How often leases were renewed.
     pub renewals: u64,
+    /// The containers that were killed, each time.
+    pub kills: Vec<ContainerId>,
     /// How many bytes of news were worked on.
     pub news: usize,
 }
@@ -244,6 +246,16 @@ impl Engine for FakeEngine {
     fn halt(&mut self, why: &str) -> Vec<Ended> {
         let ids: Vec<ArmedId> = self.armed.keys().cloned().collect();
         self.disarm_all(&ids, why)
+    }
+
+    fn kill(&mut self, container: &TargetSpec) -> Result<(), String> {
+        let TargetSpec::Pod { uid, container: Some(id) } = container else {
+            panic!("{container:?}: only containers are killed");
+        };
+        let mut world = self.world.lock();
+        let is_there = world.pods.get(&uid.to_string()).is_some_and(|there| there.contains(id));
+        world.kills.push(id.clone());
+        is_there.then_some(()).ok_or_else(|| format!("no cgroup of {id}"))
     }
 
     fn ids(&self) -> impl Iterator<Item = &ArmedId> {

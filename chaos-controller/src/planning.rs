@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chaos_api::{Limits, NodeFeatures};
-use chaos_fault::Fault;
+use chaos_fault::{Fault, Verb};
 use chaos_plan::{Scope, Terms, by_container, plan};
 
 use crate::{agents::Agent, pods::PodFacts};
@@ -41,7 +41,9 @@ impl<'a> Planner<'a> {
                     let scope = container.map_or(Scope::Pod, Scope::Container);
                     let longest = Duration::from_secs(agent.limits.longest_seconds);
                     let terms = Terms { scope, longest, has_guard: true, ..Terms::default() };
-                    plan(&share.faults, &agent.kernel, &terms)
+                    // What kills containers is done by the agent, and needs nothing of programs in the kernel.
+                    let (_, planned) = share.split(|fault| fault.verb == Verb::KillContainer);
+                    plan(&planned.faults, &agent.kernel, &terms)
                         .refused
                         .first()
                         .map(ToString::to_string)

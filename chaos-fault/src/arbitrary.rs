@@ -113,6 +113,7 @@ fn verb() -> impl Strategy<Value = Verb> {
         (word::<DnsAnswer>(), dns_name()).prop_map(|(answer, name)| Verb::FailDns { answer, name }),
         (calls(), jittered()).prop_map(|(calls, (by, jitter))| Verb::Slow { calls, by, jitter }),
         calls().prop_map(|calls| Verb::Kill { calls }),
+        Just(Verb::KillContainer),
         offset.prop_map(|offset_ns| Verb::SkewClock { offset_ns }),
     ]
 }

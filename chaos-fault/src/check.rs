@@ -21,7 +21,12 @@ pub fn check(fault: &Fault) -> Vec<Problem> {
     match fault.verb.row().subject {
         Subject::Packets | Subject::Dns => about_packets(fault, &mut problems),
         Subject::Calls => about_calls(fault, fault.verb.calls(), &mut problems),
-        Subject::Process => about_a_process(fault, &mut problems),
+        Subject::Process => about_a_whole(
+            fault,
+            "it is done to a process as a whole, for as long as the fault lasts",
+            &mut problems,
+        ),
+        Subject::Container => about_a_container(fault, &mut problems),
     }
     problems.0
 }
@@ -366,9 +371,17 @@ fn about_calls(fault: &Fault, calls: &[Call], problems: &mut Problems) {
     }
 }
 
-fn about_a_process(fault: &Fault, problems: &mut Problems) {
+fn about_a_container(fault: &Fault, problems: &mut Problems) {
+    let help = "it is done once to each container that runs, as soon as it is armed";
+    about_a_whole(fault, help, problems);
+    if fault.after.is_some() {
+        let words = fault.verb.row().words;
+        problems.add(Clause::After, format!("`{words}` does not take `after`"), help);
+    }
+}
+
+fn about_a_whole(fault: &Fault, help: &str, problems: &mut Problems) {
     let words = fault.verb.row().words;
-    let help = "it is done to a process as a whole, for as long as the fault lasts";
     let clauses = [
         (Clause::Chance, "a chance", fault.chance.how != HowOften::Always),
         (Clause::Unit, "a chance", fault.chance.of != Unit::Calls),

@@ -94,6 +94,8 @@ pub enum Verb {
     Kill {
         calls: Vec<Call>,
     },
+    /// SIGKILL to the containers that run, once.
+    KillContainer,
     /// Nanoseconds ahead (positive) or behind of the real clock.
     SkewClock {
         offset_ns: i128,
@@ -436,7 +438,7 @@ impl Fault {
 }
 
 impl Verb {
-    /// Whether the verb acts on packets; otherwise on calls (or, for the clock, on processes).
+    /// Whether the verb acts on packets; otherwise on calls (or on processes or containers as a whole).
     pub fn acts_on_packets(&self) -> bool {
         matches!(self.row().subject, Subject::Packets | Subject::Dns)
     }
@@ -454,6 +456,7 @@ impl Verb {
             | Self::Limit { .. }
             | Self::Reset
             | Self::FailDns { .. }
+            | Self::KillContainer
             | Self::SkewClock { .. } => &[],
         }
     }

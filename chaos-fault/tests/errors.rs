@@ -141,6 +141,8 @@ const SENTENCES: &[Row] = &[
     ("drop per flow", "per flow", "does not take `per flow`", "`limit`"),
     ("limit 0bit", "0bit", "nothing through", "`drop`"),
     ("reset udp", "udp", "no connections to reset", "tcp"),
+    ("kill container 10%", "10%", "does not take a chance", "once"),
+    ("kill container after 5s", "after 5s", "does not take `after`", "as soon as"),
     ("skew clock", "skew clock", "needs to know how far", "for example"),
     ("skew clock by 0s", "0s", "no time at all", ""),
     ("skew clock by +1d 10%", "10%", "does not take a chance", "as a whole"),

@@ -200,6 +200,7 @@ fn verb(verb: &Verb) -> &'static str {
         Verb::FailDns { .. } => "fail dns",
         Verb::Slow { .. } => "slow",
         Verb::Kill { .. } => "kill",
+        Verb::KillContainer => "kill container",
         Verb::SkewClock { .. } => "skew clock",
     }
 }

@@ -7,6 +7,7 @@ use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, seed_from};
 
 use super::{
+    kills::{Kill, kills as is_killing, running},
     names::{ALLOW_VERBS, ENABLED, FAULTS, OWNER, PodName},
     observed::{Observed, PodAddresses},
     texts::Text,
@@ -34,6 +35,8 @@ pub(super) struct Asked {
     pub faults: Vec<Fault>,
     /// Faults by where they go: the whole pod, single containers.
     pub asks: Vec<Assignment>,
+    /// Those that kill containers.
+    pub kills: Vec<Kill>,
 }
 
 /// The faults for one target.
@@ -104,10 +107,22 @@ fn asked(
         return Err(forbidden);
     }
     look_up(&mut faults, facts)?;
-    let mut asks = Vec::new();
+    let (mut asks, mut kills) = (Vec::new(), Vec::new());
     for (container, share) in by_container(&faults) {
-        let is_awaited = facts.orders.is_awaited && share.faults.iter().any(|fault| fault.guarded);
         let target = place(facts, container.as_deref())?;
+        let (killing, share) = share.split(is_killing);
+        kills.extend(killing.indices.iter().zip(&killing.faults).map(|(index, fault)| Kill {
+            index: *index,
+            shadow: fault.shadow,
+            running: match facts.orders.is_awaited && fault.guarded {
+                true => Err(UNGUARDED.to_owned()),
+                false => running(facts, container.as_deref()),
+            },
+        }));
+        if share.faults.is_empty() {
+            continue;
+        }
+        let is_awaited = facts.orders.is_awaited && share.faults.iter().any(|fault| fault.guarded);
         let target = if is_awaited { Place::Awaited(UNGUARDED.to_owned()) } else { target };
         asks.push(Assignment {
             id: id(&facts.name, container.as_deref()),
@@ -117,7 +132,7 @@ fn asked(
             indices: share.indices,
         });
     }
-    Ok(Asked { faults, asks })
+    Ok(Asked { faults, asks, kills })
 }
 
 /// Why a fault may not be used, because of its verb.
@@ -249,6 +264,7 @@ mod tests {
             text: Some(Arc::new(Text::read(text))),
             peers: BTreeMap::new(),
             orders: Orders::default(),
+            recorded: BTreeMap::new(),
         }
     }
 

@@ -16,6 +16,7 @@ mod clock;
 mod desired;
 mod events;
 mod guard;
+mod kills;
 mod liveness;
 mod names;
 mod notices;

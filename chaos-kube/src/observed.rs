@@ -11,13 +11,19 @@ use chaos_fault::PodRef;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
-use super::{guard::Orders, names::PodName, texts::Text};
+use super::{
+    guard::Orders,
+    kills::{kills, recorded},
+    names::{PodName, STATUS},
+    status::Status,
+    texts::Text,
+};
 
 /// Set by the kubelet on the mirror of a static pod; its value names the pod's cgroup.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-config-mirror>
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Two pods with equal facts ask for the same. The agent's own answer is no fact.
+/// Two pods with equal facts ask for the same. The agent's own answer is no fact, but for what it has to be sure of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Observed {
     pub name: PodName,
@@ -39,6 +45,8 @@ pub(super) struct Observed {
     /// Of the pods that the text names, those of this node.
     pub peers: BTreeMap<PodRef, PodAddresses>,
     pub orders: Orders,
+    /// The containers that the server's copy of the status says are to be killed, by sentence.
+    pub recorded: BTreeMap<String, Vec<String>>,
 }
 
 /// Where a pod is.
@@ -64,6 +72,11 @@ impl Observed {
     ) -> Self {
         let mirror = pod.annotations().get(MIRROR);
         let uid = pod.uid().unwrap_or_default();
+        let kills = text.as_ref().filter(|text| text.faults.iter().flatten().any(kills));
+        let recorded = kills.map(|text| {
+            let status = pod.annotations().get(STATUS).and_then(|text| Status::read(text));
+            recorded(status.as_ref(), &text.digest)
+        });
         Self {
             name: name_of(pod),
             cgroup: mirror.unwrap_or(&uid).parse().ok(),
@@ -76,6 +89,7 @@ impl Observed {
             peers: text.iter().flat_map(|text| peers(&text.pods, neighbours)).collect(),
             text,
             orders,
+            recorded: recorded.unwrap_or_default(),
         }
     }
 
@@ -157,7 +171,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::names::{FAULTS, STATUS};
+    use crate::names::FAULTS;
 
     fn facts_beside(pod: Value, neighbours: &Neighbours) -> Observed {
         let pod: Pod = serde_json::from_value(pod).unwrap();

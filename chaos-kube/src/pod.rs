@@ -49,9 +49,11 @@ pub(super) struct PodState {
 pub(super) struct Tracked {
     pub status: FaultStatus,
     /// `None` before it was first armed.
-    clock: Option<Clock>,
+    pub clock: Option<Clock>,
     /// From its beginning until it acts.
     after: Duration,
+    /// This agent has noted which containers it kills.
+    pub is_recorded_here: bool,
     /// It has an `until`: what was computed for that has to be noted.
     has_until: bool,
     /// Boot clock, ns.
@@ -76,7 +78,14 @@ impl Tracked {
                 status.phase = Phase::Ended;
             }
         }
-        Self { status, clock, after: Duration::ZERO, has_until: false, ends: None }
+        Self {
+            status,
+            clock,
+            after: Duration::ZERO,
+            is_recorded_here: false,
+            has_until: false,
+            ends: None,
+        }
     }
 
     /// When its phase changes next, by the boot clock, ns.

@@ -26,6 +26,7 @@ use super::{
     desired::{Asked, Desired, wanted},
     events::event,
     guard::Guard,
+    kills::{self, Deed, Kill},
     liveness::Liveness,
     names::{ALLOW_VERBS, PodName, STATUS},
     notices::Change,
@@ -294,8 +295,54 @@ impl<E: Engine> Reconciler<'_, E> {
         } else {
             known.retry = None;
         }
-        known.settle(messages);
+        known.settle(messages.clone());
         self.look_later(name);
+        self.kill(name, &asked.kills, messages).await
+    }
+
+    /// Kills what is to be killed and is noted; what is not is noted by the answer that follows.
+    async fn kill(
+        &mut self,
+        name: &PodName,
+        kills: &[Kill],
+        mut messages: Vec<String>,
+    ) -> Result<(), KeeperGone> {
+        if kills.is_empty() {
+            return Ok(());
+        }
+        for kill in kills {
+            let now = self.clocks.now();
+            let Some(known) = self.known.get_mut(name) else { return Ok(()) };
+            let deed = known.next_of(kill, &now);
+            let containers = match (deed, &known.facts.cgroup) {
+                (Deed::Nothing | Deed::Record, _) | (Deed::Kill(_), None) => continue,
+                (Deed::Await(reason), _) => {
+                    messages.push(reason);
+                    continue;
+                }
+                (Deed::Kill(containers), Some(pod)) => {
+                    containers.into_iter().map(|one| (kills::place(pod, &one), one))
+                }
+            };
+            let containers: Vec<_> = containers.collect();
+            let shadow = kill.shadow;
+            let killed = move |engine: &mut E| -> Vec<Result<(), String>> {
+                let all = containers.iter().map(|(spec, id)| match shadow {
+                    true => Ok(()),
+                    false => engine.kill(spec).map_err(|why| format!("container {id}: {why}")),
+                });
+                all.collect()
+            };
+            let results = self.handle.with(killed).await?;
+            messages.extend(results.iter().filter_map(|result| result.clone().err()));
+            let now = self.clocks.now();
+            if let Some(known) = self.known.get_mut(name) {
+                known.killed(kill, &results, &now);
+            }
+        }
+        if let Some(known) = self.known.get_mut(name) {
+            known.settle(messages);
+        }
         Ok(())
     }
 

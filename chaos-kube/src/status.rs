@@ -84,6 +84,9 @@ pub struct FaultStatus {
     /// Likely reasons why nothing has matched it, after 10 s in force or at its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unmatched: Option<String>,
+    /// The containers that it kills, by their ids: noted before that is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub killed: Vec<String>,
     #[serde(flatten)]
     pub counts: Counts,
 }
@@ -101,6 +104,7 @@ impl FaultStatus {
             seed: None,
             counted_since: None,
             unmatched: None,
+            killed: Vec::new(),
             counts: Counts::default(),
         }
     }

@@ -78,6 +78,7 @@ pub fn is_asked(fault: &Fault) -> bool {
         | Verb::Fail { .. }
         | Verb::Slow { .. }
         | Verb::Kill { .. }
+        | Verb::KillContainer
         | Verb::SkewClock { .. } => false,
     };
     is_of_frames && fault.directions().contains(&Direction::Egress)
@@ -98,6 +99,7 @@ fn takes(fault: &Fault) -> bool {
         | Verb::FailDns { .. }
         | Verb::Slow { .. }
         | Verb::Kill { .. }
+        | Verb::KillContainer
         | Verb::SkewClock { .. } => false,
     };
     holds_or_copies && !fault.shadow && fault.directions().contains(&Direction::Egress)

@@ -39,6 +39,7 @@ pub(super) fn hold(verb: &Verb) -> Option<Hold> {
         | Verb::FailDns { .. }
         | Verb::Slow { .. }
         | Verb::Kill { .. }
+        | Verb::KillContainer
         | Verb::SkewClock { .. } => None,
     }
 }

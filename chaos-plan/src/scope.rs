@@ -23,6 +23,19 @@ pub struct Share {
     pub faults: Vec<Fault>,
 }
 
+impl Share {
+    /// Those that are so, and the others.
+    pub fn split(self, is_so: impl Fn(&Fault) -> bool) -> (Self, Self) {
+        let (mut those, mut others) = (Self::default(), Self::default());
+        for (index, fault) in self.indices.into_iter().zip(self.faults) {
+            let share = if is_so(&fault) { &mut those } else { &mut others };
+            share.indices.push(index);
+            share.faults.push(fault);
+        }
+        (those, others)
+    }
+}
+
 /// Splits faults by their `in container` clause; `None` holds those without one. Each share is
 /// planned with a [`Scope`] of its own, and [`super::Plan::renumbered`] gives its plan the
 /// indices of the full list back.
@@ -50,5 +63,7 @@ mod tests {
         assert_eq!(shares[&None].indices, [1]);
         assert_eq!(shares[&Some("db".into())].indices, [0, 2]);
         assert_eq!(shares.len(), 2);
+        let (those, others) = shares[&None].clone().split(|fault| fault.container.is_some());
+        assert_eq!((those, others), (Share::default(), shares[&None].clone()));
     }
 }

@@ -90,6 +90,10 @@ pub(super) fn mechanism(
         }
         Verb::Slow { .. } => Err(lacking("slow", "the syscall backend")),
         Verb::Kill { calls } => calls::mechanism(Action::Kill, calls, fault, features, has_filter),
+        Verb::KillContainer => Err(Objection::new(
+            "`kill container` is done by the agent of a Kubernetes node, for faults in annotations",
+        )
+        .remedy("write it into a pod's annotation or an Experiment")),
         Verb::SkewClock { .. } => {
             Err(lacking("skew clock", "the tracing programs that hide the vDSO"))
         }

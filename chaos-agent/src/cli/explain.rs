@@ -279,6 +279,7 @@ fn hold(verb: &Verb) -> String {
         | Verb::FailDns { .. }
         | Verb::Slow { .. }
         | Verb::Kill { .. }
+        | Verb::KillContainer
         | Verb::SkewClock { .. } => "hold back".to_owned(),
     }
 }

@@ -53,6 +53,7 @@ impl Failure {
             | TargetError::OutsideMount { .. }
             | TargetError::HiddenProcesses { .. }
             | TargetError::NoKubelet { .. }
+            | TargetError::NoKill { .. }
             | TargetError::Io { .. } => Self::Runtime(error.into()),
         }
     }

@@ -77,6 +77,11 @@ impl Engine for Armory {
         Self::halt(self, why)
     }
 
+    fn kill(&mut self, container: &TargetSpec) -> Result<(), String> {
+        let target = resolve(container, self.root()).map_err(|error| error.to_string())?;
+        target.cgroup.kill().map_err(|error| error.to_string())
+    }
+
     fn ids(&self) -> impl Iterator<Item = &ArmedId> {
         Self::ids(self)
     }

@@ -47,6 +47,8 @@ pub enum TargetError {
         count(.pods), them(.pods)
     )]
     HoldsPods { path: PathBuf, pods: usize },
+    #[error("{path} cannot be killed: this kernel has no cgroup.kill, which came with Linux 5.14")]
+    NoKill { path: PathBuf },
     #[error("no process {pid}")]
     NoSuchProcess { pid: i32 },
     #[error("process {pid} is in cgroup {path}, which lies outside what is mounted at {mount}")]

@@ -9,8 +9,9 @@ use std::{
 
 use nix::{
     errno::Errno,
-    fcntl::AtFlags,
-    sys::stat::{fstat, fstatat},
+    fcntl::{AtFlags, OFlag, openat},
+    sys::stat::{Mode, fstat, fstatat},
+    unistd::write,
 };
 
 use super::{
@@ -68,6 +69,21 @@ impl Cgroup {
         // The open directory keeps the inode, so fstat would go on succeeding; but a removed
         // cgroup has no files any more.
         fstatat(&self.directory, "cgroup.procs", AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Sends SIGKILL to every process of the subtree, also to those that are being forked.
+    ///
+    /// # Errors
+    /// Before Linux 5.14, which has no `cgroup.kill` (CONFIG_CGROUPS); where the hierarchy is mounted read-only.
+    /// <https://docs.kernel.org/admin-guide/cgroup-v2.html#core-interface-files>
+    pub fn kill(&self) -> Result<(), TargetError> {
+        let failed = |errno| match errno {
+            Errno::ENOENT if self.is_alive() => TargetError::NoKill { path: self.path.clone() },
+            errno => TargetError::io("write cgroup.kill of", &self.path, errno),
+        };
+        let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+        let file = openat(&*self.directory, "cgroup.kill", flags, Mode::empty()).map_err(failed)?;
+        write(&file, b"1").map(drop).map_err(failed)
     }
 
     /// Whether this cgroup is `other` or an ancestor of it.

@@ -32,6 +32,7 @@ fn canonical_sentences_print_as_they_were_written() {
         "slow fsync by 50ms jitter 10ms",
         "fail dns with NXDOMAIN for *.example.com for 5m",
         "kill accept 1%",
+        "kill container in container db until 2026-11-28T10:14:00Z guarded",
         "skew clock by +1d",
         "shadow drop 100% of flows from 10.0.0.0/8, 2001:db8::/32 port 80, 443, 8000-8080",
         "drop every 21st after 1m for 1h30m at most 100 at most 5 per second seed 7",

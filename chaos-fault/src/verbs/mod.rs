@@ -8,6 +8,7 @@ mod duplicate;
 mod fail;
 mod fail_dns;
 mod kill;
+mod kill_container;
 mod limit;
 mod parts;
 mod reorder;
@@ -35,6 +36,7 @@ pub(super) static VERBS: &[&Row] = &[
     &fail_dns::ROW,
     &slow::ROW,
     &kill::ROW,
+    &kill_container::ROW,
     &skew_clock::ROW,
 ];
 
@@ -95,6 +97,7 @@ impl Verb {
             Self::FailDns { .. } => &fail_dns::ROW,
             Self::Slow { .. } => &slow::ROW,
             Self::Kill { .. } => &kill::ROW,
+            Self::KillContainer => &kill_container::ROW,
             Self::SkewClock { .. } => &skew_clock::ROW,
         }
     }

@@ -56,6 +56,8 @@ pub(crate) enum Subject {
     Calls,
     /// A process as a whole.
     Process,
+    /// A container as a whole, once.
+    Container,
 }
 
 impl Subject {
@@ -65,6 +67,7 @@ impl Subject {
             Self::Dns => "questions of the DNS",
             Self::Calls => "calls",
             Self::Process => "processes",
+            Self::Container => "containers",
         }
     }
 }

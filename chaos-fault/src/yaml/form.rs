@@ -36,6 +36,8 @@ pub(crate) struct Form {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kill: Option<Placed<Kill>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub kill_container: Option<Placed<NoParts>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub skew_clock: Option<Placed<By>>,
 
     /// How likely each packet, flow or call is hit: `10%`.

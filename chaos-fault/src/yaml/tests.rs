@@ -10,7 +10,7 @@ fn faults(text: &str) -> Vec<Fault> {
     read.into_iter().map(|sentence| sentence.fault).collect()
 }
 
-const TWINS: [(&str, &str); 14] = [
+const TWINS: [(&str, &str); 15] = [
     (
         "drop 10% of flows egress tcp to 10.0.0.0/8 port 5432, 6000-6010 for 5m",
         "{drop: {}, chance: 10%, of: flows, direction: egress, protocol: tcp, \
@@ -49,6 +49,7 @@ const TWINS: [(&str, &str); 14] = [
         "slow fsync by 50ms after 1m seed 7",
         "{slow: {calls: [fsync], by: 50ms}, after: 1m, seed: 7}",
     ),
+    ("kill container in container db", "{killContainer: {}, container: db}"),
     ("shadow skew clock by -2h", "{skewClock: {by: -2h}, shadow: true}"),
 ];
 

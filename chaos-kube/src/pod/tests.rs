@@ -6,7 +6,14 @@ use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{events::event, guard::Orders, names::PodName, texts::Text};
+use crate::{
+    events::event,
+    guard::Orders,
+    kills::{Deed, Kill},
+    names::PodName,
+    status::digest,
+    texts::Text,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -28,6 +35,7 @@ fn facts(text: &str) -> Observed {
         text: Some(Arc::new(Text::read(text))),
         peers: BTreeMap::new(),
         orders: Orders::default(),
+        recorded: BTreeMap::new(),
     }
 }
 
@@ -294,4 +302,22 @@ fn the_computed_end_is_noted_and_resumed_in_short_too() {
     for noted in [status.clone(), status.shortened()] {
         assert_eq!(clocks(&resumed(text, Some(noted), &later)), [Some(Clock::Since(clock))]);
     }
+}
+
+#[test]
+fn what_an_earlier_agent_may_have_killed_is_not_killed_again() {
+    let text = "kill container";
+    let status = json!({
+        "phase": "Waiting", "observed": digest(text), "bootId": Now::boot_id(), "began": 60 * SECOND,
+        "faults": [{ "fault": text, "phase": "waiting", "since": "2026-01-01T12:00:00Z", "began": 60 * SECOND,
+                     "killed": ["a".repeat(64)], "matched": 0, "injected": 0, "shadowed": 0, "spared": {} }],
+    });
+    let now = now("2026-01-01T12:04:00Z");
+    let mut known = resumed(text, Status::read(&status.to_string()), &now);
+    let running = Ok(vec!["b".repeat(64).parse().unwrap()]);
+    let kill = Kill { index: 0, shadow: false, running };
+    assert_eq!(known.next_of(&kill, &now), Deed::Nothing);
+    let status = &known.faults[0].status;
+    assert_eq!((status.phase, status.counts.matched, status.counts.lost), (Phase::Ended, 1, 1));
+    assert_eq!(status.killed, ["a".repeat(64)]);
 }

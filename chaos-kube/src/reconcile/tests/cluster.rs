@@ -34,7 +34,7 @@ use super::super::{
         clock::{Now, TimeSource},
         guard::Guard,
         liveness::{Liveness, Watch},
-        names::{ENABLED, FAULTS, GUARD, PodName, STATUS},
+        names::{ALLOW_VERBS, ENABLED, FAULTS, GUARD, PodName, STATUS},
         notices::{self, Change},
         status::{PodPhase, Status},
         status_writer::Message,
@@ -87,6 +87,8 @@ pub struct Cluster {
     /// What the API server knows.
     pub pods: BTreeMap<usize, SimulatedPod>,
     enabled: BTreeSet<&'static str>,
+    /// The verbs that namespaces allow, where they say so.
+    verbs: Option<&'static str>,
     lease: Option<SimulatedLease>,
     /// Whether the agent hears it.
     pub is_heard: bool,
@@ -120,6 +122,7 @@ impl Cluster {
         let mut cluster = Self {
             pods: BTreeMap::new(),
             enabled: BTreeSet::new(),
+            verbs: None,
             lease: None,
             is_heard: true,
             lost_at: None,
@@ -217,10 +220,20 @@ impl Cluster {
             false => drop(self.enabled.remove(name)),
         }
         if self.is_heard {
-            let object = namespace_object(name);
+            let object = namespace_object(name, self.verbs);
             let event = if is_enabled { Event::Apply(object) } else { Event::Delete(object) };
             self.agent_mut().namespaces.apply_watcher_event(&event);
         }
+    }
+
+    /// All namespaces that are labelled from now on allow these verbs.
+    pub fn allow_verbs(&mut self, verbs: &'static str) {
+        self.verbs = Some(verbs);
+    }
+
+    /// The containers that were killed, each time.
+    pub fn kills(&self) -> Vec<String> {
+        self.world.lock().kills.iter().map(ToString::to_string).collect()
     }
 
     /// The Lease changes: it is made, if there is none.
@@ -441,7 +454,8 @@ impl Cluster {
     /// The server lists everything, and the watches are in order.
     fn list(&mut self) {
         let pods: Vec<Pod> = self.pods.iter().map(|(pod, known)| object(*pod, known)).collect();
-        let namespaces: Vec<_> = self.enabled.iter().map(|name| namespace_object(name)).collect();
+        let namespaces: Vec<_> =
+            self.enabled.iter().map(|name| namespace_object(name, self.verbs)).collect();
         let lease = self.lease.as_ref().map(lease_object);
         let agent = self.agent_mut();
         agent.leases.apply_watcher_event(&Event::Init);
@@ -527,9 +541,11 @@ fn object(pod: usize, known: &SimulatedPod) -> Pod {
     serde_json::from_value(object).expect("a pod")
 }
 
-fn namespace_object(name: &str) -> PartialObjectMeta<Namespace> {
+fn namespace_object(name: &str, verbs: Option<&str>) -> PartialObjectMeta<Namespace> {
     let labels = BTreeMap::from([(ENABLED, "true")]);
-    let object = json!({ "metadata": { "name": name, "labels": labels } });
+    let annotations = verbs.map(|verbs| json!({ ALLOW_VERBS: verbs }));
+    let object =
+        json!({ "metadata": { "name": name, "labels": labels, "annotations": annotations } });
     serde_json::from_value(object).expect("a namespace")
 }
 

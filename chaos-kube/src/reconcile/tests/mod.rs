@@ -2,6 +2,7 @@
 //! stands on the pods, with what is promised.
 
 mod cluster;
+mod kills;
 mod orders;
 mod promises;
 
