@@ -1,10 +1,14 @@
 //! Every verb that the agent has, on a pod of a Deployment: what its containers see, what its
 //! status says, and that its neighbour sees nothing.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, ensure};
-use chaos_kube::PodPhase;
+use chaos_kube::{PodPhase, digest};
 use chaos_tests::{
     job::{Calls, Delays, Repeated, SocketKind, UdpDelays, UdpSend, UdpSink, UdpStamps},
     node::Pod,
@@ -26,6 +30,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("faults::calls_fail", calls_fail),
     ("faults::datagrams_can_not_be_sent", datagrams_can_not_be_sent),
     ("faults::a_call_kills_its_caller", a_call_kills_its_caller),
+    ("faults::a_container_is_killed_once", a_container_is_killed_once),
     ("faults::a_shadow_counts_and_does_nothing", a_shadow_counts_and_does_nothing),
     ("faults::one_container_is_broken_alone", one_container_is_broken_alone),
     ("faults::a_container_is_named_by_its_pod", a_container_is_named_by_its_pod),
@@ -42,6 +47,9 @@ const KILLED: i32 = 137;
 
 /// How often each call has to fail, at least.
 const ENOUGH: u64 = 20;
+
+/// How long the kubelet may take to start a container again, under emulation.
+const RESTART: Duration = Duration::from_secs(120);
 
 /// What came of [`DATAGRAMS`] sent to the store.
 struct Delivery {
@@ -227,6 +235,40 @@ fn a_call_kills_its_caller(scene: &Scene) -> Result<Completion> {
     scene.heal_till()?;
     let neighbour = neighbour.stop()?.total();
     ensure!(neighbour.ok > 0 && neighbour.failed() == 0, "the neighbour saw {neighbour:?}");
+    Ok(Completion::Completed)
+}
+
+/// The kubelet starts it again, and then it stays.
+fn a_container_is_killed_once(scene: &Scene) -> Result<Completion> {
+    let restarts = |container: &str| -> Result<u64> {
+        let path = format!(
+            "jsonpath={{.status.containerStatuses[?(@.name==\"{container}\")].restartCount}}"
+        );
+        let name = &scene.till.name;
+        let counted =
+            scene.node.kubectl(&format!("get pod {name} --namespace shop --output={path}"))?;
+        counted.trim().parse().with_context(|| format!("restarts of {container}: {counted:?}"))
+    };
+    let before = [restarts(MAIN)?, restarts(SIDE)?];
+    let fault = format!("kill container in container {SIDE}");
+    scene.till.annotate(Some(&fault))?;
+    let observed = digest(&fault);
+    let status = scene.till.await_status(|status| {
+        status.observed.as_ref() == Some(&observed) && status.phase == PodPhase::Ended
+    })?;
+    if injected(&status) == 0 {
+        return scene.excuse(Release::new(5, 14), &status);
+    }
+    ensure!(injected(&status) == 1, "{status:#?}");
+    let give_up = Instant::now() + RESTART;
+    while restarts(SIDE)? == before[1] {
+        ensure!(Instant::now() < give_up, "the kubelet has not started it again: {status:#?}");
+        sleep(Duration::from_secs(1));
+    }
+    // A shell in it runs, so it has not been killed again.
+    scene.till.run(SIDE, UdpSend::new(scene.store(SINK), 1))?;
+    ensure!([restarts(MAIN)?, restarts(SIDE)?] == [before[0], before[1] + 1], "{status:#?}");
+    scene.heal_till()?;
     Ok(Completion::Completed)
 }
 

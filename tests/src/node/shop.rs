@@ -75,7 +75,7 @@ pub struct Pod {
 impl Shop {
     /// Makes the namespace.
     pub fn open(node: &Arc<Node>, namespace: &str) -> Result<Self> {
-        let annotations = json!({ ALLOW_VERBS: "default, kill" });
+        let annotations = json!({ ALLOW_VERBS: "default, kill, kill container" });
         let metadata =
             json!({ "name": namespace, "labels": { ENABLED: "true" }, "annotations": annotations });
         let object = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
