@@ -198,9 +198,11 @@ mod repeated {
         for _ in 0..9 {
             let namespaces: Vec<TestNetns> =
                 (0..AT_ONCE).map(|_| TestNetns::new()).collect::<Result<_>>()?;
+            // With a socket each: without one, a namespace may wait for the next look that finds processes.
+            let sink = || -> Result<_> { Ok(UdpSink { bind: "0.0.0.0:0".parse()? }) };
             let processes = namespaces
                 .iter()
-                .map(|netns| idle(Place::here().cgroup(&cgroup).netns(netns)))
+                .map(|netns| Victim::start(sink()?, Place::here().cgroup(&cgroup).netns(netns)))
                 .collect::<Result<Vec<_>>>()?;
             agent.look()?;
             drop(processes);
