@@ -15,18 +15,18 @@ pub struct Ledgers {
 }
 
 impl Ledgers {
-    /// The sums of a step that is called `name` on pods. Never less than `before`: whoever led before may have seen pods
+    /// The sums of a step, by what it is called on each pod. Never less than `before`: whoever led before may have seen pods
     /// that are gone.
     pub fn fold<'a>(
         &mut self,
         (run_uid, step): (&str, &str),
-        name: &str,
+        name: impl Fn(&PodFacts) -> String,
         pods: impl IntoIterator<Item = &'a PodFacts>,
         before: LedgerSums,
     ) -> LedgerSums {
         let known = self.known.entry((run_uid.to_owned(), step.to_owned())).or_default();
         for pod in pods {
-            if let Some(counts) = pod.status.as_ref().and_then(|status| of(status, name)) {
+            if let Some(counts) = pod.status.as_ref().and_then(|status| of(status, &name(pod))) {
                 known.insert(pod.uid.clone(), counts);
             }
         }

@@ -11,22 +11,32 @@
 #![forbid(unsafe_code)]
 
 mod agents;
+mod budgets;
+mod ceilings;
 mod controller;
 mod events;
 mod exceptions;
 mod expression;
 mod fresh;
+mod hours;
 mod lease;
 mod ledger;
 mod limits;
 mod names;
+mod namespaces;
 mod observed;
+mod ownership;
 mod pick;
 mod planning;
 mod pods;
 mod progress;
 mod reconcile;
+mod removal;
+mod removals;
+mod retention;
+mod room;
 mod script;
+mod seen;
 mod selection;
 mod text;
 mod watch;
@@ -37,7 +47,12 @@ use std::time::Duration;
 use chaos_api::kinds::{Experiment, Run};
 use chaos_kube::ENABLED;
 use controller::{Controller, Stores};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    batch::v1::Job,
+    core::v1::{Namespace, Node, Pod},
+    policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, Config,
     core::PartialObjectMeta,
@@ -84,6 +99,9 @@ pub async fn run(
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (nodes, nodes_writer) = reflector::store();
+    let (replica_sets, replica_sets_writer) = reflector::store();
+    let (jobs, jobs_writer) = reflector::store();
+    let (budgets, budgets_writer) = reflector::store();
     let (experiments, experiments_writer) = reflector::store();
     let (runs, runs_writer) = reflector::store();
     let changed = Notify::new();
@@ -112,6 +130,27 @@ pub async fn run(
                 &changed,
             ),
             watch::keep(
+                Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()),
+                whole(),
+                replica_sets_writer,
+                |replica_set| ownership::slim(&mut replica_set.metadata),
+                &changed,
+            ),
+            watch::keep(
+                Api::<PartialObjectMeta<Job>>::all(client.clone()),
+                whole(),
+                jobs_writer,
+                |job| ownership::slim(&mut job.metadata),
+                &changed,
+            ),
+            watch::keep(
+                Api::<PodDisruptionBudget>::all(client.clone()),
+                whole(),
+                budgets_writer,
+                |budget| budget.metadata.managed_fields = None,
+                &changed,
+            ),
+            watch::keep(
                 Api::<Experiment>::all(client.clone()),
                 whole(),
                 experiments_writer,
@@ -122,7 +161,7 @@ pub async fn run(
         )
     };
     let leadership = Leadership::new(client.clone(), &namespace, identity.clone(), lease);
-    let stores = Stores { pods, namespaces, nodes, experiments, runs };
+    let stores = Stores { pods, namespaces, nodes, replica_sets, jobs, budgets, experiments, runs };
     let controller = Controller::new(client.clone(), stores, leadership, namespace, identity);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),

@@ -7,7 +7,6 @@ use std::{
 
 use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunStatus};
 use chaos_kube::PodName;
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
@@ -15,6 +14,8 @@ use crate::{
     observed::Observed,
     pods::{Annotation, PodFacts},
     progress::{Memory, Text, advance},
+    removal::PodRemoval,
+    retention::surplus,
     script::Script,
 };
 
@@ -28,6 +29,10 @@ pub struct Actions {
     pub experiments: Vec<(Arc<Experiment>, ExperimentStatus)>,
     pub clear: Vec<PodWrite>,
     pub write: Vec<PodWrite>,
+    /// Pods that are to be removed. The status that is there says so.
+    pub remove: Vec<PodRemoval>,
+    /// Finished runs that are not kept.
+    pub forget: Vec<Arc<Run>>,
 }
 
 /// A change of the annotation of one pod.
@@ -43,10 +48,14 @@ pub struct PodWrite {
 /// Decides what is to be done.
 pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     let mut actions = Actions::default();
+    memory.promised.clear();
     let mut texts: BTreeMap<String, Text> = BTreeMap::new();
     for run in &observed.runs {
         let Some(progress) = advance(run, observed, memory) else { continue };
+        memory.promised.extend(progress.texts.keys().cloned());
+        memory.promised.extend(progress.removals.iter().map(|removal| removal.uid.clone()));
         texts.extend(progress.texts);
+        actions.remove.extend(progress.removals);
         if progress.is_ending {
             let namespace = run.namespace().unwrap_or_default();
             actions.ending.insert(format!("{namespace}/{}", run.name_any()));
@@ -64,11 +73,12 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
         }
     }
     for experiment in &observed.experiments {
-        let status = judged(experiment, observed.now, memory);
+        let status = judged(experiment, observed, memory);
         if experiment.status.as_ref() != Some(&status) {
             actions.experiments.push((experiment.clone(), status));
         }
     }
+    actions.forget = surplus(observed);
     let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
     memory.ledgers.retain(|uid| runs.contains(uid));
     actions
@@ -80,15 +90,27 @@ fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
 }
 
 /// Whether an experiment can be read.
-fn judged(experiment: &Experiment, now: Timestamp, memory: &mut Memory) -> ExperimentStatus {
+fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> ExperimentStatus {
     let mut status = experiment.status.clone().unwrap_or_default();
     let read = Script::read(&experiment.spec, [], Mode::Armed, &mut memory.expressions);
-    let (is, reason, message) = match read {
-        Ok(_) => (true, "Valid", String::new()),
-        Err(error) => (false, "Invalid", error.to_string()),
+    let home = experiment.namespace().unwrap_or_default();
+    let mistake = match read {
+        Ok(script) => script.misplaced(&home, &observed.own),
+        Err(error) => Some(error.to_string()),
+    };
+    let (is, reason, message) = match mistake {
+        None => (true, "Valid", String::new()),
+        Some(mistake) => (false, "Invalid", mistake),
     };
     let conditions = &mut status.conditions;
-    chaos_api::kinds::Condition::set(conditions, "Accepted", is, reason, &message, Time(now));
+    chaos_api::kinds::Condition::set(
+        conditions,
+        "Accepted",
+        is,
+        reason,
+        &message,
+        Time(observed.now),
+    );
     status
 }
 

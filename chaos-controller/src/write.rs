@@ -6,11 +6,15 @@ use chaos_kube::FAULTS;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 
-use crate::{names::FIELD_MANAGER, reconcile::PodWrite};
+use crate::{
+    names::FIELD_MANAGER,
+    reconcile::PodWrite,
+    removal::{PodRemoval, Way},
+};
 
 /// Writes or takes away the annotation of a pod. A text is written only on the pod as it was when that was decided.
 pub async fn annotate(client: Client, write: &PodWrite) -> kube::Result<Pod> {
@@ -26,11 +30,38 @@ pub async fn annotate(client: Client, write: &PodWrite) -> kube::Result<Pod> {
     api.patch_status(&pod.name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(patch)).await
 }
 
+/// Removes a pod, if it is still the one that was meant.
+pub async fn remove(client: Client, removal: &PodRemoval) -> kube::Result<()> {
+    let PodRemoval { pod, uid, way, grace } = removal;
+    let api: Api<Pod> = Api::namespaced(client, &pod.namespace);
+    let only_this = Preconditions { uid: Some(uid.clone()), resource_version: None };
+    let options = DeleteParams {
+        grace_period_seconds: *grace,
+        preconditions: Some(only_this),
+        ..DeleteParams::default()
+    };
+    match way {
+        Way::Delete => api.delete(&pod.name, &options).await.map(|_| ()),
+        Way::Evict => {
+            let params = EvictParams { delete_options: Some(options), ..EvictParams::default() };
+            api.evict(&pod.name, &params).await.map(|_| ())
+        }
+    }
+}
+
 /// Writes the status of a run, if the run is still as it was when that was decided.
 pub async fn run_status(client: Client, run: &Run, status: RunStatus) -> kube::Result<Run> {
     let api: Api<Run> = Api::namespaced(client, &run.namespace().unwrap_or_default());
     let run = Run { status: Some(status), ..run.clone() };
     api.replace_status(&run.name_any(), &params(), &run).await
+}
+
+/// Deletes a run, if it is still the one that was meant, as it was.
+pub async fn delete_run(client: Client, run: &Run) -> kube::Result<()> {
+    let api: Api<Run> = Api::namespaced(client, &run.namespace().unwrap_or_default());
+    let only_this = Preconditions { uid: run.uid(), resource_version: run.resource_version() };
+    let options = DeleteParams { preconditions: Some(only_this), ..DeleteParams::default() };
+    api.delete(&run.name_any(), &options).await.map(|_| ())
 }
 
 /// Writes the status of an experiment.
