@@ -44,6 +44,7 @@ use crate::{
     reconcile::{Actions, PodWrite, decide},
     removal::PodRemoval,
     removals::{Answer, Removals},
+    report,
     seen::Seen,
     write,
 };
@@ -192,11 +193,19 @@ impl Controller {
 
     /// Takes away first, then says what will be done, then does what was said before.
     async fn act(&mut self, actions: Actions) {
-        let Actions { ending, clear, runs, write, remove, experiments, forget } = actions;
+        let Actions { ending, clear, resume, reports, runs, write, remove, experiments, forget } =
+            actions;
         if let Err(error) = self.leadership.tell(ending).await {
             tracing::warn!(%error, "agents were not told which runs end");
         }
         self.annotate(clear).await;
+        for run in resume {
+            self.resume_report(&run).await;
+        }
+        // Before the status says that a run has ended: whoever leads then does not look at it again.
+        for run in reports {
+            self.write_report(&run).await;
+        }
         for (run, status) in runs {
             self.write_run(&run, status).await;
         }
@@ -270,6 +279,35 @@ impl Controller {
             stream::iter((0..PACE).zip(due)).map(one).buffer_unordered(AT_ONCE).collect().await;
         for (uid, answer) in answers.into_iter().flatten() {
             self.state.removals.note(uid, answer);
+        }
+    }
+
+    /// Reads the report of a run that another leader has begun.
+    async fn resume_report(&mut self, run: &Run) {
+        let read = write::read_report(self.client.clone(), run);
+        let Some(written) = self.within_patience("the report of a run", read).await else { return };
+        let lines = written.map_or_else(Vec::new, |packed| {
+            report::unpack(&packed).unwrap_or_else(|error| {
+                tracing::warn!(run = run.name_any(), %error, "its report cannot be read, and is begun anew");
+                Vec::new()
+            })
+        });
+        self.state.memory.reports.resume(&run.uid().unwrap_or_default(), lines);
+    }
+
+    async fn write_report(&mut self, run: &Run) {
+        let uid = run.uid().unwrap_or_default();
+        match self.state.memory.reports.packed(&uid) {
+            Some(Ok(packed)) => {
+                let written = write::report(self.client.clone(), run, packed);
+                if self.within_patience("the report of a run", written).await.is_some() {
+                    self.state.memory.reports.wrote(&uid, Timestamp::now());
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(run = run.name_any(), %error, "its report cannot be packed");
+            }
+            None => {}
         }
     }
 

@@ -26,7 +26,7 @@ impl Ledgers {
     ) -> LedgerSums {
         let known = self.known.entry((run_uid.to_owned(), step.to_owned())).or_default();
         for pod in pods {
-            if let Some(counts) = pod.status.as_ref().and_then(|status| of(status, &name(pod))) {
+            if let Some(counts) = counts(pod, &name(pod)) {
                 known.insert(pod.uid.clone(), counts);
             }
         }
@@ -72,7 +72,12 @@ fn of(status: &Status, name: &str) -> Option<LedgerSums> {
     counts.reduce(sum)
 }
 
+/// What a pod's agent has counted for the sentences of this name, where it has had them.
+pub fn counts(pod: &PodFacts, name: &str) -> Option<LedgerSums> {
+    pod.status.as_ref().and_then(|status| of(status, name))
+}
+
 /// Whether a pod's agent has had the sentences of this name.
 pub fn has_had(pod: &PodFacts, name: &str) -> bool {
-    pod.status.as_ref().is_some_and(|status| of(status, name).is_some())
+    counts(pod, name).is_some()
 }

@@ -33,6 +33,7 @@ mod progress;
 mod reconcile;
 mod removal;
 mod removals;
+mod report;
 mod retention;
 mod room;
 mod script;

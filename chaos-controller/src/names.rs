@@ -13,3 +13,6 @@ pub const AGENT_LABEL: (&str, &str) = ("app.kubernetes.io/name", "chaos-agent");
 pub const MAX_SHARE: &str = "chaos-agent.dev/max-share";
 pub const MAX_DURATION: &str = "chaos-agent.dev/max-duration";
 pub const HOURS: &str = "chaos-agent.dev/hours";
+
+/// The label of ConfigMaps with reports.
+pub const REPORT_LABEL: &str = "chaos-agent.dev/report";

@@ -20,6 +20,7 @@ use crate::{
     ledger::Ledgers,
     observed::Observed,
     removal::PodRemoval,
+    report::Reports,
     script::{Act, Deed, Script},
 };
 
@@ -59,6 +60,7 @@ pub enum Text {
 pub struct Memory {
     pub expressions: Expressions,
     pub ledgers: Ledgers,
+    pub reports: Reports,
     /// What runs want in one look, by the UIDs of pods: those that come later in this look want others.
     pub promised: BTreeSet<String>,
 }
@@ -111,6 +113,7 @@ impl Turn<'_> {
             targets: TargetCounts::default(),
             ledger: LedgerSums::default(),
             exceptions: Vec::new(),
+            report: None,
             conditions: Vec::new(),
         };
         if self.run.spec.halt {
@@ -154,7 +157,11 @@ impl Turn<'_> {
                 let message = plan_in_words(&status, &script);
                 Some(self.finish(status, Reason::Planned, message))
             }
-            Mode::Shadow | Mode::Armed => Some(self.start(status, &script, 0)),
+            Mode::Shadow | Mode::Armed => {
+                status.report = Some(format!("{}-report", self.identity.name));
+                self.memory.reports.begin(&self.identity.uid);
+                Some(self.start(status, &script, 0))
+            }
         }
     }
 

@@ -5,8 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunStatus};
+use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus};
 use chaos_kube::PodName;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
@@ -24,6 +25,10 @@ use crate::{
 pub struct Actions {
     /// Runs, `NAMESPACE/RUN`, whose faults are being taken away before their time.
     pub ending: BTreeSet<String>,
+    /// Runs whose reports another leader has begun.
+    pub resume: Vec<Arc<Run>>,
+    /// Runs whose reports are to be written.
+    pub reports: Vec<Arc<Run>>,
     /// Statuses of runs that are not as they should be.
     pub runs: Vec<(Arc<Run>, RunStatus)>,
     pub experiments: Vec<(Arc<Experiment>, ExperimentStatus)>,
@@ -60,6 +65,7 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
             let namespace = run.namespace().unwrap_or_default();
             actions.ending.insert(format!("{namespace}/{}", run.name_any()));
         }
+        report(run, &progress.status, observed.now, memory, &mut actions);
         if run.status.as_ref() != Some(&progress.status) {
             actions.runs.push((run.clone(), progress.status));
         }
@@ -81,7 +87,30 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     actions.forget = surplus(observed);
     let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
     memory.ledgers.retain(|uid| runs.contains(uid));
+    memory.reports.retain(|uid| runs.contains(uid));
     actions
+}
+
+/// Says what is to be done about the report of a run that has this status now.
+fn report(
+    run: &Arc<Run>,
+    status: &RunStatus,
+    now: Timestamp,
+    memory: &Memory,
+    actions: &mut Actions,
+) {
+    let phase = run.status.as_ref().map(|status| status.phase);
+    let uid = run.metadata.uid.as_deref().unwrap_or_default();
+    let has_ended = status.phase == RunPhase::Finished;
+    if status.report.is_none() || phase == Some(RunPhase::Finished) {
+        return;
+    }
+    if !memory.reports.is_whole(uid) {
+        actions.resume.push(run.clone());
+    }
+    if memory.reports.is_due(uid, now, has_ended) {
+        actions.reports.push(run.clone());
+    }
 }
 
 fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {

@@ -398,6 +398,12 @@ mod tests {
         let script = read(&sample, &[("latency", "400ms")], Mode::Armed).unwrap();
         assert_eq!(sentences_of(&script), ["delay 400ms jitter 20ms egress tcp to 10.96.0.12"]);
         assert_eq!(script.limits.too_long(script.lasting()), None);
+        let sample: Value =
+            serde_saphyr::from_str(include_str!("../../manifests/samples/experiment-pods.yaml"))
+                .unwrap();
+        let sample: ExperimentSpec = serde_json::from_value(sample["spec"].clone()).unwrap();
+        let script = read(&sample, &[], Mode::Armed).unwrap();
+        assert!(matches!(script.steps[0].deed, Deed::Pods { grace: Some(0), .. }));
     }
 
     #[test]

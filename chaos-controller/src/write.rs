@@ -3,17 +3,21 @@
 
 use chaos_api::kinds::{Experiment, ExperimentStatus, Run, RunStatus};
 use chaos_kube::FAULTS;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Pod},
+};
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, Resource as _, ResourceExt as _,
     api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 
 use crate::{
-    names::FIELD_MANAGER,
+    names::{FIELD_MANAGER, REPORT_LABEL},
     reconcile::PodWrite,
     removal::{PodRemoval, Way},
+    report::KEY,
 };
 
 /// Writes or takes away the annotation of a pod. A text is written only on the pod as it was when that was decided.
@@ -54,6 +58,35 @@ pub async fn run_status(client: Client, run: &Run, status: RunStatus) -> kube::R
     let api: Api<Run> = Api::namespaced(client, &run.namespace().unwrap_or_default());
     let run = Run { status: Some(status), ..run.clone() };
     api.replace_status(&run.name_any(), &params(), &run).await
+}
+
+/// Writes the report of a run, into a ConfigMap that is deleted with the run.
+pub async fn report(client: Client, run: &Run, packed: Vec<u8>) -> kube::Result<()> {
+    let name = format!("{}-report", run.name_any());
+    let owner = json!({ "apiVersion": Run::api_version(&()), "kind": Run::kind(&()), "name": run.name_any(),
+                        "uid": run.uid() });
+    let packed = serde_json::to_value(ByteString(packed)).map_err(kube::Error::SerdeError)?;
+    let report = json!({ "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": name, "ownerReferences": [owner], "labels": { REPORT_LABEL: "true" } },
+        "binaryData": { KEY: packed } });
+    let api: Api<ConfigMap> = Api::namespaced(client, &run.namespace().unwrap_or_default());
+    api.patch(&name, &PatchParams::apply(FIELD_MANAGER), &Patch::Apply(report)).await.map(|_| ())
+}
+
+/// Reads the report of a run, if there is one: by a patch that changes nothing, because whoever may get it may get every
+/// ConfigMap, and a policy can hold patches to reports only.
+pub async fn read_report(client: Client, run: &Run) -> kube::Result<Option<Vec<u8>>> {
+    let name = format!("{}-report", run.name_any());
+    let same = json!({ "metadata": { "labels": { REPORT_LABEL: "true" } } });
+    let api: Api<ConfigMap> = Api::namespaced(client, &run.namespace().unwrap_or_default());
+    match api.patch(&name, &PatchParams::default(), &Patch::Merge(same)).await {
+        Ok(report) => {
+            let mut data = report.binary_data.unwrap_or_default();
+            Ok(data.remove(KEY).map(|ByteString(packed)| packed))
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Deletes a run, if it is still the one that was meant, as it was.

@@ -35,6 +35,9 @@ pub struct RunStatus {
     /// What went otherwise, grouped by message, the most frequent first; at most 50
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<ExceptionStatus>,
+    /// The ConfigMap that has what became of each pod; it is written every minute and when the run ends
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }

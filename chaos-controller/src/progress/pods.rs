@@ -16,6 +16,7 @@ use crate::{
     pick::Rank,
     pods::PodFacts,
     removal::{PodRemoval, Way},
+    report::{Line, State},
     room::Room,
     script::{Act, Deed, Script},
     selection::{nodes, ready},
@@ -97,11 +98,17 @@ impl Turn<'_> {
         });
         let mut refused = 0;
         for (_, pod) in &left {
-            if let Some(why) = observed.unremoved.get(&pod.uid) {
+            let refusal = observed.unremoved.get(&pod.uid).cloned();
+            let state = if refusal.is_some() { State::Refused } else { State::Waiting };
+            if let Some(why) = &refusal {
                 refused += 1;
                 exceptions.add(why, &pod.name);
             }
+            let line = Line { refusal, ..Line::of(pod, &act.name, state) };
+            self.memory.reports.note(&self.identity.uid, line);
         }
+        let is_left = |uid: &str| left.iter().any(|(_, pod)| pod.uid == uid);
+        self.memory.reports.note_removed(&self.identity.uid, &act.name, is_left);
         let gone = step.picked.saturating_sub(number(left.len()));
         status.targets = TargetCounts {
             selected: ready,

@@ -16,10 +16,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     exceptions::Exceptions,
-    ledger::sum,
+    ledger::{self, sum},
     pick::Rank,
     planning::Planner,
     pods::PodFacts,
+    report::{Line, State},
     script::{Act, Deed, Script},
     selection::{Asked, Beginning, Selection, nodes, ready},
     text::{Holder, Wording, name},
@@ -239,6 +240,7 @@ impl Turn<'_> {
             ..TargetCounts::default()
         };
         let mut texts = BTreeMap::new();
+        let mut lines = Vec::new();
         // Many pods have the same text.
         let mut known: BTreeMap<(&str, &str), Option<String>> = BTreeMap::new();
         for pod in &chosen {
@@ -250,15 +252,19 @@ impl Turn<'_> {
             match ours {
                 Some(digest) => {
                     texts.insert(pod.uid.clone(), Text::Stays);
-                    match answer(pod, digest) {
-                        Answer::Armed => counts.armed += 1,
-                        Answer::Waiting => counts.waiting += 1,
-                        Answer::Ended => counts.ended += 1,
-                        Answer::Refused(why) => {
-                            counts.refused += 1;
-                            exceptions.add(why, &pod.name);
-                        }
+                    let (count, state, refusal) = match answer(pod, digest) {
+                        Answer::Armed => (&mut counts.armed, State::Armed, None),
+                        Answer::Waiting => (&mut counts.waiting, State::Waiting, None),
+                        Answer::Ended => (&mut counts.ended, State::Ended, None),
+                        Answer::Refused(why) => (&mut counts.refused, State::Refused, Some(why)),
+                    };
+                    *count += 1;
+                    if let Some(why) = &refusal {
+                        exceptions.add(why, &pod.name);
                     }
+                    let counts = ledger::counts(pod, &wording.name()).unwrap_or_default();
+                    let line = Line::of(pod, &act.name, state);
+                    lines.push(Line { counts, refusal, ..line });
                 }
                 None => {
                     counts.waiting += 1;
@@ -267,6 +273,9 @@ impl Turn<'_> {
                     }
                 }
             }
+        }
+        for line in lines {
+            self.memory.reports.note(&self.identity.uid, line);
         }
         status.targets = counts;
         status.summary =

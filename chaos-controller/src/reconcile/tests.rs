@@ -3,6 +3,7 @@
 mod ceilings;
 mod random;
 mod removals;
+mod reports;
 mod targets;
 mod world;
 

@@ -3,6 +3,8 @@
 mod armed;
 mod failures;
 mod kinds;
+mod removals;
 mod rights;
 mod runs;
 mod scene;
+mod targets;

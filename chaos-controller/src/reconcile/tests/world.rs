@@ -23,6 +23,7 @@ use crate::{
     pods::PodFacts,
     progress::Memory,
     removal::{PodRemoval, Way},
+    report::{Line, State, unpack},
 };
 
 /// How the agent of a node is.
@@ -77,6 +78,8 @@ pub struct World {
     experiments: BTreeMap<String, Arc<Experiment>>,
     runs: BTreeMap<String, Arc<Run>>,
     memory: Memory,
+    /// By the UIDs of runs.
+    reports: BTreeMap<String, Vec<Line>>,
     made: u32,
 }
 
@@ -110,6 +113,7 @@ impl World {
             experiments: BTreeMap::new(),
             runs: BTreeMap::new(),
             memory: Memory::default(),
+            reports: BTreeMap::new(),
             made: 0,
         };
         for (node, pods) in nodes {
@@ -240,6 +244,17 @@ impl World {
         if let Some(run) = self.runs.get_mut(run) {
             Arc::make_mut(run).spec.halt = true;
         }
+    }
+
+    /// What the report of a run says: pod, step, state and what was injected.
+    pub fn report(&self, run: &str) -> Vec<(String, String, State, u64)> {
+        let uid = self.runs[run].metadata.uid.as_deref().unwrap();
+        let line = |line: &Line| {
+            (line.pod.clone(), line.step.clone(), line.state, line.counts.injected)
+        };
+        let mut lines: Vec<_> = self.reports.get(uid).into_iter().flatten().map(line).collect();
+        lines.sort();
+        lines
     }
 
     pub fn run_names(&self) -> Vec<String> {
@@ -401,6 +416,18 @@ impl World {
         }
         for run in &actions.forget {
             self.runs.remove(run.metadata.name.as_deref().unwrap());
+        }
+        for run in &actions.resume {
+            let uid = run.metadata.uid.as_deref().unwrap();
+            let written = self.reports.get(uid).cloned().unwrap_or_default();
+            self.memory.reports.resume(uid, written);
+        }
+        for run in &actions.reports {
+            let uid = run.metadata.uid.as_deref().unwrap();
+            if let Some(packed) = self.memory.reports.packed(uid) {
+                self.reports.insert(uid.to_owned(), unpack(&packed.unwrap()).unwrap());
+                self.memory.reports.wrote(uid, self.now);
+            }
         }
         self.apply_statuses(actions);
         self.answer();
