@@ -94,7 +94,9 @@ pub async fn run(
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), ControllerError> {
-    let config = Config::infer().await?;
+    let mut config = Config::infer().await?;
+    // The loop asks again by itself, in time, and has to see that an eviction is not allowed now (429).
+    config.default_retry = false;
     let client = Client::try_from(config).map_err(ControllerError::Client)?;
     let Options { namespace, identity, lease } = options;
     let (pods, pods_writer) = reflector::store();

@@ -48,7 +48,10 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
             with("/steps/0/fault/target", json!("db")),
             "a fault's target is one of the experiment's targets",
         ),
-        (with("/steps/0/wait", json!({ "for": "1s" })), "a step has exactly one of fault, pods and wait"),
+        (
+            with("/steps/0/wait", json!({ "for": "1s" })),
+            "a step has exactly one of fault, pods and wait",
+        ),
         (with("/steps/0/fault", Value::Null), "a step has exactly one of fault, pods and wait"),
         (with("/steps/0/fault/for", json!("0s")), "for is longer than nothing"),
         (with("/steps/0/fault/for", json!("61m")), "at most 1h"),
@@ -70,16 +73,19 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
         (with("/targets/web/pick", json!("10%-")), "a range of shares such as"),
         (with("/targets/web/owner", json!({ "kind": "Rollout", "name": "web" })), "owner.kind"),
         (with("/targets/web/namespaces", json!(["x".repeat(64)])), "namespaces"),
-        (with("/steps/0", removing("db", "0s", "1m")), "the target of pods is one of"),
-        (with("/steps/0", removing("web", "500ms", "1m")), "spec.steps[0].pods.gracePeriod"),
-        (with("/steps/0", removing("web", "2h", "1m")), "gracePeriod is at most 1h"),
-        (with("/steps/0", removing("web", "0s", "2h")), "the timeout of a pods step is at most 1h"),
+        (with("/steps", json!([removing("db", "0s", "1m")])), "the target of pods is one of"),
+        (with("/steps", json!([removing("web", "500ms", "1m")])), "spec.steps[0].pods.gracePeriod"),
+        (with("/steps", json!([removing("web", "2h", "1m")])), "gracePeriod is at most 1h"),
+        (
+            with("/steps", json!([removing("web", "0s", "2h")])),
+            "the timeout of a pods step is at most 1h",
+        ),
         (with("/keep", json!({ "finished": 0 })), "spec.keep.finished"),
         (with("/keep", json!({ "finished": 1001 })), "spec.keep.finished"),
     ] {
         refused(&wrong, expected)?;
     }
-    apply(&with("/steps/0", removing("web", "1m30s", "1h")))?;
+    apply(&with("/steps", json!([removing("web", "1m30s", "1h")])))?;
     apply(&with("/targets/web/pick", json!("10%-30%")))?;
     let mut twice = one_step(json!(1), "5m");
     let step = twice["steps"][0].clone();

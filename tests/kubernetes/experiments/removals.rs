@@ -1,6 +1,6 @@
 //! Steps that remove pods, by the rights of the manifests and beside PodDisruptionBudgets, and what becomes of old runs.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use anyhow::Result;
 use chaos_api::kinds::Reason;
@@ -103,6 +103,8 @@ fn finished_runs_that_are_not_kept_are_deleted() -> Result<()> {
             let is_over = status.is_none_or(|status| status.reason == Some(Reason::Planned));
             Ok(if run.is_none() || status.is_some() && is_over { Ok(()) } else { Err(run) })
         })?;
+        // Times of objects are whole seconds.
+        thread::sleep(Duration::from_millis(1100));
     }
     scene.await_that("one that is kept", || {
         let runs = scene.runtime.block_on(scene.runs().list(&ListParams::default()))?;

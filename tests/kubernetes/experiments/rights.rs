@@ -108,7 +108,14 @@ fn the_controller_may_do_only_what_its_manifests_grant() -> Result<()> {
             "metadata": { "name": name, "namespace": namespace, "ownerReferences": [owner],
                           "labels": { "chaos-agent.dev/report": "true" } } })
     };
-    plane.kubectl(&["create", "configmap", "settings", "--namespace", SHOP, "--from-literal=a=b"])?;
+    plane.kubectl(&[
+        "create",
+        "configmap",
+        "settings",
+        "--namespace",
+        SHOP,
+        "--from-literal=a=b",
+    ])?;
     scene.run("it", json!({ "experiment": "any" }))?;
     // Both words on a namespace that no label enables.
     let everything = "chaos-agent.dev/allow-verbs=default, Delete  Pods ,evict pods";
@@ -141,13 +148,40 @@ fn the_controller_may_do_only_what_its_manifests_grant() -> Result<()> {
         (Request::to("configmaps", SHOP, "settings", Verb::Delete), NoRight),
         // Neither changed nor, by the answer to a patch, read.
         (Request::to("configmaps", SHOP, "settings", Verb::Merge(json!({}))), REPORT),
-        (Request::to("configmaps", SHOP, "settings", Verb::Merge(report("settings", SHOP, "Run"))), REPORT),
+        (
+            Request::to(
+                "configmaps",
+                SHOP,
+                "settings",
+                Verb::Merge(report("settings", SHOP, "Run")),
+            ),
+            REPORT,
+        ),
         (Request::to("configmaps", SHOP, "", Verb::Create(report("it-report", SHOP, "Run"))), Done),
         (Request::to("configmaps", SHOP, "it-report", Verb::Merge(json!({}))), Done),
-        (Request::to("configmaps", SHOP, "it-report", Verb::Merge(json!({ "data": { "a": "b" } }))), REPORT),
+        (
+            Request::to(
+                "configmaps",
+                SHOP,
+                "it-report",
+                Verb::Merge(json!({ "data": { "a": "b" } })),
+            ),
+            REPORT,
+        ),
         (Request::to("configmaps", SHOP, "", Verb::Create(report("other", SHOP, "Run"))), REPORT),
-        (Request::to("configmaps", SHOP, "", Verb::Create(report("a-report", SHOP, "Pod"))), REPORT),
-        (Request::to("configmaps", "quiet", "", Verb::Create(report("it-report", "quiet", "Run"))), REPORTS_IN),
+        (
+            Request::to("configmaps", SHOP, "", Verb::Create(report("a-report", SHOP, "Pod"))),
+            REPORT,
+        ),
+        (
+            Request::to(
+                "configmaps",
+                "quiet",
+                "",
+                Verb::Create(report("it-report", "quiet", "Run")),
+            ),
+            REPORTS_IN,
+        ),
         (events(event("Run", "chaos-controller")), Done),
         (events(event("Pod", "chaos-controller")), SPEAKER),
         (events(event("Run", "kubelet")), SPEAKER),
@@ -160,7 +194,9 @@ fn the_controller_may_do_only_what_its_manifests_grant() -> Result<()> {
     }
     let delete = Request::to("pods", SHOP, "web-0", Verb::Delete);
     plane.kubectl(&["annotate", "namespace", SHOP, "chaos-agent.dev/allow-verbs=evict pods"])?;
-    scene.await_that("the annotation to be known", || Ok(expect(evict(SHOP, "web-1").dry_run(), Done)))?;
+    scene.await_that("the annotation to be known", || {
+        Ok(expect(evict(SHOP, "web-1").dry_run(), Done))
+    })?;
     expect(delete.clone(), DELETION)?;
     plane.kubectl(&["annotate", "namespace", SHOP, "--overwrite", everything])?;
     scene.await_that("the annotation to be known", || Ok(expect(delete.clone(), Done)))?;

@@ -9,9 +9,7 @@ use super::scene::{SHOP, Scene, one_step};
 
 /// A pod that a ReplicaSet of a Deployment has made.
 fn owned_pod(scene: &Scene) -> Result<()> {
-    let owner = |version: &str, kind: &str, name: &str, uid: &str| {
-        json!([{ "apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": true }])
-    };
+    let owner = |version: &str, kind: &str, name: &str, uid: &str| json!([{ "apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": true }]);
     let labels = json!({ "app": "owned" });
     let containers = json!([{ "name": "main", "image": "none" }]);
     let replica_set = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet",
@@ -63,7 +61,10 @@ fn targets_are_found_by_workload_and_in_namespaces() -> Result<()> {
         Ok(()) => bail!("a run of {SHOP} may name namespaces"),
         Err(error) => {
             let error = format!("{error:#}");
-            assert!(error.contains("targets may have namespaces in namespace chaos-agent"), "{error}");
+            assert!(
+                error.contains("targets may have namespaces in namespace chaos-agent"),
+                "{error}"
+            );
         }
     }
     let experiment = scene.experiment("near", far.clone()).expect_err("a policy").to_string();
@@ -77,9 +78,8 @@ fn targets_are_found_by_workload_and_in_namespaces() -> Result<()> {
     scene.await_texts(0)?;
 
     // What the namespace allows at most.
-    let annotate = |change: &str| {
-        scene.plane.kubectl(&["annotate", "namespace", SHOP, "--overwrite", change])
-    };
+    let annotate =
+        |change: &str| scene.plane.kubectl(&["annotate", "namespace", SHOP, "--overwrite", change]);
     annotate("chaos-agent.dev/max-share=25%")?;
     scene.run("one", json!({ "inline": one_step(json!(1), "5m") }))?;
     scene.await_run("one", |status| status.targets.armed == 1)?;

@@ -29,8 +29,7 @@ fn each_pod_of_a_run_has_a_line_also_when_it_or_the_leader_is_gone() {
     // One pod goes, and then the leader.
     world.remove(&first[0]);
     world.pass(2);
-    let second: Vec<String> =
-        world.held().into_iter().filter(|pod| !first.contains(pod)).collect();
+    let second: Vec<String> = world.held().into_iter().filter(|pod| !first.contains(pod)).collect();
     assert_eq!(second.len(), 1);
     world.forget();
     world.pass(75);

@@ -249,9 +249,8 @@ impl World {
     /// What the report of a run says: pod, step, state and what was injected.
     pub fn report(&self, run: &str) -> Vec<(String, String, State, u64)> {
         let uid = self.runs[run].metadata.uid.as_deref().unwrap();
-        let line = |line: &Line| {
-            (line.pod.clone(), line.step.clone(), line.state, line.counts.injected)
-        };
+        let line =
+            |line: &Line| (line.pod.clone(), line.step.clone(), line.state, line.counts.injected);
         let mut lines: Vec<_> = self.reports.get(uid).into_iter().flatten().map(line).collect();
         lines.sort();
         lines
