@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource as _, ResourceExt as _,
-    api::{DeleteParams, EvictParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::json;
 
@@ -47,8 +47,13 @@ pub async fn remove(client: Client, removal: &PodRemoval) -> kube::Result<()> {
     match way {
         Way::Delete => api.delete(&pod.name, &options).await.map(|_| ()),
         Way::Evict => {
-            let params = EvictParams { delete_options: Some(options), ..EvictParams::default() };
-            api.evict(&pod.name, &params).await.map(|_| ())
+            // Not by `Api::evict`, which writes `delete_options`: the API server knows no such field, and evicts whatever
+            // pod has the name.
+            let eviction = json!({ "apiVersion": "policy/v1", "kind": "Eviction", "deleteOptions": options,
+                "metadata": { "name": pod.name, "namespace": pod.namespace } });
+            let params = params();
+            let asked = api.create_subresource("eviction", &pod.name, &params, &eviction);
+            asked.await.map(|_: serde_json::Value| ())
         }
     }
 }
