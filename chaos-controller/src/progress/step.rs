@@ -148,7 +148,8 @@ impl Turn<'_> {
         let asked = asked(&self.identity, script, act, target, &self.memory.promised);
         let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
         let picked = selection.begin(&asked, target);
-        let hashes = picked.pods.iter().map(|(rank, _)| rank.to_string());
+        let hash = |(rank, _): &(Rank, &PodFacts)| rank.to_string();
+        let wanted: Vec<String> = picked.pods.iter().map(|(_, pod)| pod.uid.clone()).collect();
         step.picked = number(picked.pods.len());
         let mut refusals = picked.refusals;
         let mut is_done = false;
@@ -158,7 +159,7 @@ impl Turn<'_> {
                 refusals.extend(self.unremovable(*action, &namespaces, picked.pods.len()));
                 match self.run.spec.mode {
                     Mode::Armed => {
-                        step.pods = hashes.collect();
+                        step.pods = picked.pods.iter().map(hash).collect();
                         step.ready = match action {
                             PodAction::Restart => number(ready(&asked, self.observed)),
                             PodAction::Delete | PodAction::Evict => 0,
@@ -169,7 +170,8 @@ impl Turn<'_> {
                 }
             }
             Deed::Fault { .. } | Deed::Wait(_) => {
-                step.last_hash = hashes.last().filter(|_| !asked.choice.is_followed());
+                let last = picked.pods.last().filter(|_| !asked.choice.is_followed());
+                step.last_hash = last.map(hash);
             }
         }
         if !refusals.is_empty() {
@@ -188,6 +190,8 @@ impl Turn<'_> {
             step.ends = step.started.clone();
             return self.start(status, script, index + 1);
         }
+        // Runs that begin after this one in the same look find as much less room.
+        self.memory.promised.extend(wanted);
         let picked = status.steps[index].picked;
         let (condition, done) = match &act.deed {
             Deed::Pods { .. } => ("Removed", "removed"),

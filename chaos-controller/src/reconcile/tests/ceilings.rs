@@ -50,7 +50,7 @@ fn two_runs_that_begin_together_share_a_budget() {
     assert_eq!(world.held().len(), 1);
     world.pass(40);
     let reason = |run: &str| world.status(run).reason;
-    assert_eq!((reason("first"), reason("second")), (None, Some(Reason::StepFailed)));
+    assert_eq!((reason("first"), reason("second")), (None, Some(Reason::Refused)));
 }
 
 #[test]
