@@ -36,16 +36,20 @@ pub struct Load<'a> {
     pub promised: &'a BTreeSet<String>,
     /// Whether PodDisruptionBudgets are respected.
     pub respects_budgets: bool,
+    /// Whether pods are removed: those that the run has broken before need a place like all others.
+    pub removes: bool,
 }
 
 impl<'a> Room<'a> {
-    /// What PodDisruptionBudgets of namespaces leave.
+    /// What PodDisruptionBudgets of namespaces leave. The pods of the run `apart` do not count.
     pub fn by_budgets(
         namespaces: &[&str],
         observed: &'a Observed,
         promised: &BTreeSet<String>,
+        apart: Option<&str>,
     ) -> Self {
-        let is_broken = |pod: &PodFacts| is_broken(pod, promised);
+        let is_apart = |pod: &PodFacts| apart.is_some_and(|run_uid| pod.is_held_by(run_uid));
+        let is_broken = |pod: &PodFacts| is_broken(pod, promised) && !is_apart(pod);
         let left = |budget: &'a Budget| {
             // Pods that are not ready are in the budget's status already.
             let pods = observed.pods_of(&budget.namespace);
@@ -61,7 +65,8 @@ impl<'a> Room<'a> {
     /// taken.
     pub fn of(load: Load<'_>, observed: &'a Observed) -> Self {
         let bound = if load.respects_budgets { load.namespaces } else { &[] };
-        let mut room = Self::by_budgets(bound, observed, load.promised);
+        let apart = load.removes.then_some(load.run_uid);
+        let mut room = Self::by_budgets(bound, observed, load.promised, apart);
         let is_broken = |pod: &PodFacts| is_broken(pod, load.promised);
         for namespace in load.namespaces {
             let Some((name, allowed)) = observed.enabled.get_key_value(*namespace) else {

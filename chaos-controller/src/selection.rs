@@ -35,6 +35,8 @@ pub struct Asked<'a> {
     pub promised: &'a BTreeSet<String>,
     /// Whether it picks no more pods than PodDisruptionBudgets allow.
     pub respects_budgets: bool,
+    /// Whether the step removes pods.
+    pub removes: bool,
 }
 
 /// The pods that a target selects.
@@ -139,6 +141,7 @@ impl<'a> Selection<'a> {
             left_over: &left_over,
             promised: asked.promised,
             respects_budgets: asked.respects_budgets,
+            removes: asked.removes,
         };
         let room = Room::of(load, observed);
         Self { pods, left_over, room, exceptions }
@@ -172,7 +175,8 @@ impl<'a> Selection<'a> {
             if pods.len() == wanted {
                 break;
             }
-            let taken = if asked.is_mine(pod) { self.room.keep(pod) } else { self.room.take(pod) };
+            let has_place = asked.is_mine(pod) && !asked.removes;
+            let taken = if has_place { self.room.keep(pod) } else { self.room.take(pod) };
             match taken {
                 Ok(()) => pods.push((rank, pod)),
                 Err(why) => {

@@ -93,7 +93,8 @@ impl Turn<'_> {
         let is_bound = *action == PodAction::Restart && !script.limits.ignores_budgets;
         let next = left.first().map(|(_, pod)| *pod).filter(|_| is_bound);
         let is_full = next.is_some_and(|pod| {
-            let taken = Room::by_budgets(&namespaces, observed, asked.promised).take(pod);
+            let own = Some(asked.run_uid);
+            let taken = Room::by_budgets(&namespaces, observed, asked.promised, own).take(pod);
             taken.map_err(|why| exceptions.add(why, &pod.name)).is_err()
         });
         let mut refused = 0;

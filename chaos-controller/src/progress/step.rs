@@ -385,6 +385,7 @@ pub(super) fn asked<'a>(
         limits: &script.limits,
         promised,
         respects_budgets: is_bound_by_budgets && !script.limits.ignores_budgets,
+        removes: matches!(act.deed, Deed::Pods { .. }),
     }
 }
 

@@ -69,6 +69,15 @@ fn targets_are_found_by_workload_and_in_namespaces() -> Result<()> {
     }
     let experiment = scene.experiment("near", far.clone()).expect_err("a policy").to_string();
     assert!(experiment.contains("in namespace chaos-agent only"), "{experiment}");
+    // Where the policy is not installed, the controller refuses.
+    let binding = ["delete", "validatingadmissionpolicybinding", "chaos-experiments-namespaces"];
+    scene.plane.kubectl(&binding)?;
+    scene.await_that("no policy", || Ok(run(SHOP, "near")))?;
+    let refused = scene.await_end("near")?;
+    let expected = "target web: namespaces are honoured in namespace chaos-agent only";
+    assert!(refused.message.starts_with(expected), "{refused:?}");
+    assert_eq!(scene.texts()?.len(), 0);
+
     run("chaos-agent", "far")?;
     let texts = scene.await_texts(1)?;
     assert!(texts["owned"].ends_with(" as chaos-agent/far/slow guarded"), "{texts:?}");

@@ -183,6 +183,25 @@ fn limits_hold_for_deletions() {
 }
 
 #[test]
+fn pods_that_were_broken_before_need_room_to_be_deleted() {
+    let mut spec = removing("Delete", json!(1));
+    let fault = one_step("1", "10s")["steps"][0].clone();
+    spec["steps"] = json!([fault, spec["steps"][0]]);
+    for (min_available, reason, removed) in [(3, Reason::Completed, 1), (4, Reason::StepFailed, 0)]
+    {
+        let mut world = world(4);
+        world.min_available = Some(3);
+        world.run("run", spec.clone());
+        world.settle();
+        assert_eq!(world.held().len(), 1);
+        world.min_available = Some(min_available);
+        world.pass(30);
+        let status = world.status("run");
+        assert_eq!((status.reason, world.removed.len()), (Some(reason), removed), "{status:?}");
+    }
+}
+
+#[test]
 fn removals_and_faults_follow_each_other() {
     let mut world = world(3);
     let mut spec = removing("Delete", json!(1));
