@@ -7,16 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::{
-    AllowedVerbs,
-    kinds::{Experiment, Run, RunStatus},
-};
-use chaos_kube::ALLOW_VERBS;
+use chaos_api::kinds::{Experiment, Run, RunStatus};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    batch::v1::Job,
     core::v1::{Namespace, Node, Pod, Service},
     discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Client, Resource as _, ResourceExt as _,
@@ -33,15 +32,22 @@ use tokio::{
 
 use crate::{
     agents::Agents,
+    budgets::Budget,
     events,
     fresh::Fresh,
     hosts::Hosts,
     lease::Leadership,
     names::FIELD_MANAGER,
+    namespaces::Allowed,
     observed::Observed,
+    ownership::ControlledBy,
     pods::{PodFacts, slim},
     progress::Memory,
     reconcile::{Actions, PodWrite, decide},
+    removal::PodRemoval,
+    removals::{Answer, Removals},
+    report,
+    seen::Seen,
     write,
 };
 
@@ -68,6 +74,9 @@ pub struct Stores {
     pub pods: Store<Pod>,
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
     pub nodes: Store<PartialObjectMeta<Node>>,
+    pub replica_sets: Store<PartialObjectMeta<ReplicaSet>>,
+    pub jobs: Store<PartialObjectMeta<Job>>,
+    pub budgets: Store<PodDisruptionBudget>,
     pub experiments: Store<Experiment>,
     pub runs: Store<Run>,
     pub services: Store<Service>,
@@ -91,6 +100,8 @@ struct State {
     memory: Memory,
     agents: Agents,
     pods: Fresh<Pod>,
+    seen: Seen,
+    removals: Removals,
     runs: Fresh<Run>,
     hosts: Hosts,
     /// When the status of a run was written last.
@@ -149,21 +160,34 @@ impl Controller {
 
     fn observe(&mut self, changed: &Arc<Notify>) -> Observed {
         let Self { stores, state, namespace, .. } = self;
-        let pods = state.pods.newest(stores.pods.state());
-        let facts: Vec<PodFacts> = pods.iter().map(PodFacts::of).collect();
-        let agents = state.agents.by_node(&facts, namespace);
-        let mut pods: BTreeMap<String, Vec<PodFacts>> = BTreeMap::new();
+        let mut facts = state.seen.facts(&state.pods.newest(stores.pods.state()));
+        state.removals.apply(&mut facts);
+        let agents = state.agents.by_node(facts.iter().map(Arc::as_ref), namespace);
+        let mut pods: BTreeMap<String, Vec<Arc<PodFacts>>> = BTreeMap::new();
         for pod in facts {
             pods.entry(pod.name.namespace.clone()).or_default().push(pod);
+        }
+        let mut budgets: BTreeMap<String, Vec<Budget>> = BTreeMap::new();
+        for budget in stores.budgets.state().iter().map(Budget::of) {
+            budgets.entry(budget.namespace.clone()).or_default().push(budget);
         }
         let mut runs = state.runs.newest(stores.runs.state());
         runs.sort_by_key(|run| (run.creation_timestamp().map(|time| time.0), run.uid()));
         let experiments = stores.experiments.state();
         let mut observed = Observed {
             now: Timestamp::now(),
+            own: namespace.clone(),
             lever: self.leadership.lever().map(str::to_owned),
-            enabled: stores.namespaces.state().iter().map(|one| allowed(one)).collect(),
+            enabled: stores
+                .namespaces
+                .state()
+                .iter()
+                .map(|one| (one.name_any(), Allowed::read(one)))
+                .collect(),
             pods,
+            budgets,
+            unremoved: state.removals.refusals(),
+            between: between(&stores.replica_sets).chain(between(&stores.jobs)).collect(),
             nodes: stores
                 .nodes
                 .state()
@@ -183,18 +207,31 @@ impl Controller {
 
     /// Takes away first, then says what will be done, then does what was said before.
     async fn act(&mut self, actions: Actions) {
-        let Actions { ending, clear, runs, write, experiments } = actions;
+        let Actions { ending, clear, resume, reports, runs, write, remove, experiments, forget } =
+            actions;
         if let Err(error) = self.leadership.tell(ending).await {
             tracing::warn!(%error, "agents were not told which runs end");
         }
         self.annotate(clear).await;
+        for run in resume {
+            self.resume_report(&run).await;
+        }
+        // Before the status says that a run has ended: whoever leads then does not look at it again.
+        for run in reports {
+            self.write_report(&run).await;
+        }
         for (run, status) in runs {
             self.write_run(&run, status).await;
         }
         self.annotate(write).await;
+        self.remove(remove).await;
         for (experiment, status) in experiments {
             let written = write::experiment_status(self.client.clone(), &experiment, status);
             self.within_patience("the status of an experiment", written).await;
+        }
+        for run in forget.into_iter().take(AT_ONCE) {
+            let deleted = write::delete_run(self.client.clone(), &run);
+            self.within_patience("the end of a run's retention", deleted).await;
         }
     }
 
@@ -230,6 +267,61 @@ impl Controller {
         for mut pod in written.into_iter().flatten() {
             slim(&mut pod);
             self.state.pods.put(pod);
+        }
+    }
+
+    /// Removes pods, as many as the pace allows; the next look goes on with the rest.
+    async fn remove(&mut self, removals: Vec<PodRemoval>) {
+        let begin = tokio::time::Instant::now();
+        let (client, leadership) = (&self.client, &self.leadership);
+        let one = |(place, removal): (u32, PodRemoval)| async move {
+            sleep_until(begin + Duration::from_secs(1) * place / PACE).await;
+            if !leadership.may_act() {
+                return None;
+            }
+            let asked = write::remove(client.clone(), &removal);
+            match timeout(leadership.patience(), asked).await {
+                Ok(answer) => Some((removal.uid, Answer::of(answer))),
+                Err(_) => {
+                    tracing::warn!(pod = %removal.pod, "the API server did not answer");
+                    None
+                }
+            }
+        };
+        let due = removals.into_iter().filter(|removal| self.state.removals.is_due(&removal.uid));
+        let answers: Vec<_> =
+            stream::iter((0..PACE).zip(due)).map(one).buffer_unordered(AT_ONCE).collect().await;
+        for (uid, answer) in answers.into_iter().flatten() {
+            self.state.removals.note(uid, answer);
+        }
+    }
+
+    /// Reads the report of a run that another leader has begun.
+    async fn resume_report(&mut self, run: &Run) {
+        let read = write::read_report(self.client.clone(), run);
+        let Some(written) = self.within_patience("the report of a run", read).await else { return };
+        let lines = written.map_or_else(Vec::new, |packed| {
+            report::unpack(&packed).unwrap_or_else(|error| {
+                tracing::warn!(run = run.name_any(), %error, "its report cannot be read, and is begun anew");
+                Vec::new()
+            })
+        });
+        self.state.memory.reports.resume(&run.uid().unwrap_or_default(), lines);
+    }
+
+    async fn write_report(&mut self, run: &Run) {
+        let uid = run.uid().unwrap_or_default();
+        match self.state.memory.reports.packed(&uid) {
+            Some(Ok(packed)) => {
+                let written = write::report(self.client.clone(), run, packed);
+                if self.within_patience("the report of a run", written).await.is_some() {
+                    self.state.memory.reports.wrote(&uid, Timestamp::now());
+                }
+            }
+            Some(Err(error)) => {
+                tracing::warn!(run = run.name_any(), %error, "its report cannot be packed");
+            }
+            None => {}
         }
     }
 
@@ -304,22 +396,42 @@ fn by_service(
     by_service
 }
 
-/// A namespace that allows faults, with the verbs that it allows.
-fn allowed(namespace: &PartialObjectMeta<Namespace>) -> (String, AllowedVerbs) {
-    let list = namespace.annotations().get(ALLOW_VERBS);
-    let verbs = list.map_or_else(AllowedVerbs::default, |list| AllowedVerbs::read_known(list));
-    (namespace.name_any(), verbs)
+/// What controls the objects of a store.
+fn between<K: Clone>(
+    store: &Store<PartialObjectMeta<K>>,
+) -> impl Iterator<Item = (String, ControlledBy)>
+where
+    PartialObjectMeta<K>: kube::Resource<DynamicType = ()> + 'static,
+{
+    let of = |object: Arc<PartialObjectMeta<K>>| {
+        Some((object.metadata.uid.clone()?, ControlledBy::of(&object.metadata)?))
+    };
+    store.state().into_iter().filter_map(of)
 }
 
 impl Stores {
     /// Waits until everything was listed once.
     async fn ready(&self) {
-        let Self { pods, namespaces, nodes, experiments, runs, services, slices } = self;
+        let Self {
+            pods,
+            namespaces,
+            nodes,
+            replica_sets,
+            jobs,
+            budgets,
+            experiments,
+            runs,
+            services,
+            slices,
+        } = self;
         // An error means that nobody fills a store any more, which ends the program elsewhere.
         let _ = tokio::join!(
             pods.wait_until_ready(),
             namespaces.wait_until_ready(),
             nodes.wait_until_ready(),
+            replica_sets.wait_until_ready(),
+            jobs.wait_until_ready(),
+            budgets.wait_until_ready(),
             experiments.wait_until_ready(),
             runs.wait_until_ready(),
             services.wait_until_ready(),

@@ -25,7 +25,12 @@ pub fn between(before: Option<&RunStatus>, now: &RunStatus) -> Vec<Event> {
                 events.push(event(EventType::Normal, "StepStarted", format!("step {name}")));
             }
             StepPhase::Done => {
-                let note = format!("step {name}: injected {}", step.ledger.injected);
+                let spec = now.spec.as_ref().and_then(|spec| spec.steps.get(index));
+                let note = if spec.is_some_and(|spec| spec.pods.is_some()) {
+                    format!("step {name}: {} pods", step.picked)
+                } else {
+                    format!("step {name}: injected {}", step.ledger.injected)
+                };
                 events.push(event(EventType::Normal, "StepEnded", note));
             }
             StepPhase::Failed => {

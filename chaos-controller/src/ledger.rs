@@ -40,19 +40,19 @@ impl OfPod {
 }
 
 impl Ledgers {
-    /// The sums of a step that is called `name` on pods. Never less than `before`: whoever led before may have seen pods
+    /// The sums of a step, by what it is called on each pod. Never less than `before`: whoever led before may have seen pods
     /// that are gone.
     pub fn fold<'a>(
         &mut self,
         (run_uid, step): (&str, &str),
-        name: &str,
+        name: impl Fn(&PodFacts) -> String,
         pods: impl IntoIterator<Item = &'a PodFacts>,
         before: LedgerSums,
     ) -> LedgerSums {
         let known = self.known.entry((run_uid.to_owned(), step.to_owned())).or_default();
         for pod in pods {
             if let Some(status) = &pod.status
-                && let Some(counts) = of(status, name)
+                && let Some(counts) = of(status, &name(pod))
             {
                 known.entry(pod.uid.clone()).or_default().take(status, counts);
             }
@@ -99,9 +99,14 @@ fn of(status: &Status, name: &str) -> Option<LedgerSums> {
     counts.reduce(sum)
 }
 
+/// What a pod's agent has counted for the sentences of this name, where it has had them.
+pub fn counts(pod: &PodFacts, name: &str) -> Option<LedgerSums> {
+    pod.status.as_ref().and_then(|status| of(status, name))
+}
+
 /// Whether a pod's agent has had the sentences of this name.
 pub fn has_had(pod: &PodFacts, name: &str) -> bool {
-    pod.status.as_ref().is_some_and(|status| of(status, name).is_some())
+    counts(pod, name).is_some()
 }
 
 #[cfg(test)]

@@ -12,24 +12,35 @@
 
 mod addresses;
 mod agents;
+mod budgets;
+mod ceilings;
 mod controller;
 mod events;
 mod exceptions;
 mod expression;
 mod fresh;
 mod hosts;
+mod hours;
 mod lease;
 mod ledger;
 mod limits;
 mod names;
+mod namespaces;
 mod observed;
+mod ownership;
 mod peers;
 mod pick;
 mod planning;
 mod pods;
 mod progress;
 mod reconcile;
+mod removal;
+mod removals;
+mod report;
+mod retention;
+mod room;
 mod script;
+mod seen;
 mod selection;
 mod text;
 mod watch;
@@ -41,8 +52,11 @@ use chaos_api::kinds::{Experiment, Run};
 use chaos_kube::ENABLED;
 use controller::{Controller, Stores};
 use k8s_openapi::api::{
+    apps::v1::ReplicaSet,
+    batch::v1::Job,
     core::v1::{Namespace, Node, Pod, Service},
     discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Api, Client, Config,
@@ -84,12 +98,17 @@ pub async fn run(
     options: Options,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), ControllerError> {
-    let config = Config::infer().await?;
+    let mut config = Config::infer().await?;
+    // The loop asks again by itself, in time, and has to see that an eviction is not allowed now (429).
+    config.default_retry = false;
     let client = Client::try_from(config).map_err(ControllerError::Client)?;
     let Options { namespace, identity, lease } = options;
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (nodes, nodes_writer) = reflector::store();
+    let (replica_sets, replica_sets_writer) = reflector::store();
+    let (jobs, jobs_writer) = reflector::store();
+    let (budgets, budgets_writer) = reflector::store();
     let (experiments, experiments_writer) = reflector::store();
     let (runs, runs_writer) = reflector::store();
     let (services, services_writer) = reflector::store();
@@ -120,6 +139,27 @@ pub async fn run(
                 &changed,
             ),
             watch::keep(
+                Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone()),
+                whole(),
+                replica_sets_writer,
+                |replica_set| ownership::slim(&mut replica_set.metadata),
+                &changed,
+            ),
+            watch::keep(
+                Api::<PartialObjectMeta<Job>>::all(client.clone()),
+                whole(),
+                jobs_writer,
+                |job| ownership::slim(&mut job.metadata),
+                &changed,
+            ),
+            watch::keep(
+                Api::<PodDisruptionBudget>::all(client.clone()),
+                whole(),
+                budgets_writer,
+                |budget| budget.metadata.managed_fields = None,
+                &changed,
+            ),
+            watch::keep(
                 Api::<Experiment>::all(client.clone()),
                 whole(),
                 experiments_writer,
@@ -144,7 +184,18 @@ pub async fn run(
         )
     };
     let leadership = Leadership::new(client.clone(), &namespace, identity.clone(), lease);
-    let stores = Stores { pods, namespaces, nodes, experiments, runs, services, slices };
+    let stores = Stores {
+        pods,
+        namespaces,
+        nodes,
+        replica_sets,
+        jobs,
+        budgets,
+        experiments,
+        runs,
+        services,
+        slices,
+    };
     let controller = Controller::new(client.clone(), stores, leadership, namespace, identity);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),

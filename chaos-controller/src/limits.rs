@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chaos_api::kinds;
+use chaos_api::kinds::{self, DisruptionBudgets};
 use chaos_fault::{parse_duration, print_duration};
 use thiserror::Error;
 
@@ -17,6 +17,8 @@ pub struct Limits {
     pub nodes: Option<usize>,
     pub duration: Option<Duration>,
     pub min_ready: Option<usize>,
+    /// Whether PodDisruptionBudgets are not looked at.
+    pub ignores_budgets: bool,
 }
 
 /// A limit that cannot be read.
@@ -41,7 +43,8 @@ pub struct Extent {
 impl Limits {
     /// Reads the limits of an experiment.
     pub fn read(limits: &kinds::Limits) -> Result<Self, LimitsError> {
-        let kinds::Limits { targets, share, nodes, duration, min_ready } = limits;
+        let kinds::Limits { targets, share, nodes, duration, min_ready, disruption_budgets } =
+            limits;
         let number = |limit: &Option<u32>| limit.map(|limit| limit as usize);
         let share = share
             .as_ref()
@@ -52,7 +55,11 @@ impl Limits {
             .map(|text| parse_duration(text).map_err(|error| LimitsError::Duration(error.message)))
             .transpose()?;
         let (targets, nodes, min_ready) = (number(targets), number(nodes), number(min_ready));
-        Ok(Self { targets, share, nodes, duration, min_ready })
+        let ignores_budgets = match disruption_budgets {
+            DisruptionBudgets::Respect => false,
+            DisruptionBudgets::Ignore => true,
+        };
+        Ok(Self { targets, share, nodes, duration, min_ready, ignores_budgets })
     }
 
     /// Each limit that a plan is beyond, in words.
@@ -112,6 +119,7 @@ mod tests {
             nodes: Some(1),
             duration: Some(Duration::from_secs(60)),
             min_ready: Some(8),
+            ignores_budgets: false,
         };
         let beyond = limits.beyond(Extent { picked: 4, selected: 10, nodes: 2 });
         assert_eq!(

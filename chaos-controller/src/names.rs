@@ -8,3 +8,11 @@ pub const FIELD_MANAGER: &str = "chaos-controller";
 
 /// The label and its value that pods of the agent have.
 pub const AGENT_LABEL: (&str, &str) = ("app.kubernetes.io/name", "chaos-agent");
+
+/// The annotations by which a namespace says what runs may do there at most.
+pub const MAX_SHARE: &str = "chaos-agent.dev/max-share";
+pub const MAX_DURATION: &str = "chaos-agent.dev/max-duration";
+pub const HOURS: &str = "chaos-agent.dev/hours";
+
+/// The label of ConfigMaps with reports.
+pub const REPORT_LABEL: &str = "chaos-agent.dev/report";

@@ -6,24 +6,34 @@ use std::{
 };
 
 use chaos_api::{
-    AllowedVerbs,
+    PROTECTED_NAMESPACES,
     kinds::{Experiment, ExperimentSpec, Run, RunPhase},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::ResourceExt as _;
 
-use crate::{agents::Agent, hosts::Answer, pods::PodFacts};
+use crate::{
+    agents::Agent, budgets::Budget, hosts::Answer, namespaces::Allowed, ownership::Between,
+    pods::PodFacts,
+};
 
 /// What there is in the cluster.
 pub struct Observed {
     pub now: Timestamp,
+    /// The namespace of the agents. Runs that are made there may name other namespaces.
+    pub own: String,
     /// Why the whole cluster is halted, if it is.
     pub lever: Option<String>,
-    /// Namespaces that allow faults, with the verbs that they allow.
-    pub enabled: BTreeMap<String, AllowedVerbs>,
+    /// Namespaces that allow faults, with what they allow.
+    pub enabled: BTreeMap<String, Allowed>,
     /// By namespace.
-    pub pods: BTreeMap<String, Vec<PodFacts>>,
+    pub pods: BTreeMap<String, Vec<Arc<PodFacts>>>,
+    pub between: Between,
+    /// PodDisruptionBudgets by namespace.
+    pub budgets: BTreeMap<String, Vec<Budget>>,
+    /// What the API server said when pods were to be removed and were not, by their UID.
+    pub unremoved: BTreeMap<String, String>,
     /// The labels of nodes.
     pub nodes: BTreeMap<String, BTreeMap<String, String>>,
     /// By node.
@@ -41,18 +51,25 @@ pub struct Observed {
 
 impl Observed {
     /// The pods of a namespace.
-    pub fn pods_of(&self, namespace: &str) -> &[PodFacts] {
-        self.pods.get(namespace).map_or(&[], Vec::as_slice)
+    pub fn pods_of(&self, namespace: &str) -> impl Iterator<Item = &PodFacts> {
+        self.pods.get(namespace).into_iter().flatten().map(Arc::as_ref)
     }
 
-    /// Whether a pod of a namespace still has the text of a run that has ended or is gone.
+    /// The pods that runs of a namespace may break: those of this namespace, or all.
+    pub fn within_reach(&self, namespace: &str) -> impl Iterator<Item = &PodFacts> {
+        let is_in = move |name: &str| namespace == self.own || namespace == name;
+        let pods = self.pods.iter().filter(move |(name, _)| is_in(name));
+        pods.flat_map(|(_, pods)| pods).map(Arc::as_ref)
+    }
+
+    /// Whether a pod that runs of a namespace may break still has the text of a run that has ended or is gone.
     pub fn has_leftovers(&self, namespace: &str) -> bool {
         let is_live = |uid: &str| {
             let mut runs = self.runs.iter().filter(|run| run.metadata.uid.as_deref() == Some(uid));
             let phase = |run: &Arc<Run>| run.status.as_ref().map(|status| status.phase);
             runs.any(|run| phase(run) != Some(RunPhase::Finished))
         };
-        let ours = self.pods_of(namespace).iter().filter(|pod| pod.annotation.ours().is_some());
+        let ours = self.within_reach(namespace).filter(|pod| pod.annotation.ours().is_some());
         ours.map(PodFacts::holder)
             .any(|holder| !holder.is_some_and(|holder| is_live(&holder.run_uid)))
     }
@@ -84,7 +101,11 @@ impl Observed {
     pub fn empty(now: Timestamp) -> Self {
         Self {
             now,
+            own: "chaos-agent".to_owned(),
             lever: None,
+            between: Between::default(),
+            budgets: BTreeMap::new(),
+            unremoved: BTreeMap::new(),
             enabled: BTreeMap::new(),
             pods: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -95,6 +116,14 @@ impl Observed {
             slices: BTreeMap::new(),
             hosts: BTreeMap::new(),
         }
+    }
+
+    /// Whether no pod of a namespace is ever removed: that of the agents, `kube-system`, and what an agent protects.
+    pub fn is_protected(&self, namespace: &str) -> bool {
+        let mut agents = self.agents.values().flatten();
+        namespace == self.own
+            || PROTECTED_NAMESPACES.split(',').any(|name| name == namespace)
+            || agents.any(|agent| agent.limits.protected_namespaces.contains(namespace))
     }
 
     /// An experiment by its name.

@@ -90,7 +90,7 @@ fn stands_for(name: &str, peer: &Peer, own: &str, observed: &Observed) -> Result
     }
     if let Some(labels) = &peer.pods {
         has_any_port = true;
-        let pods = observed.pods_of(namespace).iter();
+        let pods = observed.pods_of(namespace);
         let meant = pods.filter(|pod| !pod.is_going && labels.matches(&pod.labels));
         found.networks.extend(meant.flat_map(addresses).map(IpNet::from));
     }
@@ -249,7 +249,7 @@ mod tests {
                 "metadata": { "namespace": "shop", "name": name, "uid": name, "labels": { "app": "web" } },
                 "status": { "podIPs": ips },
             });
-            PodFacts::of(&Arc::new(serde_json::from_value(pod).unwrap()))
+            Arc::new(PodFacts::of(&Arc::new(serde_json::from_value(pod).unwrap())))
         };
         let key = ("shop".to_owned(), "db".to_owned());
         let pods = vec![

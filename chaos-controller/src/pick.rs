@@ -10,12 +10,16 @@ pub enum Amount {
     Number(usize),
     /// Percent, 1 to 100.
     Share(usize),
+    /// A share between these two; which one, a run draws.
+    Range(usize, usize),
     All,
 }
 
 /// An amount that is none.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is no amount; write a number from 1 on, a share such as `50%`, or `all`")]
+#[error(
+    "`{0}` is no amount; write a number from 1 on, a share such as `50%`, a range such as `10%-30%`, or `all`"
+)]
 pub struct AmountError(String);
 
 impl Amount {
@@ -29,9 +33,10 @@ impl Amount {
                 .map(Self::Number)
                 .ok_or_else(|| AmountError(number.to_string())),
             Some(IntOrString::String(text)) if text == "all" => Ok(Self::All),
-            Some(IntOrString::String(text)) => {
-                percent(text).map(Self::Share).ok_or_else(|| AmountError(text.clone()))
-            }
+            Some(IntOrString::String(text)) => percent(text)
+                .map(Self::Share)
+                .or_else(|| range(text))
+                .ok_or_else(|| AmountError(text.clone())),
         }
     }
 
@@ -39,10 +44,31 @@ impl Amount {
     pub fn of(self, selected: usize) -> usize {
         match self {
             Self::Number(number) => number.min(selected),
-            Self::Share(percent) => share(percent, selected).max(1).min(selected),
+            Self::Share(percent) | Self::Range(_, percent) => {
+                share(percent, selected).max(1).min(selected)
+            }
             Self::All => selected,
         }
     }
+
+    /// With the share that a run draws from a range for a target: always the same.
+    pub fn drawn(self, run_uid: &str, target: &str) -> Self {
+        match self {
+            Self::Range(least, most) => {
+                let Rank(hash) = Rank::of(run_uid, &format!("target {target}"));
+                let shares = (most - least + 1) as u64;
+                let drawn = usize::try_from(hash % shares).unwrap_or_default();
+                Self::Share(least + drawn)
+            }
+            Self::Number(_) | Self::Share(_) | Self::All => self,
+        }
+    }
+}
+
+fn range(text: &str) -> Option<Amount> {
+    let (least, most) = text.split_once('-')?;
+    let (least, most) = (percent(least)?, percent(most)?);
+    (least <= most).then_some(Amount::Range(least, most))
 }
 
 /// Reads a percentage, 1 to 100.
@@ -95,8 +121,9 @@ mod tests {
         assert_eq!(Amount::read(None), Ok(Amount::Number(1)));
         assert_eq!(Amount::read(Some(&IntOrString::Int(3))), Ok(Amount::Number(3)));
         assert_eq!(read("50%"), Ok(Amount::Share(50)));
+        assert_eq!(read("10%-30%"), Ok(Amount::Range(10, 30)));
         assert_eq!(read("all"), Ok(Amount::All));
-        for wrong in ["", "0%", "101%", "50", "-1%", "50 %"] {
+        for wrong in ["", "0%", "101%", "50", "-1%", "50 %", "30%-10%", "10-30%", "10%-101%"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
         assert!(Amount::read(Some(&IntOrString::Int(0))).is_err());
@@ -110,6 +137,17 @@ mod tests {
         assert_eq!(Rank::parse(&rank.to_string()), Some(rank));
         assert_ne!(rank, Rank::of("6d1c0", "f-1"));
         assert_ne!(rank, Rank::of("6d1d", "0f-1"));
+    }
+
+    #[test]
+    fn runs_draw_each_share_of_a_range() {
+        let draw = |run: usize| Amount::Range(10, 12).drawn(&run.to_string(), "web");
+        let drawn: Vec<Amount> = (0..50).map(draw).collect();
+        for percent in 10..=12 {
+            assert!(drawn.contains(&Amount::Share(percent)), "{percent}%");
+        }
+        assert!(drawn.iter().all(|one| (10..=12).any(|percent| *one == Amount::Share(percent))));
+        assert_eq!(draw(7), draw(7));
     }
 
     proptest! {

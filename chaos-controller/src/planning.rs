@@ -8,11 +8,12 @@ use chaos_plan::{Scope, Terms, by_container, plan};
 
 use crate::{agents::Agent, pods::PodFacts};
 
-/// Plans the same faults for many pods, once for each node.
+/// Plans the same faults for many pods, once for each node and namespace.
 pub struct Planner<'a> {
     agents: &'a BTreeMap<String, Agent>,
     faults: &'a [Fault],
-    refusals: BTreeMap<String, Option<String>>,
+    /// By namespace and node.
+    refusals: BTreeMap<(String, String), Option<String>>,
 }
 
 impl<'a> Planner<'a> {
@@ -33,7 +34,8 @@ impl<'a> Planner<'a> {
             ));
         }
         let (agents, faults) = (self.agents, self.faults);
-        let refusal = self.refusals.entry(node.clone()).or_insert_with(|| match agents.get(node) {
+        let place = (pod.name.namespace.clone(), node.clone());
+        let refusal = self.refusals.entry(place).or_insert_with(|| match agents.get(node) {
             None => Some(format!("node {node} has no agent")),
             Some(Err(why)) => Some(why.clone()),
             Some(Ok(agent)) => forbidden(node, agent, faults, &pod.name.namespace).or_else(|| {

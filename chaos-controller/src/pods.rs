@@ -12,6 +12,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     names::FIELD_MANAGER,
+    ownership::ControlledBy,
     text::{Holder, holder},
 };
 
@@ -24,6 +25,7 @@ pub struct PodFacts {
     pub node: Option<String>,
     pub containers: Vec<String>,
     pub created: Timestamp,
+    pub controlled_by: Option<ControlledBy>,
     /// It serves: its condition `Ready` is true.
     pub is_ready: bool,
     /// It is being deleted, or has ended.
@@ -77,6 +79,7 @@ impl PodFacts {
             node: spec.and_then(|spec| spec.node_name.clone()),
             containers: spec.iter().flat_map(|spec| names(spec)).collect(),
             created: pod.creation_timestamp().map_or(Timestamp::MIN, |time| time.0),
+            controlled_by: ControlledBy::of(&pod.metadata),
             is_ready: ready.any(|condition| condition.status == "True"),
             is_going: pod.metadata.deletion_timestamp.is_some()
                 || matches!(phase, Some("Succeeded" | "Failed")),

@@ -1,13 +1,14 @@
 //! Takes a run from one state to the next. What is to be done is written to the status first; texts follow from a
 //! status that is there, so whoever leads after a crash does the same.
 
+mod pods;
 mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_api::kinds::{
-    Condition, ExperimentSpec, LedgerSums, Mode, Reason, Run, RunPhase, RunStatus, StepPhase,
-    StepStatus, Summary, TargetCounts,
+    Condition, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase, RunStatus,
+    StepPhase, StepStatus, Summary, TargetCounts,
 };
 use chaos_fault::Fault;
 use chaos_kube::ENABLED;
@@ -21,7 +22,9 @@ use crate::{
     ledger::Ledgers,
     observed::Observed,
     peers::{PeerError, put_in},
-    script::{Deed, Script},
+    removal::PodRemoval,
+    report::Reports,
+    script::{Act, Deed, Script},
 };
 
 /// How long a run waits for an experiment that is not there, as both may come with one `kubectl apply`, and for the texts
@@ -37,11 +40,13 @@ pub struct Progress {
     pub texts: BTreeMap<String, Text>,
     /// Its faults are being taken away, before their time.
     pub is_ending: bool,
+    /// The pods that it removes now.
+    pub removals: Vec<PodRemoval>,
 }
 
 impl Progress {
     fn of(status: RunStatus) -> Self {
-        Self { status, texts: BTreeMap::new(), is_ending: false }
+        Self { status, texts: BTreeMap::new(), is_ending: false, removals: Vec::new() }
     }
 }
 
@@ -59,6 +64,9 @@ pub struct Memory {
     pub expressions: Expressions,
     pub ledgers: Ledgers,
     pub addresses: Addresses,
+    pub reports: Reports,
+    /// What runs want in one look, by the UIDs of pods: those that come later in this look want others.
+    pub promised: BTreeSet<String>,
 }
 
 /// Which run.
@@ -109,6 +117,7 @@ impl Turn<'_> {
             targets: TargetCounts::default(),
             ledger: LedgerSums::default(),
             exceptions: Vec::new(),
+            report: None,
             conditions: Vec::new(),
         };
         if self.run.spec.halt {
@@ -139,6 +148,8 @@ impl Turn<'_> {
             ends: None,
             picked: 0,
             last_hash: None,
+            pods: Vec::new(),
+            ready: 0,
             ledger: LedgerSums::default(),
         });
         let mut status = RunStatus { steps: steps.collect(), spec: Some(spec), ..empty };
@@ -149,10 +160,14 @@ impl Turn<'_> {
         self.set(&mut status, "Planned", true, "Planned", "every step can be done");
         match self.run.spec.mode {
             Mode::Plan => {
-                let message = plan_in_words(&status);
+                let message = plan_in_words(&status, &script);
                 Some(self.finish(status, Reason::Planned, message))
             }
-            Mode::Shadow | Mode::Armed => Some(self.start(status, &script, 0)),
+            Mode::Shadow | Mode::Armed => {
+                status.report = Some(format!("{}-report", self.identity.name));
+                self.memory.reports.begin(&self.identity.uid);
+                Some(self.start(status, &script, 0))
+            }
         }
     }
 
@@ -184,13 +199,14 @@ impl Turn<'_> {
                 Progress::of(status)
             }
             Deed::Fault { .. } => self.fault(status, &script, index),
+            Deed::Pods { .. } => self.remove(status, &script, index),
         }
     }
 
     /// Takes the texts away, then says why the run has ended.
     fn end(&mut self, mut status: RunStatus, reason: Reason, why: String) -> Progress {
-        let pods = self.observed.pods_of(&self.identity.namespace);
-        let held = pods.iter().filter(|pod| pod.is_held_by(&self.identity.uid)).count();
+        let pods = self.observed.within_reach(&self.identity.namespace);
+        let held = pods.filter(|pod| pod.is_held_by(&self.identity.uid)).count();
         if held > 0 {
             status.message = format!("{why}; {held} pods still have its faults");
             return Progress { is_ending: true, ..Progress::of(status) };
@@ -198,6 +214,7 @@ impl Turn<'_> {
         for step in &mut status.steps {
             if step.phase == StepPhase::Running {
                 step.phase = StepPhase::Failed;
+                step.pods.clear();
             }
         }
         Progress::of(self.finish(status, reason, why))
@@ -216,22 +233,30 @@ impl Turn<'_> {
         {
             return Some((Reason::ExperimentDeleted, format!("experiment {name} was deleted")));
         }
-        if !self.observed.enabled.contains_key(&self.identity.namespace) {
-            return Some((Reason::Halted, self.not_enabled()));
+        let mut namespaces = script.namespaces(&self.identity.namespace).into_iter();
+        if let Some(other) = namespaces.find(|name| !self.observed.enabled.contains_key(*name)) {
+            return Some((Reason::Halted, not_enabled(other)));
+        }
+        if let Some(why) = self.beyond_ceilings(script).into_iter().next() {
+            return Some((Reason::Halted, why));
         }
         let mut failed = script.steps.iter().zip(&status.steps);
         let (act, _) =
             failed.find(|(act, step)| step.phase == StepPhase::Failed && act.stops_at_errors())?;
         Some((
             Reason::StepFailed,
-            failure(status).unwrap_or_else(|| format!("step {} failed", act.name)),
+            failure(status, &act.name).unwrap_or_else(|| format!("step {} failed", act.name)),
         ))
     }
 
     fn script(&mut self, spec: &ExperimentSpec) -> Result<Script, String> {
         let given = self.run.spec.params.iter().map(|(name, value)| (name, value.0.as_str()));
         let read = Script::read(spec, given, self.run.spec.mode, &mut self.memory.expressions);
-        read.map_err(|error| error.to_string())
+        let script = read.map_err(|error| error.to_string())?.drawn(&self.identity.uid);
+        match script.misplaced(&self.identity.namespace, &self.observed.own) {
+            None => Ok(script),
+            Some(why) => Err(why),
+        }
     }
 
     /// What the run is to do.
@@ -257,7 +282,7 @@ impl Turn<'_> {
     fn awaits_peers(&self, script: &Script) -> bool {
         let mut found = script.steps.iter().filter_map(|act| match &act.deed {
             Deed::Fault { faults, .. } => Some(self.with_addresses(script, faults)),
-            Deed::Wait(_) => None,
+            Deed::Pods { .. } | Deed::Wait(_) => None,
         });
         found.any(|found| found.is_err_and(|error| error.is_soon()))
     }
@@ -272,16 +297,24 @@ impl Turn<'_> {
         self.observed.now.duration_since(created) < PATIENCE
     }
 
+    /// Why namespaces forbid the steps now, where they do.
+    fn beyond_ceilings(&self, script: &Script) -> Vec<String> {
+        let refusal = |namespace: &str| {
+            let allowed = self.observed.enabled.get(namespace)?;
+            let closed = || match self.run.spec.mode {
+                // What only says what it would do may do so at any time.
+                Mode::Plan => None,
+                Mode::Shadow | Mode::Armed => allowed.closed(self.observed.now),
+            };
+            let why = allowed.too_long(script.lasting()).or_else(closed)?;
+            Some(format!("namespace {namespace}: {why}"))
+        };
+        script.namespaces(&self.identity.namespace).into_iter().filter_map(refusal).collect()
+    }
+
     /// Why the whole cluster is halted, if it is.
     pub(super) fn halted(&self) -> Option<String> {
         self.observed.lever.as_ref().map(|reason| format!("the cluster is halted: {reason}"))
-    }
-
-    fn not_enabled(&self) -> String {
-        format!(
-            "namespace {} does not allow faults; label it {ENABLED}=true",
-            self.identity.namespace
-        )
     }
 
     fn finish(&self, status: RunStatus, reason: Reason, message: String) -> RunStatus {
@@ -306,24 +339,39 @@ enum Missing {
     Experiment(String),
 }
 
+fn not_enabled(namespace: &str) -> String {
+    format!("namespace {namespace} does not allow faults; label it {ENABLED}=true")
+}
+
 /// When a step's time is over.
 fn ends(step: &StepStatus) -> Option<Timestamp> {
     step.ends.as_ref().map(|time| time.0)
 }
 
 /// What is said of a step that failed.
-fn failure(status: &RunStatus) -> Option<String> {
-    let armed = status.conditions.iter().find(|condition| condition.type_ == "Armed")?;
-    (armed.reason == "Failed").then(|| armed.message.clone())
+fn failure(status: &RunStatus, step: &str) -> Option<String> {
+    let place = format!("step {step}: ");
+    let is_of_step =
+        |one: &&Condition| one.reason == "Failed" && one.message.starts_with(place.as_str());
+    status.conditions.iter().find(is_of_step).map(|condition| condition.message.clone())
 }
 
-fn plan_in_words(status: &RunStatus) -> String {
+fn plan_in_words(status: &RunStatus, script: &Script) -> String {
     let TargetCounts { selected, nodes, .. } = status.targets;
-    let steps: Vec<String> = status
-        .steps
-        .iter()
-        .filter(|step| step.picked > 0)
-        .map(|step| format!("{} would break {} pods", step.name, step.picked))
-        .collect();
+    let picked = script.steps.iter().zip(&status.steps).filter(|(_, step)| step.picked > 0);
+    let would = |(act, step): (&Act, &StepStatus)| match &act.deed {
+        Deed::Pods { action, .. } => {
+            let verb = match action {
+                PodAction::Delete => "delete",
+                PodAction::Evict => "evict",
+                PodAction::Restart => "restart",
+            };
+            format!("{} would {verb} {} pods", step.name, step.picked)
+        }
+        Deed::Fault { .. } | Deed::Wait(_) => {
+            format!("{} would break {} pods", step.name, step.picked)
+        }
+    };
+    let steps: Vec<String> = picked.map(would).collect();
     format!("{}, of {selected} selected, on {nodes} nodes", steps.join("; "))
 }

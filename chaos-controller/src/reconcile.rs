@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunStatus};
+use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus};
 use chaos_kube::PodName;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,6 +15,8 @@ use crate::{
     observed::Observed,
     pods::{Annotation, PodFacts},
     progress::{Memory, Text, advance},
+    removal::PodRemoval,
+    retention::surplus,
     script::Script,
 };
 
@@ -23,11 +25,19 @@ use crate::{
 pub struct Actions {
     /// Runs, `NAMESPACE/RUN`, whose faults are being taken away before their time.
     pub ending: BTreeSet<String>,
+    /// Runs whose reports another leader has begun.
+    pub resume: Vec<Arc<Run>>,
+    /// Runs whose reports are to be written.
+    pub reports: Vec<Arc<Run>>,
     /// Statuses of runs that are not as they should be.
     pub runs: Vec<(Arc<Run>, RunStatus)>,
     pub experiments: Vec<(Arc<Experiment>, ExperimentStatus)>,
     pub clear: Vec<PodWrite>,
     pub write: Vec<PodWrite>,
+    /// Pods that are to be removed. The status that is there says so.
+    pub remove: Vec<PodRemoval>,
+    /// Finished runs that are not kept.
+    pub forget: Vec<Arc<Run>>,
 }
 
 /// A change of the annotation of one pod.
@@ -43,14 +53,19 @@ pub struct PodWrite {
 /// Decides what is to be done.
 pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     let mut actions = Actions::default();
+    memory.promised.clear();
     let mut texts: BTreeMap<String, Text> = BTreeMap::new();
     for run in &observed.runs {
         let Some(progress) = advance(run, observed, memory) else { continue };
+        memory.promised.extend(progress.texts.keys().cloned());
+        memory.promised.extend(progress.removals.iter().map(|removal| removal.uid.clone()));
         texts.extend(progress.texts);
+        actions.remove.extend(progress.removals);
         if progress.is_ending {
             let namespace = run.namespace().unwrap_or_default();
             actions.ending.insert(format!("{namespace}/{}", run.name_any()));
         }
+        report(run, &progress.status, observed.now, memory, &mut actions);
         if run.status.as_ref() != Some(&progress.status) {
             actions.runs.push((run.clone(), progress.status));
         }
@@ -64,15 +79,39 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
         }
     }
     for experiment in &observed.experiments {
-        let status = judged(experiment, observed.now, memory);
+        let status = judged(experiment, observed, memory);
         if experiment.status.as_ref() != Some(&status) {
             actions.experiments.push((experiment.clone(), status));
         }
     }
+    actions.forget = surplus(observed);
     let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
     memory.ledgers.retain(|uid| runs.contains(uid));
     memory.addresses.retain(|uid| runs.contains(uid));
+    memory.reports.retain(|uid| runs.contains(uid));
     actions
+}
+
+/// Says what is to be done about the report of a run that has this status now.
+fn report(
+    run: &Arc<Run>,
+    status: &RunStatus,
+    now: Timestamp,
+    memory: &Memory,
+    actions: &mut Actions,
+) {
+    let phase = run.status.as_ref().map(|status| status.phase);
+    let uid = run.metadata.uid.as_deref().unwrap_or_default();
+    let has_ended = status.phase == RunPhase::Finished;
+    if status.report.is_none() || phase == Some(RunPhase::Finished) {
+        return;
+    }
+    if !memory.reports.is_whole(uid) {
+        actions.resume.push(run.clone());
+    }
+    if memory.reports.is_due(uid, now, has_ended) {
+        actions.reports.push(run.clone());
+    }
 }
 
 fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
@@ -81,15 +120,27 @@ fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
 }
 
 /// Whether an experiment can be read.
-fn judged(experiment: &Experiment, now: Timestamp, memory: &mut Memory) -> ExperimentStatus {
+fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> ExperimentStatus {
     let mut status = experiment.status.clone().unwrap_or_default();
     let read = Script::read(&experiment.spec, [], Mode::Armed, &mut memory.expressions);
-    let (is, reason, message) = match read {
-        Ok(_) => (true, "Valid", String::new()),
-        Err(error) => (false, "Invalid", error.to_string()),
+    let home = experiment.namespace().unwrap_or_default();
+    let mistake = match read {
+        Ok(script) => script.misplaced(&home, &observed.own),
+        Err(error) => Some(error.to_string()),
+    };
+    let (is, reason, message) = match mistake {
+        None => (true, "Valid", String::new()),
+        Some(mistake) => (false, "Invalid", mistake),
     };
     let conditions = &mut status.conditions;
-    chaos_api::kinds::Condition::set(conditions, "Accepted", is, reason, &message, Time(now));
+    chaos_api::kinds::Condition::set(
+        conditions,
+        "Accepted",
+        is,
+        reason,
+        &message,
+        Time(observed.now),
+    );
     status
 }
 

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Peer, Replaced, Step, Target};
+use chaos_api::kinds::{
+    ExperimentSpec, Mode, OnError, Peer, PodAction, Replaced, Step, Target,
+};
 use chaos_fault::{Fault, parse_duration};
 use thiserror::Error;
 
@@ -15,10 +17,14 @@ use crate::{
     limits::{Limits, LimitsError},
     peers::network,
     pick::{Amount, AmountError},
+    removal::grace,
 };
 
 /// How long a step waits until all of its pods are armed, where it does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a step may take to remove its pods, where it does not say.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The longest copy of an experiment that a run's status has room for, in bytes of JSON.
 const LONGEST: usize = 12 * 1024;
@@ -32,7 +38,7 @@ pub enum ScriptError {
     TooLong(usize),
     #[error("step {step}: `do` cannot be read:\n{report}")]
     Sentences { step: String, report: String },
-    #[error("step {step} has neither fault nor wait")]
+    #[error("step {step} has none of fault, pods and wait")]
     Nothing { step: String },
     #[error("step {step}: `do` has no sentence")]
     Empty { step: String },
@@ -94,14 +100,31 @@ pub enum Deed {
         faults: Vec<Fault>,
         lasting: Duration,
     },
+    Pods {
+        target: String,
+        action: PodAction,
+        /// In seconds.
+        grace: Option<u32>,
+        /// How long it may take.
+        timeout: Duration,
+    },
     Wait(Duration),
 }
 
 impl Deed {
-    /// How long it takes.
+    /// How long it takes, at most.
     pub fn lasting(&self) -> Duration {
         match self {
             Self::Fault { lasting, .. } | Self::Wait(lasting) => *lasting,
+            Self::Pods { timeout, .. } => *timeout,
+        }
+    }
+
+    /// The target whose pods it is about.
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Fault { target, .. } | Self::Pods { target, .. } => Some(target),
+            Self::Wait(_) => None,
         }
     }
 }
@@ -117,6 +140,14 @@ impl Act {
 }
 
 impl Choice {
+    /// Where its pods are, for a run in the namespace `home`.
+    pub fn namespaces<'a>(&'a self, home: &'a str) -> Vec<&'a str> {
+        match self.target.namespaces.as_slice() {
+            [] => vec![home],
+            named => named.iter().map(String::as_str).collect(),
+        }
+    }
+
     /// Whether pods that go are replaced.
     pub fn is_followed(&self) -> bool {
         match self.target.replaced {
@@ -171,6 +202,28 @@ impl Script {
         Ok(Self { targets, peers, steps, limits: Limits::read(&spec.limits)? })
     }
 
+    /// With what a run draws: always the same.
+    pub fn drawn(mut self, run_uid: &str) -> Self {
+        for (name, choice) in &mut self.targets {
+            choice.amount = choice.amount.drawn(run_uid, name);
+        }
+        self
+    }
+
+    /// Where its pods are, for a run in the namespace `home`.
+    pub fn namespaces<'a>(&'a self, home: &'a str) -> BTreeSet<&'a str> {
+        self.targets.values().flat_map(|choice| choice.namespaces(home)).collect()
+    }
+
+    /// Why it may not be run in the namespace `home`, if so: other namespaces are named in `own` only.
+    pub fn misplaced(&self, home: &str, own: &str) -> Option<String> {
+        let names_others = |choice: &Choice| !choice.target.namespaces.is_empty();
+        let (name, _) = self.targets.iter().find(|(_, one)| names_others(one) && home != own)?;
+        Some(format!(
+            "target {name}: namespaces are honoured in namespace {own} only; leave them out, or make it there"
+        ))
+    }
+
     /// How long all steps take together.
     pub fn lasting(&self) -> Duration {
         self.steps.iter().map(|act| act.deed.lasting()).sum()
@@ -192,12 +245,15 @@ fn act(
             error: mistake.message,
         })
     };
-    let deed = match (&step.fault, &step.wait) {
-        (Some(fault), _) => {
-            let choice = targets.get(&fault.target).ok_or_else(|| ScriptError::Target {
-                step: name.clone(),
-                target: fault.target.clone(),
-            })?;
+    let choice = |target: &String| {
+        targets
+            .get(target)
+            .ok_or_else(|| ScriptError::Target { step: name.clone(), target: target.clone() })
+    };
+    let timeout = step.timeout.as_deref().map(|text| lasting("timeout", text)).transpose()?;
+    let deed = match (&step.fault, &step.pods, &step.wait) {
+        (Some(fault), _, _) => {
+            let choice = choice(&fault.target)?;
             let written = sentences(name, &fault.sentences, params)?;
             check_names(name, &written, targets, peers)?;
             Deed::Fault {
@@ -206,10 +262,20 @@ fn act(
                 lasting: lasting("for", &fault.duration)?,
             }
         }
-        (None, Some(wait)) => Deed::Wait(lasting("for", &wait.duration)?),
-        (None, None) => return Err(ScriptError::Nothing { step: name.clone() }),
+        (None, Some(pods), _) => {
+            choice(&pods.target)?;
+            let read = pods.grace_period.as_deref().map(grace).transpose();
+            let grace = read.map_err(|error| ScriptError::Duration {
+                step: name.clone(),
+                field: "gracePeriod",
+                error,
+            })?;
+            let timeout = timeout.unwrap_or(REMOVAL_TIMEOUT);
+            Deed::Pods { target: pods.target.clone(), action: pods.action, grace, timeout }
+        }
+        (None, None, Some(wait)) => Deed::Wait(lasting("for", &wait.duration)?),
+        (None, None, None) => return Err(ScriptError::Nothing { step: name.clone() }),
     };
-    let timeout = step.timeout.as_deref().map(|text| lasting("timeout", text)).transpose()?;
     Ok(Act {
         name: name.clone(),
         deed,
@@ -344,7 +410,7 @@ mod tests {
     fn sentences_of(script: &Script) -> Vec<String> {
         match &script.steps[0].deed {
             Deed::Fault { faults, .. } => faults.iter().map(ToString::to_string).collect(),
-            Deed::Wait(_) => Vec::new(),
+            Deed::Pods { .. } | Deed::Wait(_) => Vec::new(),
         }
     }
 
@@ -367,6 +433,12 @@ mod tests {
         let script = read(&sample, &[("latency", "400ms")], Mode::Armed).unwrap();
         assert_eq!(sentences_of(&script), ["delay 400ms jitter 20ms egress tcp to 10.96.0.12"]);
         assert_eq!(script.limits.too_long(script.lasting()), None);
+        let sample: Value =
+            serde_saphyr::from_str(include_str!("../../manifests/samples/experiment-pods.yaml"))
+                .unwrap();
+        let sample: ExperimentSpec = serde_json::from_value(sample["spec"].clone()).unwrap();
+        let script = read(&sample, &[], Mode::Armed).unwrap();
+        assert!(matches!(script.steps[0].deed, Deed::Pods { grace: Some(0), .. }));
     }
 
     #[test]
@@ -407,6 +479,13 @@ mod tests {
                 "target web: where: it cannot be read",
             ),
             (spec(|spec| spec["targets"]["web"]["pick"] = json!("0%")), "target web: pick: "),
+            (
+                spec(|spec| {
+                    let pods = json!({ "target": "web", "action": "Delete", "gracePeriod": "2h" });
+                    spec["steps"][0] = json!({ "name": "kill", "pods": pods });
+                }),
+                "step kill: gracePeriod: `2h` is no whole number of seconds up to an hour",
+            ),
             (
                 spec(|spec| spec["steps"][0]["fault"]["target"] = json!("db")),
                 "step slow: target db is not there",

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use chaos_api::kinds::Target;
 use jiff::Timestamp;
 
 use crate::{
@@ -11,9 +12,11 @@ use crate::{
     ledger::has_had,
     limits::{Extent, Limits},
     observed::Observed,
+    ownership::{Between, belongs},
     pick::{Amount, Rank},
     planning::Planner,
     pods::{Annotation, PodFacts},
+    room::{Load, Room},
     script::Choice,
     text,
 };
@@ -21,12 +24,19 @@ use crate::{
 /// Of which run and step pods are selected.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
+    /// That of the run.
     pub namespace: &'a str,
     pub run: &'a str,
     pub run_uid: &'a str,
     pub step: &'a str,
     pub choice: &'a Choice,
     pub limits: &'a Limits,
+    /// Pods that runs before this one want in this look, by their UID.
+    pub promised: &'a BTreeSet<String>,
+    /// Whether it picks no more pods than PodDisruptionBudgets allow.
+    pub respects_budgets: bool,
+    /// Whether the step removes pods.
+    pub removes: bool,
 }
 
 /// The pods that a target selects.
@@ -34,7 +44,8 @@ pub struct Selection<'a> {
     /// In the order in which they are picked. All that serve, and those that the run has broken already.
     pods: Vec<(Rank, &'a PodFacts)>,
     /// Pods of the run that are not selected any more: they count until their text is gone.
-    left_over: usize,
+    left_over: Vec<&'a PodFacts>,
+    room: Room<'a>,
     pub exceptions: Exceptions,
 }
 
@@ -59,6 +70,11 @@ impl Asked<'_> {
         pod.is_held_by(self.run_uid)
     }
 
+    /// What the step is called on a pod.
+    fn name(&self, pod: &PodFacts) -> String {
+        text::name(self.namespace, &pod.name.namespace, self.run, self.step)
+    }
+
     /// Why a pod cannot be picked, where it is another's. What is said is missing where this is over in a moment.
     fn taken(&self, pod: &PodFacts) -> Option<Option<String>> {
         match &pod.annotation {
@@ -68,8 +84,10 @@ impl Asked<'_> {
                 Some(Some("taken by another run".to_owned()))
             }
             Annotation::Ours { holder: None, .. } => Some(None),
+            // A run before this one wants it in this look.
+            Annotation::None if self.promised.contains(&pod.uid) => Some(None),
             // Somebody took the faults off: nothing puts them back.
-            Annotation::None if has_had(pod, &text::name(self.run, self.step)) => {
+            Annotation::None if has_had(pod, &self.name(pod)) => {
                 Some(Some("its annotation was removed".to_owned()))
             }
             Annotation::None => None,
@@ -83,8 +101,10 @@ impl<'a> Selection<'a> {
         let target = &asked.choice.target;
         let mut exceptions = Exceptions::default();
         let mut pods = Vec::new();
-        let mut left_over = 0;
-        for pod in observed.pods_of(asked.namespace) {
+        let mut left_over = Vec::new();
+        let namespaces = asked.choice.namespaces(asked.namespace);
+        for pod in observed.within_reach(asked.namespace) {
+            let is_there = namespaces.contains(&pod.name.namespace.as_str());
             let is_on_a_node = || {
                 let labels = pod.node.as_ref().and_then(|node| observed.nodes.get(node));
                 target
@@ -102,17 +122,29 @@ impl<'a> Selection<'a> {
             let serves = pod.is_ready || asked.is_mine(pod);
             if !pod.is_going
                 && serves
-                && target.pods.matches(&pod.labels)
+                && is_there
+                && is_of_workload(target, pod, &observed.between)
                 && is_on_a_node()
                 && is_meant()
             {
                 pods.push((Rank::of(asked.run_uid, &pod.uid), pod));
             } else if asked.is_mine(pod) {
-                left_over += 1;
+                left_over.push(pod);
             }
         }
         pods.sort_by_key(|(rank, _)| *rank);
-        Self { pods, left_over, exceptions }
+        let selected: Vec<&PodFacts> = pods.iter().map(|(_, pod)| *pod).collect();
+        let load = Load {
+            run_uid: asked.run_uid,
+            namespaces: &namespaces,
+            selected: &selected,
+            left_over: &left_over,
+            promised: asked.promised,
+            respects_budgets: asked.respects_budgets,
+            removes: asked.removes,
+        };
+        let room = Room::of(load, observed);
+        Self { pods, left_over, room, exceptions }
     }
 
     /// How many pods are selected.
@@ -127,7 +159,7 @@ impl<'a> Selection<'a> {
         if selected == 0 {
             refusals.push(format!(
                 "target {target}: no ready pod of namespace {} is selected",
-                asked.namespace
+                asked.choice.namespaces(asked.namespace).join(", ")
             ));
         }
         if let Amount::Number(number) = asked.choice.amount
@@ -137,9 +169,26 @@ impl<'a> Selection<'a> {
             refusals.push(format!("target {target}: {number} pods are to be picked of {selected}"));
         }
         let wanted = asked.choice.amount.of(selected);
-        let mut pods = self.free(asked);
-        pods.truncate(wanted);
-        if let Amount::Number(_) | Amount::Share(_) = asked.choice.amount
+        let mut pods = Vec::new();
+        let mut full = BTreeSet::new();
+        for (rank, pod) in self.free(asked) {
+            if pods.len() == wanted {
+                break;
+            }
+            let has_place = asked.is_mine(pod) && !asked.removes;
+            let taken = if has_place { self.room.keep(pod) } else { self.room.take(pod) };
+            match taken {
+                Ok(()) => pods.push((rank, pod)),
+                Err(why) => {
+                    self.exceptions.add(why.clone(), &pod.name);
+                    full.insert(why);
+                }
+            }
+        }
+        if pods.len() < wanted {
+            refusals.extend(full.into_iter().map(|why| format!("target {target}: {why}")));
+        }
+        if let Amount::Number(_) | Amount::Share(_) | Amount::Range(..) = asked.choice.amount
             && pods.len() < wanted
         {
             let free = pods.len();
@@ -163,13 +212,19 @@ impl<'a> Selection<'a> {
     ) -> Vec<&'a PodFacts> {
         let selected = self.len();
         let most = [asked.choice.amount.of(selected), asked.limits.most(selected)];
-        let most =
-            most.into_iter().fold(beginning.picked, usize::min).saturating_sub(self.left_over);
+        let most = most
+            .into_iter()
+            .fold(beginning.picked, usize::min)
+            .saturating_sub(self.left_over.len());
         let free = self.free(asked);
         let (kept, others): (Vec<_>, Vec<_>) =
             free.into_iter().partition(|(_, pod)| asked.is_mine(pod));
         let has_surplus = kept.len() > most;
         let mut chosen: Vec<_> = kept.into_iter().take(most).collect();
+        chosen.retain(|(_, pod)| {
+            let kept = self.room.keep(pod);
+            kept.map_err(|why| self.exceptions.add(why, &pod.name)).is_ok()
+        });
         for (rank, pod) in others {
             if chosen.len() >= most || has_surplus {
                 break;
@@ -181,8 +236,11 @@ impl<'a> Selection<'a> {
             chosen.push((rank, pod));
             let on = nodes(chosen.iter().map(|(_, pod)| *pod));
             let beyond = asked.limits.nodes.is_some_and(|most| on > most);
-            let refusal =
-                if beyond { Some("limits.nodes".to_owned()) } else { planner.refusal(pod) };
+            let refusal = if beyond {
+                Some("limits.nodes".to_owned())
+            } else {
+                planner.refusal(pod).or_else(|| self.room.take(pod).err())
+            };
             if let Some(why) = refusal {
                 chosen.pop();
                 self.exceptions.add(why, &pod.name);
@@ -203,6 +261,24 @@ impl<'a> Selection<'a> {
         }
         free
     }
+}
+
+/// How many pods are ready that a target's labels and owner select, wherever they are and however old.
+pub fn ready(asked: &Asked<'_>, observed: &Observed) -> usize {
+    let target = &asked.choice.target;
+    let is_of = |pod: &&PodFacts| {
+        pod.is_ready && !pod.is_going && is_of_workload(target, pod, &observed.between)
+    };
+    let namespaces = asked.choice.namespaces(asked.namespace);
+    let pods = namespaces.iter().flat_map(|namespace| observed.pods_of(namespace));
+    pods.filter(is_of).count()
+}
+
+/// Whether a pod has the labels and the owner that a target names.
+fn is_of_workload(target: &Target, pod: &PodFacts, between: &Between) -> bool {
+    let controlled_by = pod.controlled_by.as_ref();
+    target.pods.as_ref().is_none_or(|labels| labels.matches(&pod.labels))
+        && target.owner.as_ref().is_none_or(|owner| belongs(controlled_by, owner, between))
 }
 
 /// On how many nodes pods are.

@@ -19,6 +19,8 @@ pub struct Holder {
 #[derive(Debug, Clone)]
 pub struct Wording<'a> {
     pub namespace: &'a str,
+    /// The namespace of the pods.
+    pub pods_in: &'a str,
     pub run: &'a str,
     pub holder: Holder,
     /// For each container that is meant, or for the whole pod.
@@ -62,7 +64,7 @@ impl Wording<'_> {
 
     /// What a sentence is called: agents tell by it what they have armed for which step.
     pub fn name(&self) -> String {
-        name(self.run, &self.holder.step)
+        name(self.namespace, self.pods_in, self.run, &self.holder.step)
     }
 
     fn lasting(&self, lasting: Duration) -> String {
@@ -76,9 +78,13 @@ impl Wording<'_> {
     }
 }
 
-/// What sentences of a step are called.
-pub fn name(run: &str, step: &str) -> String {
-    format!("{run}/{step}")
+/// What sentences of a step are called on the pods of a namespace: the name of the run's namespace is in front where the
+/// pods are in another one.
+pub fn name(namespace: &str, pods_in: &str, run: &str, step: &str) -> String {
+    if namespace == pods_in {
+        return format!("{run}/{step}");
+    }
+    format!("{namespace}/{run}/{step}")
 }
 
 /// Says who asked for a fault, and until when.
@@ -100,6 +106,7 @@ mod tests {
         let holder = Holder { run_uid: "6d1c-2".into(), step: "slow".into() };
         let wording = Wording {
             namespace: "shop",
+            pods_in: "shop",
             run: "slow-payments-7k2",
             holder: holder.clone(),
             faults: &faults,
@@ -117,6 +124,9 @@ mod tests {
         assert!(!wording.is_ours(&text.replace("200ms", "20s")));
         assert!(!wording.is_ours(&text.replace("step slow", "step fast")));
         assert!(!wording.is_ours("drop"));
+        let abroad = Wording { pods_in: "bank", ..wording.clone() };
+        assert_eq!(abroad.name(), "shop/slow-payments-7k2/slow");
+        assert!(!abroad.is_ours(&text));
         for over in ["2026-11-28T10:13:59.5Z", "2026-11-28T11:00:00Z"] {
             assert_eq!(wording.at(at(over)), None);
         }

@@ -58,6 +58,7 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
     for object in [
         "pod/web-0",
         "experiment.chaos-agent.dev/slow-payments",
+        "experiment.chaos-agent.dev/lost-pods",
         "run.chaos-agent.dev/slow-payments-1",
     ] {
         assert!(applied.contains(object), "{applied}");

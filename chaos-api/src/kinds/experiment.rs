@@ -28,6 +28,8 @@ use super::{Condition, Limits, Peer, Step, Target};
 #[x_kube(
     validation = Rule::new("self.steps.all(s, !has(s.fault) || s.fault.target in self.targets)")
         .message("a fault's target is one of the experiment's targets"),
+    validation = Rule::new("self.steps.all(s, !has(s.pods) || s.pods.target in self.targets)")
+        .message("the target of pods is one of the experiment's targets"),
     validation = Rule::new("self.steps.all(s, self.steps.exists_one(t, t.name == s.name))")
         .message("the names of steps differ")
 )]
@@ -45,9 +47,20 @@ pub struct ExperimentSpec {
     pub peers: BTreeMap<String, Peer>,
     #[serde(default)]
     pub limits: Limits,
+    /// How much of the history is kept
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// One after the other
     #[schemars(length(min = 1, max = 16))]
     pub steps: Vec<Step>,
+}
+
+/// What is kept of an experiment's runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Keep {
+    /// How many finished runs; older ones are deleted. 30 where nothing is said
+    #[schemars(range(min = 1, max = 1000))]
+    pub finished: u32,
 }
 
 /// The value of a parameter.

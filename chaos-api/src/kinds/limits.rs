@@ -31,4 +31,19 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub min_ready: Option<u32>,
+    /// Whether PodDisruptionBudgets are respected: a pod with faults, or that is deleted, counts as unavailable
+    #[serde(default)]
+    pub disruption_budgets: DisruptionBudgets,
+}
+
+/// What PodDisruptionBudgets are to a run.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+pub enum DisruptionBudgets {
+    /// No more pods are picked than they allow.
+    #[default]
+    Respect,
+    /// They are not looked at. Evictions respect them all the same.
+    Ignore,
 }

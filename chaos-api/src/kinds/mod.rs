@@ -15,8 +15,8 @@ mod step;
 mod target;
 
 pub use condition::Condition;
-pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Param};
-pub use limits::Limits;
+pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Keep, Param};
+pub use limits::{DisruptionBudgets, Limits};
 pub use peer::Peer;
 pub use run::{Mode, Run, RunSpec};
 pub use run_status::{
@@ -24,5 +24,5 @@ pub use run_status::{
     TargetCounts,
 };
 pub use selector::{LabelValue, Labels, Operator, Requirement};
-pub use step::{FaultStep, OnError, Step, WaitStep};
-pub use target::{Replaced, Target};
+pub use step::{FaultStep, OnError, PodAction, PodsStep, Step, WaitStep};
+pub use target::{Owner, OwnerKind, Replaced, Target};

@@ -34,6 +34,8 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
 #[x_kube(
     validation = Rule::new("has(self.experiment) != has(self.inline)")
         .message("a run has exactly one of experiment and inline"),
+    validation = Rule::new("!has(self.inline) || !has(self.inline.keep)")
+        .message("keep is a field of experiments; a run has none"),
     validation = Rule::new("has(self.experiment) == has(oldSelf.experiment) && (!has(self.experiment) || self.experiment == oldSelf.experiment)")
         .message("the experiment of a run does not change; make another run"),
     validation = Rule::new("has(self.inline) == has(oldSelf.inline) && (!has(self.inline) || self.inline == oldSelf.inline)")

@@ -35,6 +35,9 @@ pub struct RunStatus {
     /// What went otherwise, grouped by message, the most frequent first; at most 50
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<ExceptionStatus>,
+    /// The ConfigMap that has what became of each pod; it is written every minute and when the run ends
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
     #[serde(default)]
     pub conditions: Vec<Condition>,
 }
@@ -71,15 +74,21 @@ pub struct StepStatus {
     pub phase: StepPhase,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Time>,
-    /// When its faults end, or its pause does
+    /// When its faults end, or its pause does; until when its pods must be removed
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Time>,
-    /// How many pods were picked when it started: never more are armed at a time
+    /// How many pods were picked when it started: never more are armed at a time, or removed
     #[serde(default, skip_serializing_if = "is_zero")]
     pub picked: u32,
     /// With `replaced: Drop`, the largest hash of a pod that was picked: no pod beyond it is armed later
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_hash: Option<String>,
+    /// While a step removes pods, the hashes of those that were picked: no other pod is removed
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pods: Vec<String>,
+    /// Of a step that restarts pods, how many pods of its target were ready when it started
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready: u32,
     #[serde(default)]
     pub ledger: LedgerSums,
 }
@@ -96,7 +105,7 @@ pub enum StepPhase {
 /// For people, in columns.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
-    /// `armed/picked`
+    /// `armed/picked`, or `removed/picked`
     #[serde(default)]
     pub targets: String,
 }
@@ -111,11 +120,11 @@ pub struct TargetCounts {
     pub nodes: u32,
     /// Whose agent says that the faults are in force
     pub armed: u32,
-    /// Whose agent has not answered yet
+    /// Whose agent has not answered yet, or that are still to be removed
     pub waiting: u32,
-    /// Whose agent, or whose plan, has refused them
+    /// Whose agent, or whose plan, has refused them; or that the API server did not remove
     pub refused: u32,
-    /// Whose agent says that their time is over
+    /// Whose agent says that their time is over, or that are removed
     pub ended: u32,
 }
 

@@ -3,14 +3,16 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// One thing that is done: exactly one of `fault` and `wait`.
+/// One thing that is done: exactly one of `fault`, `pods` and `wait`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.fault), has(self.wait)].filter(x, x).size() == 1")
-        .message("a step has exactly one of fault and wait"),
+    validation = Rule::new("[has(self.fault), has(self.pods), has(self.wait)].filter(x, x).size() == 1")
+        .message("a step has exactly one of fault, pods and wait"),
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s')")
-        .message("timeout is longer than nothing")
+        .message("timeout is longer than nothing"),
+    validation = Rule::new("!has(self.pods) || !has(self.timeout) || duration(self.timeout) <= duration('1h')")
+        .message("the timeout of a pods step is at most 1h")
 )]
 pub struct Step {
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -18,12 +20,15 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<FaultStep>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods: Option<PodsStep>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitStep>,
-    /// How long a fault may take until every picked pod is armed; 30s by default
+    /// How long a fault may take until every picked pod is armed, 30s by default; how long the step `pods` may take,
+    /// 2m by default
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
     pub timeout: Option<String>,
-    /// What follows when a picked pod cannot be armed: the run ends (the default), or goes on with the others
+    /// What follows when a picked pod cannot be armed, or is not removed in time: the run ends (the default), or goes on with the others
     #[serde(default)]
     pub on_error: OnError,
 }
@@ -47,6 +52,35 @@ pub struct FaultStep {
     #[serde(rename = "for")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
     pub duration: String,
+}
+
+/// Removes the pods of a target, each of them once. What runs them makes others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.gracePeriod) || duration(self.gracePeriod) <= duration('1h')")
+        .message("gracePeriod is at most 1h")
+)]
+pub struct PodsStep {
+    /// Which of the experiment's targets
+    #[schemars(length(min = 1, max = 63))]
+    pub target: String,
+    pub action: PodAction,
+    /// How long a pod has to end, in whole seconds, in place of its own `terminationGracePeriodSeconds`; `0s` kills it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(h|m|s))+$"))]
+    pub grace_period: Option<String>,
+}
+
+/// How pods are removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum PodAction {
+    /// All of them at once
+    Delete,
+    /// Each as soon as its PodDisruptionBudgets allow it
+    Evict,
+    /// One after the other: the next one when as many pods of the target are ready as before
+    Restart,
 }
 
 /// A pause.

@@ -1,22 +1,28 @@
 //! Plans, begins and follows the steps of a run.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use chaos_api::kinds::{OnError, RunStatus, StepPhase, StepStatus, Summary, TargetCounts};
-use chaos_fault::print_duration;
+use chaos_api::kinds::{
+    Mode, OnError, PodAction, RunStatus, StepPhase, StepStatus, Summary, TargetCounts,
+};
+use chaos_fault::{Fault, print_duration};
 use chaos_kube::{ALLOW_VERBS, PodPhase, digest};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Progress, Text, Turn, ends};
+use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     exceptions::Exceptions,
-    ledger::sum,
+    ledger::{self, sum},
     pick::Rank,
     planning::Planner,
     pods::PodFacts,
+    report::{Line, State},
     script::{Act, Deed, Script},
-    selection::{Asked, Beginning, Selection, nodes},
+    selection::{Asked, Beginning, Selection, nodes, ready},
     text::{Holder, Wording, holder, name},
 };
 
@@ -37,42 +43,49 @@ impl Turn<'_> {
         if let Some(why) = self.halted() {
             return vec![why];
         }
-        let Some(allowed) = self.observed.enabled.get(&self.identity.namespace) else {
-            return vec![self.not_enabled()];
-        };
+        let home = self.identity.namespace.clone();
+        let all = script.namespaces(&home);
+        let others: Vec<String> = all
+            .into_iter()
+            .filter(|name| !self.observed.enabled.contains_key(*name))
+            .map(not_enabled)
+            .collect();
+        if !others.is_empty() {
+            return others;
+        }
         let mut refusals: Vec<String> =
             script.limits.too_long(script.lasting()).into_iter().collect();
+        refusals.extend(self.beyond_ceilings(script));
         let mut exceptions = Exceptions::default();
         for (act, step) in script.steps.iter().zip(&mut status.steps) {
-            let Deed::Fault { target, faults, .. } = &act.deed else { continue };
-            let asked = asked(&self.identity, script, act, target);
+            let Some(target) = act.deed.target() else { continue };
+            let asked = asked(&self.identity, script, act, target, &self.memory.promised);
             let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
             let picked = selection.begin(&asked, target);
             let of_step = |why: String| format!("step {}: {why}", act.name);
-            // What cannot be looked up is refused once, and not by the plan of each node.
-            let addressed = self.with_addresses(script, faults);
-            let faults = match &addressed {
-                Ok(faults) => faults.as_slice(),
-                Err(error) => {
-                    refusals.push(of_step(error.to_string()));
-                    &[]
-                }
-            };
-            let mut planner = Planner::new(&self.observed.agents, faults);
+            let namespaces = asked.choice.namespaces(&home);
             let mut refused = 0;
-            for (_, pod) in &picked.pods {
-                if let Some(why) = planner.refusal(pod) {
-                    refused += 1;
-                    exceptions.add(why, &pod.name);
+            let forbidden = match &act.deed {
+                Deed::Fault { faults, .. } => {
+                    // What cannot be looked up is refused once, and not by the plan of each node.
+                    let addressed = self.with_addresses(script, faults);
+                    let known = addressed.as_deref().unwrap_or_default();
+                    let mut planner = Planner::new(&self.observed.agents, known);
+                    for (_, pod) in &picked.pods {
+                        if let Some(why) = planner.refusal(pod) {
+                            refused += 1;
+                            exceptions.add(why, &pod.name);
+                        }
+                    }
+                    let unknown = addressed.as_ref().err().map(ToString::to_string);
+                    self.forbidden(faults, &namespaces).into_iter().chain(unknown).collect()
                 }
-            }
-            if let Some(fault) = faults.iter().find(|fault| !allowed.admits(&fault.verb)) {
-                let (words, namespace) = (fault.verb.words(), &self.identity.namespace);
-                refusals.push(format!(
-                    "step {}: namespace {namespace} does not allow `{words}`; annotate it, such as {ALLOW_VERBS}='default, {words}'",
-                    act.name
-                ));
-            }
+                Deed::Pods { action, .. } => {
+                    self.unremovable(*action, &namespaces, picked.pods.len())
+                }
+                Deed::Wait(_) => Vec::new(),
+            };
+            refusals.extend(forbidden.into_iter().map(of_step));
             refusals.extend(picked.refusals.into_iter().map(of_step));
             let is_too_few = match act.on_error {
                 OnError::Halt => refused > 0,
@@ -100,6 +113,18 @@ impl Turn<'_> {
         refusals
     }
 
+    /// Why namespaces forbid faults, where they do.
+    fn forbidden(&self, faults: &[Fault], namespaces: &[&str]) -> Vec<String> {
+        let refusal = |namespace: &&str| {
+            let allowed = &self.observed.enabled.get(*namespace)?.verbs;
+            let words = faults.iter().find(|fault| !allowed.admits(&fault.verb))?.verb.words();
+            Some(format!(
+                "namespace {namespace} does not allow `{words}`; annotate it, such as {ALLOW_VERBS}='default, {words}'"
+            ))
+        };
+        namespaces.iter().filter_map(refusal).collect()
+    }
+
     /// Begins a step, or ends the run where there is none.
     pub(super) fn start(
         &mut self,
@@ -108,7 +133,13 @@ impl Turn<'_> {
         index: usize,
     ) -> RunStatus {
         let Some(act) = script.steps.get(index) else {
-            return self.finish(status, super::Reason::Completed, "every step was done".to_owned());
+            let removed = script.steps.iter().any(|act| matches!(act.deed, Deed::Pods { .. }));
+            let message = if self.run.spec.mode == Mode::Shadow && removed {
+                format!("every step was done; {}", plan_in_words(&status, script))
+            } else {
+                "every step was done".to_owned()
+            };
+            return self.finish(status, super::Reason::Completed, message);
         };
         let now = whole_seconds(self.observed.now);
         let lasting = SignedDuration::try_from(act.deed.lasting().max(Duration::from_secs(1)));
@@ -117,28 +148,62 @@ impl Turn<'_> {
         step.started = Some(Time(now));
         step.ends = Some(Time(whole_seconds(ends)));
         step.phase = StepPhase::Running;
-        let Deed::Fault { target, .. } = &act.deed else {
-            return status;
-        };
-        let asked = asked(&self.identity, script, act, target);
+        let Some(target) = act.deed.target() else { return status };
+        let asked = asked(&self.identity, script, act, target, &self.memory.promised);
         let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
         let picked = selection.begin(&asked, target);
+        let hash = |(rank, _): &(Rank, &PodFacts)| rank.to_string();
+        let wanted: Vec<String> = picked.pods.iter().map(|(_, pod)| pod.uid.clone()).collect();
         step.picked = number(picked.pods.len());
-        step.last_hash = picked
-            .pods
-            .last()
-            .filter(|_| !asked.choice.is_followed())
-            .map(|(rank, _)| rank.to_string());
-        if picked.refusals.is_empty() {
-            let message = format!("0 of {} pods are armed", picked.pods.len());
-            self.set(&mut status, "Armed", false, "Waiting", &message);
-            return status;
+        let mut refusals = picked.refusals;
+        let mut is_done = false;
+        match &act.deed {
+            Deed::Pods { action, .. } => {
+                let namespaces = asked.choice.namespaces(asked.namespace);
+                refusals.extend(self.unremovable(*action, &namespaces, picked.pods.len()));
+                match self.run.spec.mode {
+                    Mode::Armed => {
+                        step.pods = picked.pods.iter().map(hash).collect();
+                        step.ready = match action {
+                            PodAction::Restart => number(ready(&asked, self.observed)),
+                            PodAction::Delete | PodAction::Evict => 0,
+                        };
+                    }
+                    // There is nothing to be counted.
+                    Mode::Shadow | Mode::Plan => is_done = true,
+                }
+            }
+            Deed::Fault { .. } | Deed::Wait(_) => {
+                let last = picked.pods.last().filter(|_| !asked.choice.is_followed());
+                step.last_hash = last.map(hash);
+            }
         }
-        self.fail(&mut status, act, index, &picked.refusals.join("; "));
-        match act.on_error {
-            OnError::Halt => status,
-            OnError::Continue => self.start(status, script, index + 1),
+        if !refusals.is_empty() {
+            let why = refusals.join("; ");
+            match &act.deed {
+                Deed::Pods { .. } => self.fail_removal(&mut status, act, index, &why),
+                Deed::Fault { .. } | Deed::Wait(_) => self.fail(&mut status, act, index, &why),
+            }
+            return match act.on_error {
+                OnError::Halt => status,
+                OnError::Continue => self.start(status, script, index + 1),
+            };
         }
+        if is_done {
+            step.phase = StepPhase::Done;
+            step.ends = step.started.clone();
+            return self.start(status, script, index + 1);
+        }
+        // Runs that begin after this one in the same look find as much less room.
+        self.memory.promised.extend(wanted);
+        let picked = status.steps[index].picked;
+        let (condition, done) = match &act.deed {
+            Deed::Pods { .. } => ("Removed", "removed"),
+            Deed::Fault { .. } | Deed::Wait(_) => ("Armed", "armed"),
+        };
+        let message = format!("0 of {picked} pods are {done}");
+        self.set(&mut status, condition, false, "Waiting", &message);
+        status
     }
 
     /// Follows a step that breaks pods.
@@ -156,26 +221,28 @@ impl Turn<'_> {
         let step = status.steps[index].clone();
         let ends = ends(&step).unwrap_or(now);
         let beginning = beginning(&step, now);
-        let asked = asked(&self.identity, script, act, target);
         let key = (self.identity.uid.as_str(), act.name.as_str());
         let found = self.with_addresses(script, faults);
         let addressed = self.memory.addresses.adopt(key, found, now);
         // Without addresses no other pod is armed: the plan refuses names.
         let faults = addressed.as_deref().unwrap_or(faults);
+        let asked = asked(&self.identity, script, act, target, &self.memory.promised);
         let mut selection = Selection::of(&asked, self.observed, &mut self.memory.expressions);
         let selected = selection.len();
         let is_over = now >= ends;
         let chosen: Vec<&PodFacts> = if is_over {
-            let pods = self.observed.pods_of(&self.identity.namespace);
-            pods.iter().filter(|pod| pod.is_held_by(&self.identity.uid)).collect()
+            let pods = self.observed.within_reach(&self.identity.namespace);
+            pods.filter(|pod| pod.is_held_by(&self.identity.uid)).collect()
         } else {
             let mut planner = Planner::new(&self.observed.agents, faults);
             selection.go_on(&asked, &beginning, &mut planner)
         };
-        let wording = Wording {
+        let own = Holder { run_uid: self.identity.uid.clone(), step: act.name.clone() };
+        let wording_in = |pods_in| Wording {
             namespace: &self.identity.namespace,
+            pods_in,
             run: &self.identity.name,
-            holder: Holder { run_uid: self.identity.uid.clone(), step: act.name.clone() },
+            holder: own.clone(),
             faults,
             ends,
         };
@@ -186,30 +253,36 @@ impl Turn<'_> {
             ..TargetCounts::default()
         };
         let mut texts = BTreeMap::new();
+        let mut lines = Vec::new();
         // Many pods have the same text.
-        let mut known: BTreeMap<&str, Option<String>> = BTreeMap::new();
+        let mut known: BTreeMap<(&str, &str), Option<String>> = BTreeMap::new();
         for pod in &chosen {
             let text = pod.annotation.ours().unwrap_or_default();
-            let ours = known.entry(text).or_insert_with(|| {
+            let wording = wording_in(&pod.name.namespace);
+            let ours = known.entry((&pod.name.namespace, text)).or_insert_with(|| {
                 // Where nobody knows the addresses, those stay that another leader wrote.
                 let is_ours = match &addressed {
                     Ok(_) => wording.is_ours(text),
-                    Err(_) => holder(text).as_ref() == Some(&wording.holder),
+                    Err(_) => holder(text).as_ref() == Some(&own),
                 };
                 is_ours.then(|| digest(text))
             });
             match ours {
                 Some(digest) => {
                     texts.insert(pod.uid.clone(), Text::Stays);
-                    match answer(pod, digest) {
-                        Answer::Armed => counts.armed += 1,
-                        Answer::Waiting => counts.waiting += 1,
-                        Answer::Ended => counts.ended += 1,
-                        Answer::Refused(why) => {
-                            counts.refused += 1;
-                            exceptions.add(why, &pod.name);
-                        }
+                    let (count, state, refusal) = match answer(pod, digest) {
+                        Answer::Armed => (&mut counts.armed, State::Armed, None),
+                        Answer::Waiting => (&mut counts.waiting, State::Waiting, None),
+                        Answer::Ended => (&mut counts.ended, State::Ended, None),
+                        Answer::Refused(why) => (&mut counts.refused, State::Refused, Some(why)),
+                    };
+                    *count += 1;
+                    if let Some(why) = &refusal {
+                        exceptions.add(why, &pod.name);
                     }
+                    let counts = ledger::counts(pod, &wording.name()).unwrap_or_default();
+                    let line = Line::of(pod, &act.name, state);
+                    lines.push(Line { counts, refusal, ..line });
                 }
                 None => {
                     counts.waiting += 1;
@@ -220,6 +293,9 @@ impl Turn<'_> {
                     }
                 }
             }
+        }
+        for line in lines {
+            self.memory.reports.note(&self.identity.uid, line);
         }
         status.targets = counts;
         status.summary =
@@ -284,24 +360,37 @@ impl Turn<'_> {
 
     /// Sums up what the pods have counted.
     pub(super) fn count(&mut self, script: &Script, status: &mut RunStatus) {
-        let pods = self.observed.pods_of(&self.identity.namespace);
+        let home = &self.identity.namespace;
         for (act, step) in script.steps.iter().zip(&mut status.steps) {
             if step.phase != StepPhase::Pending {
-                let name = name(&self.identity.name, &act.name);
+                let pods = self.observed.within_reach(home);
+                let name = |pod: &PodFacts| {
+                    name(home, &pod.name.namespace, &self.identity.name, &act.name)
+                };
                 let key = (self.identity.uid.as_str(), act.name.as_str());
-                step.ledger = self.memory.ledgers.fold(key, &name, pods, step.ledger);
+                step.ledger = self.memory.ledgers.fold(key, name, pods, step.ledger);
             }
         }
         status.ledger = status.steps.iter().map(|step| step.ledger).fold(Default::default(), sum);
     }
 }
 
-fn asked<'a>(
+pub(super) fn asked<'a>(
     identity: &'a super::Identity,
     script: &'a Script,
     act: &'a Act,
     target: &str,
+    promised: &'a BTreeSet<String>,
 ) -> Asked<'a> {
+    let is_bound_by_budgets = match &act.deed {
+        Deed::Fault { .. } => true,
+        Deed::Pods { action, .. } => match action {
+            PodAction::Delete => true,
+            // The API server holds evictions up. Restarts look before each pod.
+            PodAction::Evict | PodAction::Restart => false,
+        },
+        Deed::Wait(_) => false,
+    };
     Asked {
         namespace: &identity.namespace,
         run: &identity.name,
@@ -310,6 +399,9 @@ fn asked<'a>(
         // A script has no step of a target that it has not.
         choice: &script.targets[target],
         limits: &script.limits,
+        promised,
+        respects_budgets: is_bound_by_budgets && !script.limits.ignores_budgets,
+        removes: matches!(act.deed, Deed::Pods { .. }),
     }
 }
 
@@ -339,6 +431,6 @@ fn whole_seconds(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap_or(moment)
 }
 
-fn number(count: usize) -> u32 {
+pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -1,6 +1,10 @@
 //! Runs whole runs by a clock of the test's, and checks what is promised whatever happens.
 
+mod ceilings;
 mod random;
+mod removals;
+mod reports;
+mod targets;
 mod world;
 
 use chaos_api::kinds::{Reason, RunPhase, StepPhase};

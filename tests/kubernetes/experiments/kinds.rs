@@ -6,6 +6,12 @@ use serde_json::{Value, json};
 
 use super::scene::{SHOP, one_step};
 
+/// A step that deletes pods.
+fn removing(target: &str, grace: &str, timeout: &str) -> Value {
+    let pods = json!({ "target": target, "action": "Delete", "gracePeriod": grace });
+    json!({ "name": "kill", "timeout": timeout, "pods": pods })
+}
+
 #[test]
 fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Result<()> {
     let plane = ControlPlane::start()?;
@@ -42,8 +48,11 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
             with("/steps/0/fault/target", json!("db")),
             "a fault's target is one of the experiment's targets",
         ),
-        (with("/steps/0/wait", json!({ "for": "1s" })), "a step has exactly one of fault and wait"),
-        (with("/steps/0/fault", Value::Null), "a step has exactly one of fault and wait"),
+        (
+            with("/steps/0/wait", json!({ "for": "1s" })),
+            "a step has exactly one of fault, pods and wait",
+        ),
+        (with("/steps/0/fault", Value::Null), "a step has exactly one of fault, pods and wait"),
         (with("/steps/0/fault/for", json!("0s")), "for is longer than nothing"),
         (with("/steps/0/fault/for", json!("61m")), "at most 1h"),
         (with("/steps/0/fault/for", json!("5d")), "spec.steps[0].fault.for"),
@@ -59,9 +68,25 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
         ),
         (with("/limits", json!({ "share": "0%" })), "spec.limits.share"),
         (with("/limits", json!({ "targets": 0 })), "spec.limits.targets"),
+        (with("/limits", json!({ "disruptionBudgets": "Some" })), "spec.limits.disruptionBudgets"),
+        (with("/targets/web", json!({ "pick": 1 })), "a target has pods, or owner, or both"),
+        (with("/targets/web/pick", json!("10%-")), "a range of shares such as"),
+        (with("/targets/web/owner", json!({ "kind": "Rollout", "name": "web" })), "owner.kind"),
+        (with("/targets/web/namespaces", json!(["x".repeat(64)])), "namespaces"),
+        (with("/steps", json!([removing("db", "0s", "1m")])), "the target of pods is one of"),
+        (with("/steps", json!([removing("web", "500ms", "1m")])), "spec.steps[0].pods.gracePeriod"),
+        (with("/steps", json!([removing("web", "2h", "1m")])), "gracePeriod is at most 1h"),
+        (
+            with("/steps", json!([removing("web", "0s", "2h")])),
+            "the timeout of a pods step is at most 1h",
+        ),
+        (with("/keep", json!({ "finished": 0 })), "spec.keep.finished"),
+        (with("/keep", json!({ "finished": 1001 })), "spec.keep.finished"),
     ] {
         refused(&wrong, expected)?;
     }
+    apply(&with("/steps", json!([removing("web", "1m30s", "1h")])))?;
+    apply(&with("/targets/web/pick", json!("10%-30%")))?;
     let mut twice = one_step(json!(1), "5m");
     let step = twice["steps"][0].clone();
     twice["steps"] = json!([step, step]);
@@ -74,6 +99,9 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     )?;
     refused(&object("Run", json!({ "inline": twice })), "the names of steps differ")?;
     refused(&object("Run", json!({ "experiment": "it", "mode": "Wet" })), "spec.mode")?;
+    let mut keeping = one_step(json!(1), "5m");
+    keeping["keep"] = json!({ "finished": 1 });
+    refused(&object("Run", json!({ "inline": keeping })), "keep is a field of experiments")?;
     let run = json!({ "experiment": "it", "params": { "latency": "1s" } });
     apply(&object("Run", run))?;
     for (change, expected) in [

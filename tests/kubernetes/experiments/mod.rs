@@ -3,7 +3,9 @@
 mod armed;
 mod failures;
 mod kinds;
+mod removals;
 mod rights;
 mod roles;
 mod runs;
 mod scene;
+mod targets;

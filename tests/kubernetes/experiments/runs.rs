@@ -72,6 +72,14 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     scene.halt("run")?;
     let halted = scene.await_end("run")?;
     assert_eq!(halted.reason, Some(Reason::Halted));
+    // Each pod has a line, also the one that is gone.
+    let report = scene.report(&halted)?;
+    let of = |pod: &str| report.iter().find(|line| line["pod"] == pod);
+    for pod in &names {
+        let line = of(pod).unwrap_or_else(|| panic!("{pod}: {report:?}"));
+        assert_eq!((&line["step"], &line["injected"]), (&json!("slow"), &json!(4)));
+    }
+    assert!(of("web-0").is_none(), "{report:?}");
     assert!(scene.texts()?.is_empty());
     let pod = scene.runtime.block_on(scene.pods().get("web-0"))?;
     assert_eq!(pod.annotations()[FAULTS], "drop 1%");
@@ -83,6 +91,8 @@ fn a_run_breaks_picked_pods_follows_them_and_is_halted() -> Result<()> {
     scene.run("late", json!({ "inline": one_step(json!(1), "5m") }))?;
     assert_eq!(scene.await_end("late")?.message, "the cluster is halted: INC-4711");
     assert!(scene.texts()?.is_empty());
+    let plan = scene.runtime.block_on(scene.runs().get("plan"))?;
+    assert_eq!(plan.status.and_then(|status| status.report), None);
     let reasons = scene.plane.event_reasons(SHOP)?;
     for reason in ["StepStarted", "Halted", "Planned", "PlanRefused"] {
         assert!(reasons.contains(reason), "{reasons}");

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -21,7 +22,11 @@ use chaos_tests::{
     process::{Place, Process},
     program,
 };
-use k8s_openapi::api::core::v1::Pod;
+use flate2::read::GzDecoder;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Pod},
+};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -185,6 +190,18 @@ impl Scene {
             Some((pod.name_any(), text.clone()))
         };
         Ok(pods.items.iter().filter_map(text).collect())
+    }
+
+    /// The lines of the report that a status names.
+    pub fn report(&self, status: &RunStatus) -> Result<Vec<Value>> {
+        let name = status.report.as_deref().context("the status names a report")?;
+        let all: Api<ConfigMap> = Api::namespaced(self.admin.clone(), SHOP);
+        let report = self.runtime.block_on(all.get(name))?;
+        let data = report.binary_data.unwrap_or_default();
+        let ByteString(packed) = data.get("report.jsonl.gz").context("a report has data")?;
+        let mut text = String::new();
+        GzDecoder::new(&packed[..]).read_to_string(&mut text)?;
+        text.lines().map(|line| serde_json::from_str(line).context("a line is JSON")).collect()
     }
 
     /// Says on each pod what an agent would say of its text.

@@ -7,6 +7,7 @@ use proptest::{prelude::*, test_runner::TestCaseError};
 use serde_json::json;
 
 use super::world::{Agent, World, one_step};
+use crate::names::MAX_SHARE;
 
 /// What may happen.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ enum Happening {
     /// Only so many of the annotations are written, and then another controller leads.
     Killed(usize),
     Halted,
+    /// A second run, which deletes pods.
+    Deleting,
     Worked,
 }
 
@@ -35,6 +38,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (1_u32..20).prop_map(Happening::Passed),
         2 => (0_usize..4).prop_map(Happening::Killed),
         1 => Just(Happening::Halted),
+        1 => Just(Happening::Deleting),
         6 => Just(Happening::Worked),
     ]
 }
@@ -69,11 +73,36 @@ fn happen(world: &mut World, happening: &Happening, made: &mut usize) {
             for write in all.take(*writes) {
                 world.write(write);
             }
+            for removal in actions.remove.iter().take(*writes) {
+                world.remove_by(removal);
+            }
             world.forget();
         }
         Happening::Halted => world.halt("run"),
+        Happening::Deleting => {
+            if !world.run_names().contains(&"deleting".to_owned()) {
+                world.run("deleting", deleting());
+            }
+        }
         Happening::Worked => world.step(),
     }
+}
+
+/// A step that deletes a third of the pods, whatever becomes of the first run.
+fn deleting() -> serde_json::Value {
+    let mut spec = one_step("40%", "1m");
+    spec["steps"] = json!([{ "name": "kill", "pods": { "target": "web", "action": "Delete" } }]);
+    spec
+}
+
+/// How many pods a step picked, once it has begun.
+fn picked(world: &World, run: &str) -> Option<usize> {
+    if !world.run_names().contains(&run.to_owned()) || world.has_no_status(run) {
+        return None;
+    }
+    let steps = world.status(run).steps;
+    let step = steps.first().filter(|step| step.started.is_some())?;
+    Some(step.picked as usize)
 }
 
 /// What holds at every moment.
@@ -107,6 +136,8 @@ proptest! {
         follow in any::<bool>(),
         most_targets in 2_usize..6,
         most_nodes in 1_usize..4,
+        max_share in 20_usize..=100,
+        min_available in prop::option::of(0_usize..4),
     ) {
         let mut world = World::new(&[("a", 2), ("b", 2), ("c", 1)]);
         let mut spec = one_step(pick, "1m");
@@ -114,15 +145,43 @@ proptest! {
         spec["limits"] = json!({ "targets": most_targets, "nodes": most_nodes });
         spec["steps"][0]["onError"] = json!("Continue");
         world.run("run", spec);
+        world.annotations.insert("chaos-agent.dev/allow-verbs".into(), "default, delete pods".into());
+        world.annotations.insert(MAX_SHARE.into(), format!("{max_share}%"));
+        world.min_available = min_available;
         let mut made = 0;
-        let mut picked = None;
+        let mut most = None;
+        let mut created = BTreeMap::new();
         for one in &happenings {
+            let before = world.held();
+            let ready = world.ready();
             happen(&mut world, one, &mut made);
-            let steps = if world.has_no_status("run") { Vec::new() } else { world.status("run").steps };
-            if let Some(step) = steps.first().filter(|step| step.started.is_some()) {
-                picked = Some(*picked.get_or_insert(step.picked as usize));
+            if let Some(picked) = picked(&world, "run") {
+                most = Some(*most.get_or_insert(picked));
             }
-            check(&world, most_targets.min(picked.unwrap_or(0)), most_nodes)?;
+            check(&world, most_targets.min(most.unwrap_or(0)), most_nodes)?;
+            // Nothing is added to what is broken beyond the ceiling and the budget of that moment.
+            if matches!(one, Happening::Worked | Happening::Killed(_)) {
+                let held = world.held();
+                let is_more = held.iter().any(|pod| !before.contains(pod));
+                let selected = ready.iter().chain(before.iter().filter(|pod| !ready.contains(pod)));
+                let selected = selected.count();
+                prop_assert!(!is_more || held.len() * 100 <= selected * max_share, "{held:?} of {selected}");
+                let left = ready.iter().filter(|pod| !held.contains(pod)).count();
+                prop_assert!(!is_more || left >= min_available.unwrap_or(0), "{held:?} of {ready:?}");
+            }
+            // Each pod that is removed was there when the step began, and none goes twice.
+            for pod in world.names() {
+                created.insert(pod.clone(), world.created(&pod));
+            }
+            prop_assert!(world.removed.len() <= picked(&world, "deleting").unwrap_or(0));
+            let begun = world.began("deleting");
+            for pod in &world.removed {
+                prop_assert!(created.get(pod).copied() <= begun, "{pod}");
+            }
+            let mut names = world.removed.clone();
+            names.sort();
+            names.dedup();
+            prop_assert_eq!(names.len(), world.removed.len());
         }
         // Whatever happened: in the end nothing is left.
         for node in NODES {

@@ -3,22 +3,30 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use chaos_api::{
-    AllowedVerbs, NodeFeatures, Policy,
+    NodeFeatures, Policy,
     kinds::{Condition, Experiment, Run, RunStatus},
 };
 use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
 use chaos_plan::KernelFeatures;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::{
+    api::core::v1::{Pod, Service},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use serde_json::{Value, json};
 
 use super::super::{Actions, PodWrite, decide};
 use crate::{
     agents::Agents,
+    budgets::Budget,
     names::{AGENT_LABEL, FIELD_MANAGER},
+    namespaces::Allowed,
     observed::Observed,
+    ownership::ControlledBy,
     pods::PodFacts,
     progress::Memory,
+    removal::{PodRemoval, Way},
+    report::{Line, State, unpack},
 };
 
 /// How the agent of a node is.
@@ -38,8 +46,11 @@ pub enum Agent {
 /// A pod as the API server has it.
 #[derive(Debug, Clone)]
 struct PodState {
+    namespace: String,
     uid: String,
     node: String,
+    /// What controls it: API version, kind and name; the UID is the name.
+    owner: Option<[&'static str; 3]>,
     created: Timestamp,
     ready: bool,
     labels: BTreeMap<String, String>,
@@ -52,11 +63,19 @@ struct PodState {
 pub struct World {
     pub now: Timestamp,
     pub enabled: bool,
+    /// The annotations of all namespaces.
+    pub annotations: BTreeMap<String, String>,
+    /// Of one PodDisruptionBudget in each namespace, about pods of `app=web`: how many must stay.
+    pub min_available: Option<usize>,
     pub lever: Option<String>,
     /// Whether agents do what they are told.
     pub answers: bool,
     /// Annotations that were written.
     pub writes: usize,
+    /// Pods that were removed, in this order.
+    pub removed: Vec<String>,
+    /// What is between pods and workloads: the name of the one and what controls it.
+    pub between: Vec<(&'static str, [&'static str; 3])>,
     pods: BTreeMap<String, PodState>,
     agents: BTreeMap<String, Agent>,
     experiments: BTreeMap<String, Arc<Experiment>>,
@@ -64,8 +83,13 @@ pub struct World {
     /// By namespace and name.
     pub services: BTreeMap<(String, String), Arc<Service>>,
     memory: Memory,
+    /// By the UIDs of runs.
+    reports: BTreeMap<String, Vec<Line>>,
     made: u32,
 }
+
+/// Those that allow faults.
+const NAMESPACES: [&str; 2] = ["bank", "shop"];
 
 /// An experiment of one step.
 pub fn one_step(pick: &str, lasting: &str) -> Value {
@@ -82,15 +106,20 @@ impl World {
         let mut world = Self {
             now: "2026-11-28T10:00:00Z".parse().unwrap(),
             enabled: true,
+            annotations: BTreeMap::new(),
+            min_available: None,
             lever: None,
             answers: true,
             writes: 0,
+            removed: Vec::new(),
+            between: Vec::new(),
             pods: BTreeMap::new(),
             agents: BTreeMap::new(),
             experiments: BTreeMap::new(),
             runs: BTreeMap::new(),
             services: BTreeMap::new(),
             memory: Memory::default(),
+            reports: BTreeMap::new(),
             made: 0,
         };
         for (node, pods) in nodes {
@@ -109,8 +138,10 @@ impl World {
     pub fn add(&mut self, name: &str, node: &str) {
         self.made += 1;
         let pod = PodState {
+            namespace: "shop".to_owned(),
             uid: format!("uid-{}", self.made),
             node: node.to_owned(),
+            owner: None,
             created: self.now,
             ready: true,
             labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
@@ -118,6 +149,30 @@ impl World {
             status: None,
         };
         self.pods.insert(name.to_owned(), pod);
+    }
+
+    pub fn move_to(&mut self, pod: &str, namespace: &str) {
+        self.pods.get_mut(pod).unwrap().namespace = namespace.to_owned();
+    }
+
+    pub fn own(&mut self, pod: &str, owner: [&'static str; 3]) {
+        self.pods.get_mut(pod).unwrap().owner = Some(owner);
+    }
+
+    /// Pods of `app=web` that serve.
+    pub fn ready(&self) -> Vec<String> {
+        let is_web = |pod: &PodState| pod.ready && pod.labels["app"] == "web";
+        self.pods.iter().filter(|(_, pod)| is_web(pod)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When the first step of a run began.
+    pub fn began(&self, run: &str) -> Option<Timestamp> {
+        let steps = &self.runs.get(run)?.status.as_ref()?.steps;
+        steps.first()?.started.as_ref().map(|time| time.0)
+    }
+
+    pub fn created(&self, pod: &str) -> Timestamp {
+        self.pods[pod].created
     }
 
     pub fn remove(&mut self, pod: &str) {
@@ -178,10 +233,14 @@ impl World {
     }
 
     fn make_run(&mut self, name: &str, spec: Value) {
+        self.run_in("shop", name, spec);
+    }
+
+    pub fn run_in(&mut self, namespace: &str, name: &str, spec: Value) {
         self.made += 1;
         let run = json!({
             "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Run", "spec": spec,
-            "metadata": { "namespace": "shop", "name": name, "uid": format!("run-{}", self.made),
+            "metadata": { "namespace": namespace, "name": name, "uid": format!("run-{:04}", self.made),
                           "creationTimestamp": self.now.to_string() },
         });
         self.runs.insert(name.to_owned(), Arc::new(serde_json::from_value(run).unwrap()));
@@ -191,6 +250,20 @@ impl World {
         if let Some(run) = self.runs.get_mut(run) {
             Arc::make_mut(run).spec.halt = true;
         }
+    }
+
+    /// What the report of a run says: pod, step, state and what was injected.
+    pub fn report(&self, run: &str) -> Vec<(String, String, State, u64)> {
+        let uid = self.runs[run].metadata.uid.as_deref().unwrap();
+        let line =
+            |line: &Line| (line.pod.clone(), line.step.clone(), line.state, line.counts.injected);
+        let mut lines: Vec<_> = self.reports.get(uid).into_iter().flatten().map(line).collect();
+        lines.sort();
+        lines
+    }
+
+    pub fn run_names(&self) -> Vec<String> {
+        self.runs.keys().cloned().collect()
     }
 
     pub fn delete_run(&mut self, run: &str) {
@@ -233,23 +306,42 @@ impl World {
 
     /// What is to be done now.
     pub fn look(&mut self) -> Actions {
-        let mut pods: Vec<PodFacts> =
-            self.pods.iter().map(|(name, pod)| PodFacts::of(&Arc::new(pod.object(name)))).collect();
+        let mut facts: Vec<Arc<PodFacts>> = self
+            .pods
+            .iter()
+            .map(|(name, pod)| Arc::new(PodFacts::of(&Arc::new(pod.object(name)))))
+            .collect();
         let agents: Vec<PodFacts> =
             self.agents.iter().filter_map(|(node, agent)| agent.pod(node)).collect();
         let agents = Agents::default().by_node(&agents, "chaos-agent");
-        pods.sort_by(|one, other| one.uid.cmp(&other.uid));
+        facts.sort_by(|one, other| one.uid.cmp(&other.uid));
+        let mut pods: BTreeMap<String, Vec<Arc<PodFacts>>> = BTreeMap::new();
+        for pod in facts {
+            pods.entry(pod.name.namespace.clone()).or_default().push(pod);
+        }
+        let metadata = json!({ "metadata": { "annotations": self.annotations } });
+        let allowed = Allowed::read(&serde_json::from_value(metadata).unwrap());
         let mut runs: Vec<Arc<Run>> = self.runs.values().cloned().collect();
         runs.sort_by_key(|run| run.metadata.uid.clone());
         let observed = Observed {
             now: self.now,
             lever: self.lever.clone(),
-            enabled: self
-                .enabled
-                .then(|| ("shop".to_owned(), AllowedVerbs::default()))
+            own: "chaos-agent".to_owned(),
+            enabled: NAMESPACES
                 .into_iter()
+                .filter(|_| self.enabled)
+                .map(|namespace| (namespace.to_owned(), allowed.clone()))
                 .collect(),
-            pods: BTreeMap::from([("shop".to_owned(), pods)]),
+            budgets: NAMESPACES.map(|name| (name.to_owned(), self.budgets(name))).into(),
+            pods,
+            between: self
+                .between
+                .iter()
+                .filter_map(|(name, owner)| {
+                    Some(((*name).to_owned(), ControlledBy::of(&controlled(owner))?))
+                })
+                .collect(),
+            unremoved: BTreeMap::new(),
             nodes: self.agents.keys().map(|node| (node.clone(), BTreeMap::new())).collect(),
             agents,
             experiments: self.experiments.values().cloned().collect(),
@@ -276,6 +368,34 @@ impl World {
         }
     }
 
+    /// As a controller of Kubernetes keeps the status of a PodDisruptionBudget.
+    fn budgets(&self, namespace: &str) -> Vec<Budget> {
+        let Some(least) = self.min_available else { return Vec::new() };
+        let serves = |pod: &&PodState| pod.namespace == namespace && pod.ready;
+        let is_web = |pod: &&PodState| pod.labels.get("app").is_some_and(|app| app == "web");
+        let healthy = self.pods.values().filter(serves).filter(is_web).count();
+        let allowed = healthy.saturating_sub(least);
+        let object = json!({ "metadata": { "namespace": namespace, "name": "web", "generation": 1 },
+            "spec": { "selector": { "matchLabels": { "app": "web" } } },
+            "status": { "observedGeneration": 1, "disruptionsAllowed": allowed, "currentHealthy": healthy,
+                        "desiredHealthy": least, "expectedPods": healthy } });
+        vec![Budget::of(&Arc::new(serde_json::from_value(object).unwrap()))]
+    }
+
+    /// As the API server does it: deletes the pod, if it is the one that was meant. An eviction has to be allowed.
+    pub fn remove_by(&mut self, removal: &PodRemoval) {
+        let is_meant = |pod: &PodState| pod.uid == removal.uid;
+        if !self.pods.get(&removal.pod.name).is_some_and(is_meant) {
+            return;
+        }
+        let budgets = self.budgets(&removal.pod.namespace);
+        if removal.way == Way::Evict && budgets.iter().any(|budget| budget.allowed == 0) {
+            return;
+        }
+        self.removed.push(removal.pod.name.clone());
+        self.pods.remove(&removal.pod.name);
+    }
+
     /// As server-side apply without force does it.
     pub fn write(&mut self, write: &PodWrite) {
         let Some(pod) = self.pods.get_mut(&write.pod.name).filter(|pod| pod.uid == write.uid)
@@ -297,6 +417,24 @@ impl World {
         }
         for write in &actions.write {
             self.write(write);
+        }
+        for removal in &actions.remove {
+            self.remove_by(removal);
+        }
+        for run in &actions.forget {
+            self.runs.remove(run.metadata.name.as_deref().unwrap());
+        }
+        for run in &actions.resume {
+            let uid = run.metadata.uid.as_deref().unwrap();
+            let written = self.reports.get(uid).cloned().unwrap_or_default();
+            self.memory.reports.resume(uid, written);
+        }
+        for run in &actions.reports {
+            let uid = run.metadata.uid.as_deref().unwrap();
+            if let Some(packed) = self.memory.reports.packed(uid) {
+                self.reports.insert(uid.to_owned(), unpack(&packed.unwrap()).unwrap());
+                self.memory.reports.wrote(uid, self.now);
+            }
         }
         self.apply_statuses(actions);
         self.answer();
@@ -372,7 +510,8 @@ impl PodState {
         }
         let ready = if self.ready { "True" } else { "False" };
         serde_json::from_value(json!({
-            "metadata": { "namespace": "shop", "name": name, "uid": self.uid, "labels": self.labels,
+            "metadata": { "namespace": self.namespace, "name": name, "uid": self.uid, "labels": self.labels,
+                          "ownerReferences": self.owner.map(|owner| controlled(&owner).owner_references),
                           "annotations": annotations, "managedFields": managers,
                           "creationTimestamp": self.created.to_string() },
             "spec": { "nodeName": self.node, "containers": [{ "name": "main" }] },
@@ -380,6 +519,12 @@ impl PodState {
         }))
         .unwrap()
     }
+}
+
+/// The metadata of what is controlled by an owner.
+fn controlled([version, kind, name]: &[&str; 3]) -> ObjectMeta {
+    let owner = json!({ "apiVersion": version, "kind": kind, "name": name, "uid": name, "controller": true });
+    serde_json::from_value(json!({ "ownerReferences": [owner] })).unwrap()
 }
 
 impl Agent {
