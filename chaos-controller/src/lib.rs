@@ -19,8 +19,10 @@ mod fresh;
 mod lease;
 mod ledger;
 mod limits;
+mod mistakes;
 mod names;
 mod observed;
+mod params;
 mod pick;
 mod planning;
 mod pods;
@@ -44,6 +46,11 @@ use kube::{
     runtime::{reflector, watcher},
 };
 use lease::Leadership;
+pub use mistakes::{Part, SpecMistake, mistakes};
+pub use names::{AGENT_LABEL, FIELD_MANAGER};
+pub use params::Filled;
+pub use script::ScriptError;
+pub use text::{Holder, holder};
 use thiserror::Error;
 use tokio::sync::Notify;
 
