@@ -4,7 +4,7 @@ mod args;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub use args::{
     CompletionArgs, DoctorArgs, HaltArgs, LintArgs, ListArgs, ModeName, Output, Param, PlanArgs,
@@ -67,13 +67,6 @@ impl ModeName {
             Self::Shadow => "Shadow",
             Self::Armed => "Armed",
         }
-    }
-}
-
-impl Script {
-    /// The word that selects it.
-    pub fn word(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 }
 

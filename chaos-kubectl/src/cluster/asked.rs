@@ -71,7 +71,7 @@ impl Resource {
             Self::Runs | Self::Experiments if reads => {
                 "the ClusterRoles chaos-view and chaos-run have it, and so have view and edit"
             }
-            Self::Runs | Self::Experiments => "the ClusterRole edit has it",
+            Self::Runs | Self::Experiments => "the ClusterRoles chaos-edit and edit have it",
             Self::Leases if !reads => "the Role chaos-lever in the namespace of the agents has it",
             Self::Leases => "the Roles chaos-doctor and chaos-lever have it",
             Self::Pods
@@ -79,9 +79,10 @@ impl Resource {
             | Self::StatefulSets
             | Self::DaemonSets
             | Self::ReplicaSets => "the ClusterRole view has it",
-            Self::Namespaces | Self::Nodes | Self::Definitions | Self::Policies => {
+            Self::Namespaces | Self::Nodes | Self::Policies => {
                 "the ClusterRole chaos-doctor has it"
             }
+            Self::Definitions => "every user has it by the ClusterRole system:discovery",
             Self::Reviews => "every user has it by the ClusterRole system:basic-user",
         }
     }

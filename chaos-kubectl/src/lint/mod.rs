@@ -15,7 +15,7 @@ mod tests;
 
 use std::ops::Range;
 
-pub use document::{Document, Kind, read};
+pub use document::{Document, Kind};
 pub use report::render;
 pub use source::sources;
 

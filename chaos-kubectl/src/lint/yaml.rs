@@ -53,14 +53,6 @@ impl Node {
             }
         }
     }
-
-    /// The entry with this key.
-    pub fn entry(&self, key: &str) -> Option<&Entry> {
-        match &self.value {
-            Content::Map(entries) => entries.iter().find(|entry| entry.key == key),
-            Content::Scalar(_) | Content::List(_) => None,
-        }
-    }
 }
 
 /// Reads every document of a text. Those before a mistake are kept.
@@ -218,7 +210,8 @@ mod tests {
         assert_eq!(error, None);
         assert_eq!(documents[0].json(), json!({ "a": "5m", "b": [1, "2", "5m"] }));
         assert_eq!(documents[1].json(), json!({ "c": "drop\ndelay\n" }));
-        let entry = documents[0].entry("a").unwrap();
+        let Content::Map(entries) = &documents[0].value else { panic!("{documents:?}") };
+        let entry = &entries[0];
         assert_eq!((&text[entry.span.clone()], &text[entry.node.span.clone()]), ("a", "5m"));
     }
 

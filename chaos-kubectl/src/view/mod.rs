@@ -1,9 +1,11 @@
 //! Renders Runs for people. Pure: text from objects, a moment and a width.
 
+mod checks;
 mod frame;
 mod list;
 mod plain;
 mod planned;
+mod why;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +17,12 @@ use chaos_fault::print_duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+pub use checks::checks;
 pub use frame::frame;
 pub use list::{list, phase_word};
 pub use plain::{changes, ledger_line};
 pub use planned::planned;
+pub use why::why;
 
 use crate::text::{GREEN, RED, YELLOW, number};
 
