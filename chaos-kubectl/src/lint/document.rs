@@ -70,7 +70,7 @@ pub fn read(text: &str) -> Checked {
                 checked.documents.push(Document { kind, object, root, file: file.clone() });
             }
             Found::Other(what) => {
-                let line = text[..root.span.start.min(text.len())].lines().count().max(1);
+                let line = text[..root.span.start.min(text.len())].matches('\n').count() + 1;
                 checked.skipped.push(Skipped { line, what });
             }
             Found::Wrong(mistake) => checked.mistakes.push(mistake),

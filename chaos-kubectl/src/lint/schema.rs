@@ -224,7 +224,7 @@ mod tests {
             },
         });
         let value = json!({
-            "nmae": "x", "mode": "Planned", "pick": true, "count": 9, "list": [true, "no"],
+            "nmae": "x", "mode": "Plann", "pick": true, "count": 9, "list": [true, "no"],
             "labels": { "a": 1 }, "other": {},
         });
         let found: Vec<(String, String, Option<String>)> = check(&schema, &value, Vec::new())
@@ -240,7 +240,7 @@ mod tests {
         expect("", "the field `name` is missing", "");
         expect("nmae", "`nmae` is no field", "did you mean `name`?");
         expect("other", "`other` is no field", "there are count, labels");
-        expect("mode", "\"Planned\" is none of Plan, Armed", "did you mean `Plan`?");
+        expect("mode", "\"Plann\" is none of Plan, Armed", "did you mean `Plan`?");
         expect("pick", "true stands where a number or a text must", "");
         expect("count", "9 is more than 5", "");
         expect("list", "it has 2 items, and at most 1 may be", "");

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use chaos_api::kinds::ExperimentSpec;
+use chaos_api::kinds::{ExperimentSpec, Limits, Step, Target};
 use chaos_controller::{Filled, Part, ScriptError, SpecMistake, mistakes};
 use chaos_fault::closest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Document, Kind, Mistake, places, places::Path, schema::Finding};
 
@@ -19,13 +19,45 @@ pub fn check(document: &Document, said: &[Path]) -> Vec<Mistake> {
     if !spec.is_object() {
         return Vec::new();
     }
-    let Ok(read) = serde_json::from_value::<ExperimentSpec>(spec.clone()) else {
-        return unread(document, &prefix, spec, &given);
+    let (sound, mut found) = match serde_json::from_value(spec.clone()) {
+        Ok(spec) => (spec, Vec::new()),
+        Err(_) => {
+            let (sound, left_out) = sound(spec);
+            let Ok(sound) = serde_json::from_value(sound) else { return Vec::new() };
+            (sound, unread(document, &prefix, spec, &given, &left_out))
+        }
     };
-    mistakes(&read, &given)
-        .iter()
-        .flat_map(|mistake| place(document, &prefix, &read, &given, mistake, said))
-        .collect()
+    for mistake in mistakes(&sound, &given) {
+        found.extend(place(document, &prefix, &sound, &given, &mistake, said));
+    }
+    found
+}
+
+/// An experiment without the parts that cannot be read, and the indices of the steps that are not there: so that a
+/// mistake in one part does not hide those of the others.
+fn sound(spec: &Value) -> (Value, Vec<usize>) {
+    let mut sound = json!({ "targets": {}, "steps": [] });
+    for (name, target) in spec["targets"].as_object().into_iter().flatten() {
+        let is_sound = serde_json::from_value::<Target>(target.clone()).is_ok();
+        sound["targets"][name] = if is_sound { target.clone() } else { json!({ "pods": {} }) };
+    }
+    if serde_json::from_value::<Limits>(spec["limits"].clone()).is_ok() {
+        sound["limits"] = spec["limits"].clone();
+    }
+    for (name, value) in params(&spec["params"]) {
+        sound["params"][name] = json!(value);
+    }
+    let mut left_out = Vec::new();
+    let steps = spec["steps"].as_array().into_iter().flatten().enumerate().map(|(index, step)| {
+        if serde_json::from_value::<Step>(step.clone()).is_ok() {
+            return step.clone();
+        }
+        left_out.push(index);
+        json!({ "name": format!("step-{index}"), "wait": { "for": "1m" } })
+    });
+    let steps: Vec<Value> = steps.collect();
+    sound["steps"] = steps.into();
+    (sound, left_out)
 }
 
 /// What is wrong with the parameters that Runs give to Experiments of the same file.
@@ -58,17 +90,19 @@ pub fn across(documents: &[Document]) -> Vec<Mistake> {
     found
 }
 
-/// The sentences of an experiment that cannot be read as a whole.
+/// The sentences of steps that cannot be read as a whole.
 fn unread(
     document: &Document,
     prefix: &Path,
     spec: &Value,
     given: &BTreeMap<String, String>,
+    left_out: &[usize],
 ) -> Vec<Mistake> {
     let mut values = params(&spec["params"]);
     values.extend(given.clone());
     let steps = spec["steps"].as_array().into_iter().flatten().enumerate();
     steps
+        .filter(|(index, _)| left_out.contains(index))
         .filter_map(|(index, step)| Some((index, step["fault"]["do"].as_str()?)))
         .flat_map(|(index, text)| sentences(document, &of_step(prefix, index, "do"), text, &values))
         .collect()

@@ -5,4 +5,4 @@ mod failures;
 mod kinds;
 mod rights;
 mod runs;
-mod scene;
+pub(crate) mod scene;
