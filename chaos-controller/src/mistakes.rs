@@ -73,12 +73,18 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     for (index, step) in spec.steps.iter().enumerate() {
-        let alone = ExperimentSpec {
-            targets: sound.clone(),
-            steps: vec![step.clone()],
-            ..bare.clone()
-        };
-        add(Part::Step(index), read(&alone, &known));
+        let mut alone =
+            ExperimentSpec { targets: sound.clone(), steps: vec![step.clone()], ..bare.clone() };
+        let error = read(&alone, &known);
+        let has_no_target = matches!(error, Some(ScriptError::Target { .. }));
+        add(Part::Step(index), error);
+        // What else is wrong with it is found with a target that is there.
+        if let (true, Some(name)) = (has_no_target, sound.keys().next()) {
+            for fault in alone.steps.iter_mut().filter_map(|step| step.fault.as_mut()) {
+                fault.target.clone_from(name);
+            }
+            add(Part::Step(index), read(&alone, &known));
+        }
     }
     add(Part::Limits, read(&ExperimentSpec { limits: spec.limits.clone(), ..bare }, &none));
     if found.is_empty() {
@@ -104,7 +110,7 @@ mod tests {
             },
             "steps": [
                 { "name": "a", "fault": { "target": "web", "do": "dorp", "for": "1m" } },
-                { "name": "b", "fault": { "target": "cache", "do": "drop", "for": "1m" } },
+                { "name": "b", "fault": { "target": "cache", "do": "drip", "for": "1m" } },
                 { "name": "c", "fault": { "target": "db", "do": "delay $(latency)", "for": "1m" } },
                 { "name": "d", "wait": { "for": "soon" } },
             ],
@@ -120,6 +126,7 @@ mod tests {
                 &Part::Target("db".into()),
                 &Part::Target("web".into()),
                 &Part::Step(0),
+                &Part::Step(1),
                 &Part::Step(1),
                 &Part::Step(3),
                 &Part::Limits,

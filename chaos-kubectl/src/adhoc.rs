@@ -39,7 +39,9 @@ pub enum AdhocError {
     Sentence(String),
     #[error("how long? Write `{sentence} for 1m`, or `--for 1m`; it is over by itself then")]
     NoEnd { sentence: String },
-    #[error("all sentences last equally long, and these last {first} and {second}; make two Runs, or a file with two steps")]
+    #[error(
+        "all sentences last equally long, and these last {first} and {second}; make two Runs, or a file with two steps"
+    )]
     TwoEnds { first: String, second: String },
     #[error("the sentence lasts {sentence}, and `--for` says {option}; leave one out")]
     ForTwice { sentence: String, option: String },
@@ -57,7 +59,10 @@ const EXAMPLE: &str = "kubectl chaos run deploy/web 'drop 20% egress tcp for 1m'
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pods {
     /// Those of a workload, by its own selector.
-    Of { resource: Resource, name: String },
+    Of {
+        resource: Resource,
+        name: String,
+    },
     One(String),
     By(Value),
 }
@@ -119,10 +124,8 @@ impl Adhoc {
     /// would refuse unseen.
     pub fn spec(&self, selector: &Value) -> Result<ExperimentSpec, AdhocError> {
         let selected = serde_json::from_value::<Labels>(selector.clone());
-        selected.map_err(|error| AdhocError::Selector {
-            what: self.what(),
-            why: error.to_string(),
-        })?;
+        selected
+            .map_err(|error| AdhocError::Selector { what: self.what(), why: error.to_string() })?;
         let name = self.target();
         let mut target = Map::from_iter([("pods".to_owned(), selector.clone())]);
         if let Pods::One(pod) = &self.pods {
@@ -152,9 +155,7 @@ impl Adhoc {
 
     fn target(&self) -> String {
         match &self.pods {
-            Pods::Of { name, .. } | Pods::One(name) => {
-                name.chars().take(63).collect::<String>()
-            }
+            Pods::Of { name, .. } | Pods::One(name) => name.chars().take(63).collect::<String>(),
             Pods::By(_) => TARGET.to_owned(),
         }
     }
@@ -172,7 +173,8 @@ impl Pods {
     fn read(target: &str) -> Result<Self, AdhocError> {
         let unknown = || AdhocError::Target(target.to_owned());
         let (kind, name) = target.split_once('/').ok_or_else(unknown)?;
-        let is_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        let is_name =
+            |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
         if name.is_empty() || !name.chars().all(is_name) {
             return Err(unknown());
         }
@@ -247,8 +249,7 @@ mod tests {
     fn a_target_and_a_sentence_are_an_experiment() {
         let typed = words(&["deploy/web", "drop 20% egress tcp for 1m"]);
         let containers = words(&["main"]);
-        let options =
-            Options { pick: Some("50%"), containers: &containers, ..Options::default() };
+        let options = Options { pick: Some("50%"), containers: &containers, ..Options::default() };
         let adhoc = Adhoc::read(&typed, &options).unwrap();
         assert_eq!(adhoc.pods, Pods::Of { resource: Resource::Deployments, name: "web".into() });
         assert_eq!(adhoc.prefix(), "web-drop-");
@@ -268,7 +269,8 @@ mod tests {
         let spec = adhoc.spec(&json!({})).unwrap();
         assert_eq!(spec.targets["web-0"].r#where.as_deref(), Some("pod.metadata.name == 'web-0'"));
         let options = Options { labels: Some("app=web"), ..options };
-        let adhoc = Adhoc::read(&words(&["fail dns with REFUSED for *; drop 1%"]), &options).unwrap();
+        let adhoc =
+            Adhoc::read(&words(&["fail dns with REFUSED for *; drop 1%"]), &options).unwrap();
         assert_eq!(adhoc.pods, Pods::By(json!({ "matchLabels": { "app": "web" } })));
         assert_eq!(adhoc.prefix(), "fail-dns-");
     }
@@ -277,16 +279,36 @@ mod tests {
     fn mistakes_say_what_would_be_right() {
         let minute = Some(lasting("1m"));
         for (typed, options, expected) in [
-            (&["web", "drop for 1m"][..], Options::default(), "`web` is not a target; write deploy/NAME"),
+            (
+                &["web", "drop for 1m"][..],
+                Options::default(),
+                "`web` is not a target; write deploy/NAME",
+            ),
             (&["job/web", "drop for 1m"], Options::default(), "is not a target"),
             (&["deploy/web"], Options::default(), "the sentence is missing"),
             (&["drop for 1m"], Options::default(), "the target is missing"),
             (&["deploy/web", "drop"], Options::default(), "Write `drop for 1m`, or `--for 1m`"),
             (&["deploy/web", "dorp for 1m"], Options::default(), "did you mean `drop`?"),
-            (&["deploy/web", "drop for 1m; corrupt for 2m"], Options::default(), "these last 1m and 2m"),
-            (&["deploy/web", "drop for 2m"], Options { lasting: minute, ..Options::default() }, "leave one out"),
-            (&["deploy/web", "drop for 1m"], Options { pick: Some("0"), ..Options::default() }, "`--pick 0`"),
-            (&["deploy/web", "drop for 1m"], Options { labels: Some("a=b"), ..Options::default() }, "one word too many"),
+            (
+                &["deploy/web", "drop for 1m; corrupt for 2m"],
+                Options::default(),
+                "these last 1m and 2m",
+            ),
+            (
+                &["deploy/web", "drop for 2m"],
+                Options { lasting: minute, ..Options::default() },
+                "leave one out",
+            ),
+            (
+                &["deploy/web", "drop for 1m"],
+                Options { pick: Some("0"), ..Options::default() },
+                "`--pick 0`",
+            ),
+            (
+                &["deploy/web", "drop for 1m"],
+                Options { labels: Some("a=b"), ..Options::default() },
+                "one word too many",
+            ),
         ] {
             let error = Adhoc::read(&words(typed), &options).unwrap_err().to_string();
             assert!(error.contains(expected), "{typed:?}: {error}");

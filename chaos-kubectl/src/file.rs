@@ -18,7 +18,10 @@ pub struct Changes<'a> {
 }
 
 /// The Run of a file, and the namespace that the file names.
-pub fn run(path: &std::path::Path, changes: &Changes<'_>) -> Result<(Run, Option<String>), Failure> {
+pub fn run(
+    path: &std::path::Path,
+    changes: &Changes<'_>,
+) -> Result<(Run, Option<String>), Failure> {
     let mut read = sources(&[path.to_owned()])?;
     let Some(source) = read.pop() else {
         return Err(Failure::Usage(format!("{} is a directory; name one file", path.display())));
@@ -40,7 +43,9 @@ fn object(documents: &[Document], changes: &Changes<'_>) -> Result<Value, &'stat
     let of = |kind: Kind| documents.iter().filter(move |document| document.kind == kind);
     let mut runs = of(Kind::Run);
     let mut object = match (runs.next(), runs.next()) {
-        (Some(_), Some(_)) => return Err("it has several Runs; put the one to be run into a file of its own"),
+        (Some(_), Some(_)) => {
+            return Err("it has several Runs; put the one to be run into a file of its own");
+        }
         (Some(run), None) => {
             let mut object = run.object.clone();
             let mut experiments = of(Kind::Experiment);
@@ -60,7 +65,9 @@ fn object(documents: &[Document], changes: &Changes<'_>) -> Result<Value, &'stat
                 (Some(one), None) => one,
                 (None, _) => return Err("it has neither an Experiment nor a Run"),
                 (Some(_), Some(_)) => {
-                    return Err("it has several Experiments; put the one to be run into a file of its own");
+                    return Err(
+                        "it has several Experiments; put the one to be run into a file of its own",
+                    );
                 }
             };
             let mut metadata = Map::new();
@@ -126,7 +133,10 @@ mod tests {
         let changes = Changes { params: &params, mode: Some(ModeName::Shadow), name: None };
         let run = read(EXPERIMENT, &changes).unwrap();
         assert_eq!(run["metadata"], json!({ "namespace": "shop", "generateName": "slow-" }));
-        assert_eq!((&run["spec"]["mode"], &run["spec"]["params"]["latency"]), (&json!("Shadow"), &json!("2s")));
+        assert_eq!(
+            (&run["spec"]["mode"], &run["spec"]["params"]["latency"]),
+            (&json!("Shadow"), &json!("2s"))
+        );
         assert_eq!(run["spec"]["inline"]["steps"][0]["name"], "a");
         serde_json::from_value::<Run>(run).unwrap();
     }

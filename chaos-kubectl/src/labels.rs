@@ -39,7 +39,12 @@ pub fn read(text: &str) -> Result<Value, String> {
     Ok(selector.into())
 }
 
-fn requirement(part: &str, key: &str, operator: &str, values: Vec<String>) -> Result<Value, String> {
+fn requirement(
+    part: &str,
+    key: &str,
+    operator: &str,
+    values: Vec<String>,
+) -> Result<Value, String> {
     let mut requirement = json!({ "key": self::key(part, key)?, "operator": operator });
     if !values.is_empty() {
         requirement["values"] = json!(values);
@@ -51,7 +56,9 @@ fn key(part: &str, key: &str) -> Result<String, String> {
     let key = key.trim();
     let is_key = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
     if key.is_empty() || !key.chars().all(is_key) {
-        return Err(format!("`{part}`: `{key}` is not a label; write such as app=web,track!=canary"));
+        return Err(format!(
+            "`{part}`: `{key}` is not a label; write such as app=web,track!=canary"
+        ));
     }
     Ok(key.to_owned())
 }

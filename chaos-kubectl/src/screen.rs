@@ -44,7 +44,8 @@ impl Screen {
 
     /// Draws lines on standard output.
     pub fn draw(&mut self, lines: &[String], size: Size) -> io::Result<()> {
-        let has_colours = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
+        let has_colours =
+            anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         let plain = |line: &String| anstream::adapter::strip_str(line).to_string();
         let lines: Vec<String> = match has_colours {
             true => lines.to_vec(),

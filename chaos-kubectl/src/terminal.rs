@@ -24,9 +24,10 @@ pub fn is_live() -> bool {
 /// How large standard output is.
 pub fn size() -> Size {
     match terminal_size_of(stdout()) {
-        Some((width, height)) => {
-            Size { width: usize::from(width.0).max(NARROWEST), height: usize::from(height.0).max(4) }
-        }
+        Some((width, height)) => Size {
+            width: usize::from(width.0).max(NARROWEST),
+            height: usize::from(height.0).max(4),
+        },
         None => Size { width: WIDTH, height: usize::MAX },
     }
 }

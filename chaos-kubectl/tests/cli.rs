@@ -56,7 +56,11 @@ fn lint_tells_all_mistakes_of_all_files() {
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/samples");
     let output = run(&["lint", "-f", samples]);
     let (printed, notes) = texts(&output);
-    assert_eq!((output.status.code(), printed.as_str()), (Some(0), "no mistakes in 2 objects\n"), "{notes}");
+    assert_eq!(
+        (output.status.code(), printed.as_str()),
+        (Some(0), "no mistakes in 2 objects\n"),
+        "{notes}"
+    );
     assert!(notes.contains("pod-annotated.yaml:") && notes.contains("skipped: Pod"), "{notes}");
     let good = fs::read_to_string(format!("{samples}/experiment.yaml")).unwrap();
     for (name, text) in [
@@ -87,7 +91,10 @@ fn shells_and_kubectl_can_complete() {
         assert!(printed.contains(expected), "{shell}: {printed}");
     }
     let (printed, _) = texts(&run(&["__complete", "ha"]));
-    assert_eq!(printed, "halt\tHalt a Run, all Runs of the namespace, or everything in the cluster\n:4\n");
+    assert_eq!(
+        printed,
+        "halt\tHalt a Run, all Runs of the namespace, or everything in the cluster\n:4\n"
+    );
     // Without a cluster there are no names, and nothing is said of that.
     let (printed, errors) = texts(&run(&["__complete", "watch", ""]));
     assert_eq!((printed.as_str(), errors.as_str()), (":4\n", ""));

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -172,6 +172,7 @@ pub struct ListArgs {
 
 /// Halt a Run, all Runs of the namespace, or everything in the cluster
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["run", "all", "cluster"]).required(true))]
 #[command(after_help = "\
 Examples:
   kubectl chaos halt slow-payments-7k2 --reason INC-4711 --wait
@@ -179,13 +180,12 @@ Examples:
   kubectl chaos halt --cluster --reason INC-4711")]
 pub struct HaltArgs {
     /// The name of the Run
-    #[arg(required_unless_present_any = ["all", "cluster"])]
     pub run: Option<String>,
     /// Every Run of the namespace that goes on
-    #[arg(long, conflicts_with_all = ["run", "cluster"])]
+    #[arg(long)]
     pub all: bool,
     /// Every fault of every annotation in the cluster, and no new ones until `resume --cluster`
-    #[arg(long, conflicts_with = "run", requires = "reason")]
+    #[arg(long, requires = "reason")]
     pub cluster: bool,
     /// Why, for people
     #[arg(long, value_name = "TEXT")]

@@ -39,7 +39,13 @@ pub struct ClusterArgs {
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// The namespace of the agents, and of the guard's Lease
-    #[arg(long, global = true, value_name = "NAME", default_value = "chaos-agent", hide_short_help = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        default_value = "chaos-agent",
+        hide_short_help = true
+    )]
     pub agent_namespace: String,
 }
 
@@ -84,8 +90,18 @@ mod tests {
     #[test]
     fn options_stand_before_and_behind_the_verb() {
         let cli = Cli::try_parse_from([
-            "kubectl-chaos", "--context", "prod", "run", "deploy/web", "drop for 1m", "-n", "shop", "--pick", "50%",
-            "--param", "a=b=c",
+            "kubectl-chaos",
+            "--context",
+            "prod",
+            "run",
+            "deploy/web",
+            "drop for 1m",
+            "-n",
+            "shop",
+            "--pick",
+            "50%",
+            "--param",
+            "a=b=c",
         ])
         .unwrap();
         assert_eq!(cli.cluster.context.as_deref(), Some("prod"));

@@ -57,9 +57,7 @@ impl ClusterError {
             // RBAC says what is missing; an admission policy says so in words of its own.
             403 if message.contains(" is forbidden: User ") => Self::Forbidden { asked },
             403 => Self::Denied { asked, message },
-            404 if is_about_the_kind(&message) => {
-                Self::NotInstalled { resource: asked.resource }
-            }
+            404 if is_about_the_kind(&message) => Self::NotInstalled { resource: asked.resource },
             404 => {
                 let remedy = remedy(&asked);
                 Self::NotFound { asked, remedy }
@@ -90,7 +88,8 @@ fn remedy(asked: &Asked) -> String {
             format!("`kubectl chaos list -n {namespace}` lists those that are there")
         }
         (Resource::Leases, _) => {
-            "no controller has run there; give `--agent-namespace` if the agents are elsewhere".to_owned()
+            "no controller has run there; give `--agent-namespace` if the agents are elsewhere"
+                .to_owned()
         }
         (resource, Some(namespace)) => {
             format!("`kubectl get {} -n {namespace}` lists those that are there", resource.plural())
@@ -111,7 +110,11 @@ fn singular(asked: &Asked) -> String {
 }
 
 fn place(asked: &Asked) -> String {
-    asked.namespace.as_ref().map(|namespace| format!(" in namespace {namespace}")).unwrap_or_default()
+    asked
+        .namespace
+        .as_ref()
+        .map(|namespace| format!(" in namespace {namespace}"))
+        .unwrap_or_default()
 }
 
 /// The cause at the bottom: what lies above says only that there was one.
@@ -141,7 +144,8 @@ mod tests {
 
     #[test]
     fn each_refusal_says_what_is_missing_and_what_to_do() {
-        let forbidden = r#"runs.chaos-agent.dev is forbidden: User "eve" cannot create resource "runs""#;
+        let forbidden =
+            r#"runs.chaos-agent.dev is forbidden: User "eve" cannot create resource "runs""#;
         let said_of_rights = said(403, forbidden);
         assert!(
             said_of_rights.starts_with(

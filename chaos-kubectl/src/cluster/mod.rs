@@ -47,8 +47,7 @@ impl Cluster {
         };
         config.connect_timeout = Some(CONNECT);
         let url = config.cluster_url.to_string();
-        let namespace =
-            args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| unknown(&error))?;
         Ok(Self { client, namespace, agents: args.agent_namespace.clone(), url })
     }

@@ -18,9 +18,8 @@ const FILES: u8 = 0;
 
 /// The words of the line, where that is what is asked for.
 pub fn asked(mut arguments: impl Iterator<Item = OsString>) -> Option<Vec<String>> {
-    (arguments.nth(1)? == VERB).then(|| {
-        arguments.map(|word| word.to_string_lossy().into_owned()).collect()
-    })
+    (arguments.nth(1)? == VERB)
+        .then(|| arguments.map(|word| word.to_string_lossy().into_owned()).collect())
 }
 
 /// Prints what may come next. What cannot be found out is left out: nobody reads errors here.

@@ -39,7 +39,10 @@ pub fn wanted(words: &[String]) -> Wanted {
     let root = Cli::command();
     let mut command = &root;
     let mut wanted = Wanted {
-        cluster: ClusterArgs { agent_namespace: "chaos-agent".to_owned(), ..ClusterArgs::default() },
+        cluster: ClusterArgs {
+            agent_namespace: "chaos-agent".to_owned(),
+            ..ClusterArgs::default()
+        },
         ..Wanted::default()
     };
     let (before, last) = match words.split_last() {
@@ -72,7 +75,8 @@ pub fn wanted(words: &[String]) -> Wanted {
         }
     } else if last.starts_with('-') {
         let options = command.get_arguments().chain(root.get_arguments());
-        let long = options.filter(|option| !option.is_hide_set()).filter_map(|option| option.get_long());
+        let long =
+            options.filter(|option| !option.is_hide_set()).filter_map(|option| option.get_long());
         wanted.words = long.map(|long| format!("--{long}")).collect();
     } else if command.has_subcommands() {
         wanted.words = command.get_subcommands().map(described).collect();
@@ -93,9 +97,9 @@ fn described(verb: &Command) -> String {
 }
 
 fn verb<'c>(command: &'c Command, word: &str) -> Option<&'c Command> {
-    command.get_subcommands().find(|verb| {
-        verb.get_name() == word || verb.get_all_aliases().any(|alias| alias == word)
-    })
+    command
+        .get_subcommands()
+        .find(|verb| verb.get_name() == word || verb.get_all_aliases().any(|alias| alias == word))
 }
 
 /// The option that a word is, and the value behind its `=`.

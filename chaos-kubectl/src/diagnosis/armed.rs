@@ -12,7 +12,10 @@ use kube::ResourceExt as _;
 pub enum Of<'a> {
     All,
     /// Of Runs of a namespace.
-    Runs { namespace: &'a str, names: &'a [String] },
+    Runs {
+        namespace: &'a str,
+        names: &'a [String],
+    },
 }
 
 /// The pods, `NAMESPACE/NAME`, whose agents say that such faults are armed.

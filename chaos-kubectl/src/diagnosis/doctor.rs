@@ -211,7 +211,9 @@ fn agents(facts: &Facts) -> Vec<Check> {
         if pods.is_empty() {
             let finding = format!("none in namespace {}", facts.agent_namespace);
             let check = Check::new(Verdict::Bad, SUBJECT, finding);
-            return vec![check.with("`kubectl apply -k manifests/base`; `--agent-namespace` if they are elsewhere")];
+            return vec![check.with(
+                "`kubectl apply -k manifests/base`; `--agent-namespace` if they are elsewhere",
+            )];
         }
         let mut versions = BTreeSet::new();
         let (mut ready, mut rows) = (0, Vec::new());
@@ -221,11 +223,15 @@ fn agents(facts: &Facts) -> Vec<Check> {
                 Ok(features) => {
                     ready += 1;
                     versions.insert(features.version.clone());
-                    rows.push(Check::new(Verdict::Good, &format!("node {place}"), in_words(&features)));
+                    rows.push(Check::new(
+                        Verdict::Good,
+                        &format!("node {place}"),
+                        in_words(&features),
+                    ));
                 }
-                Err((what, remedy)) => rows.push(
-                    Check::new(Verdict::Bad, &format!("node {place}"), what).with(remedy),
-                ),
+                Err((what, remedy)) => {
+                    rows.push(Check::new(Verdict::Bad, &format!("node {place}"), what).with(remedy))
+                }
             }
         }
         rows.sort_by(|one, other| one.subject.cmp(&other.subject));
@@ -234,15 +240,25 @@ fn agents(facts: &Facts) -> Vec<Check> {
         checks.push(Check::new(verdict, SUBJECT, finding));
         if versions.len() > 1 {
             let versions = versions.into_iter().collect::<Vec<_>>().join(", ");
-            let check = Check::new(Verdict::Note, SUBJECT, format!("of different versions: {versions}"));
-            checks.push(check.with("`kubectl rollout status daemonset chaos-agent -n chaos-agent`"));
+            let check =
+                Check::new(Verdict::Note, SUBJECT, format!("of different versions: {versions}"));
+            checks
+                .push(check.with("`kubectl rollout status daemonset chaos-agent -n chaos-agent`"));
         }
         checks.append(&mut rows);
         if let Known::Is(nodes) = &facts.nodes {
             let with: BTreeSet<String> = pods.iter().filter_map(node).collect();
             for name in nodes.iter().filter(|name| !with.contains(*name)) {
-                let check = Check::new(Verdict::Note, &format!("node {name}"), "no agent; Runs refuse its pods");
-                checks.push(check.with("taints or a node selector keep the DaemonSet away, or it is no Linux"));
+                let check = Check::new(
+                    Verdict::Note,
+                    &format!("node {name}"),
+                    "no agent; Runs refuse its pods",
+                );
+                checks.push(
+                    check.with(
+                        "taints or a node selector keep the DaemonSet away, or it is no Linux",
+                    ),
+                );
             }
         }
         checks
@@ -256,7 +272,10 @@ fn in_words(features: &NodeFeatures) -> String {
     let works = Capability::all().filter(works).count();
     format!(
         "version {}, kernel {} ({}), {works} of {all} mechanisms, at most {} pods at once",
-        features.version, features.kernel.release, features.architecture, features.limits.most_targets
+        features.version,
+        features.kernel.release,
+        features.architecture,
+        features.limits.most_targets
     )
 }
 
@@ -284,7 +303,9 @@ fn namespace(facts: &Facts) -> Vec<Check> {
     judge(&subject, &facts.namespace, |namespace| {
         if namespace.labels().get(ENABLED).is_none_or(|value| value != "true") {
             let check = Check::new(Verdict::Bad, &subject, format!("has no label {ENABLED}=true"));
-            let remedy = format!("`kubectl label namespace {name} {ENABLED}=true` allows its pods to be broken");
+            let remedy = format!(
+                "`kubectl label namespace {name} {ENABLED}=true` allows its pods to be broken"
+            );
             return vec![check.with(remedy)];
         }
         let verbs = namespace.annotations().get(ALLOW_VERBS);
@@ -297,7 +318,9 @@ fn right(right: &Right) -> Check {
     let subject = "your rights";
     let Right { used_for, asked, is_needed, granted } = right;
     match granted {
-        Known::Is(true) => Check::new(Verdict::Good, subject, format!("{used_for}: you may {asked}")),
+        Known::Is(true) => {
+            Check::new(Verdict::Good, subject, format!("{used_for}: you may {asked}"))
+        }
         Known::Is(false) => {
             let verdict = if *is_needed { Verdict::Bad } else { Verdict::Note };
             Check::new(verdict, subject, format!("{used_for}: you may not {asked}"))

@@ -2,9 +2,7 @@
 
 use chaos_kube::FAULTS;
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry,
-};
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry};
 use kube::ResourceExt as _;
 
 /// Who wrote it, and when.

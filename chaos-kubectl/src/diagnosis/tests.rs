@@ -68,7 +68,8 @@ fn agent(ready: bool, features: Option<&Policy>) -> Pod {
     let mut annotations = json!({});
     if let Some(policy) = features {
         let kernel = KernelFeatures::everything("6.12.0");
-        annotations[FEATURES] = json!(NodeFeatures::new("0.1.0", policy, kernel).to_annotation().unwrap());
+        annotations[FEATURES] =
+            json!(NodeFeatures::new("0.1.0", policy, kernel).to_annotation().unwrap());
     }
     let ready = if ready { "True" } else { "False" };
     object(json!({
@@ -108,7 +109,9 @@ fn a_pod_that_a_run_breaks() {
         "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Run", "metadata": {}, "spec": { "experiment": "x" },
         "status": { "phase": "Running" },
     }))));
-    assert_data_eq!(rendered(&facts), str![[r#"
+    assert_data_eq!(
+        rendered(&facts),
+        str![[r#"
 shop/web-0 on node node-a: faults are in force
 written by  chaos-controller, 30s ago
 for Run     shop/web-drop-x, which is Running
@@ -116,7 +119,8 @@ for Run     shop/web-drop-x, which is Running
 drop 20% egress tcp for 1m until 2026-11-28T10:15:00Z as web-drop-x/fault guarded
   active  since 2026-11-28T10:14:00Z  until 2026-11-28T10:15:00Z  (30s left)
   matched 1,000  injected 204  spared by chance 796
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -158,7 +162,13 @@ fn each_obstacle_is_named() {
     expect(one, "the pod is on no node yet");
     expect(unanswered(), "has not said anything of this annotation yet");
 
-    let guarded = || facts(pod(Some(TEXT), Some(said(TEXT, "Ended", &["the guard is gone"])), "chaos-controller"));
+    let guarded = || {
+        facts(pod(
+            Some(TEXT),
+            Some(said(TEXT, "Ended", &["the guard is gone"])),
+            "chaos-controller",
+        ))
+    };
     let mut one = guarded();
     one.lease = Known::Is(None);
     expect(one, "there is no Lease chaos-controller");
@@ -170,11 +180,14 @@ fn each_obstacle_is_named() {
     one.lease = Known::Is(Some(object(pulled)));
     expect(one, "the cluster is halted: INC-4711");
     let mut one = guarded();
-    let halted = lease(json!({ HALTED_RUNS: "a/b, shop/web-drop-x" }), "2026-11-28T10:14:29.000000Z");
+    let halted =
+        lease(json!({ HALTED_RUNS: "a/b, shop/web-drop-x" }), "2026-11-28T10:14:29.000000Z");
     one.lease = Known::Is(Some(object(halted)));
     expect(one, "the Run shop/web-drop-x is halted");
     // Somebody wrote over the text of a Run.
-    let over = format!("{TEXT} shadow").replace("drop 20%", "shadow drop 20%").replace("guarded shadow", "guarded");
+    let over = format!("{TEXT} shadow")
+        .replace("drop 20%", "shadow drop 20%")
+        .replace("guarded shadow", "guarded");
     let one = facts(pod(Some(&over), Some(said(&over, "Armed", &[])), "kubectl-edit"));
     expect(one, "kubectl-edit has written the annotation of a Run");
 }
@@ -209,14 +222,21 @@ fn cluster() -> doctor::Facts {
     doctor::Facts {
         namespace_name: "shop".to_owned(),
         agent_namespace: "chaos-agent".to_owned(),
-        kinds: Known::Is(vec!["runs".to_owned(), "experiments".to_owned(), "runs/status".to_owned()]),
+        kinds: Known::Is(vec![
+            "runs".to_owned(),
+            "experiments".to_owned(),
+            "runs/status".to_owned(),
+        ]),
         agents: Known::Is(vec![agent(true, Some(&Policy::default()))]),
         controllers: Known::Is(vec![agent(true, None), agent(true, None)]),
         nodes: Known::Is(vec!["node-a".to_owned()]),
         lease: Known::Is(Some(object(lease(json!({}), "2026-11-28T10:14:29.000000Z")))),
         policies: Known::Is(doctor::POLICIES.map(str::to_owned).into()),
         namespace: Known::Is(object(json!({ "metadata": { "labels": { ENABLED: "true" } } }))),
-        rights: vec![right("create", Resource::Runs, true, true), right("patch", Resource::Leases, false, true)],
+        rights: vec![
+            right("create", Resource::Runs, true, true),
+            right("patch", Resource::Leases, false, true),
+        ],
         now: now(),
     }
 }
@@ -231,7 +251,9 @@ fn examined(facts: &doctor::Facts) -> String {
 fn a_sound_cluster() {
     let facts = cluster();
     assert!(!doctor::is_bad(&doctor::examine(&facts)));
-    assert_data_eq!(examined(&facts), str![[r#"
+    assert_data_eq!(
+        examined(&facts),
+        str![[r#"
 ✓  kinds           Experiment and Run are installed
 ✓  controller      2 of 2 replicas ready
 ✓  guard           held by chaos-controller-7_1a, renewed 1s ago
@@ -242,7 +264,8 @@ fn a_sound_cluster() {
 ✓  namespace shop  allows faults: all verbs that are not destructive
 ✓  your rights     run, start, plan: you may create runs.chaos-agent.dev in namespace shop
 ✓                  run, start, plan: you may patch leases.coordination.k8s.io in namespace shop
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -260,7 +283,9 @@ fn a_cluster_in_which_everything_is_wrong() {
         right.granted = Known::Is(false);
     }
     assert!(doctor::is_bad(&doctor::examine(&facts)));
-    assert_data_eq!(examined(&facts), str![[r#"
+    assert_data_eq!(
+        examined(&facts),
+        str![[r#"
 ✗  kinds           experiments and runs are not installed
                    → `kubectl apply -k manifests/controller` installs them
 ✗  controller      none in namespace chaos-agent
@@ -282,5 +307,6 @@ fn a_cluster_in_which_everything_is_wrong() {
                    → the ClusterRole chaos-run has it
 !                  run, start, plan: you may not patch leases.coordination.k8s.io in namespace shop
                    → the Role chaos-lever in the namespace of the agents has it
-"#]]);
+"#]]
+    );
 }

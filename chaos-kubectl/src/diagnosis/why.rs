@@ -2,7 +2,9 @@
 
 use chaos_api::{NodeFeatures, Phase, kinds::Run};
 use chaos_fault::Fault;
-use chaos_kube::{ENABLED, FAULTS, FEATURES, GUARD_PATIENCE, HALT, HALTED_RUNS, PodPhase, Status, digest};
+use chaos_kube::{
+    ENABLED, FAULTS, FEATURES, GUARD_PATIENCE, HALT, HALTED_RUNS, PodPhase, Status, digest,
+};
 use jiff::Timestamp;
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -223,8 +225,15 @@ fn leftovers(facts: &Facts, text: Option<&str>) -> Vec<Cause> {
     let is_run = text.is_some_and(|text| run_of_text(text).is_some());
     if is_run && let Some(other) = owners.iter().find(|owner| owner.manager != CONTROLLER) {
         causes.push(cause(
-            format!("{} has written the annotation of a Run: the pod is not the Run's any more", other.manager),
-            format!("`kubectl annotate pod {} -n {} {FAULTS}-` takes the faults away", facts.pod.name_any(), facts.pod.namespace().unwrap_or_default()),
+            format!(
+                "{} has written the annotation of a Run: the pod is not the Run's any more",
+                other.manager
+            ),
+            format!(
+                "`kubectl annotate pod {} -n {} {FAULTS}-` takes the faults away",
+                facts.pod.name_any(),
+                facts.pod.namespace().unwrap_or_default()
+            ),
         ));
     }
     causes
@@ -268,9 +277,9 @@ fn obstacles(facts: &Facts, state: State) -> Vec<Cause> {
 
 fn of_the_guard(facts: &Facts, namespace: &str) -> Vec<Cause> {
     let text = facts.pod.annotations().get(FAULTS).map(String::as_str).unwrap_or_default();
-    let is_guarded = sentences(text).iter().any(|line| {
-        line.fault.parse::<Fault>().is_ok_and(|fault| fault.guarded)
-    });
+    let is_guarded = sentences(text)
+        .iter()
+        .any(|line| line.fault.parse::<Fault>().is_ok_and(|fault| fault.guarded));
     let mut causes = Vec::new();
     let Known::Is(lease) = &facts.lease else { return causes };
     let Some(lease) = lease else {
@@ -324,12 +333,16 @@ fn of_the_agent(facts: &Facts, node: &str, namespace: &str) -> Vec<Cause> {
     if !is_ready(agent) {
         return vec![cause(
             format!("the agent of node {node}, {name}, is not ready"),
-            format!("`kubectl describe pod {name} -n {home}` and `kubectl logs {name} -n {home}` say why"),
+            format!(
+                "`kubectl describe pod {name} -n {home}` and `kubectl logs {name} -n {home}` say why"
+            ),
         )];
     }
     let Some(said) = agent.annotations().get(FEATURES) else {
         return vec![cause(
-            format!("the agent of node {node} is too old: it does not say what its kernel can do, and knows neither `as`, `until` nor `guarded`"),
+            format!(
+                "the agent of node {node} is too old: it does not say what its kernel can do, and knows neither `as`, `until` nor `guarded`"
+            ),
             "update it to the version of the controller",
         )];
     };

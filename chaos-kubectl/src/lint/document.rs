@@ -98,15 +98,24 @@ fn kind(root: &Node, object: &Value) -> Found {
         Found::Wrong(Mistake { message, help: Some(help), span })
     };
     if version.split('/').next() != Some(GROUP) {
-        let what = if kind.is_empty() { "no Kubernetes object".to_owned() } else { kind.to_owned() };
+        let what =
+            if kind.is_empty() { "no Kubernetes object".to_owned() } else { kind.to_owned() };
         // What has a kind of ours has nothing else to be.
         return match KINDS.contains(&kind) {
-            true => wrong("apiVersion", format!("a {kind} has not this `apiVersion`"), format!("write {VERSION}")),
+            true => wrong(
+                "apiVersion",
+                format!("a {kind} has not this `apiVersion`"),
+                format!("write {VERSION}"),
+            ),
             false => Found::Other(what),
         };
     }
     if version != VERSION {
-        return wrong("apiVersion", format!("`{version}` is not known"), format!("write {VERSION}"));
+        return wrong(
+            "apiVersion",
+            format!("`{version}` is not known"),
+            format!("write {VERSION}"),
+        );
     }
     match kind {
         "Experiment" => Found::Kind(Kind::Experiment),

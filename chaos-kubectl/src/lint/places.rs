@@ -48,7 +48,8 @@ pub fn dotted(root: &Node, text: &str) -> Path {
     let (mut node, mut rest, mut path) = (root, text, Path::new());
     while !rest.is_empty() {
         rest = rest.strip_prefix('.').unwrap_or(rest);
-        if let Some((index, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        if let Some((index, behind)) = rest.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        {
             let Some((_, found)) = child(node, index) else { break };
             path.push(index.to_owned());
             (node, rest) = (found, behind);
@@ -56,7 +57,8 @@ pub fn dotted(root: &Node, text: &str) -> Path {
         }
         let Content::Map(entries) = &node.value else { break };
         let fits = |key: &str| {
-            rest.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            rest.strip_prefix(key)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
         };
         let longest = entries.iter().filter(|entry| fits(&entry.key)).max_by_key(|e| e.key.len());
         let Some(entry) = longest else { break };

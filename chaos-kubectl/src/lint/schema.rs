@@ -127,8 +127,8 @@ impl Checker {
                 (Some(schema), _) => self.value(schema, value, &path),
                 (None, Some(_)) => self.value(&schema["additionalProperties"], value, &path),
                 (None, None) => {
-                    let is_open = schema["x-kubernetes-preserve-unknown-fields"] == true
-                        || known.is_empty();
+                    let is_open =
+                        schema["x-kubernetes-preserve-unknown-fields"] == true || known.is_empty();
                     if !is_open {
                         self.unknown(name, known, path);
                     }
@@ -147,7 +147,15 @@ impl Checker {
         self.findings.push(Finding { path, on_key: true, message, help: Some(help) });
     }
 
-    fn size(&mut self, schema: &Value, least: &str, most: &str, size: usize, what: &str, path: &Path) {
+    fn size(
+        &mut self,
+        schema: &Value,
+        least: &str,
+        most: &str,
+        size: usize,
+        what: &str,
+        path: &Path,
+    ) {
         let size = size as u64;
         if let Some(least) = schema[least].as_u64().filter(|least| size < *least) {
             self.add(path, format!("it has {size} {what}, and at least {least} must be"));
@@ -233,7 +241,9 @@ mod tests {
             .collect();
         let expect = |path: &str, message: &str, help: &str| {
             let is = |one: &&(String, String, Option<String>)| {
-                one.0 == path && one.1.contains(message) && one.2.as_deref().unwrap_or("").contains(help)
+                one.0 == path
+                    && one.1.contains(message)
+                    && one.2.as_deref().unwrap_or("").contains(help)
             };
             assert!(found.iter().any(|one| is(&one)), "{path} {message} {help}: {found:#?}");
         };

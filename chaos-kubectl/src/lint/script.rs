@@ -161,7 +161,8 @@ fn place(
         return Vec::new();
     }
     let on_key = matches!(part, Part::Param(_));
-    let mut placed = document.placed(Finding { path: at.clone(), on_key, message: error.to_string(), help });
+    let mut placed =
+        document.placed(Finding { path: at.clone(), on_key, message: error.to_string(), help });
     // The step and the target are named by the message.
     placed.message = error.to_string();
     if let (ScriptError::Param { name, .. }, Some(text)) = (error, text) {

@@ -44,7 +44,8 @@ spec:
 /// Every rule holds. The rule about `pick` asks for a type, which cannot be done here: the controller's own check of it
 /// is made instead.
 fn assert_evaluated(document: &Document) {
-    let errors = rules::evaluate(document).err().map(|errors| errors.into_vec()).unwrap_or_default();
+    let errors =
+        rules::evaluate(document).err().map(|errors| errors.into_vec()).unwrap_or_default();
     for error in errors {
         assert!(error.rule.contains("type(self.pick)"), "{error:#?}");
     }
@@ -81,7 +82,9 @@ spec:
     fault: {target: db, do: shadow drop, for: soon}
     wait: {for: 1m}
 ";
-    assert_data_eq!(report(text), str![[r#"
+    assert_data_eq!(
+        report(text),
+        str![[r#"
 error: spec: a fault's target is one of the experiment's targets
  --> x.yaml:4:1
   |
@@ -101,6 +104,18 @@ error: `spec.targets.web.wehre` is no field
   |       ^^^^^
   |
   = help: did you mean `where`?
+
+error: target web: pick: `150%` is no amount; write a number from 1 on, a share such as `50%`, or `all`
+  --> x.yaml:10:13
+   |
+10 |       pick: 150%
+   |             ^^^^
+
+error: target db: where: `pods` is not known; there are `pod` and `age`, such as `age > duration('5m')`
+  --> x.yaml:13:14
+   |
+13 |       where: pods.metadata.name == 'x'
+   |              ^^^^^^^^^^^^^^^^^^^^^^^^^
 
 error: spec.limits.share: 30 stands where a text must
   --> x.yaml:14:19
@@ -124,11 +139,23 @@ error: spec.steps[1].fault: for is longer than nothing and at most 1h
 24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
    |     ^^^^^
 
+error: step slow: target cache is not there
+  --> x.yaml:24:21
+   |
+24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
+   |                     ^^^^^
+
 error: spec.steps[2]: a step has exactly one of fault and wait
   --> x.yaml:25:5
    |
 25 |   - name: both
    |     ^^^^
+
+error: step both: `do` has `shadow`, which the controller writes itself; make a Run with `mode: Shadow`
+  --> x.yaml:26:29
+   |
+26 |     fault: {target: db, do: shadow drop, for: soon}
+   |                             ^^^^^^^^^^^
 
 error: spec.steps[2].fault.for: `soon` has not the form that it must have
   --> x.yaml:26:47
@@ -137,7 +164,8 @@ error: spec.steps[2].fault.for: `soon` has not the form that it must have
    |                                               ^^^^
    |
    = help: write it such as `5m`
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -155,7 +183,9 @@ metadata: {{}}
 spec: {{}}
 "
     );
-    assert_data_eq!(report(&text), str![[r#"
+    assert_data_eq!(
+        report(&text),
+        str![[r#"
 error: the parameter latncy is not one of the experiment's
   --> x.yaml:43:44
    |
@@ -189,7 +219,8 @@ error: spec: a run has exactly one of experiment and inline
    |
 48 | spec: {}
    | ^^^^
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -214,7 +245,9 @@ a: [1
     let skipped: Vec<(usize, &str)> =
         checked.skipped.iter().map(|one| (one.line, one.what.as_str())).collect();
     assert_eq!(skipped, [(1, "Deployment"), (4, "no Kubernetes object")]);
-    assert_data_eq!(report(text), str![[r#"
+    assert_data_eq!(
+        report(text),
+        str![[r#"
 error: `chaos-agent.dev/v1` is not known
  --> x.yaml:6:13
   |
@@ -244,7 +277,8 @@ error: this is no YAML: unclosed bracket '['
    |
 14 | a: [1
    |    ^
-"#]]);
+"#]]
+    );
 }
 
 #[test]

@@ -42,7 +42,10 @@ pub async fn wanted(
     let changes = Changes { params: &what.params, mode, name: what.name.as_deref() };
     if let Some(path) = &what.filename {
         let (run, namespace) = file::run(path, &changes)?;
-        return Ok(Wanted { run, namespace: namespace.unwrap_or_else(|| cluster.namespace.clone()) });
+        return Ok(Wanted {
+            run,
+            namespace: namespace.unwrap_or_else(|| cluster.namespace.clone()),
+        });
     }
     let options = Options {
         labels: what.selector.as_deref(),
@@ -98,7 +101,8 @@ async fn selector(cluster: &Cluster, resource: Resource, name: &str) -> Result<V
         | Resource::Policies
         | Resource::Reviews => None,
     };
-    serde_json::to_value(selector.unwrap_or_default()).map_err(|error| Failure::Output(error.into()))
+    serde_json::to_value(selector.unwrap_or_default())
+        .map_err(|error| Failure::Output(error.into()))
 }
 
 async fn found<K>(cluster: &Cluster, resource: Resource, name: &str) -> Result<K, Failure>
@@ -115,8 +119,7 @@ where
 
 /// Makes the Run.
 pub async fn create(cluster: &Cluster, wanted: &Wanted) -> Result<Run, Failure> {
-    let params =
-        PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let Wanted { run, namespace } = wanted;
     let asked = || Asked::to("create", Resource::Runs, "", namespace);
     let made = cluster.runs(namespace).create(&params, run).await;
@@ -136,8 +139,7 @@ pub async fn finish(
         output::note(&format!("kubectl chaos watch {name} -n {namespace}"));
         return Ok(Exit::Done);
     }
-    let on_interrupt =
-        if wait.halt_on_interrupt { OnInterrupt::Halt } else { OnInterrupt::Say };
+    let on_interrupt = if wait.halt_on_interrupt { OnInterrupt::Halt } else { OnInterrupt::Say };
     let shown = match format {
         Some(_) => Shown::Silent,
         None => {

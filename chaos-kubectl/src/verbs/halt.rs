@@ -73,8 +73,7 @@ pub async fn halt_run(
     if let Some(reason) = reason {
         change["metadata"]["annotations"][HALT_REASON] = json!(reason);
     }
-    let patched =
-        cluster.runs(namespace).patch(name, &params(), &Patch::Merge(change)).await;
+    let patched = cluster.runs(namespace).patch(name, &params(), &Patch::Merge(change)).await;
     let asked = || Asked::to("patch", Resource::Runs, name, namespace);
     patched.map_err(|error| cluster.explain(error, asked()))
 }

@@ -44,12 +44,8 @@ pub async fn execute(cluster: &Cluster, args: &WhyArgs) -> Result<Exit, Failure>
         now: Timestamp::now(),
         pod,
     };
-    let unknown = [
-        said(&facts.namespace),
-        said(&facts.agents),
-        said(&facts.lease),
-        said(&facts.run),
-    ];
+    let unknown =
+        [said(&facts.namespace), said(&facts.agents), said(&facts.lease), said(&facts.run)];
     let explained = explain(&facts);
     let name = format!("pod/{name}");
     match args.output {

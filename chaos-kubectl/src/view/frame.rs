@@ -1,13 +1,13 @@
 //! Renders a Run as it stands now: what `watch` rewrites in place.
 
-use chaos_api::kinds::{
-    ExperimentSpec, RunStatus, Step, StepPhase, StepStatus, TargetCounts,
-};
+use chaos_api::kinds::{ExperimentSpec, RunStatus, Step, StepPhase, StepStatus, TargetCounts};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::{halt_reason, ledger, mode_word, source, state, until};
-use crate::text::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap};
+use crate::text::{
+    BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap,
+};
 
 /// How long a Run may go without a word before the controller is asked after.
 const PATIENCE_SECONDS: i64 = 10;
@@ -40,7 +40,11 @@ pub fn frame(run: &chaos_api::kinds::Run, now: Timestamp, most: usize) -> Vec<St
     if let Some(step) = running.filter(|step| step.picked > 0).or(last) {
         lines.push(String::new());
         lines.push(targets(&status.targets, step.picked, most));
-        lines.push(format!("{}  {}", styled(DIM, "ledger "), ledger(&status.ledger, run.spec.mode)));
+        lines.push(format!(
+            "{}  {}",
+            styled(DIM, "ledger "),
+            ledger(&status.ledger, run.spec.mode)
+        ));
     }
     lines.extend(exceptions(status, most));
     lines
@@ -159,7 +163,10 @@ fn targets(counts: &TargetCounts, picked: u32, most: usize) -> String {
     if room < 8 {
         return format!("{head}{words}");
     }
-    format!("{head}{}  {words}", bar(&[(armed, "█", GREEN), (ended, "▓", CYAN), (refused, "▒", RED)], picked, room))
+    format!(
+        "{head}{}  {words}",
+        bar(&[(armed, "█", GREEN), (ended, "▓", CYAN), (refused, "▒", RED)], picked, room)
+    )
 }
 
 /// Shares of a whole, at least one character for each that is there.

@@ -11,7 +11,8 @@ use crate::text::{BOLD, number, styled, table};
 pub fn list(runs: &[Run], with_namespace: bool, now: Timestamp, most: usize) -> Vec<String> {
     let mut runs: Vec<&Run> = runs.iter().collect();
     runs.sort_by_key(|run| (run.creation_timestamp().map(|time| time.0), run.name_any()));
-    let heading = ["NAME", "EXPERIMENT", "MODE", "STATE", "TARGETS", "INJECTED", "LEFT", "AGE", "MESSAGE"];
+    let heading =
+        ["NAME", "EXPERIMENT", "MODE", "STATE", "TARGETS", "INJECTED", "LEFT", "AGE", "MESSAGE"];
     let mut rows = vec![heading.iter().map(|word| styled(BOLD, word)).collect::<Vec<_>>()];
     if with_namespace {
         rows[0].insert(0, styled(BOLD, "NAMESPACE"));
@@ -53,8 +54,7 @@ fn first_line(message: &str) -> String {
 fn left(run: &Run, now: Timestamp) -> String {
     let status = run.status.as_ref();
     let steps = status.iter().flat_map(|status| &status.steps);
-    let mut running =
-        steps.filter(|step| step.phase == chaos_api::kinds::StepPhase::Running);
+    let mut running = steps.filter(|step| step.phase == chaos_api::kinds::StepPhase::Running);
     let ends = running.find_map(|step| step.ends.as_ref());
     ends.and_then(|ends| until(ends, now)).unwrap_or_default()
 }

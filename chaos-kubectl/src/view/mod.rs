@@ -5,9 +5,9 @@ mod frame;
 mod list;
 mod plain;
 mod planned;
-mod why;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::time::Duration;
 

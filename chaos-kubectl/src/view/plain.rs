@@ -34,7 +34,8 @@ pub fn changes(before: Option<&Run>, after: &Run) -> Vec<String> {
     }
     let known = earlier.map(|status| &status.exceptions);
     for one in &status.exceptions {
-        let is_new = known.is_none_or(|known| known.iter().all(|other| other.message != one.message));
+        let is_new =
+            known.is_none_or(|known| known.iter().all(|other| other.message != one.message));
         if is_new {
             let pods = count(one.count, "pod");
             lines.push(format!("{pods}: {} (such as {})", one.message, one.example));

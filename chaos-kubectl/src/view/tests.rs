@@ -64,7 +64,9 @@ fn finish(run: &mut Value, reason: &str, message: &str) {
 
 #[test]
 fn a_run_that_goes_on() {
-    assert_data_eq!(plain(&frame(&run(|_| {}), now(), 100)), str![[r#"
+    assert_data_eq!(
+        plain(&frame(&run(|_| {}), now(), 100)),
+        str![[r#"
 shop/slow-payments-7k2  Running  slow-payments, armed
 
 ▶ slow   2m52s left  91,823 injected  delay $(latency) egress tcp to 10.96.0.12 for 5m on web
@@ -76,13 +78,16 @@ ledger   matched 204,411  injected 91,823  spared 112,588
 
 exceptions
 2 pods  taken by kubectl-annotate (such as shop/web-0)
-"#]]);
+"#]]
+    );
 }
 
 #[test]
 fn a_run_on_a_narrow_terminal() {
     let lines = frame(&run(|_| {}), now(), 60);
-    assert_data_eq!(plain(&lines), str![[r#"
+    assert_data_eq!(
+        plain(&lines),
+        str![[r#"
 shop/slow-payments-7k2  Running  slow-payments, armed
 
 ▶ slow   2m52s left  91,823 injected  delay $(latency)
@@ -98,7 +103,8 @@ ledger   matched 204,411  injected 91,823  spared 112,588
 
 exceptions
 2 pods  taken by kubectl-annotate (such as shop/web-0)
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -110,7 +116,9 @@ fn a_run_that_was_halted() {
         run["status"]["targets"] = json!({ "selected": 12, "nodes": 3, "armed": 0, "waiting": 0, "refused": 0, "ended": 6 });
         run["status"]["exceptions"] = json!([]);
     });
-    assert_data_eq!(plain(&frame(&halted, now(), 100)), str![[r#"
+    assert_data_eq!(
+        plain(&frame(&halted, now(), 100)),
+        str![[r#"
 shop/slow-payments-7k2  Halted  slow-payments, armed
 it was halted (INC-4711)
 
@@ -120,7 +128,8 @@ it was halted (INC-4711)
 
 targets  ▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓▓  6/6 armed  6 ended  of 12 selected, on 3 nodes
 ledger   matched 204,411  injected 91,823  spared 112,588
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -128,11 +137,14 @@ fn a_run_that_nobody_takes_up() {
     let pending = run(|run| {
         run["status"] = Value::Null;
     });
-    assert_data_eq!(plain(&frame(&pending, now(), 100)), str![[r#"
+    assert_data_eq!(
+        plain(&frame(&pending, now(), 100)),
+        str![[r#"
 shop/slow-payments-7k2  Pending  slow-payments, armed
 
 no controller has taken it up for 134s; `kubectl chaos doctor` says whether one is there
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -145,23 +157,32 @@ fn what_changes_is_told_in_lines() {
     for (before, after) in [(&first, &armed), (&armed, &more), (&more, &more), (&more, &done)] {
         lines.extend(changes(Some(before), after));
     }
-    assert_data_eq!(plain(&lines), str![[r#"
+    assert_data_eq!(
+        plain(&lines),
+        str![[r#"
 slow-payments-7k2: no controller has taken it up yet
 step slow: running until 2026-11-28T10:14:00Z
 4/6 armed, 1 waiting, 1 refused
 2 pods: taken by kubectl-annotate (such as shop/web-0)
 matched 204,411  injected 91,823  spared 112,588
 Completed: every step was done
-"#]]);
+"#]]
+    );
 }
 
 #[test]
 fn plans() {
     let can = run(|run| {
-        finish(run, "Planned", "slow would break 6 pods, of 12 selected, on 3 nodes; lossy would break 6 pods");
+        finish(
+            run,
+            "Planned",
+            "slow would break 6 pods, of 12 selected, on 3 nodes; lossy would break 6 pods",
+        );
         run["spec"]["mode"] = json!("Plan");
     });
-    assert_data_eq!(plain(&planned(&can, 100)), str![[r#"
+    assert_data_eq!(
+        plain(&planned(&can, 100)),
+        str![[r#"
 can be done  nothing was touched
 
 targets
@@ -180,13 +201,20 @@ targets: 20
 
 exceptions
 2 pods  taken by kubectl-annotate (such as shop/web-0)
-"#]]);
+"#]]
+    );
     let refused = run(|run| {
-        finish(run, "Refused", "limits.duration: the steps take 8m, and 5m are allowed; step slow: 1 of 6 picked pods cannot be armed (see exceptions)");
+        finish(
+            run,
+            "Refused",
+            "limits.duration: the steps take 8m, and 5m are allowed; step slow: 1 of 6 picked pods cannot be armed (see exceptions)",
+        );
         run["spec"]["mode"] = json!("Plan");
         run["status"]["exceptions"] = json!([{ "count": 1, "message": "no agent runs on node node-c", "example": "shop/web-9" }]);
     });
-    assert_data_eq!(plain(&planned(&refused, 100)), str![[r#"
+    assert_data_eq!(
+        plain(&planned(&refused, 100)),
+        str![[r#"
 is refused  nothing was touched
 ✗  limits.duration: the steps take 8m, and 5m are allowed
 ✗  step slow: 1 of 6 picked pods cannot be armed (see exceptions)
@@ -207,7 +235,8 @@ targets: 20
 
 exceptions
 1 pod  no agent runs on node node-c (such as shop/web-9)
-"#]]);
+"#]]
+    );
 }
 
 #[test]
@@ -222,11 +251,14 @@ fn runs_in_a_table() {
         run["spec"] = json!({ "inline": spec(), "mode": "Shadow", "halt": true });
     });
     let runs = [run(|_| {}), done, inline];
-    assert_data_eq!(plain(&list(&runs, true, now(), 140)), str![[r#"
+    assert_data_eq!(
+        plain(&list(&runs, true, now(), 140)),
+        str![[r#"
 NAMESPACE  NAME               EXPERIMENT     MODE    STATE    TARGETS  INJECTED  LEFT   AGE  MESSAGE
 shop       slow-payments-4fd  slow-payments  armed   Refused  4/6      91,823    2m52s  2d   target web: no ready pod of namespace shop is
                                                                                              selected
 shop       slow-payments-7k2  slow-payments  armed   Running  4/6      91,823    2m52s  2m
 shop       web-drop-x         inline         shadow  Halting  4/6      91,823    2m52s  2m
-"#]]);
+"#]]
+    );
 }

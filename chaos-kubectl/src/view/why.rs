@@ -21,8 +21,7 @@ pub fn why(why: &Why, most: usize) -> Vec<String> {
         State::Ended => ("faults were asked for, and are over", GREEN),
         State::Unanswered => ("faults are asked for, and not in force", YELLOW),
     };
-    let mut lines =
-        vec![format!("{}{node}: {}", styled(BOLD, &why.pod), styled(style, words))];
+    let mut lines = vec![format!("{}{node}: {}", styled(BOLD, &why.pod), styled(style, words))];
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |name: &str, text: &str| rows.push(vec![styled(DIM, name), text.to_owned()]);
     for owner in &why.written_by {

@@ -61,6 +61,13 @@ impl User {
         Said::of(output)
     }
 
+    /// Asks for what may come next on a line, as kubectl does.
+    pub fn completes(&self, words: &[&str]) -> Result<Said> {
+        let mut command = Command::new(program::plugin()?);
+        command.args(["__complete", "-n", SHOP]).args(words);
+        Said::of(command.env("KUBECONFIG", &self.kubeconfig).output()?)
+    }
+
     /// Runs the plugin, while agents answer.
     pub fn says_meanwhile(&self, scene: &Scene, arguments: &[&str]) -> Result<Said> {
         let mut command = self.command(arguments)?;

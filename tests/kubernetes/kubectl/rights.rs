@@ -63,9 +63,16 @@ fn missing_rights_are_named_with_the_role_and_doctor_sees_them() -> Result<()> {
     })?;
     healthy.expect(
         0,
-        &["2 of 2 agents ready", "node-b", "version 0.1.0", "all four are there", "the cluster is not halted"],
+        &[
+            "2 of 2 agents ready",
+            "node-b",
+            "version 0.1.0",
+            "all four are there",
+            "the cluster is not halted",
+        ],
     )?;
-    let pods = ["delete", "pod", "agent-node-b", "--namespace=chaos-agent", "--grace-period=0", "--force"];
+    let pods =
+        ["delete", "pod", "agent-node-b", "--namespace=chaos-agent", "--grace-period=0", "--force"];
     scene.plane.kubectl(&pods)?;
     scene.plane.kubectl(&["label", "namespace", SHOP, "chaos-agent.dev/enabled-"])?;
     let broken = user.says(&["doctor"])?;

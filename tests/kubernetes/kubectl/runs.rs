@@ -32,6 +32,19 @@ fn disarm(scene: &Scene) -> Result<()> {
     })
 }
 
+/// Waits for a Run that the plugin is about to make, until its pod is armed.
+fn await_armed(scene: &Scene, name: &str) -> Result<()> {
+    scene.await_that(name, || {
+        scene.answer()?;
+        let run = scene.runtime.block_on(scene.runs().get_opt(name))?;
+        let status = run.and_then(|run| run.status);
+        Ok(match status {
+            Some(status) if status.targets.armed == 1 => Ok(()),
+            other => Err(other),
+        })
+    })
+}
+
 fn deployment() -> Value {
     let labels = json!({ "app": "web" });
     json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": SHOP },
@@ -50,7 +63,8 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
     // A plan shows everything, touches nothing and is gone afterwards.
     let sentence = "drop 20% egress tcp to 10.96.0.12 for 1m";
     let planned = user.says(&["plan", "deploy/web", sentence, "--pick", "50%"])?;
-    planned.expect(0, &["can be done", "4 ready pods selected", "2 picked", "drop 20% egress tcp"])?;
+    planned
+        .expect(0, &["can be done", "4 ready pods selected", "2 picked", "drop 20% egress tcp"])?;
     let refused = user.says(&["plan", "-l", "app=web", sentence, "--pick", "9"])?;
     refused.expect(4, &["is refused", "9 pods are to be picked of 4"])?;
     user.says(&["list"])?.expect(0, &["there are no Runs in namespace shop"])?;
@@ -58,8 +72,12 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
 
     // A short one is waited for.
     let short = "delay 10ms egress tcp to 10.96.0.12 for 3s";
-    let said = user.says_meanwhile(&scene, &["run", "pod/web-1", short, "--name", "short", "--wait"])?;
-    said.expect(0, &["short\n", "step fault: running", "1/1 armed", "Completed: every step was done"])?;
+    let said =
+        user.says_meanwhile(&scene, &["run", "pod/web-1", short, "--name", "short", "--wait"])?;
+    said.expect(
+        0,
+        &["short\n", "step fault: running", "1/1 armed", "Completed: every step was done"],
+    )?;
     let pods = scene.await_end("short")?;
     assert_eq!((pods.reason, pods.targets.selected), (Some(Reason::Completed), 1));
 
@@ -79,7 +97,10 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
     scene.await_end(&name)?;
     assert_eq!(watching.wait(PATIENCE)?.code(), Some(5));
     let lines: Vec<String> = watching.remaining_lines().collect();
-    assert!(lines.iter().any(|line| line.ends_with("Halted: it was halted (INC-4711)")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line.ends_with("Halted: it was halted (INC-4711)")),
+        "{lines:#?}"
+    );
 
     // Until agents say so, faults count as armed.
     let waiting = user.says(&["halt", &name, "--wait", "--timeout", "1s"])?;
@@ -89,17 +110,16 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
 
     // Ctrl-C twice leaves the Run alone; with the option, once halts it.
     let mut leaving = user.begins(&["run", "deploy/web", sentence, "--name", "left", "--wait"])?;
-    scene.await_run("left", |status| status.targets.armed == 1)?;
+    await_armed(&scene, "left")?;
     leaving.signal(Signal::SIGINT)?;
     std::thread::sleep(Duration::from_millis(300));
     leaving.signal(Signal::SIGINT)?;
     assert_eq!(leaving.wait(PATIENCE)?.code(), Some(130));
     user.says(&["halt", "--all"])?.expect(0, &["run left is being halted"])?;
     scene.await_end("left")?;
-    let words =
-        ["run", "deploy/web", sentence, "--name", "kept", "--wait", "--halt-on-interrupt"];
+    let words = ["run", "deploy/web", sentence, "--name", "kept", "--wait", "--halt-on-interrupt"];
     let mut keeping = user.begins(&words)?;
-    scene.await_run("kept", |status| status.targets.armed == 1)?;
+    await_armed(&scene, "kept")?;
     keeping.signal(Signal::SIGINT)?;
     scene.await_end("kept")?;
     assert_eq!(keeping.wait(PATIENCE)?.code(), Some(5));
@@ -112,16 +132,16 @@ fn experiments_are_started_and_the_lever_is_pulled() -> Result<()> {
     let _controller = scene.controller("a")?;
     let user = User::new(&scene.plane, "ada", &["chaos-run"], &["chaos-lever"])?;
     scene.experiment("slow", one_step(json!("50%"), "5m"))?;
-    user.says(&["start", "slwo"])?.expect(2, &["there is no experiment slwo", "did you mean `slow`?"])?;
+    user.says(&["start", "slwo"])?
+        .expect(2, &["there is no experiment slwo", "did you mean `slow`?"])?;
     user.says(&["start", "slow", "--param", "x=1"])?.expect(2, &["`x` is no parameter"])?;
     user.says(&["start", "slow", "--mode", "shadow", "--name", "one"])?.expect(0, &["one\n"])?;
     scene.await_run("one", |status| status.targets.armed == 2)?;
     let listed = user.says(&["list", "-o", "json"])?.expect(0, &[])?.output;
     let listed: Value = serde_json::from_str(&listed)?;
     assert_eq!(listed["items"][0]["spec"]["mode"], "Shadow");
-    let completed = user.says(&["__complete", "halt", ""])?;
-    // Its global options come from the words of the line only.
-    assert_eq!(completed.code, 0);
+    user.completes(&["halt", ""])?.expect(0, &["one\n:4"])?;
+    user.completes(&["start", "s"])?.expect(0, &["slow\n:4"])?;
 
     let pulled = user.says(&["halt", "--cluster", "--reason", "INC-4711"])?;
     pulled.expect(0, &["the cluster is halted", "resume --cluster"])?;
@@ -134,7 +154,13 @@ fn experiments_are_started_and_the_lever_is_pulled() -> Result<()> {
     let refused = user.says(&["run", "-f", path, "--wait"])?;
     refused.expect(4, &["Refused: the cluster is halted: INC-4711"])?;
     user.says(&["resume", "--cluster"])?.expect(0, &["Runs may begin again"])?;
-    let lever = scene.plane.kubectl(&["get", "lease", GUARD, "--namespace=chaos-agent", "--output=json"])?;
+    let lever = scene.plane.kubectl(&[
+        "get",
+        "lease",
+        GUARD,
+        "--namespace=chaos-agent",
+        "--output=json",
+    ])?;
     let lever: Value = serde_json::from_str(&lever)?;
     assert_eq!(lever["metadata"]["annotations"][HALT], "");
     // The controller learns of it when it renews the Lease.

@@ -32,13 +32,15 @@ fn pods_say_who_breaks_them_and_why_not() -> Result<()> {
     )?;
     // Somebody takes the pod over by hand.
     annotate("pod", "web-1", SHOP, &format!("{FAULTS}=drop 1%"))?;
-    user.says(&["why", "pod/web-1"])?.expect(0, &["written by  kubectl-annotate", "not in force"])?;
+    user.says(&["why", "pod/web-1"])?
+        .expect(0, &["written by  kubectl-annotate", "not in force"])?;
     let run = user.says(&["why", "pod/web-0", "-o", "json"])?.expect(0, &[])?.output;
     let run: serde_json::Value = serde_json::from_str(&run)?;
     assert_eq!((&run["state"], &run["pod"]), (&json!("armed"), &json!("shop/web-0")));
 
     // No agent on the node, and one that says nothing of itself.
-    let agent = ["delete", "pod", "agent-node-b", "--namespace=chaos-agent", "--grace-period=0", "--force"];
+    let agent =
+        ["delete", "pod", "agent-node-b", "--namespace=chaos-agent", "--grace-period=0", "--force"];
     plane.kubectl(&agent)?;
     user.says(&["why", "pod/web-1"])?.expect(0, &["no agent runs on node node-b"])?;
     annotate("pod", "agent-node-a", "chaos-agent", "chaos-agent.dev/features-")?;
