@@ -1,6 +1,8 @@
 //! Renders a Run as it stands now: what `watch` rewrites in place.
 
-use chaos_api::kinds::{ExperimentSpec, RunStatus, Step, StepPhase, StepStatus, TargetCounts};
+use chaos_api::kinds::{
+    ExperimentSpec, Mode, Run, RunStatus, Step, StepPhase, StepStatus, TargetCounts,
+};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -19,7 +21,7 @@ const MOST_EXCEPTIONS: usize = 6;
 const BAR: usize = 32;
 
 /// Lines about a Run at a moment, each at most `most` characters long where words allow it.
-pub fn frame(run: &chaos_api::kinds::Run, now: Timestamp, most: usize) -> Vec<String> {
+pub fn frame(run: &Run, now: Timestamp, most: usize) -> Vec<String> {
     let mut lines = vec![heading(run)];
     let Some(status) = &run.status else {
         lines.push(String::new());
@@ -50,7 +52,7 @@ pub fn frame(run: &chaos_api::kinds::Run, now: Timestamp, most: usize) -> Vec<St
     lines
 }
 
-fn heading(run: &chaos_api::kinds::Run) -> String {
+fn heading(run: &Run) -> String {
     let (word, style) = state(run);
     format!(
         "{}  {}  {}",
@@ -60,7 +62,7 @@ fn heading(run: &chaos_api::kinds::Run) -> String {
     )
 }
 
-fn pending(run: &chaos_api::kinds::Run, now: Timestamp, most: usize) -> Vec<String> {
+fn pending(run: &Run, now: Timestamp, most: usize) -> Vec<String> {
     let waited = run.creation_timestamp().map_or(0, |time| now.duration_since(time.0).as_secs());
     if waited < PATIENCE_SECONDS {
         return vec!["no controller has taken it up yet".to_owned()];
@@ -72,12 +74,7 @@ fn pending(run: &chaos_api::kinds::Run, now: Timestamp, most: usize) -> Vec<Stri
 }
 
 /// Each step with what it does, how far it is, and what it has done.
-fn steps(
-    run: &chaos_api::kinds::Run,
-    status: &RunStatus,
-    now: Timestamp,
-    most: usize,
-) -> Vec<String> {
+fn steps(run: &Run, status: &RunStatus, now: Timestamp, most: usize) -> Vec<String> {
     let spec = status.spec.as_ref().or(run.spec.inline.as_ref());
     let rows: Vec<Vec<String>> = status
         .steps
@@ -112,13 +109,13 @@ fn progress(step: &StepStatus, now: Timestamp) -> String {
     }
 }
 
-fn done(step: &StepStatus, mode: chaos_api::kinds::Mode) -> String {
+fn done(step: &StepStatus, mode: Mode) -> String {
     if step.ledger.matched == 0 {
         return String::new();
     }
     match mode {
-        chaos_api::kinds::Mode::Shadow => format!("{} shadowed", number(step.ledger.shadowed)),
-        chaos_api::kinds::Mode::Armed | chaos_api::kinds::Mode::Plan => {
+        Mode::Shadow => format!("{} shadowed", number(step.ledger.shadowed)),
+        Mode::Armed | Mode::Plan => {
             format!("{} injected", number(step.ledger.injected))
         }
     }
@@ -195,7 +192,7 @@ fn exceptions(status: &RunStatus, most: usize) -> Vec<String> {
         .take(MOST_EXCEPTIONS)
         .map(|one| {
             vec![
-                format!("{}", styled(YELLOW, &count(one.count, "pod"))),
+                styled(YELLOW, &count(one.count, "pod")),
                 format!("{} (such as {})", one.message, one.example),
             ]
         })
