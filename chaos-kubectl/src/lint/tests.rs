@@ -145,6 +145,12 @@ error: step slow: target cache is not there
 24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
    |                     ^^^^^
 
+error: step slow: `$(latncy)` is no parameter; there are: latency
+  --> x.yaml:24:38
+   |
+24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
+   |                                      ^^^^^^^^^
+
 error: spec.steps[2]: a step has exactly one of fault and wait
   --> x.yaml:25:5
    |
