@@ -54,3 +54,33 @@ impl From<Exit> for ExitCode {
         Self::from(exit.code())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn of(status: Value) -> Option<u8> {
+        let run = json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Run", "metadata": {},
+            "spec": { "experiment": "x" }, "status": status });
+        Exit::of(&serde_json::from_value(run).unwrap()).map(Exit::code)
+    }
+
+    #[test]
+    fn scripts_can_tell_how_a_run_ended() {
+        assert_eq!(of(Value::Null), None);
+        assert_eq!(of(json!({ "phase": "Running" })), None);
+        for (reason, code) in [
+            ("Completed", 0),
+            ("Planned", 0),
+            ("Refused", 4),
+            ("StepFailed", 4),
+            ("Halted", 5),
+            ("ExperimentDeleted", 5),
+        ] {
+            let status = json!({ "phase": "Finished", "reason": reason });
+            assert_eq!(of(status), Some(code), "{reason}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Finds the pods on which faults are in force, by what their agents say.
 
 use chaos_api::{Phase, RunName};
-use chaos_controller::{FIELD_MANAGER, holder};
+use chaos_controller::holder;
 use chaos_fault::Fault;
 use chaos_kube::{FAULTS, PodPhase, STATUS, Status};
 use k8s_openapi::api::core::v1::Pod;
@@ -67,6 +67,3 @@ pub fn run_of_text(text: &str) -> Option<RunName> {
     let line = text.lines().next()?.strip_prefix("# Run ")?;
     line.split_once(" (")?.0.parse().ok()
 }
-
-/// The name under which the controller writes.
-pub const CONTROLLER: &str = FIELD_MANAGER;

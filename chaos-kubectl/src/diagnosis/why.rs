@@ -1,6 +1,7 @@
 //! Explains what is on a pod: who broke it, since when and until when, and what keeps faults from being armed.
 
 use chaos_api::{NodeFeatures, Phase, kinds::Run};
+use chaos_controller::FIELD_MANAGER;
 use chaos_fault::Fault;
 use chaos_kube::{
     ENABLED, FAULTS, FEATURES, GUARD_PATIENCE, HALT, HALTED_RUNS, PodPhase, Status, digest,
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use super::{
     Known,
-    armed::{CONTROLLER, is_over, run_of_text, status},
+    armed::{is_over, run_of_text, status},
     owner::{Owner, owners},
 };
 use crate::view::{age, phase_word};
@@ -223,7 +224,7 @@ fn leftovers(facts: &Facts, text: Option<&str>) -> Vec<Cause> {
     }
     let owners = owners(&facts.pod);
     let is_run = text.is_some_and(|text| run_of_text(text).is_some());
-    if is_run && let Some(other) = owners.iter().find(|owner| owner.manager != CONTROLLER) {
+    if is_run && let Some(other) = owners.iter().find(|owner| owner.manager != FIELD_MANAGER) {
         causes.push(cause(
             format!(
                 "{} has written the annotation of a Run: the pod is not the Run's any more",
