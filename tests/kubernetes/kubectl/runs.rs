@@ -166,7 +166,7 @@ fn experiments_are_started_and_the_lever_is_pulled() -> Result<()> {
     // The controller learns of it when it renews the Lease.
     let give_up = Instant::now() + PATIENCE;
     loop {
-        let said = user.says_meanwhile(&scene, &["run", "-f", path, "--wait"])?;
+        let said = user.says(&["plan", "-f", path])?;
         if said.code == 0 {
             break;
         }
