@@ -24,10 +24,12 @@ mod hours;
 mod lease;
 mod ledger;
 mod limits;
+mod mistakes;
 mod names;
 mod namespaces;
 mod observed;
 mod ownership;
+mod params;
 mod peers;
 mod pick;
 mod planning;
@@ -64,6 +66,11 @@ use kube::{
     runtime::{reflector, watcher},
 };
 use lease::Leadership;
+pub use mistakes::{Part, SpecMistake, mistakes};
+pub use names::{AGENT_LABEL, FIELD_MANAGER};
+pub use params::Filled;
+pub use script::ScriptError;
+pub use text::{Holder, holder};
 use thiserror::Error;
 use tokio::sync::Notify;
 

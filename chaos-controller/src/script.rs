@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::{
     expression::{ExpressionError, Expressions},
     limits::{Limits, LimitsError},
+    params::Filled,
     peers::network,
     pick::{Amount, AmountError},
     removal::grace,
@@ -342,21 +343,12 @@ fn sentences(
 
 /// Puts values in place of `$(NAME)`.
 fn put_in(step: &str, text: &str, params: &BTreeMap<&str, &str>) -> Result<String, ScriptError> {
-    let mut whole = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("$(") {
-        let Some((name, after)) = after.split_once(')') else { break };
-        let value = params.get(name).ok_or_else(|| ScriptError::Param {
-            step: step.to_owned(),
-            name: name.to_owned(),
-            known: params.keys().copied().collect::<Vec<_>>().join(", "),
-        })?;
-        whole.push_str(before);
-        whole.push_str(value);
-        rest = after;
-    }
-    whole.push_str(rest);
-    Ok(whole)
+    let filled = Filled::of(text, params).map_err(|name| ScriptError::Param {
+        step: step.to_owned(),
+        name,
+        known: params.keys().copied().collect::<Vec<_>>().join(", "),
+    })?;
+    Ok(filled.text)
 }
 
 fn for_containers(faults: Vec<Fault>, containers: &[String], mode: Mode) -> Vec<Fault> {

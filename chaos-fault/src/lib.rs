@@ -33,6 +33,7 @@ pub use model::{
 };
 pub use parse::{Sentence, parse};
 pub use print::shortened;
+pub use suggest::closest;
 pub use value::{
     duration::{parse as parse_duration, print as print_duration},
     name::of_fault as parse_name,

@@ -39,10 +39,7 @@ fn is_short(word: &str) -> bool {
 ///
 /// Near means: at most one slip (letter wrong, missing, added or swapped) for every three
 /// letters, and at least one allowed.
-pub(super) fn closest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     if !is_short(word) {
         return None;
     }

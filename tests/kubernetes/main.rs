@@ -14,6 +14,7 @@ mod features;
 mod handover;
 mod interruptions;
 mod kinds;
+mod kubectl;
 mod latency;
 mod manifests;
 mod partition;

@@ -10,9 +10,17 @@ pub const AGENT: &str = "CHAOS_TESTS_AGENT";
 /// The one that names the victim's.
 pub const VICTIM: &str = "CHAOS_TESTS_VICTIM";
 
+/// The one that names the plugin of kubectl.
+pub const PLUGIN: &str = "CHAOS_TESTS_PLUGIN";
+
 /// The program `chaos-agent`.
 pub fn agent() -> Result<PathBuf> {
     find("chaos-agent", AGENT)
+}
+
+/// The program `kubectl-chaos`.
+pub fn plugin() -> Result<PathBuf> {
+    find("kubectl-chaos", PLUGIN)
 }
 
 /// The program `victim`.

@@ -9,10 +9,10 @@ use crate::command::{cargo, run, target_directory};
 
 /// The crate whose programs and tests need root.
 pub const PACKAGE: &str = "chaos-tests";
-/// A test of that package, which starts the program.
+/// A test of the agent, and one of kubectl's plugin, which start their programs.
 const AGENT_TEST: &str = "cli";
 
-/// Builds the agent's program, by building a test that needs it: built for itself it would ask for fewer
+/// Builds the programs of the agent and of kubectl's plugin, by building tests that need them: built alone they would ask for fewer
 /// features of its dependencies, and all of them would be compiled once more than for the tests.
 pub fn build_agent() -> Result<()> {
     run(cargo().args(["test", "--workspace", "--no-run", "--test", AGENT_TEST]))

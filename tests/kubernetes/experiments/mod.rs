@@ -7,5 +7,5 @@ mod removals;
 mod rights;
 mod roles;
 mod runs;
-mod scene;
+pub(crate) mod scene;
 mod targets;

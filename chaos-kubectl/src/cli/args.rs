@@ -1,0 +1,258 @@
+//! Defines the arguments of each verb.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Json,
+    Yaml,
+    Name,
+}
+
+/// How much of a Run is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ModeName {
+    /// Nothing is touched, and the status says what would be done
+    Plan,
+    /// The kernel counts what would be hit, and hits nothing
+    Shadow,
+    /// Faults are in force
+    Armed,
+}
+
+/// The value of a parameter, `NAME=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Param {
+    pub name: String,
+    pub value: String,
+}
+
+impl FromStr for Param {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() => {
+                Ok(Self { name: name.to_owned(), value: value.to_owned() })
+            }
+            _ => Err("write NAME=VALUE, such as latency=400ms".to_owned()),
+        }
+    }
+}
+
+fn duration(word: &str) -> Result<Duration, String> {
+    chaos_fault::parse_duration(word).map_err(|mistake| mistake.message)
+}
+
+/// What is to be run.
+#[derive(Debug, Clone, Args)]
+pub struct What {
+    /// A target (deploy/NAME, statefulset/NAME, daemonset/NAME, replicaset/NAME, pod/NAME) and what is done to it,
+    /// such as 'drop 20% egress tcp for 1m'
+    #[arg(num_args = 0..=2, value_names = ["TARGET", "SENTENCES"], required_unless_present = "filename",
+          conflicts_with = "filename")]
+    pub words: Vec<String>,
+    /// Instead of a target: the labels of the pods, such as app=web,track!=canary
+    #[arg(short = 'l', long, value_name = "LABELS", conflicts_with = "filename")]
+    pub selector: Option<String>,
+    /// How many of the pods: a number, a share such as 50%, or all; 1, if nothing is said
+    #[arg(long, value_name = "HOW MANY", conflicts_with = "filename")]
+    pub pick: Option<String>,
+    /// How long, if the sentence does not say it
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration, conflicts_with = "filename")]
+    pub lasting: Option<Duration>,
+    /// Only this container of the pods; may be given several times
+    #[arg(short, long = "container", value_name = "NAME", conflicts_with = "filename")]
+    pub containers: Vec<String>,
+    /// A file with an Experiment or a Run; `-` is standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+    /// The value of a parameter of the Experiment; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<Param>,
+    /// What the Run is called; the server completes a name, if nothing is said
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+}
+
+/// Whether the end is waited for.
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    /// Watch the Run until it ends; the exit code tells how it did
+    #[arg(short, long)]
+    pub wait: bool,
+    /// Ctrl-C halts the Run, while it is waited for
+    #[arg(long, requires = "wait")]
+    pub halt_on_interrupt: bool,
+}
+
+/// Run a fault on pods, or an Experiment from a file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl chaos run deploy/web 'drop 20% egress tcp for 1m' --pick 50% --wait
+  kubectl chaos run -l app=web,track!=canary 'delay 200ms jitter 20ms egress tcp to 10.96.0.12' --for 5m
+  kubectl chaos run -f slow-payments.yaml --param latency=400ms --mode shadow")]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub what: What,
+    /// How much is done; armed, if nothing is said
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeName>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// How the Run is printed; its name, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// Run an Experiment of the cluster
+#[derive(Debug, Args)]
+pub struct StartArgs {
+    /// The name of the Experiment
+    pub experiment: String,
+    /// The value of a parameter; may be given several times
+    #[arg(long = "param", value_name = "NAME=VALUE")]
+    pub params: Vec<Param>,
+    /// How much is done; armed, if nothing is said
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeName>,
+    /// What the Run is called; the server completes a name, if nothing is said
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// How the Run is printed; its name, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// Say what a Run would do, for the pods and kernels that are there, and touch nothing
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code: 0 it can be done, 4 it is refused.
+
+Examples:
+  kubectl chaos plan deploy/web 'drop 20% egress tcp for 1m' --pick 50%
+  kubectl chaos plan -f slow-payments.yaml")]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub what: What,
+    /// How long to wait for the controller
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "30s")]
+    pub timeout: Duration,
+    /// How the result is printed; for people, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// Watch a Run until it ends; the exit code tells how it did
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// The name of the Run
+    pub run: String,
+    /// How the Run is printed when it has ended; for people, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// List Runs
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// How they are printed; as a table, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// Halt a Run, all Runs of the namespace, or everything in the cluster
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["run", "all", "cluster"]).required(true))]
+#[command(after_help = "\
+Examples:
+  kubectl chaos halt slow-payments-7k2 --reason INC-4711 --wait
+  kubectl chaos halt --all -n shop
+  kubectl chaos halt --cluster --reason INC-4711")]
+pub struct HaltArgs {
+    /// The name of the Run
+    pub run: Option<String>,
+    /// Every Run of the namespace that goes on
+    #[arg(long)]
+    pub all: bool,
+    /// Every fault of every annotation in the cluster, and no new ones until `resume --cluster`
+    #[arg(long, requires = "reason")]
+    pub cluster: bool,
+    /// Why, for people
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+    /// Wait until no fault is armed any more, by what the agents say on the pods
+    #[arg(short, long)]
+    pub wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    pub timeout: Duration,
+}
+
+/// Let Runs begin again after `halt --cluster`
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The whole cluster: what was halted stays ended
+    #[arg(long, required = true)]
+    pub cluster: bool,
+}
+
+/// Say who breaks a pod, since when and until when, and what keeps faults from being armed
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// `pod/NAME`, or the name
+    pub pod: String,
+    /// How it is printed; for people, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// Check what experiments need: agents, controller, guard, definitions, policies, the namespace, your rights
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 everything is as it should be, 1 something is wrong.")]
+pub struct DoctorArgs {
+    /// How it is printed; for people, if nothing is said
+    #[arg(short, long, value_enum)]
+    pub output: Option<Output>,
+}
+
+/// Check files with Experiments and Runs, without a cluster
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: 0 no mistakes, 1 mistakes.")]
+pub struct LintArgs {
+    /// A file, a directory (its *.yaml, *.yml and *.json, at any depth), or `-` for standard input; may be given several
+    /// times
+    #[arg(short, long, value_name = "FILE", required = true, num_args = 1..)]
+    pub filename: Vec<PathBuf>,
+}
+
+/// For which program a script is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Script {
+    Bash,
+    Zsh,
+    Fish,
+    /// The program `kubectl_complete-chaos`, by which kubectl completes `kubectl chaos`
+    Kubectl,
+}
+
+/// Print a script that completes command lines
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl chaos completion kubectl > ~/.local/bin/kubectl_complete-chaos; chmod +x ~/.local/bin/kubectl_complete-chaos
+  source <(kubectl chaos completion bash)")]
+pub struct CompletionArgs {
+    /// For what
+    #[arg(value_enum)]
+    pub shell: Script,
+}

@@ -1,0 +1,43 @@
+//! Prints results: text for people, JSON, YAML and names for programs.
+//!
+//! Text may carry colours: they are taken out where the stream is no terminal or `NO_COLOR` is set.
+
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::{cli::Output, failure::Failure, text::DIM};
+
+/// Prints text on standard output. A reader that has gone (`| head`) is no error.
+pub fn line(text: &str) -> Result<(), Failure> {
+    let mut stdout = anstream::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|error| Failure::Output(error.into())),
+    }
+}
+
+/// Prints text on standard error. Where that is impossible nobody can be told.
+pub fn error_line(text: &str) {
+    drop(writeln!(anstream::stderr().lock(), "{}", text.trim_end()));
+}
+
+/// Says something on standard error that is no part of the result.
+pub fn note(text: &str) {
+    error_line(&format!("{DIM}{text}{DIM:#}"));
+}
+
+/// Prints an object as a program wants it. `name` is what stands for it.
+pub fn object(value: &impl Serialize, name: &str, output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Json => {
+            let text = serde_json::to_string_pretty(value);
+            line(&text.map_err(|error| Failure::Output(error.into()))?)
+        }
+        Output::Yaml => {
+            let text = serde_saphyr::to_string(value);
+            line(&text.map_err(|error| Failure::Output(error.into()))?)
+        }
+        Output::Name => line(name),
+    }
+}

@@ -1,0 +1,93 @@
+//! Renders what a Run of mode `Plan` has found: what would be done, and what stands against it.
+
+use chaos_api::kinds::{Reason, Run, RunStatus};
+use kube::ResourceExt as _;
+
+use super::frame::in_words;
+use crate::text::{BOLD, DIM, GREEN, RED, YELLOW, count, styled, table, wrap};
+
+/// The result of a plan, whole.
+pub fn planned(run: &Run, most: usize) -> Vec<String> {
+    let Some(status) = &run.status else { return vec!["there is no result".to_owned()] };
+    let namespace = run.namespace().unwrap_or_default();
+    let mut lines = Vec::new();
+    if status.reason == Some(Reason::Planned) {
+        lines.push(format!("{}  nothing was touched", styled(GREEN, "can be done")));
+    } else {
+        lines.push(format!("{}  nothing was touched", styled(RED, "is refused")));
+        // The controller gives every reason, with semicolons between.
+        let reasons = status.message.split("; ");
+        let rows: Vec<Vec<String>> =
+            reasons.map(|reason| vec![styled(RED, "✗"), reason.to_owned()]).collect();
+        lines.extend(table(&rows, most));
+    }
+    lines.extend(targets(run, status, &namespace, most));
+    lines.extend(steps(run, status, most));
+    lines.extend(limits(run, status));
+    if !status.exceptions.is_empty() {
+        lines.push(String::new());
+        lines.push(styled(BOLD, "exceptions"));
+        let rows: Vec<Vec<String>> = status
+            .exceptions
+            .iter()
+            .map(|one| {
+                vec![
+                    styled(YELLOW, &count(one.count, "pod")),
+                    format!("{} (such as {})", one.message, one.example),
+                ]
+            })
+            .collect();
+        lines.extend(table(&rows, most));
+    }
+    lines
+}
+
+fn targets(run: &Run, status: &RunStatus, namespace: &str, most: usize) -> Vec<String> {
+    let counts = &status.targets;
+    let mut lines = vec![String::new(), styled(BOLD, "targets")];
+    let summary = format!(
+        "{} selected in namespace {namespace}; {} picked for the first step, on {}",
+        count(counts.selected, "ready pod"),
+        status.steps.iter().map(|step| step.picked).find(|picked| *picked > 0).unwrap_or(0),
+        count(counts.nodes, "node"),
+    );
+    lines.extend(wrap(&summary, most));
+    if counts.refused > 0 {
+        lines.push(styled(RED, &format!("{} of them cannot be armed", counts.refused)));
+    }
+    let spec = status.spec.as_ref().or(run.spec.inline.as_ref());
+    for (name, target) in spec.iter().flat_map(|spec| &spec.targets) {
+        let json = serde_json::to_value(target).unwrap_or_default();
+        lines.extend(wrap(&format!("{}  {json}", styled(DIM, name)), most));
+    }
+    lines
+}
+
+fn steps(run: &Run, status: &RunStatus, most: usize) -> Vec<String> {
+    let Some(spec) = status.spec.as_ref().or(run.spec.inline.as_ref()) else { return Vec::new() };
+    let rows: Vec<Vec<String>> = spec
+        .steps
+        .iter()
+        .map(|step| {
+            let planned = status.steps.iter().find(|one| one.name == step.name);
+            let pods = planned.filter(|_| step.fault.is_some());
+            let pods = pods.map(|one| count(one.picked, "pod")).unwrap_or_default();
+            vec![step.name.clone(), pods, in_words(step)]
+        })
+        .collect();
+    [String::new(), styled(BOLD, "steps")].into_iter().chain(table(&rows, most)).collect()
+}
+
+/// The limits of the experiment, as it has them.
+fn limits(run: &Run, status: &RunStatus) -> Vec<String> {
+    let Some(spec) = status.spec.as_ref().or(run.spec.inline.as_ref()) else { return Vec::new() };
+    let limits = serde_json::to_value(&spec.limits).unwrap_or_default();
+    let mut lines = vec![String::new(), styled(BOLD, "limits")];
+    match limits.as_object().filter(|limits| !limits.is_empty()) {
+        Some(limits) => lines.extend(limits.iter().map(|(name, value)| {
+            format!("{name}: {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        })),
+        None => lines.push(styled(DIM, "none; `pick` alone bounds the Run")),
+    }
+    lines
+}

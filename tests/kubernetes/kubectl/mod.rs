@@ -1,0 +1,6 @@
+//! The plugin `kubectl chaos` as its users have it: the program itself, a real API server, and an account with few rights.
+
+mod plugin;
+mod rights;
+mod runs;
+mod why;
