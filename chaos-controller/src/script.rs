@@ -6,9 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::kinds::{
-    ExperimentSpec, Mode, OnError, Peer, PodAction, Replaced, Step, Target,
-};
+use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Peer, PodAction, Replaced, Step, Target};
 use chaos_fault::{Fault, parse_duration};
 use thiserror::Error;
 

@@ -58,7 +58,7 @@ fn lint_tells_all_mistakes_of_all_files() {
     let (printed, notes) = texts(&output);
     assert_eq!(
         (output.status.code(), printed.as_str()),
-        (Some(0), "no mistakes in 2 objects\n"),
+        (Some(0), "no mistakes in 3 objects\n"),
         "{notes}"
     );
     assert!(notes.contains("pod-annotated.yaml:") && notes.contains("skipped: Pod"), "{notes}");

@@ -158,7 +158,7 @@ fn measure(scene: &Scene, pod: &Pod) -> Result<Delays> {
     let interval = Duration::from_millis(2);
     let stamps = UdpStamps { to: scene.store(SINK), count: DATAGRAMS, flows: 1, interval };
     pod.run(MAIN, stamps)?;
-    std::thread::sleep(2 * Duration::from_secs_f64(HELD / 1000.0));
+    sleep(2 * Duration::from_secs_f64(HELD / 1000.0));
     sink.stop()
 }
 

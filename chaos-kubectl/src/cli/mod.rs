@@ -4,12 +4,11 @@ mod args;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
 pub use args::{
     CompletionArgs, DoctorArgs, HaltArgs, LintArgs, ListArgs, ModeName, Output, Param, PlanArgs,
     ResumeArgs, RunArgs, Script, StartArgs, WaitArgs, WatchArgs, What, WhyArgs,
 };
+use clap::{Args, Parser, Subcommand};
 
 /// Break pods on purpose: begin, watch, halt and explain experiments of chaos-agent
 ///

@@ -3,15 +3,14 @@
 mod asked;
 mod error;
 
+pub use asked::{Asked, Resource};
 use chaos_api::kinds::{Experiment, Run};
+pub use error::ClusterError;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-
-pub use asked::{Asked, Resource};
-pub use error::ClusterError;
 
 use crate::cli::ClusterArgs;
 

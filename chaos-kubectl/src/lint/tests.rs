@@ -105,7 +105,7 @@ error: `spec.targets.web.wehre` is no field
   |
   = help: did you mean `where`?
 
-error: target web: pick: `150%` is no amount; write a number from 1 on, a share such as `50%`, or `all`
+error: target web: pick: `150%` is no amount; write a number from 1 on, a share such as `50%`, a range such as `10%-30%`, or `all`
   --> x.yaml:10:13
    |
 10 |       pick: 150%
@@ -151,7 +151,7 @@ error: step slow: `$(latncy)` is no parameter; there are: latency
 24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
    |                                      ^^^^^^^^^
 
-error: spec.steps[2]: a step has exactly one of fault and wait
+error: spec.steps[2]: a step has exactly one of fault, pods and wait
   --> x.yaml:25:5
    |
 25 |   - name: both

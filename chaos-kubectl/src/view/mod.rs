@@ -14,11 +14,10 @@ use std::time::Duration;
 use anstyle::Style;
 use chaos_api::kinds::{LedgerSums, Mode, Reason, Run, RunPhase, StepPhase};
 use chaos_fault::print_duration;
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
 pub use checks::checks;
 pub use frame::frame;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub use list::{list, phase_word};
 pub use plain::{changes, ledger_line};
 pub use planned::planned;

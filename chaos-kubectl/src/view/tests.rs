@@ -196,6 +196,7 @@ rest           wait 1m
 lossy  0 pods  drop 1% egress tcp for 2m on web
 
 limits
+disruptionBudgets: Respect
 duration: 15m
 targets: 20
 
@@ -230,6 +231,7 @@ rest           wait 1m
 lossy  0 pods  drop 1% egress tcp for 2m on web
 
 limits
+disruptionBudgets: Respect
 duration: 15m
 targets: 20
 
