@@ -2,7 +2,9 @@
 
 mod armed;
 mod failures;
+mod interleavings;
 mod kinds;
+mod peers;
 mod removals;
 mod rights;
 mod roles;
