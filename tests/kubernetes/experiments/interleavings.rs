@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::scene::{Controller, SHOP, Scene};
+use super::scene::{Controller, Scene};
 
 /// So many, if `CHAOS_EVENTS` does not say otherwise.
 const EVENTS: usize = 300;
@@ -59,13 +59,13 @@ impl Player<'_> {
     }
 
     fn pods(&self) -> Result<Vec<Pod>> {
-        let list = self.scene.pods().list(&ListParams::default());
-        Ok(self.scene.runtime.block_on(list)?.items)
+        let api = self.scene.pods();
+        Ok(self.scene.runtime.block_on(api.list(&ListParams::default()))?.items)
     }
 
     fn runs(&self) -> Result<Vec<Run>> {
-        let list = self.scene.runs().list(&ListParams::default());
-        Ok(self.scene.runtime.block_on(list)?.items)
+        let api = self.scene.runs();
+        Ok(self.scene.runtime.block_on(api.list(&ListParams::default()))?.items)
     }
 
     fn merge(&self, pod: &str, change: Value) -> Result<()> {
