@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -25,6 +26,9 @@ const SEED: u64 = 20_261_129;
 
 /// No run has more pods.
 const PICK: usize = 2;
+
+/// Between two events: controllers need a second or two to act.
+const PAUSE: Duration = Duration::from_millis(150);
 
 /// How long after its end a text may stand on a pod: controllers are being killed.
 const GRACE: Duration = Duration::from_secs(30);
@@ -136,7 +140,7 @@ impl Player<'_> {
                 self.scene.runtime.block_on(self.scene.runs().delete(&run, &now))?;
                 "a run is deleted"
             }
-            15 | 16 => {
+            15 if self.dice.below(2) == 0 => {
                 let controller = self.controllers.remove(0);
                 controller.kill()?;
                 self.controllers.push(self.scene.controller(&format!("c{}", self.made))?);
@@ -253,6 +257,7 @@ fn whatever_happens_no_more_is_broken_than_was_asked_for() -> Result<()> {
     for number in 0..events.unwrap_or(EVENTS) {
         let event = player.event().with_context(|| format!("event {number} of seed {SEED}"))?;
         *player.met.entry(event).or_default() += 1;
+        sleep(PAUSE);
         player.check().with_context(|| format!("after event {number}, {event}, of seed {SEED}"))?;
     }
     player.settle()?;
