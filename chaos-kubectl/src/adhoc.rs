@@ -45,7 +45,7 @@ pub enum AdhocError {
     TwoEnds { first: String, second: String },
     #[error("the sentence lasts {sentence}, and `--for` says {option}; leave one out")]
     ForTwice { sentence: String, option: String },
-    #[error("`--pick {0}`: write a number from 1 on, a share such as `50%`, or `all`")]
+    #[error("`--pick {0}`: write a number from 1 on, a share such as `50%`, a range such as `10%-30%`, or `all`")]
     Pick(String),
     #[error("{0}")]
     Controller(String),
@@ -138,8 +138,13 @@ impl Adhoc {
             target.insert("containers".to_owned(), json!(self.containers));
         }
         let sentences: Vec<String> = self.sentences.iter().map(ToString::to_string).collect();
+        // Whoever types a name means a Service.
+        let names = self.sentences.iter().flat_map(Fault::names);
+        let peers: Map<String, Value> =
+            names.map(|name| (name.to_owned(), json!({ "service": name }))).collect();
         let spec = json!({
             "targets": { &name: target },
+            "peers": peers,
             "steps": [{
                 "name": STEP,
                 "fault": { "target": name, "do": sentences.join("\n"), "for": print_duration(self.lasting) },
@@ -226,8 +231,12 @@ fn pick(text: &str) -> Result<Value, AdhocError> {
     {
         return Ok(json!(number));
     }
-    let share = text.strip_suffix('%').and_then(|percent| percent.parse::<u32>().ok());
-    if text == "all" || share.is_some_and(|percent| (1..=100).contains(&percent)) {
+    let is_share = |part: &str| {
+        let percent = part.strip_suffix('%').and_then(|percent| percent.parse::<u32>().ok());
+        percent.is_some_and(|percent| (1..=100).contains(&percent))
+    };
+    // A share, or a range of shares; the definitions and the controller look closer.
+    if text == "all" || text.splitn(2, '-').all(is_share) {
         return Ok(json!(text));
     }
     Err(AdhocError::Pick(text.to_owned()))
@@ -258,6 +267,12 @@ mod tests {
             serde_json::to_value(&spec).unwrap()["steps"][0]["fault"],
             json!({ "target": "web", "do": "drop 20% egress tcp", "for": "1m" })
         );
+        let range = Options { pick: Some("10%-30%"), ..options.clone() };
+        let adhoc = words(&["deploy/web", "drop egress to @db, @cache for 1m"]);
+        let spec_of_names = Adhoc::read(&adhoc, &range).unwrap().spec(&json!({})).unwrap();
+        let services = spec_of_names.peers.iter().map(|(name, peer)| (name.as_str(), peer.service.as_deref()));
+        let expected = [("cache", Some("cache")), ("db", Some("db"))];
+        assert_eq!(services.collect::<Vec<_>>(), expected);
         let target = &serde_json::to_value(&spec).unwrap()["targets"]["web"];
         assert_eq!((&target["pick"], &target["containers"]), (&json!("50%"), &json!(["main"])));
     }

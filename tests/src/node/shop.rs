@@ -133,6 +133,17 @@ impl Shop {
     }
 }
 
+impl Shop {
+    /// A pod that somebody else has made.
+    pub fn pod(&self, name: &str) -> Result<Pod> {
+        let Self { node, namespace } = self;
+        let output = "--output=jsonpath={.status.podIP}";
+        let found = node.plane.kubectl(&["get", "pod", name, "--namespace", namespace, output])?;
+        let address = found.parse().with_context(|| format!("address {found:?} of {name}"))?;
+        Ok(Pod { shop: self.clone(), name: name.to_owned(), address })
+    }
+}
+
 impl Pod {
     /// Writes the fault annotation, or removes it.
     pub fn annotate(&self, faults: Option<&str>) -> Result<()> {
