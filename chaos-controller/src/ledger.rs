@@ -2,67 +2,139 @@
 
 use std::collections::BTreeMap;
 
-use chaos_api::kinds::LedgerSums;
-use chaos_kube::Status;
+use chaos_api::kinds::{Evidence, LedgerSums};
+use chaos_fault::{Fault, HowOften, Probability, Unit};
+use chaos_kube::{FaultStatus, Status};
 
 use crate::pods::PodFacts;
+
+/// The reason of a ledger for what a chance has spared.
+const BY_CHANCE: &str = "chance";
 
 /// The last ledger of each pod by step: what a pod has counted stays counted when it goes.
 #[derive(Debug, Default)]
 pub struct Ledgers {
     /// By the run's UID and the step, then by the pod's UID.
     known: BTreeMap<(String, String), BTreeMap<String, OfPod>>,
+    /// With which chance the sentences hit that the pods speak of, where each event is decided on its own.
+    asked: BTreeMap<String, Option<f64>>,
 }
 
 /// What a pod has counted.
 #[derive(Debug, Default)]
 struct OfPod {
     /// Of texts with other addresses than the last one. Each is counted from the beginning.
-    before: LedgerSums,
+    before: Sums,
     /// [`Status::observed`] of the last one.
     text: Option<String>,
-    counts: LedgerSums,
+    counts: Sums,
+}
+
+/// What was counted, and what of it goes with the chances that were asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sums {
+    pub ledger: LedgerSums,
+    pub chances: Chances,
+}
+
+/// Events for which a chance was taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Chances {
+    drawn: u64,
+    expected: f64,
+    hit: u64,
+}
+
+impl Chances {
+    /// Those of a status.
+    pub fn of(evidence: &Evidence) -> Self {
+        let &Evidence { drawn, expected, hit, .. } = evidence;
+        Self { drawn, expected, hit }
+    }
+
+    /// Writes them into a status.
+    pub fn put(self, evidence: &mut Evidence) {
+        let Self { drawn, expected, hit } = self;
+        (evidence.drawn, evidence.expected, evidence.hit) = (drawn, expected, hit);
+    }
+}
+
+impl Sums {
+    fn add(self, other: Self) -> Self {
+        let (one, two) = (self.chances, other.chances);
+        Self {
+            ledger: sum(self.ledger, other.ledger),
+            chances: Chances {
+                drawn: one.drawn.saturating_add(two.drawn),
+                expected: one.expected + two.expected,
+                hit: one.hit.saturating_add(two.hit),
+            },
+        }
+    }
+
+    /// The greater of what is known and what was said before.
+    fn or(self, before: Self) -> Self {
+        let is_less = self.chances.drawn < before.chances.drawn;
+        Self {
+            ledger: most(self.ledger, before.ledger),
+            chances: if is_less { before.chances } else { self.chances },
+        }
+    }
 }
 
 impl OfPod {
-    fn take(&mut self, status: &Status, counts: LedgerSums) {
+    fn take(&mut self, status: &Status, counts: Sums) {
         // Without a text its agent speaks of the one that is gone.
         if status.observed.is_some() && status.observed != self.text {
-            self.before = sum(self.before, self.counts);
+            self.before = self.before.add(self.counts);
             self.text.clone_from(&status.observed);
         }
         self.counts = counts;
     }
 
-    fn all(&self) -> LedgerSums {
-        sum(self.before, self.counts)
+    fn all(&self) -> Sums {
+        self.before.add(self.counts)
     }
 }
 
 impl Ledgers {
-    /// The sums of a step, by what it is called on each pod. Never less than `before`: whoever led before may have seen pods
-    /// that are gone.
+    /// The sums of a step, by what it is called on each pod, and whether an agent has begun to count anew. Never less than
+    /// `before`: whoever led before may have seen pods that are gone.
     pub fn fold<'a>(
         &mut self,
         (run_uid, step): (&str, &str),
         name: impl Fn(&PodFacts) -> String,
         pods: impl IntoIterator<Item = &'a PodFacts>,
-        before: LedgerSums,
-    ) -> LedgerSums {
-        let known = self.known.entry((run_uid.to_owned(), step.to_owned())).or_default();
+        before: Sums,
+    ) -> (Sums, bool) {
+        let Self { known, asked } = self;
+        let known = known.entry((run_uid.to_owned(), step.to_owned())).or_default();
+        let mut has_gap = false;
         for pod in pods {
-            if let Some(status) = &pod.status
-                && let Some(counts) = of(status, &name(pod))
-            {
+            let Some(status) = &pod.status else { continue };
+            let mut counts: Option<Sums> = None;
+            for fault in mine(status, &name(pod)) {
+                has_gap |= fault.counted_since.is_some();
+                let chance = *asked
+                    .entry(fault.fault.clone())
+                    .or_insert_with(|| fault.fault.parse().ok().and_then(|fault| chance(&fault)));
+                let sums = Sums { ledger: ledger(fault), chances: drawn(fault, chance) };
+                counts = Some(counts.map_or(sums, |before| before.add(sums)));
+            }
+            if let Some(counts) = counts {
                 known.entry(pod.uid.clone()).or_default().take(status, counts);
             }
         }
-        most(known.values().map(OfPod::all).fold(LedgerSums::default(), sum), before)
+        let all = known.values().map(OfPod::all).fold(Sums::default(), Sums::add);
+        (all.or(before), has_gap)
     }
 
     /// Forgets runs that `is_live` does not know.
     pub fn retain(&mut self, is_live: impl Fn(&str) -> bool) {
         self.known.retain(|(run_uid, _), _| is_live(run_uid));
+        if self.known.is_empty() {
+            self.asked.clear();
+        }
     }
 }
 
@@ -85,23 +157,52 @@ fn combine(one: LedgerSums, other: LedgerSums, with: impl Fn(u64, u64) -> u64) -
     }
 }
 
-/// What a pod's agent has counted for the sentences of this name.
-fn of(status: &Status, name: &str) -> Option<LedgerSums> {
-    let mine = |sentence: &str| sentence.ends_with(&format!(" as {name} guarded"));
-    let faults = status.faults.iter().filter(|fault| mine(&fault.fault));
-    let counts = faults.map(|fault| LedgerSums {
+/// What a pod's agent says of the sentences of this name.
+fn mine<'a>(status: &'a Status, name: &str) -> impl Iterator<Item = &'a FaultStatus> {
+    let end = format!(" as {name} guarded");
+    status.faults.iter().filter(move |fault| fault.fault.ends_with(&end))
+}
+
+fn ledger(fault: &FaultStatus) -> LedgerSums {
+    LedgerSums {
         matched: fault.counts.matched,
         injected: fault.counts.injected,
         shadowed: fault.counts.shadowed,
         spared: fault.counts.spared.values().sum(),
         lost: fault.counts.lost,
-    });
-    counts.reduce(sum)
+    }
+}
+
+/// With which chance a fault hits each event, where that is decided for each on its own.
+fn chance(fault: &Fault) -> Option<f64> {
+    match (fault.chance.how, fault.chance.of) {
+        (HowOften::Probability(chance), Unit::Packets | Unit::Calls) => {
+            Some(f64::from(chance.parts()) / f64::from(Probability::ONE))
+        }
+        (HowOften::Probability(_), Unit::Flows)
+        | (
+            HowOften::Always
+            | HowOften::EveryNth(_)
+            | HowOften::Window { .. }
+            | HowOften::Bursts { .. },
+            _,
+        ) => None,
+    }
+}
+
+/// The events for which a fault took its chance.
+fn drawn(fault: &FaultStatus, chance: Option<f64>) -> Chances {
+    let Some(chance) = chance else { return Chances::default() };
+    let counts = &fault.counts;
+    let hit = counts.injected + counts.shadowed + counts.lost;
+    let drawn = hit + counts.spared.get(BY_CHANCE).copied().unwrap_or_default();
+    Chances { drawn, expected: chance * drawn as f64, hit }
 }
 
 /// What a pod's agent has counted for the sentences of this name, where it has had them.
 pub fn counts(pod: &PodFacts, name: &str) -> Option<LedgerSums> {
-    pod.status.as_ref().and_then(|status| of(status, name))
+    let status = pod.status.as_ref()?;
+    mine(status, name).map(ledger).reduce(sum)
 }
 
 /// Whether a pod's agent has had the sentences of this name.
@@ -122,8 +223,9 @@ mod tests {
             let status =
                 json!({ "phase": "Armed", "observed": text, "faults": [], "messages": [] });
             let status: Status = serde_json::from_value(status).unwrap();
-            pod.take(&status, LedgerSums { injected, ..LedgerSums::default() });
-            pod.all().injected
+            let ledger = LedgerSums { injected, ..LedgerSums::default() };
+            pod.take(&status, Sums { ledger, ..Sums::default() });
+            pod.all().ledger.injected
         };
         assert_eq!(take(Some("a"), 5), 5);
         assert_eq!(take(Some("a"), 7), 7);

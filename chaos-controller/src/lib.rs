@@ -45,6 +45,7 @@ mod script;
 mod seen;
 mod selection;
 mod text;
+mod verdict;
 mod watch;
 mod write;
 

@@ -7,7 +7,7 @@ mod step;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_api::kinds::{
-    Condition, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase, RunStatus,
+    Condition, Evidence, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase, RunStatus,
     StepPhase, StepStatus, Summary, TargetCounts,
 };
 use chaos_fault::Fault;
@@ -25,6 +25,7 @@ use crate::{
     removal::PodRemoval,
     report::Reports,
     script::{Act, Deed, Script},
+    verdict::judge,
 };
 
 /// How long a run waits for an experiment that is not there, as both may come with one `kubectl apply`, and for the texts
@@ -111,6 +112,9 @@ impl Turn<'_> {
             phase: RunPhase::Running,
             reason: None,
             message: String::new(),
+            verdict: None,
+            verdict_reason: None,
+            verdict_message: String::new(),
             spec: None,
             steps: Vec::new(),
             summary: Summary::default(),
@@ -151,6 +155,7 @@ impl Turn<'_> {
             pods: Vec::new(),
             ready: 0,
             ledger: LedgerSums::default(),
+            evidence: Evidence::default(),
         });
         let mut status = RunStatus { steps: steps.collect(), spec: Some(spec), ..empty };
         let refusals = self.refusals(&script, &mut status);
@@ -320,6 +325,10 @@ impl Turn<'_> {
     fn finish(&self, status: RunStatus, reason: Reason, message: String) -> RunStatus {
         let mut status =
             RunStatus { phase: RunPhase::Finished, reason: Some(reason), message, ..status };
+        let judgement = judge(&status, self.run.spec.mode);
+        status.verdict = Some(judgement.verdict);
+        status.verdict_reason = Some(judgement.reason);
+        status.verdict_message = judgement.message;
         let (reason, message) = (format!("{reason:?}"), status.message.clone());
         self.set(&mut status, "Finished", true, &reason, &message);
         if status.conditions.iter().any(|condition| condition.type_ == "Armed") {

@@ -13,6 +13,7 @@ mod run_status;
 mod selector;
 mod step;
 mod target;
+mod verdict;
 
 pub use condition::Condition;
 pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Keep, Param};
@@ -25,4 +26,5 @@ pub use run_status::{
 };
 pub use selector::{LabelValue, Labels, Operator, Requirement};
 pub use step::{FaultStep, OnError, PodAction, PodsStep, Step, WaitStep};
+pub use verdict::{Evidence, Verdict, VerdictReason};
 pub use target::{Owner, OwnerKind, Replaced, Target};

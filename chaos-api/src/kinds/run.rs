@@ -27,6 +27,7 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
     printcolumn = r#"{"name": "Targets", "type": "string", "jsonPath": ".status.summary.targets"}"#,
     printcolumn = r#"{"name": "Injected", "type": "integer", "jsonPath": ".status.ledger.injected"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.reason"}"#,
+    printcolumn = r#"{"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"}"#,
     printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]

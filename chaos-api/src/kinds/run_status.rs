@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, ExperimentSpec};
+use super::{Condition, Evidence, ExperimentSpec, Verdict, VerdictReason};
 
 /// How far a run is, and what it has done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,14 @@ pub struct RunStatus {
     /// The same in words
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// When it has ended: whether what was asked for was really done, by what the kernels have counted
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict_reason: Option<VerdictReason>,
+    /// The same in words
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub verdict_message: String,
     /// The copy of the experiment that is run, whatever becomes of the experiment
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "unchecked")]
@@ -91,6 +99,9 @@ pub struct StepStatus {
     pub ready: u32,
     #[serde(default)]
     pub ledger: LedgerSums,
+    /// What the verdict goes by
+    #[serde(default)]
+    pub evidence: Evidence,
 }
 
 /// Where a step is in its life.

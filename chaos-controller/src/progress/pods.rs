@@ -120,6 +120,7 @@ impl Turn<'_> {
             ..TargetCounts::default()
         };
         status.summary = Summary { targets: format!("{gone}/{}", step.picked) };
+        status.steps[index].evidence.armed = gone;
         status.exceptions = exceptions.into_status();
         let so_far = format!("{gone} of {} pods are removed", step.picked);
         if left.is_empty() && is_whole {

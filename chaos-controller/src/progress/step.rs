@@ -297,6 +297,12 @@ impl Turn<'_> {
         for line in lines {
             self.memory.reports.note(&self.identity.uid, line);
         }
+        let evidence = &mut status.steps[index].evidence;
+        evidence.armed = evidence.armed.max(counts.armed + counts.ended);
+        evidence.refused = evidence.refused.max(counts.refused);
+        if !is_over {
+            evidence.early = evidence.early.max(counts.ended);
+        }
         status.targets = counts;
         status.summary =
             Summary { targets: format!("{}/{}", counts.armed + counts.ended, step.picked) };
@@ -368,7 +374,11 @@ impl Turn<'_> {
                     name(home, &pod.name.namespace, &self.identity.name, &act.name)
                 };
                 let key = (self.identity.uid.as_str(), act.name.as_str());
-                step.ledger = self.memory.ledgers.fold(key, name, pods, step.ledger);
+                let before = Sums { ledger: step.ledger, chances: Chances::of(&step.evidence) };
+                let (sums, has_gap) = self.memory.ledgers.fold(key, name, pods, before);
+                step.ledger = sums.ledger;
+                sums.chances.put(&mut step.evidence);
+                step.evidence.gap |= has_gap;
             }
         }
         status.ledger = status.steps.iter().map(|step| step.ledger).fold(Default::default(), sum);

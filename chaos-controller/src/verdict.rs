@@ -1,0 +1,240 @@
+//! Judges whether a run did what was asked for, by what the kernels have counted. Pure: it goes by the status of the run
+//! alone, so whoever leads when it ends says the same.
+//!
+//! A chance is taken for each event on its own, so the number of hits follows a binomial distribution, or a sum of
+//! some. A share is off if so many hits, or so few, have a probability below 1 in 10,000 by Hoeffding's bound, which
+//! holds for sums, too: <https://doi.org/10.1080/01621459.1963.10500830>, theorem 1. What is decided for whole flows, in
+//! bursts or by counting is told, and not judged.
+
+use chaos_api::kinds::{
+    Evidence, Mode, RunStatus, Step, StepStatus, Verdict,
+    VerdictReason::{
+        self, AllInjected, EndedEarly, LedgerGap, LittleTraffic, Lost, NoTraffic, NotAllArmed,
+        NothingDone, PlanOnly, ShareOff, TargetsRefused,
+    },
+};
+
+/// The logarithm of 20,000: each side has half of 1 in 10,000.
+const BOUND: f64 = 9.903_487_552_536_128;
+
+/// A chance is judged when so many hits are to be expected.
+const ENOUGH: f64 = 5.0;
+
+/// What is said of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    pub reason: VerdictReason,
+    pub message: String,
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, reason: VerdictReason, message: impl Into<String>) -> Self {
+        Self { verdict, reason, message: message.into() }
+    }
+}
+
+/// Judges a run that has ended.
+pub fn judge(status: &RunStatus, mode: Mode) -> Judgement {
+    if mode == Mode::Plan {
+        return Judgement::new(Verdict::Inconclusive, PlanOnly, "nothing was to be done");
+    }
+    let steps = status.spec.iter().flat_map(|spec| &spec.steps).zip(&status.steps);
+    let begun: Vec<(&Step, &StepStatus)> = steps
+        .filter(|(step, status)| step.wait.is_none() && status.started.is_some())
+        .collect();
+    if begun.is_empty() {
+        let message = "no step that breaks pods has begun";
+        return Judgement::new(Verdict::Inconclusive, NothingDone, message);
+    }
+    for (verdict, look) in [
+        (Verdict::Mismatch, contradiction as fn(&Step, &StepStatus) -> Option<_>),
+        (Verdict::Inconclusive, lack),
+    ] {
+        let mut found = begun.iter().filter_map(|(step, status)| Some((step, look(step, status)?)));
+        if let Some((step, (reason, what))) = found.next() {
+            return Judgement::new(verdict, reason, format!("step {}: {what}", step.name));
+        }
+    }
+    Judgement::new(Verdict::Confirmed, AllInjected, in_words(&begun))
+}
+
+/// What speaks against a step, if anything does.
+fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
+    let StepStatus { picked, ledger, evidence, .. } = status;
+    let &Evidence { armed, refused, early, drawn, expected, hit, .. } = evidence;
+    if refused > 0 {
+        return Some((TargetsRefused, format!("{refused} of {picked} pods were refused")));
+    }
+    if armed < *picked {
+        let what = if step.pods.is_some() { "removed" } else { "armed" };
+        return Some((NotAllArmed, format!("{armed} of {picked} pods were {what}")));
+    }
+    if ledger.lost > 0 {
+        let lost = ledger.lost;
+        return Some((Lost, format!("{lost} events were to be hit and could not be")));
+    }
+    if early > 0 {
+        return Some((EndedEarly, format!("the faults of {early} pods were over before their time")));
+    }
+    is_off(drawn, expected, hit).then(|| {
+        let asked = expected.round();
+        (ShareOff, format!("{hit} of {drawn} events were hit, and {asked} were to be expected"))
+    })
+}
+
+/// What a step lacks to be proven, if anything.
+fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
+    if step.fault.is_none() {
+        return None;
+    }
+    let Evidence { gap, drawn, expected, .. } = status.evidence;
+    if gap {
+        let what = "an agent was started again, and has counted anew since";
+        return Some((LedgerGap, what.to_owned()));
+    }
+    if status.ledger.matched == 0 {
+        return Some((NoTraffic, "nothing has met its faults".to_owned()));
+    }
+    (drawn > 0 && expected < ENOUGH).then(|| {
+        let what = format!("{drawn} events have met a chance, of which {expected:.1} were to be hit");
+        (LittleTraffic, format!("{what}: too few to judge it"))
+    })
+}
+
+/// Whether so many hits do not go with what was to be expected of so many events.
+fn is_off(drawn: u64, expected: f64, hit: u64) -> bool {
+    if drawn == 0 {
+        return false;
+    }
+    let (drawn, hit) = (drawn as f64, hit as f64);
+    let (asked, found) = ((expected / drawn).clamp(0.0, 1.0), (hit / drawn).clamp(0.0, 1.0));
+    drawn * divergence(found, asked) > BOUND
+}
+
+/// How far a share is from another one: the divergence of Kullback and Leibler.
+fn divergence(found: f64, asked: f64) -> f64 {
+    let part = |found: f64, asked: f64| match found {
+        0.0 => 0.0,
+        _ => found * (found / asked).ln(),
+    };
+    part(found, asked) + part(1.0 - found, 1.0 - asked)
+}
+
+fn in_words(begun: &[(&Step, &StepStatus)]) -> String {
+    let words = begun.iter().map(|(step, status)| {
+        let StepStatus { picked, ledger, .. } = status;
+        match &step.pods {
+            Some(_) => format!("step {}: {picked} of {picked} pods were removed", step.name),
+            None => format!(
+                "step {}: {picked} of {picked} pods were armed, and {} of {} events hit",
+                step.name,
+                ledger.injected + ledger.shadowed,
+                ledger.matched
+            ),
+        }
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_api::kinds::{Experiment, LedgerSums, RunPhase, StepPhase};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A run of one step that has ended.
+    fn ended(evidence: Evidence, ledger: LedgerSums) -> RunStatus {
+        let spec = json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Experiment", "metadata": {}, "spec": {
+            "targets": { "web": { "pods": {} } },
+            "steps": [{ "name": "slow", "fault": { "target": "web", "do": "drop 10%", "for": "1m" } }],
+        }});
+        let spec = serde_json::from_value::<Experiment>(spec).unwrap().spec;
+        let status = json!({ "phase": "Finished", "steps": [{
+            "name": "slow", "phase": "Done", "started": "2026-11-28T10:00:00Z", "picked": 4 }] });
+        let mut status: RunStatus = serde_json::from_value(status).unwrap();
+        assert_eq!((status.phase, status.steps[0].phase), (RunPhase::Finished, StepPhase::Done));
+        status.spec = Some(spec);
+        status.steps[0].evidence = evidence;
+        status.steps[0].ledger = ledger;
+        status
+    }
+
+    fn good() -> (Evidence, LedgerSums) {
+        let evidence =
+            Evidence { armed: 4, drawn: 1_000, expected: 100.0, hit: 103, ..Evidence::default() };
+        let ledger =
+            LedgerSums { matched: 1_000, injected: 103, spared: 897, ..LedgerSums::default() };
+        (evidence, ledger)
+    }
+
+    fn reason(change: impl FnOnce(&mut Evidence, &mut LedgerSums)) -> (Verdict, VerdictReason) {
+        let (mut evidence, mut ledger) = good();
+        change(&mut evidence, &mut ledger);
+        let judgement = judge(&ended(evidence, ledger), Mode::Armed);
+        (judgement.verdict, judgement.reason)
+    }
+
+    #[test]
+    fn each_reason_is_given() {
+        use Verdict::{Confirmed, Inconclusive, Mismatch};
+        assert_eq!(reason(|_, _| ()), (Confirmed, AllInjected));
+        assert_eq!(reason(|evidence, _| evidence.refused = 1), (Mismatch, TargetsRefused));
+        assert_eq!(reason(|evidence, _| evidence.armed = 3), (Mismatch, NotAllArmed));
+        assert_eq!(reason(|_, ledger| ledger.lost = 1), (Mismatch, Lost));
+        assert_eq!(reason(|evidence, _| evidence.early = 1), (Mismatch, EndedEarly));
+        assert_eq!(reason(|evidence, _| evidence.hit = 200), (Mismatch, ShareOff));
+        assert_eq!(reason(|evidence, _| evidence.hit = 0), (Mismatch, ShareOff));
+        assert_eq!(reason(|evidence, _| evidence.gap = true), (Inconclusive, LedgerGap));
+        let silent = |evidence: &mut Evidence, ledger: &mut LedgerSums| {
+            *ledger = LedgerSums::default();
+            (evidence.drawn, evidence.expected, evidence.hit) = (0, 0.0, 0);
+        };
+        assert_eq!(reason(silent), (Inconclusive, NoTraffic));
+        let few = |evidence: &mut Evidence, _: &mut LedgerSums| {
+            (evidence.drawn, evidence.expected, evidence.hit) = (20, 2.0, 1);
+        };
+        assert_eq!(reason(few), (Inconclusive, LittleTraffic));
+        let (evidence, ledger) = good();
+        let status = ended(evidence, ledger);
+        assert_eq!(judge(&status, Mode::Plan).reason, PlanOnly);
+        let mut before = status.clone();
+        before.steps[0].started = None;
+        assert_eq!(judge(&before, Mode::Armed).reason, NothingDone);
+        let message = "step slow: 4 of 4 pods were armed, and 103 of 1000 events hit";
+        assert_eq!(judge(&status, Mode::Shadow).message, message);
+    }
+
+    /// The hits among so many events that each are hit with this chance.
+    fn hits(events: u64, chance: f64, seed: u64) -> u64 {
+        let one = |event: u64| {
+            let mut value = seed.wrapping_add(event.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((value ^ (value >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        };
+        (1..=events).filter(|event| one(*event) < chance).count() as u64
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn chance_is_believed_and_a_lie_is_not(
+            events in 1_u64..2_000, parts in 1_u32..100, seed in any::<u64>(), factor in 2_u64..5,
+        ) {
+            let chance = f64::from(parts) / 100.0;
+            let expected = events as f64 * chance;
+            let hit = hits(events, chance, seed);
+            // Of ten thousand one may be off, and the bound is far from tight.
+            prop_assert!(!is_off(events, expected, hit), "{hit} of {events} at {chance}");
+            // An agent that claims far more than it was told to, or nothing.
+            let claimed = (hit * factor).min(events);
+            let is_far = claimed as f64 > expected + 6.0 * (expected * (1.0 - chance)).sqrt() + 12.0;
+            prop_assert!(!is_far || is_off(events, expected, claimed), "{claimed} of {events} at {chance}");
+            prop_assert!(expected < 12.0 || is_off(events, expected, 0), "none of {events} at {chance}");
+        }
+    }
+}
