@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     exceptions::Exceptions,
-    ledger::{self, sum},
+    ledger::{self, Chances, Sums, sum},
     pick::Rank,
     planning::Planner,
     pods::PodFacts,

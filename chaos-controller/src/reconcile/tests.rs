@@ -7,7 +7,7 @@ mod reports;
 mod targets;
 mod world;
 
-use chaos_api::kinds::{Reason, RunPhase, StepPhase};
+use chaos_api::kinds::{Reason, RunPhase, StepPhase, Verdict};
 use serde_json::json;
 use world::{Agent, World, one_step};
 
@@ -37,6 +37,8 @@ fn a_run_breaks_as_many_pods_as_are_picked_and_ends() {
     let status = world.status("run");
     assert_eq!((status.phase, status.reason), (RunPhase::Finished, Some(Reason::Completed)));
     assert_eq!(status.ledger.injected, 10);
+    // Without a chance there is no share to be judged.
+    assert_eq!(status.verdict, Some(Verdict::Confirmed), "{}", status.verdict_message);
     assert!(world.held().is_empty());
     let finished = world.condition("run", "Finished").unwrap();
     assert_eq!((finished.status.as_str(), finished.reason.as_str()), ("True", "Completed"));

@@ -6,7 +6,7 @@ use chaos_api::kinds::{
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::{halt_reason, ledger, mode_word, source, state, until};
+use super::{verdict, halt_reason, ledger, mode_word, source, state, until};
 use crate::text::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap,
 };
@@ -34,6 +34,9 @@ pub fn frame(run: &Run, now: Timestamp, most: usize) -> Vec<String> {
             message.push_str(&format!(" ({reason})"));
         }
         lines.extend(wrap(&message, most));
+    }
+    if let Some(verdict) = verdict(status) {
+        lines.extend(wrap(&verdict, most));
     }
     lines.push(String::new());
     lines.extend(steps(run, status, now, most));

@@ -12,7 +12,7 @@ mod why;
 use std::time::Duration;
 
 use anstyle::Style;
-use chaos_api::kinds::{LedgerSums, Mode, Reason, Run, RunPhase, StepPhase};
+use chaos_api::kinds::{LedgerSums, Mode, Reason, Run, RunPhase, RunStatus, StepPhase};
 use chaos_fault::print_duration;
 pub use checks::checks;
 pub use frame::frame;
@@ -27,6 +27,12 @@ use crate::text::{GREEN, RED, YELLOW, number};
 
 /// The annotation of a Run that says why it was halted.
 pub const HALT_REASON: &str = "chaos-agent.dev/halt-reason";
+
+/// What is said of a run that has ended: whether the kernels prove it.
+pub fn verdict(status: &RunStatus) -> Option<String> {
+    let (verdict, reason) = (status.verdict?, status.verdict_reason?);
+    Some(format!("verdict: {verdict:?} ({reason:?}), {}", status.verdict_message))
+}
 
 /// Why somebody halted a Run, as far as it was said.
 pub fn halt_reason(run: &Run) -> Option<&str> {

@@ -3,7 +3,7 @@
 use chaos_api::kinds::{Run, RunPhase, RunStatus, StepPhase, TargetCounts};
 use kube::ResourceExt as _;
 
-use super::{halt_reason, ledger, state, step_word};
+use super::{verdict, halt_reason, ledger, state, step_word};
 use crate::text::count;
 
 /// Lines about what is other than before; none where only the ledger has moved.
@@ -46,6 +46,7 @@ pub fn changes(before: Option<&Run>, after: &Run) -> Vec<String> {
         lines.push(ledger_line(after).unwrap_or_default());
         let reason = halt_reason(after).map(|reason| format!(" ({reason})")).unwrap_or_default();
         lines.push(format!("{}: {}{reason}", state(after).0, status.message));
+        lines.extend(verdict(status));
     }
     lines.retain(|line| !line.is_empty());
     lines

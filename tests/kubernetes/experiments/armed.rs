@@ -99,5 +99,6 @@ fn the_picked_pod_is_broken_counted_and_healed_by_a_halt() -> Result<()> {
     }
     let ended = await_status(&|status| status["phase"] == "Finished")?;
     assert_eq!(ended["reason"], "Halted");
+    assert_eq!(ended["verdict"], "Confirmed", "{}", ended["verdictMessage"]);
     Ok(())
 }
