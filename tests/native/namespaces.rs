@@ -210,7 +210,8 @@ mod repeated {
             most = most.max(descriptors()?);
         }
         assert!(most > before + AT_ONCE, "{most} descriptors, {before} before");
-        let give_up = Instant::now() + SOON;
+        // That a process has gone is noticed within seconds, and its namespace is kept for a few more.
+        let give_up = Instant::now() + 2 * SOON;
         loop {
             agent.look()?;
             let now = descriptors()?;

@@ -161,13 +161,13 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         lease = %print_duration(args.lease),
         "starting"
     );
-    let socket = ControlSocket::bind(&args.socket).await?;
-    // Now, as a container that is started meanwhile waits for the agent; without the socket it
-    // would fail.
+    // Now, as a container that is started meanwhile waits for the agent; without the socket it would fail. Before the
+    // control socket: whoever reaches that may start containers.
     let runtimes = match &args.seccomp_socket {
         Some(path) => Some(ControlSocket::bind(path).await?),
         None => None,
     };
+    let socket = ControlSocket::bind(&args.socket).await?;
     let root = kernel::prepare()?;
     let features = kernel::try_features(&root);
     tracing::info!(kernel = features.release, "the hooks of the kernel have been tried");

@@ -36,7 +36,7 @@ const LINE_PROGRAMS: usize = 2;
 
 /// Between two looks at a target of which nothing is heard: processes that came or left without a new socket are
 /// noticed then, and programs that somebody detached.
-const REST: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(3);
 
 /// What is attached to the interfaces of one target, for all texts that are armed on it.
 ///
