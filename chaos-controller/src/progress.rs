@@ -7,8 +7,8 @@ mod step;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_api::kinds::{
-    Condition, Evidence, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase, RunStatus,
-    StepPhase, StepStatus, Summary, TargetCounts,
+    Condition, Evidence, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase,
+    RunStatus, StepPhase, StepStatus, Summary, TargetCounts,
 };
 use chaos_fault::Fault;
 use chaos_kube::ENABLED;

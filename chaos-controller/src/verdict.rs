@@ -40,9 +40,8 @@ pub fn judge(status: &RunStatus, mode: Mode) -> Judgement {
         return Judgement::new(Verdict::Inconclusive, PlanOnly, "nothing was to be done");
     }
     let steps = status.spec.iter().flat_map(|spec| &spec.steps).zip(&status.steps);
-    let begun: Vec<(&Step, &StepStatus)> = steps
-        .filter(|(step, status)| step.wait.is_none() && status.started.is_some())
-        .collect();
+    let begun: Vec<(&Step, &StepStatus)> =
+        steps.filter(|(step, status)| step.wait.is_none() && status.started.is_some()).collect();
     if begun.is_empty() {
         let message = "no step that breaks pods has begun";
         return Judgement::new(Verdict::Inconclusive, NothingDone, message);
@@ -75,7 +74,10 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
         return Some((Lost, format!("{lost} events were to be hit and could not be")));
     }
     if early > 0 {
-        return Some((EndedEarly, format!("the faults of {early} pods were over before their time")));
+        return Some((
+            EndedEarly,
+            format!("the faults of {early} pods were over before their time"),
+        ));
     }
     is_off(drawn, expected, hit).then(|| {
         let asked = expected.round();
@@ -95,7 +97,8 @@ fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
         return Some((NoTraffic, "nothing has met its faults".to_owned()));
     }
     (drawn > 0 && expected < ENOUGH).then(|| {
-        let what = format!("{drawn} events have met a chance, of which {expected:.1} were to be hit");
+        let what =
+            format!("{drawn} events have met a chance, of which {expected:.1} were to be hit");
         (LittleTraffic, format!("{what}: too few to judge it"))
     })
 }

@@ -45,7 +45,9 @@ pub enum AdhocError {
     TwoEnds { first: String, second: String },
     #[error("the sentence lasts {sentence}, and `--for` says {option}; leave one out")]
     ForTwice { sentence: String, option: String },
-    #[error("`--pick {0}`: write a number from 1 on, a share such as `50%`, a range such as `10%-30%`, or `all`")]
+    #[error(
+        "`--pick {0}`: write a number from 1 on, a share such as `50%`, a range such as `10%-30%`, or `all`"
+    )]
     Pick(String),
     #[error("{0}")]
     Controller(String),
@@ -270,7 +272,8 @@ mod tests {
         let range = Options { pick: Some("10%-30%"), ..options.clone() };
         let adhoc = words(&["deploy/web", "drop egress to @db, @cache for 1m"]);
         let spec_of_names = Adhoc::read(&adhoc, &range).unwrap().spec(&json!({})).unwrap();
-        let services = spec_of_names.peers.iter().map(|(name, peer)| (name.as_str(), peer.service.as_deref()));
+        let services =
+            spec_of_names.peers.iter().map(|(name, peer)| (name.as_str(), peer.service.as_deref()));
         let expected = [("cache", Some("cache")), ("db", Some("db"))];
         assert_eq!(services.collect::<Vec<_>>(), expected);
         let target = &serde_json::to_value(&spec).unwrap()["targets"]["web"];

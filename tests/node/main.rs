@@ -25,14 +25,9 @@ fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // They change what the others look at.
     arguments.test_threads = Some(1);
-    let tests = [
-        faults::TESTS,
-        recovery::TESTS,
-        seccomp::TESTS,
-        capabilities::TESTS,
-        experiments::TESTS,
-    ]
-    .concat();
+    let tests =
+        [faults::TESTS, recovery::TESTS, seccomp::TESTS, capabilities::TESTS, experiments::TESTS]
+            .concat();
     // A list needs no node.
     let scene = if arguments.list { None } else { Some(Arc::new(set()?)) };
     let trials = tests.into_iter().map(|(name, test): (&str, Test)| {

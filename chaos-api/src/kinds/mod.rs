@@ -26,5 +26,5 @@ pub use run_status::{
 };
 pub use selector::{LabelValue, Labels, Operator, Requirement};
 pub use step::{FaultStep, OnError, PodAction, PodsStep, Step, WaitStep};
-pub use verdict::{Evidence, Verdict, VerdictReason};
 pub use target::{Owner, OwnerKind, Replaced, Target};
+pub use verdict::{Evidence, Verdict, VerdictReason};

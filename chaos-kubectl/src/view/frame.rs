@@ -6,7 +6,7 @@ use chaos_api::kinds::{
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::{verdict, halt_reason, ledger, mode_word, source, state, until};
+use super::{halt_reason, ledger, mode_word, source, state, until, verdict};
 use crate::text::{
     BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap,
 };

@@ -3,7 +3,7 @@
 use chaos_api::kinds::{Run, RunPhase, RunStatus, StepPhase, TargetCounts};
 use kube::ResourceExt as _;
 
-use super::{verdict, halt_reason, ledger, state, step_word};
+use super::{halt_reason, ledger, state, step_word, verdict};
 use crate::text::count;
 
 /// Lines about what is other than before; none where only the ledger has moved.
