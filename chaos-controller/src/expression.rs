@@ -1,6 +1,10 @@
 //! Evaluates the expression `where` of a target for one pod, within bounds: the expression is a stranger's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::{Duration, Instant},
+};
 
 use cel::{
     Context, Program, Value,
@@ -16,8 +20,15 @@ const LONGEST: usize = 1024;
 /// Brackets within brackets: the parser recurses for each.
 const DEEPEST: usize = 32;
 
-/// Loops within loops (`all`, `exists`, `filter`, `map`): the time that they take is a power of the lengths of lists.
-const MOST_NESTED_LOOPS: usize = 2;
+/// Loops within loops (`all`, `exists`, `filter`, `map`): the time that they take is a power of the lengths of lists, and a
+/// pod may have thousands of labels.
+const MOST_NESTED_LOOPS: usize = 1;
+
+/// Calls of `matches`, each of which compiles a regular expression, for each pod.
+const MOST_MATCHES: usize = 2;
+
+/// How long an expression may take for all pods of one look. The loop that evaluates it renews the Lease.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Programs that are kept compiled; when there are more, all are compiled anew.
 const MOST_PROGRAMS: usize = 512;
@@ -33,6 +44,18 @@ pub enum ExpressionError {
     TooDeep,
     #[error("loops such as `all` are nested more than {MOST_NESTED_LOOPS} deep; write it flatter")]
     TooManyLoops,
+    #[error("`matches` is called in a loop; compare names by `==`, `in` or `startsWith` there")]
+    RepeatedMatches,
+    #[error("`matches` is called more than {MOST_MATCHES} times; join the patterns by `|`")]
+    TooManyMatches,
+    #[error("it makes an object of type `{0}`, which this language does not have; leave it out")]
+    Object(String),
+    #[error(
+        "it took longer than {PATIENCE:?} for the pods that there are; write it simpler, or select by labels"
+    )]
+    TooSlow,
+    #[error("the evaluator cannot do it; write it in another way")]
+    Panicked,
     #[error("it cannot be read: {0}")]
     Syntax(String),
     #[error("`{0}` is not known; there are `pod` and `age`, such as `age > duration('5m')`")]
@@ -47,6 +70,8 @@ pub enum ExpressionError {
 #[derive(Default)]
 pub struct Expressions {
     programs: BTreeMap<String, Result<Program, ExpressionError>>,
+    /// How long expressions took in the look of this moment.
+    spent: BTreeMap<String, (Timestamp, Duration)>,
 }
 
 impl Expressions {
@@ -62,6 +87,21 @@ impl Expressions {
         pod: &Pod,
         now: Timestamp,
     ) -> Result<bool, ExpressionError> {
+        let begun = Instant::now();
+        let held = self.evaluate(text, pod, now);
+        let (look, spent) = self.spent.entry(text.to_owned()).or_insert((now, Duration::ZERO));
+        if std::mem::replace(look, now) != now {
+            *spent = Duration::ZERO;
+        }
+        *spent += begun.elapsed();
+        if *spent > PATIENCE {
+            // For good: it would take as long in the next look.
+            self.programs.insert(text.to_owned(), Err(ExpressionError::TooSlow));
+        }
+        held
+    }
+
+    fn evaluate(&mut self, text: &str, pod: &Pod, now: Timestamp) -> Result<bool, ExpressionError> {
         let program = self.program(text)?;
         let failed = |error: &dyn std::fmt::Display| {
             let mut message = error.to_string();
@@ -75,7 +115,10 @@ impl Expressions {
         context.add_variable_from_value("pod", object);
         let age = Value::Duration(chrono::Duration::milliseconds(age));
         context.add_variable_from_value("age", age);
-        match program.execute(&context).map_err(|error| failed(&error))? {
+        // Parts of the evaluator are not written yet, and panic.
+        let value = catch_unwind(AssertUnwindSafe(|| program.execute(&context)));
+        let value = value.map_err(|_| ExpressionError::Panicked)?;
+        match value.map_err(|error| failed(&error))? {
             Value::Bool(holds) => Ok(holds),
             other => Err(ExpressionError::NoBool(other.type_of().to_string())),
         }
@@ -84,6 +127,7 @@ impl Expressions {
     fn program(&mut self, text: &str) -> Result<&Program, ExpressionError> {
         if self.programs.len() >= MOST_PROGRAMS && !self.programs.contains_key(text) {
             self.programs.clear();
+            self.spent.clear();
         }
         let entry = self.programs.entry(text.to_owned());
         entry.or_insert_with(|| compile(text)).as_ref().map_err(Clone::clone)
@@ -103,6 +147,7 @@ fn compile(text: &str) -> Result<Program, ExpressionError> {
     if loops(program.expression(), &mut bound) > MOST_NESTED_LOOPS {
         return Err(ExpressionError::TooManyLoops);
     }
+    check_calls(program.expression(), false, &mut 0)?;
     let references = program.references();
     let unknown = references.variables().into_iter().find(|name| !bound.contains(name));
     if let Some(name) = unknown {
@@ -148,6 +193,40 @@ fn loops<'e>(expression: &'e IdedExpr, bound: &mut BTreeSet<&'e str>) -> usize {
         Expr::Struct(one) => deepest(&mut one.entries.iter().flat_map(|entry| parts(&entry.expr))),
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => 0,
     }
+}
+
+/// Refuses what takes long, and what the evaluator does not have. `matches` counts calls of that.
+fn check_calls(
+    expression: &IdedExpr,
+    is_repeated: bool,
+    matches: &mut usize,
+) -> Result<(), ExpressionError> {
+    let once: Vec<&IdedExpr> = match &expression.expr {
+        Expr::Comprehension(each) => {
+            let again = [&each.loop_cond, &each.loop_step];
+            again.into_iter().try_for_each(|part| check_calls(part, true, matches))?;
+            vec![&each.iter_range, &each.accu_init, &each.result]
+        }
+        Expr::Call(call) => {
+            if call.func_name == "matches" {
+                *matches += 1;
+                match is_repeated {
+                    true => return Err(ExpressionError::RepeatedMatches),
+                    false if *matches > MOST_MATCHES => {
+                        return Err(ExpressionError::TooManyMatches);
+                    }
+                    false => {}
+                }
+            }
+            call.target.as_deref().into_iter().chain(&call.args).collect()
+        }
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::Map(map) => map.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
+        Expr::Struct(one) => return Err(ExpressionError::Object(one.type_name.clone())),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => return Ok(()),
+    };
+    once.into_iter().try_for_each(|part| check_calls(part, is_repeated, matches))
 }
 
 fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {
@@ -208,14 +287,35 @@ mod tests {
     #[test]
     fn bombs_are_refused_before_they_are_evaluated() {
         let list = "pod.spec.containers";
-        let nested = format!("{list}.all(a, {list}.all(b, {list}.all(c, true)))");
+        let nested = format!("{list}.all(a, {list}.exists(b, a.name != b.name))");
         assert_eq!(holds(&nested), Err(ExpressionError::TooManyLoops));
-        let twice = format!("{list}.all(a, {list}.exists(b, a.name != b.name))");
-        assert_eq!(holds(&twice), Ok(true));
+        let beside = format!("{list}.all(a, a.name != '') && {list}.exists(b, b.name == 'side')");
+        assert_eq!(holds(&beside), Ok(true));
+        let repeated = format!("{list}.all(a, !'x'.matches('(\\\\w{{10}}){{2}}'))");
+        assert_eq!(holds(&repeated), Err(ExpressionError::RepeatedMatches));
+        let many = ["'x'.matches('x')"; 3].join(" && ");
+        assert_eq!(holds(&many), Err(ExpressionError::TooManyMatches));
+        for object in ["Foo{a: 1} == Foo{a: 1}", "pod.metadata.name == 'x' ? Foo{} == 1 : true"] {
+            assert_eq!(holds(object), Err(ExpressionError::Object("Foo".to_owned())), "{object}");
+        }
+        // In builds that check for overflow the evaluator panics.
+        let overflow = holds("-(-9223372036854775807 - 1) > 0");
+        assert!(overflow.is_ok() || overflow == Err(ExpressionError::Panicked), "{overflow:?}");
         assert_eq!(holds(&"(".repeat(1000)), Err(ExpressionError::TooDeep));
         assert_eq!(holds(&"!".repeat(1000)), Err(ExpressionError::TooDeep));
         assert_eq!(holds(&"true?".repeat(200)), Err(ExpressionError::TooDeep));
         assert_eq!(holds(&" ".repeat(1025)), Err(ExpressionError::TooLong(1025)));
+    }
+
+    #[test]
+    fn what_takes_long_is_not_evaluated_again() {
+        let mut expressions = Expressions::default();
+        let now: Timestamp = "2026-11-28T10:10:00Z".parse().unwrap();
+        assert_eq!(expressions.holds("true", &pod(), now), Ok(true));
+        expressions.spent.insert("true".to_owned(), (now, PATIENCE));
+        assert_eq!(expressions.holds("true", &pod(), now), Ok(true));
+        assert_eq!(expressions.holds("true", &pod(), now), Err(ExpressionError::TooSlow));
+        assert_eq!(expressions.check("true"), Err(ExpressionError::TooSlow));
     }
 
     #[test]

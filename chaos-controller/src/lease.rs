@@ -100,7 +100,13 @@ impl Leadership {
         let patience = self.patience();
         let asked = timeout(patience, self.api.get_opt(LEASE)).await;
         let Some(lease) = asked.map_err(|_| LeaseError::Silent(patience))?? else {
-            let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+            // Who deletes the Lease does not lift the halt of the cluster.
+            let halt = self.lever.clone().map(|reason| (HALT.to_owned(), reason));
+            let metadata = ObjectMeta {
+                name: Some(LEASE.to_owned()),
+                annotations: halt.map(|halt| [halt].into()),
+                ..ObjectMeta::default()
+            };
             return self.write(Lease { metadata, spec: None }, now).await;
         };
         if !self.may_take(&lease, now) {

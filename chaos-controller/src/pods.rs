@@ -140,8 +140,16 @@ fn annotation(pod: &Pod) -> Annotation {
     let managers = pod.managed_fields().iter().filter(|entry| owns_faults(entry));
     let names: Vec<&str> =
         managers.map(|entry| entry.manager.as_deref().unwrap_or("somebody")).collect();
-    match names.iter().find(|name| **name != FIELD_MANAGER) {
-        Some(other) => Annotation::Theirs { manager: (*other).to_owned() },
+    // The controller applies. Whoever writes in its name in another way is somebody else.
+    let is_ours = |entry: &ManagedFieldsEntry| {
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && entry.operation.as_deref() == Some("Apply")
+            && entry.subresource.as_deref() == Some("status")
+    };
+    let mut entries = pod.managed_fields().iter().filter(|entry| owns_faults(entry));
+    let other = entries.find(|entry| !is_ours(entry)).and_then(|entry| entry.manager.as_deref());
+    match other {
+        Some(other) => Annotation::Theirs { manager: other.to_owned() },
         None if names.is_empty() => Annotation::Theirs { manager: "somebody".to_owned() },
         None => Annotation::Ours { text: text.clone(), holder: holder(text) },
     }
@@ -165,7 +173,10 @@ mod tests {
         let owned = json!({ "f:metadata": { "f:annotations": { format!("f:{FAULTS}"): {} } } });
         let entries: Vec<Value> = managers
             .iter()
-            .map(|manager| json!({ "manager": manager, "fieldsType": "FieldsV1", "fieldsV1": owned }))
+            .map(|manager| {
+                json!({ "manager": manager, "operation": "Apply", "subresource": "status",
+                        "fieldsType": "FieldsV1", "fieldsV1": owned })
+            })
             .chain([json!({ "manager": "kubelet", "fieldsV1": { "f:status": {} } })])
             .collect();
         let mut pod: Pod = serde_json::from_value(json!({
@@ -192,6 +203,10 @@ mod tests {
             assert_eq!(pod(managers, &text).annotation, theirs);
         }
         assert_eq!(pod(&[], "drop").annotation, Annotation::Theirs { manager: "somebody".into() });
+        let mut patched = ours.object.as_ref().clone();
+        patched.metadata.managed_fields.as_mut().unwrap()[0].operation = Some("Update".to_owned());
+        let theirs = Annotation::Theirs { manager: FIELD_MANAGER.into() };
+        assert_eq!(PodFacts::of(&Arc::new(patched)).annotation, theirs);
         let forged = pod(&[FIELD_MANAGER], "drop");
         assert_eq!(forged.annotation, Annotation::Ours { text: "drop".into(), holder: None });
     }

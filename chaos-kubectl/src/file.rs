@@ -55,7 +55,9 @@ fn object(documents: &[Document], changes: &Changes<'_>) -> Result<Value, &'stat
                 && let Some(spec) = object["spec"].as_object_mut()
             {
                 spec.remove("experiment");
-                spec.insert("inline".to_owned(), one.object["spec"].clone());
+                let mut inline = one.object["spec"].clone();
+                inline.as_object_mut().map(|spec| spec.remove("keep"));
+                spec.insert("inline".to_owned(), inline);
             }
             object
         }
@@ -77,7 +79,10 @@ fn object(documents: &[Document], changes: &Changes<'_>) -> Result<Value, &'stat
             }
             let name = experiment.name().unwrap_or("run").trim_end_matches('-');
             metadata.insert("generateName".to_owned(), json!(prefix(name)));
-            let spec = json!({ "inline": experiment.object["spec"] });
+            // How many of its Runs are kept is said by an Experiment, of those that name it.
+            let mut inline = experiment.object["spec"].clone();
+            inline.as_object_mut().map(|spec| spec.remove("keep"));
+            let spec = json!({ "inline": inline });
             skeleton(metadata, spec)
         }
     };

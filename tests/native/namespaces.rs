@@ -23,7 +23,7 @@ use chaos_tests::{
 
 use crate::{
     agent::{Agent, has, has_frames, has_line},
-    pair::{Pair, idle},
+    pair::Pair,
 };
 
 const DATAGRAMS: u64 = 20;
@@ -191,15 +191,15 @@ mod repeated {
         let cgroup = TestCgroup::new(&quiet, "churn")?;
         let mut agent = Agent::armed(&quiet, &cgroup, "delay 1ms egress udp")?;
         let netns = TestNetns::new()?;
-        let _idle = idle(Place::here().cgroup(&cgroup).netns(&netns))?;
+        // With a socket each: without one, a namespace may wait for the next look that finds processes.
+        let sink = || -> Result<_> { Ok(UdpSink { bind: "0.0.0.0:0".parse()? }) };
+        let _stays = Victim::start(sink()?, Place::here().cgroup(&cgroup).netns(&netns))?;
         agent.look()?;
         let before = descriptors()?;
         let mut most = 0;
         for _ in 0..9 {
             let namespaces: Vec<TestNetns> =
                 (0..AT_ONCE).map(|_| TestNetns::new()).collect::<Result<_>>()?;
-            // With a socket each: without one, a namespace may wait for the next look that finds processes.
-            let sink = || -> Result<_> { Ok(UdpSink { bind: "0.0.0.0:0".parse()? }) };
             let processes = namespaces
                 .iter()
                 .map(|netns| Victim::start(sink()?, Place::here().cgroup(&cgroup).netns(netns)))

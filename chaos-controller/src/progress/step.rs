@@ -309,6 +309,12 @@ impl Turn<'_> {
         status.exceptions = exceptions.into_status();
         let all_answered = counts.waiting == 0 && counts.armed == 0;
         if is_over && (all_answered || now.duration_since(ends) >= FAREWELL) {
+            if act.stops_at_errors() && step.picked > 0 && status.steps[index].evidence.armed == 0 {
+                let why =
+                    format!("none of {} pods was armed before its time was over", step.picked);
+                self.fail(&mut status, act, index, &why);
+                return Progress::of(status);
+            }
             status.steps[index].phase = StepPhase::Done;
             return Progress { texts, ..Progress::of(self.start(status, script, index + 1)) };
         }

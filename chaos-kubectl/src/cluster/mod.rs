@@ -22,6 +22,8 @@ pub struct Cluster {
     pub client: Client,
     /// That of the option, else of the context.
     pub namespace: String,
+    /// The same, if it was said on the command line.
+    pub asked_namespace: Option<String>,
     /// Where the agents are.
     pub agents: String,
     url: String,
@@ -48,7 +50,8 @@ impl Cluster {
         let url = config.cluster_url.to_string();
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).map_err(|error| unknown(&error))?;
-        Ok(Self { client, namespace, agents: args.agent_namespace.clone(), url })
+        let asked_namespace = args.namespace.clone();
+        Ok(Self { client, namespace, asked_namespace, agents: args.agent_namespace.clone(), url })
     }
 
     pub fn runs(&self, namespace: &str) -> Api<Run> {

@@ -23,8 +23,17 @@ const REPLICAS: usize = 2;
 const KINDS: [&str; 2] = ["experiments", "runs"];
 
 /// The policies that narrow what agents and controller may write.
-pub const POLICIES: [&str; 4] =
-    ["chaos-agent-pods", "chaos-agent-events", "chaos-controller-pods", "chaos-controller-events"];
+pub const POLICIES: [&str; 9] = [
+    "chaos-agent-pods",
+    "chaos-agent-events",
+    "chaos-controller-pods",
+    "chaos-controller-events",
+    "chaos-controller-removals",
+    "chaos-controller-runs",
+    "chaos-controller-reports",
+    "chaos-controller-lease",
+    "chaos-experiments-namespaces",
+];
 
 /// What was read of a cluster.
 #[derive(Debug)]
@@ -287,7 +296,7 @@ fn policies(facts: &Facts) -> Check {
             let is_missing = |name: &&str| there.iter().all(|one| one != name);
             let missing: Vec<&str> = POLICIES.into_iter().filter(is_missing).collect();
             if missing.is_empty() {
-                return Check::new(Verdict::Good, SUBJECT, "all four are there");
+                return Check::new(Verdict::Good, SUBJECT, "all are there");
             }
             let finding = format!("{} not there", missing.join(", "));
             Check::new(Verdict::Bad, SUBJECT, finding).with(

@@ -26,14 +26,22 @@ pub fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
     for path in paths {
         if path == Path::new("-") {
             let mut text = String::new();
-            let read = io::stdin().lock().take(LONGEST).read_to_string(&mut text);
-            read.map_err(|source| Failure::Io { what: "read standard input".to_owned(), source })?;
+            let failed = |source| Failure::Io { what: "read standard input".to_owned(), source };
+            io::stdin().lock().take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;
+            if text.len() as u64 > LONGEST {
+                return Err(failed(too_long()));
+            }
             found.push(Source { name: "standard input".to_owned(), text });
         } else {
             add(path, &mut found, true)?;
         }
     }
     Ok(found)
+}
+
+fn too_long() -> io::Error {
+    let message = format!("it is longer than {} MiB", LONGEST >> 20);
+    io::Error::new(io::ErrorKind::FileTooLarge, message)
 }
 
 fn add(path: &Path, found: &mut Vec<Source>, is_named: bool) -> Result<(), Failure> {
@@ -55,10 +63,15 @@ fn add(path: &Path, found: &mut Vec<Source>, is_named: bool) -> Result<(), Failu
         return Ok(());
     }
     if metadata.len() > LONGEST {
-        let too_long = format!("it is longer than {} MiB", LONGEST >> 20);
-        return Err(failed(io::Error::new(io::ErrorKind::FileTooLarge, too_long)));
+        return Err(failed(too_long()));
     }
-    let text = fs::read_to_string(path).map_err(failed)?;
+    // What is no file has no length, and may never end.
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(failed)?;
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > LONGEST {
+        return Err(failed(too_long()));
+    }
     found.push(Source { name: path.display().to_string(), text });
     Ok(())
 }

@@ -42,6 +42,13 @@ pub async fn wanted(
     let changes = Changes { params: &what.params, mode, name: what.name.as_deref() };
     if let Some(path) = &what.filename {
         let (run, namespace) = file::run(path, &changes)?;
+        if let (Some(asked), Some(written)) = (&cluster.asked_namespace, &namespace)
+            && asked != written
+        {
+            return Err(Failure::Usage(format!(
+                "the file says namespace {written}, and -n says {asked}; leave one out"
+            )));
+        }
         return Ok(Wanted {
             run,
             namespace: namespace.unwrap_or_else(|| cluster.namespace.clone()),

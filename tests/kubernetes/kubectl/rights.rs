@@ -67,7 +67,7 @@ fn missing_rights_are_named_with_the_role_and_doctor_sees_them() -> Result<()> {
             "2 of 2 agents ready",
             "node-b",
             "version 0.1.0",
-            "all four are there",
+            "all are there",
             "the cluster is not halted",
         ],
     )?;

@@ -503,7 +503,9 @@ impl PodState {
         if let Some((text, manager)) = &self.faults {
             annotations.insert(FAULTS, text.clone());
             let owned = json!({ "f:metadata": { "f:annotations": { format!("f:{FAULTS}"): {} } } });
-            managers.push(json!({ "manager": manager, "fieldsV1": owned }));
+            managers
+                .push(json!({ "manager": manager, "operation": "Apply", "subresource": "status",
+                                    "fieldsV1": owned }));
         }
         if let Some(status) = &self.status {
             annotations.insert(STATUS, status.to_string());
