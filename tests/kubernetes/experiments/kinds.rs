@@ -133,7 +133,8 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     );
     let columns = plane.kubectl(&["get", "cxr", "--namespace", SHOP])?;
     assert!(
-        columns.starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   AGE"),
+        columns
+            .starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   VERDICT   AGE"),
         "{columns}"
     );
     Ok(())
