@@ -8,6 +8,7 @@ use std::{
 };
 
 use chaos_api::kinds::{Experiment, Run, RunStatus};
+use chaos_kube::PodName;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -235,65 +236,59 @@ impl Controller {
         }
     }
 
-    /// Changes annotations, as many as the pace allows; the next look goes on with the rest.
+    /// Changes annotations.
     async fn annotate(&mut self, writes: Vec<PodWrite>) {
-        let begin = tokio::time::Instant::now();
-        let (client, leadership) = (&self.client, &self.leadership);
-        let one = |(place, write): (u32, PodWrite)| async move {
-            sleep_until(begin + Duration::from_secs(1) * place / PACE).await;
-            if !leadership.may_act() {
-                return None;
+        let requests = writes.into_iter().map(|write| {
+            let client = self.client.clone();
+            (write.pod.clone(), async move { write::annotate(client, &write).await })
+        });
+        for (pod, written) in self.paced(requests).await {
+            match written {
+                Ok(mut written) => {
+                    slim(&mut written);
+                    self.state.pods.put(written);
+                }
+                Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => {
+                    tracing::info!(%pod, reason = status.message, "an annotation was not written");
+                }
+                Err(error) => tracing::warn!(%pod, %error, "an annotation was not written"),
             }
-            let written = timeout(leadership.patience(), write::annotate(client.clone(), &write));
-            match written.await {
-                Ok(Ok(pod)) => Some(pod),
-                Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => {
-                    tracing::info!(pod = %write.pod, reason = status.message, "an annotation was not written");
-                    None
-                }
-                Ok(Err(error)) => {
-                    tracing::warn!(pod = %write.pod, %error, "an annotation was not written");
-                    None
-                }
-                Err(_) => {
-                    tracing::warn!(pod = %write.pod, "the API server did not answer");
-                    None
-                }
-            }
-        };
-        let paced = (0..PACE).zip(writes);
-        let written: Vec<_> =
-            stream::iter(paced).map(one).buffer_unordered(AT_ONCE).collect().await;
-        for mut pod in written.into_iter().flatten() {
-            slim(&mut pod);
-            self.state.pods.put(pod);
         }
     }
 
-    /// Removes pods, as many as the pace allows; the next look goes on with the rest.
-    async fn remove(&mut self, removals: Vec<PodRemoval>) {
-        let begin = tokio::time::Instant::now();
-        let (client, leadership) = (&self.client, &self.leadership);
-        let one = |(place, removal): (u32, PodRemoval)| async move {
+    /// Removes pods.
+    async fn remove(&mut self, mut removals: Vec<PodRemoval>) {
+        removals.retain(|removal| self.state.removals.is_due(&removal.uid));
+        let requests = removals.into_iter().map(|removal| {
+            let client = self.client.clone();
+            let pod = removal.pod.clone();
+            (pod, async move { (write::remove(client, &removal).await, removal.uid) })
+        });
+        for (_, (answer, uid)) in self.paced(requests).await {
+            self.state.removals.note(uid, Answer::of(answer));
+        }
+    }
+
+    /// Makes requests about pods, as many as the pace allows; the next look goes on with the rest. Those that were
+    /// answered in time, with the answers.
+    async fn paced<T>(
+        &self,
+        requests: impl Iterator<Item = (PodName, impl Future<Output = T>)>,
+    ) -> Vec<(PodName, T)> {
+        let (begin, leadership) = (tokio::time::Instant::now(), &self.leadership);
+        let one = |(place, (pod, request)): (u32, (PodName, _))| async move {
             sleep_until(begin + Duration::from_secs(1) * place / PACE).await;
             if !leadership.may_act() {
                 return None;
             }
-            let asked = write::remove(client.clone(), &removal);
-            match timeout(leadership.patience(), asked).await {
-                Ok(answer) => Some((removal.uid, Answer::of(answer))),
-                Err(_) => {
-                    tracing::warn!(pod = %removal.pod, "the API server did not answer");
-                    None
-                }
+            let answer = timeout(leadership.patience(), request).await;
+            if answer.is_err() {
+                tracing::warn!(%pod, "the API server did not answer");
             }
+            Some((pod, answer.ok()?))
         };
-        let due = removals.into_iter().filter(|removal| self.state.removals.is_due(&removal.uid));
-        let answers: Vec<_> =
-            stream::iter((0..PACE).zip(due)).map(one).buffer_unordered(AT_ONCE).collect().await;
-        for (uid, answer) in answers.into_iter().flatten() {
-            self.state.removals.note(uid, answer);
-        }
+        let answers = stream::iter((0..PACE).zip(requests)).map(one).buffer_unordered(AT_ONCE);
+        answers.filter_map(async |answer| answer).collect().await
     }
 
     /// Reads the report of a run that another leader has begun.

@@ -173,26 +173,16 @@ fn depth(text: &str) -> usize {
 
 /// How deep loops are nested; adds the names that they bind.
 fn loops<'e>(expression: &'e IdedExpr, bound: &mut BTreeSet<&'e str>) -> usize {
-    let mut deepest = |parts: &mut dyn Iterator<Item = &'e IdedExpr>| {
-        parts.map(|part| loops(part, bound)).max().unwrap_or_default()
-    };
-    match &expression.expr {
-        Expr::Comprehension(each) => {
-            bound.extend([each.iter_var.as_str(), each.accu_var.as_str()]);
-            bound.extend(each.iter_var2.as_deref());
-            let once = [&each.iter_range, &each.accu_init, &each.result];
-            let once = once.into_iter().map(|part| loops(part, bound)).max();
-            let again = [&each.loop_cond, &each.loop_step];
-            let again = again.into_iter().map(|part| loops(part, bound)).max();
-            once.max(again.map(|depth| depth + 1)).unwrap_or_default()
-        }
-        Expr::Call(call) => deepest(&mut call.target.as_deref().into_iter().chain(&call.args)),
-        Expr::List(list) => deepest(&mut list.elements.iter()),
-        Expr::Select(select) => loops(&select.operand, bound),
-        Expr::Map(map) => deepest(&mut map.entries.iter().flat_map(|entry| parts(&entry.expr))),
-        Expr::Struct(one) => deepest(&mut one.entries.iter().flat_map(|entry| parts(&entry.expr))),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => 0,
+    if let Expr::Comprehension(each) = &expression.expr {
+        bound.extend([each.iter_var.as_str(), each.accu_var.as_str()]);
+        bound.extend(each.iter_var2.as_deref());
     }
+    let Parts { once, again } = Parts::of(expression);
+    let mut deepest = 0;
+    for (parts, more) in [(once, 0), (again, 1)] {
+        deepest = parts.into_iter().map(|part| loops(part, bound) + more).fold(deepest, usize::max);
+    }
+    deepest
 }
 
 /// Refuses what takes long, and what the evaluator does not have. `matches` counts calls of that.
@@ -201,32 +191,55 @@ fn check_calls(
     is_repeated: bool,
     matches: &mut usize,
 ) -> Result<(), ExpressionError> {
-    let once: Vec<&IdedExpr> = match &expression.expr {
-        Expr::Comprehension(each) => {
-            let again = [&each.loop_cond, &each.loop_step];
-            again.into_iter().try_for_each(|part| check_calls(part, true, matches))?;
-            vec![&each.iter_range, &each.accu_init, &each.result]
-        }
-        Expr::Call(call) => {
-            if call.func_name == "matches" {
-                *matches += 1;
-                match is_repeated {
-                    true => return Err(ExpressionError::RepeatedMatches),
-                    false if *matches > MOST_MATCHES => {
-                        return Err(ExpressionError::TooManyMatches);
-                    }
-                    false => {}
-                }
-            }
-            call.target.as_deref().into_iter().chain(&call.args).collect()
-        }
-        Expr::List(list) => list.elements.iter().collect(),
-        Expr::Select(select) => vec![&select.operand],
-        Expr::Map(map) => map.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
+    match &expression.expr {
         Expr::Struct(one) => return Err(ExpressionError::Object(one.type_name.clone())),
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => return Ok(()),
-    };
+        Expr::Call(call) if call.func_name == "matches" => {
+            *matches += 1;
+            if is_repeated {
+                return Err(ExpressionError::RepeatedMatches);
+            }
+            if *matches > MOST_MATCHES {
+                return Err(ExpressionError::TooManyMatches);
+            }
+        }
+        Expr::Call(_)
+        | Expr::Comprehension(_)
+        | Expr::Ident(_)
+        | Expr::List(_)
+        | Expr::Literal(_)
+        | Expr::Map(_)
+        | Expr::Select(_)
+        | Expr::Unspecified => {}
+    }
+    let Parts { once, again } = Parts::of(expression);
+    again.into_iter().try_for_each(|part| check_calls(part, true, matches))?;
     once.into_iter().try_for_each(|part| check_calls(part, is_repeated, matches))
+}
+
+/// The parts of an expression.
+struct Parts<'e> {
+    once: Vec<&'e IdedExpr>,
+    /// Those that are evaluated for each element of a list.
+    again: Vec<&'e IdedExpr>,
+}
+
+impl<'e> Parts<'e> {
+    fn of(expression: &'e IdedExpr) -> Self {
+        let mut again = Vec::new();
+        let once = match &expression.expr {
+            Expr::Comprehension(each) => {
+                again = vec![&each.loop_cond, &each.loop_step];
+                vec![&each.iter_range, &each.accu_init, &each.result]
+            }
+            Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+            Expr::List(list) => list.elements.iter().collect(),
+            Expr::Select(select) => vec![&*select.operand],
+            Expr::Map(map) => map.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
+            Expr::Struct(one) => one.entries.iter().flat_map(|entry| parts(&entry.expr)).collect(),
+            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+        };
+        Self { once, again }
+    }
 }
 
 fn parts(entry: &EntryExpr) -> Vec<&IdedExpr> {

@@ -16,6 +16,7 @@ pub enum Part {
     /// A parameter of the run, by its name.
     Param(String),
     Target(String),
+    Peer(String),
     /// By its index.
     Step(usize),
     Limits,
@@ -49,6 +50,7 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         targets: BTreeMap::new(),
         steps: Vec::new(),
         limits: Limits::default(),
+        peers: BTreeMap::new(),
         ..spec.clone()
     };
     let none = BTreeMap::new();
@@ -67,14 +69,29 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         }
         add(Part::Target(name.clone()), error);
     }
+    let mut peers = spec.peers.clone();
+    for (name, peer) in &spec.peers {
+        let alone = BTreeMap::from([(name.clone(), peer.clone())]);
+        let error = read(&ExperimentSpec { peers: alone, ..bare.clone() }, &none);
+        if error.is_some()
+            && let Some(peer) = peers.get_mut(name)
+        {
+            peer.cidr.clear();
+        }
+        add(Part::Peer(name.clone()), error);
+    }
     let known: BTreeMap<String, String> = given
         .iter()
         .filter(|(name, _)| spec.params.contains_key(*name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     for (index, step) in spec.steps.iter().enumerate() {
-        let mut alone =
-            ExperimentSpec { targets: sound.clone(), steps: vec![step.clone()], ..bare.clone() };
+        let mut alone = ExperimentSpec {
+            targets: sound.clone(),
+            peers: peers.clone(),
+            steps: vec![step.clone()],
+            ..bare.clone()
+        };
         let error = read(&alone, &known);
         let has_no_target = matches!(error, Some(ScriptError::Target { .. }));
         add(Part::Step(index), error);
@@ -136,5 +153,22 @@ mod tests {
         let steps = json!([{ "name": "a", "wait": { "for": "1m" } }]);
         let good = json!({ "targets": { "web": { "pods": {} } }, "steps": steps });
         assert_eq!(mistakes(&serde_json::from_value(good).unwrap(), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn the_mistake_of_a_peer_is_its_own_and_hides_no_other() {
+        let step = |name: &str, text: &str| json!({ "name": name, "fault": { "target": "web", "do": text, "for": "1m" } });
+        let spec = serde_json::from_value(json!({
+            "targets": { "web": { "pods": {} } },
+            "peers": { "out": { "cidr": ["10.0.0.1/8"] } },
+            "steps": [step("a", "drop to @out"), step("b", "drop to @db")],
+        }))
+        .unwrap();
+        let found = mistakes(&spec, &BTreeMap::new());
+        let parts: Vec<&Part> = found.iter().map(|mistake| &mistake.part).collect();
+        assert_eq!(parts, [&Part::Peer("out".to_owned()), &Part::Step(1)]);
+        let messages: Vec<String> = found.iter().map(|mistake| mistake.error.to_string()).collect();
+        assert!(messages[0].starts_with("peer out: cidr: `10.0.0.1/8`"), "{messages:?}");
+        assert!(messages[1].starts_with("step b: `@db` is no peer"), "{messages:?}");
     }
 }

@@ -23,6 +23,13 @@ pub struct Allowed {
     pub ceilings: Result<Ceilings, CeilingError>,
 }
 
+/// Says that a namespace does not allow what it calls so in its annotation, and how it would.
+pub fn not_allowed(namespace: &str, words: &str) -> String {
+    format!(
+        "namespace {namespace} does not allow `{words}`; annotate it, such as {ALLOW_VERBS}='default, {words}'"
+    )
+}
+
 impl Default for Allowed {
     fn default() -> Self {
         Self {

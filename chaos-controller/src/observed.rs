@@ -83,12 +83,7 @@ impl Observed {
                 continue;
             }
             let copied = status.and_then(|status| status.spec.as_ref());
-            let named = || {
-                let namespace = run.namespace().unwrap_or_default();
-                let name = run.spec.experiment.as_ref()?;
-                self.experiment(&namespace, name).map(|experiment| &experiment.spec)
-            };
-            let spec: Option<&ExperimentSpec> = copied.or(run.spec.inline.as_ref()).or_else(named);
+            let spec = copied.or_else(|| self.asked_of(run));
             let peers = spec.iter().flat_map(|spec| spec.peers.values());
             let names = peers.flat_map(|peer| &peer.dns);
             hosts.extend(names.map(|name| name.trim_end_matches('.').to_owned()));
@@ -124,6 +119,13 @@ impl Observed {
         namespace == self.own
             || PROTECTED_NAMESPACES.split(',').any(|name| name == namespace)
             || agents.any(|agent| agent.limits.protected_namespaces.contains(namespace))
+    }
+
+    /// What a run is to do, where it is known: its own experiment, or the one that it names.
+    pub fn asked_of<'a>(&'a self, run: &'a Run) -> Option<&'a ExperimentSpec> {
+        let Some(name) = &run.spec.experiment else { return run.spec.inline.as_ref() };
+        let namespace = run.namespace().unwrap_or_default();
+        self.experiment(&namespace, name).map(|experiment| &experiment.spec)
     }
 
     /// An experiment by its name.

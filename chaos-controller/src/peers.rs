@@ -1,6 +1,7 @@
 //! Looks up what sentences call `@NAME`: the addresses of Services, of pods and of DNS names, and networks.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
@@ -8,12 +9,9 @@ use std::{
 use chaos_api::kinds::Peer;
 use chaos_fault::{Fault, Named, PortRange};
 use ipnet::IpNet;
-use k8s_openapi::{
-    api::{
-        core::v1::{Service, ServicePort},
-        discovery::v1::{EndpointPort, EndpointSlice},
-    },
-    apimachinery::pkg::util::intstr::IntOrString,
+use k8s_openapi::api::{
+    core::v1::{Service, ServicePort},
+    discovery::v1::{EndpointPort, EndpointSlice},
 };
 use thiserror::Error;
 
@@ -61,13 +59,16 @@ impl PeerError {
 ///
 /// # Errors
 /// When a name stands for nothing now.
-pub fn put_in(
-    faults: &[Fault],
+pub fn put_in<'f>(
+    faults: &'f [Fault],
     peers: &BTreeMap<String, Peer>,
     namespace: &str,
     observed: &Observed,
-) -> Result<Vec<Fault>, PeerError> {
+) -> Result<Cow<'f, [Fault]>, PeerError> {
     let names: BTreeSet<&str> = faults.iter().flat_map(Fault::names).collect();
+    if names.is_empty() {
+        return Ok(Cow::Borrowed(faults));
+    }
     let mut known = BTreeMap::new();
     for name in names {
         if let Some(peer) = peers.get(name) {
@@ -78,7 +79,7 @@ pub fn put_in(
     for fault in &mut faults {
         fault.replace_names(|name| known.get(name).cloned());
     }
-    Ok(faults)
+    Ok(Cow::Owned(faults))
 }
 
 fn stands_for(name: &str, peer: &Peer, own: &str, observed: &Observed) -> Result<Named, PeerError> {
@@ -99,7 +100,8 @@ fn stands_for(name: &str, peer: &Peer, own: &str, observed: &Observed) -> Result
         let host = host.trim_end_matches('.');
         match observed.hosts.get(host) {
             Some(Ok(addresses)) => {
-                found.networks.extend(addresses.iter().copied().map(canonical).map(IpNet::from));
+                // In packets there is no IPv6 address that stands for one of IPv4.
+                found.networks.extend(addresses.iter().map(IpAddr::to_canonical).map(IpNet::from));
             }
             Some(Err(why)) => {
                 let (name, host) = (name.to_owned(), host.to_owned());
@@ -192,18 +194,13 @@ fn addresses(pod: &PodFacts) -> impl Iterator<Item = IpAddr> {
     listed.filter_map(|one| one.ip.parse().ok())
 }
 
-/// In packets there is no IPv6 address that stands for one of IPv4.
-fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
 /// Keeps of a Service what a peer is looked up by.
 pub fn slim_service(service: &mut Service) {
     service.metadata.managed_fields = None;
     service.metadata.annotations = None;
     service.status = None;
     for port in service.spec.iter_mut().flat_map(|spec| spec.ports.iter_mut().flatten()) {
-        port.target_port = None::<IntOrString>;
+        port.target_port = None;
     }
 }
 

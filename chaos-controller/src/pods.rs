@@ -137,22 +137,23 @@ fn annotation(pod: &Pod) -> Annotation {
     let Some(text) = pod.annotations().get(FAULTS) else {
         return Annotation::None;
     };
-    let managers = pod.managed_fields().iter().filter(|entry| owns_faults(entry));
-    let names: Vec<&str> =
-        managers.map(|entry| entry.manager.as_deref().unwrap_or("somebody")).collect();
-    // The controller applies. Whoever writes in its name in another way is somebody else.
-    let is_ours = |entry: &ManagedFieldsEntry| {
-        entry.manager.as_deref() == Some(FIELD_MANAGER)
-            && entry.operation.as_deref() == Some("Apply")
-            && entry.subresource.as_deref() == Some("status")
+    let owners: Vec<&ManagedFieldsEntry> =
+        pod.managed_fields().iter().filter(|entry| owns_faults(entry)).collect();
+    let theirs = |manager: Option<&str>| Annotation::Theirs {
+        manager: manager.unwrap_or("somebody").to_owned(),
     };
-    let mut entries = pod.managed_fields().iter().filter(|entry| owns_faults(entry));
-    let other = entries.find(|entry| !is_ours(entry)).and_then(|entry| entry.manager.as_deref());
-    match other {
-        Some(other) => Annotation::Theirs { manager: other.to_owned() },
-        None if names.is_empty() => Annotation::Theirs { manager: "somebody".to_owned() },
+    match owners.iter().find(|entry| !is_applied(entry)) {
+        Some(other) => theirs(other.manager.as_deref()),
+        None if owners.is_empty() => theirs(None),
         None => Annotation::Ours { text: text.clone(), holder: holder(text) },
     }
+}
+
+/// Whether the controller wrote it. It applies; whoever writes in its name in another way is somebody else.
+fn is_applied(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some(FIELD_MANAGER)
+        && entry.operation.as_deref() == Some("Apply")
+        && entry.subresource.as_deref() == Some("status")
 }
 
 /// Whether it is about the fault annotation.
@@ -203,10 +204,16 @@ mod tests {
             assert_eq!(pod(managers, &text).annotation, theirs);
         }
         assert_eq!(pod(&[], "drop").annotation, Annotation::Theirs { manager: "somebody".into() });
-        let mut patched = ours.object.as_ref().clone();
-        patched.metadata.managed_fields.as_mut().unwrap()[0].operation = Some("Update".to_owned());
+        let written_by = |change: fn(&mut ManagedFieldsEntry)| {
+            let mut pod = ours.object.as_ref().clone();
+            change(&mut pod.metadata.managed_fields.as_mut().unwrap()[0]);
+            PodFacts::of(&Arc::new(pod)).annotation
+        };
         let theirs = Annotation::Theirs { manager: FIELD_MANAGER.into() };
-        assert_eq!(PodFacts::of(&Arc::new(patched)).annotation, theirs);
+        assert_eq!(written_by(|entry| entry.operation = Some("Update".to_owned())), theirs);
+        assert_eq!(written_by(|entry| entry.subresource = None), theirs);
+        let nameless = Annotation::Theirs { manager: "somebody".into() };
+        assert_eq!(written_by(|entry| entry.manager = None), nameless);
         let forged = pod(&[FIELD_MANAGER], "drop");
         assert_eq!(forged.annotation, Annotation::Ours { text: "drop".into(), holder: None });
     }

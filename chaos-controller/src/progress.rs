@@ -4,7 +4,10 @@
 mod pods;
 mod step;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use chaos_api::kinds::{
     Condition, Evidence, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase,
@@ -266,13 +269,14 @@ impl Turn<'_> {
 
     /// What the run is to do.
     fn spec(&self) -> Result<ExperimentSpec, Missing> {
+        let found = self.observed.asked_of(self.run).cloned();
         let Some(name) = &self.run.spec.experiment else {
-            return self.run.spec.inline.clone().ok_or_else(|| {
+            return found.ok_or_else(|| {
                 Missing::Experiment("the run names no experiment, and has none inline".to_owned())
             });
         };
-        if let Some(experiment) = self.observed.experiment(&self.identity.namespace, name) {
-            return Ok(experiment.spec.clone());
+        if let Some(spec) = found {
+            return Ok(spec);
         }
         if self.is_young() {
             return Err(Missing::Soon);
@@ -293,7 +297,11 @@ impl Turn<'_> {
     }
 
     /// Faults with addresses in place of names, as they are at this moment.
-    fn with_addresses(&self, script: &Script, faults: &[Fault]) -> Result<Vec<Fault>, PeerError> {
+    fn with_addresses<'f>(
+        &self,
+        script: &Script,
+        faults: &'f [Fault],
+    ) -> Result<Cow<'f, [Fault]>, PeerError> {
         put_in(faults, &script.peers, &self.identity.namespace, self.observed)
     }
 

@@ -141,6 +141,7 @@ fn in_words(begun: &[(&Step, &StepStatus)]) -> String {
 #[cfg(test)]
 mod tests {
     use chaos_api::kinds::{Experiment, LedgerSums, RunPhase, StepPhase};
+    use chaos_ebpf_common::hash;
     use serde_json::json;
 
     use super::*;
@@ -209,10 +210,7 @@ mod tests {
 
     /// A number that follows from two others, between 0 and 1.
     fn draw(seed: u64, number: u64) -> f64 {
-        let mut value = seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((value ^ (value >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        (hash::nth(seed, number) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     #[test]

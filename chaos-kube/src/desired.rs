@@ -7,7 +7,7 @@ use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, seed_from};
 
 use super::{
-    kills::{Kill, kills as is_killing, running},
+    kills::{Kill, kills as is_killing},
     names::{ALLOW_VERBS, ENABLED, FAULTS, OWNER, PodName},
     observed::{Observed, PodAddresses},
     texts::Text,
@@ -63,6 +63,19 @@ pub(super) enum Place {
     Awaited(String),
 }
 
+impl Place {
+    /// The containers that run there, or what is waited for.
+    fn running(&self) -> Result<Vec<ContainerId>, String> {
+        match self {
+            Self::At { confirmed_by, .. } if confirmed_by.is_empty() => {
+                Err("no container of the pod runs".to_owned())
+            }
+            Self::At { confirmed_by, .. } => Ok(confirmed_by.clone()),
+            Self::Awaited(reason) => Err(reason.clone()),
+        }
+    }
+}
+
 /// What a pod asks for. `policy` holds for every pod of the node; `node_ips` are exempt.
 pub(super) fn wanted(facts: &Observed, policy: &Policy, node_ips: &[IpAddr]) -> Desired {
     let Some(text) = &facts.text else {
@@ -116,7 +129,7 @@ fn asked(
             shadow: fault.shadow,
             running: match facts.orders.is_awaited && fault.guarded {
                 true => Err(UNGUARDED.to_owned()),
-                false => running(facts, container.as_deref()),
+                false => target.running(),
             },
         }));
         if share.faults.is_empty() {

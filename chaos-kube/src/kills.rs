@@ -9,7 +9,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::{
     clock::{Clock, Now},
-    observed::Observed,
     pod::PodState,
     status::{FaultStatus, Status},
 };
@@ -29,8 +28,6 @@ pub(super) struct Kill {
 pub(super) enum Deed {
     Nothing,
     Await(String),
-    /// The status says which containers; when the server has it, they are killed.
-    Record,
     Kill(Vec<ContainerId>),
 }
 
@@ -54,7 +51,8 @@ pub(super) fn place(pod: &PodUid, container: &ContainerId) -> TargetSpec {
 }
 
 impl PodState {
-    /// What is to be done for a fault that kills, and notes it.
+    /// What is to be done for a fault that kills. Which containers it kills is noted before: the answer that follows has
+    /// the server told of it.
     pub fn next_of(&mut self, kill: &Kill, now: &Now) -> Deed {
         let Some(tracked) = self.faults.get_mut(kill.index) else { return Deed::Nothing };
         let status = &mut tracked.status;
@@ -79,7 +77,7 @@ impl PodState {
                     status.began = Some(now.boot);
                     tracked.clock = Some(Clock::Since(FaultClock::since(now.boot)));
                     tracked.is_recorded_here = true;
-                    Deed::Record
+                    Deed::Nothing
                 }
             };
         }
@@ -111,20 +109,4 @@ fn give_up(status: &mut FaultStatus) {
     status.counts.matched = status.killed.len() as u64;
     status.counts.lost = status.counts.matched;
     status.phase = Phase::Ended;
-}
-
-/// What the containers of a pod are for such a fault: those that run, of one name or all.
-pub(super) fn running(
-    facts: &Observed,
-    container: Option<&str>,
-) -> Result<Vec<ContainerId>, String> {
-    let ids: Vec<ContainerId> = match container {
-        None => facts.running(),
-        Some(name) => facts.containers.get(name).into_iter().flatten().cloned().collect(),
-    };
-    match (ids.is_empty(), container) {
-        (false, _) => Ok(ids),
-        (true, None) => Err("no container of the pod runs".to_owned()),
-        (true, Some(name)) => Err(format!("container {name} does not run")),
-    }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use chaos_api::{AllowedVerbs, ArmedId, Ended, Engine, TargetReport};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, TargetReport};
 use chaos_arm::{Handle, KeeperGone};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -295,36 +295,31 @@ impl<E: Engine> Reconciler<'_, E> {
         } else {
             known.retry = None;
         }
-        known.settle(messages.clone());
+        messages.extend(self.kill(name, &asked.kills).await?);
+        if let Some(known) = self.known.get_mut(name) {
+            known.settle(messages);
+        }
         self.look_later(name);
-        self.kill(name, &asked.kills, messages).await
+        Ok(())
     }
 
-    /// Kills what is to be killed and is noted; what is not is noted by the answer that follows.
-    async fn kill(
-        &mut self,
-        name: &PodName,
-        kills: &[Kill],
-        mut messages: Vec<String>,
-    ) -> Result<(), KeeperGone> {
-        if kills.is_empty() {
-            return Ok(());
-        }
+    /// Kills the containers that are to be killed and are noted. What is to be said of that.
+    async fn kill(&mut self, name: &PodName, kills: &[Kill]) -> Result<Vec<String>, KeeperGone> {
+        let mut messages = Vec::new();
         for kill in kills {
             let now = self.clocks.now();
-            let Some(known) = self.known.get_mut(name) else { return Ok(()) };
-            let deed = known.next_of(kill, &now);
-            let containers = match (deed, &known.facts.cgroup) {
-                (Deed::Nothing | Deed::Record, _) | (Deed::Kill(_), None) => continue,
+            let Some(known) = self.known.get_mut(name) else { break };
+            let containers = match (known.next_of(kill, &now), &known.facts.cgroup) {
+                (Deed::Nothing, _) | (Deed::Kill(_), None) => continue,
                 (Deed::Await(reason), _) => {
                     messages.push(reason);
                     continue;
                 }
                 (Deed::Kill(containers), Some(pod)) => {
-                    containers.into_iter().map(|one| (kills::place(pod, &one), one))
+                    let place = |id: ContainerId| (kills::place(pod, &id), id);
+                    containers.into_iter().map(place).collect::<Vec<_>>()
                 }
             };
-            let containers: Vec<_> = containers.collect();
             let shadow = kill.shadow;
             let killed = move |engine: &mut E| -> Vec<Result<(), String>> {
                 let all = containers.iter().map(|(spec, id)| match shadow {
@@ -340,10 +335,7 @@ impl<E: Engine> Reconciler<'_, E> {
                 known.killed(kill, &results, &now);
             }
         }
-        if let Some(known) = self.known.get_mut(name) {
-            known.settle(messages);
-        }
-        Ok(())
+        Ok(messages)
     }
 
     /// Disarms a pod for as long as its facts stay what they are.

@@ -55,9 +55,7 @@ fn object(documents: &[Document], changes: &Changes<'_>) -> Result<Value, &'stat
                 && let Some(spec) = object["spec"].as_object_mut()
             {
                 spec.remove("experiment");
-                let mut inline = one.object["spec"].clone();
-                inline.as_object_mut().map(|spec| spec.remove("keep"));
-                spec.insert("inline".to_owned(), inline);
+                spec.insert("inline".to_owned(), inline(&one.object));
             }
             object
         }
@@ -79,15 +77,18 @@ fn object(documents: &[Document], changes: &Changes<'_>) -> Result<Value, &'stat
             }
             let name = experiment.name().unwrap_or("run").trim_end_matches('-');
             metadata.insert("generateName".to_owned(), json!(prefix(name)));
-            // How many of its Runs are kept is said by an Experiment, of those that name it.
-            let mut inline = experiment.object["spec"].clone();
-            inline.as_object_mut().map(|spec| spec.remove("keep"));
-            let spec = json!({ "inline": inline });
-            skeleton(metadata, spec)
+            skeleton(metadata, json!({ "inline": inline(&experiment.object) }))
         }
     };
     change(&mut object, changes);
     Ok(object)
+}
+
+/// An Experiment as a Run has it: how many Runs are kept is said of those that name an Experiment.
+fn inline(experiment: &Value) -> Value {
+    let mut spec = experiment["spec"].clone();
+    spec.as_object_mut().map(|spec| spec.remove("keep"));
+    spec
 }
 
 /// A Run with this metadata and spec.

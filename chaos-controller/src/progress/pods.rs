@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use chaos_api::kinds::{PodAction, RunStatus, StepPhase, Summary, TargetCounts};
 use chaos_fault::print_duration;
-use chaos_kube::ALLOW_VERBS;
 
 use super::{
     Progress, Turn,
@@ -13,12 +12,13 @@ use super::{
 };
 use crate::{
     exceptions::Exceptions,
+    namespaces::not_allowed,
     pick::Rank,
     pods::PodFacts,
     removal::{PodRemoval, Way},
     report::{Line, State},
     room::Room,
-    script::{Act, Deed, Script},
+    script::{Deed, Script},
     selection::{nodes, ready},
 };
 
@@ -42,9 +42,7 @@ impl Turn<'_> {
             }
             let allowed = self.observed.enabled.get(*namespace);
             if !allowed.is_some_and(|allowed| allowed.removals.contains(&Way::of(action))) {
-                refusals.push(format!(
-                    "namespace {namespace} does not allow `{words}`; annotate it, such as {ALLOW_VERBS}='default, {words}'"
-                ));
+                refusals.push(not_allowed(namespace, words));
             }
         }
         if picked > MOST {
@@ -70,7 +68,7 @@ impl Turn<'_> {
         let asked = asked(&self.identity, script, act, target, &self.memory.promised);
         let namespaces = asked.choice.namespaces(asked.namespace);
         if let Some(why) = self.unremovable(*action, &namespaces, 0).into_iter().next() {
-            self.fail_removal(&mut status, act, index, &why);
+            self.fail(&mut status, act, index, &why);
             return Progress::of(status);
         }
         let step = status.steps[index].clone();
@@ -137,7 +135,7 @@ impl Turn<'_> {
             } else {
                 format!("{gone} of {} pods were removed within {timeout}", step.picked)
             };
-            self.fail_removal(&mut status, act, index, &why);
+            self.fail(&mut status, act, index, &why);
             return Progress::of(status);
         }
         self.set(&mut status, "Removed", false, "Waiting", &so_far);
@@ -153,12 +151,5 @@ impl Turn<'_> {
         };
         let removals = left.into_iter().take(at_once).map(removal).collect();
         Progress { removals, ..Progress::of(status) }
-    }
-
-    /// Says that a step has not removed its pods, and removes no more.
-    pub(super) fn fail_removal(&self, status: &mut RunStatus, act: &Act, index: usize, why: &str) {
-        status.steps[index].phase = StepPhase::Failed;
-        status.steps[index].pods.clear();
-        self.set(status, "Removed", false, "Failed", &format!("step {}: {why}", act.name));
     }
 }

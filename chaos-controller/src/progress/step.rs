@@ -1,6 +1,7 @@
 //! Plans, begins and follows the steps of a run.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -9,7 +10,7 @@ use chaos_api::kinds::{
     Mode, OnError, PodAction, RunStatus, StepPhase, StepStatus, Summary, TargetCounts,
 };
 use chaos_fault::{Fault, print_duration};
-use chaos_kube::{ALLOW_VERBS, PodPhase, digest};
+use chaos_kube::{PodPhase, digest};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -17,6 +18,7 @@ use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     exceptions::Exceptions,
     ledger::{self, Chances, Sums, sum},
+    namespaces::not_allowed,
     pick::Rank,
     planning::Planner,
     pods::PodFacts,
@@ -118,9 +120,7 @@ impl Turn<'_> {
         let refusal = |namespace: &&str| {
             let allowed = &self.observed.enabled.get(*namespace)?.verbs;
             let words = faults.iter().find(|fault| !allowed.admits(&fault.verb))?.verb.words();
-            Some(format!(
-                "namespace {namespace} does not allow `{words}`; annotate it, such as {ALLOW_VERBS}='default, {words}'"
-            ))
+            Some(not_allowed(namespace, words))
         };
         namespaces.iter().filter_map(refusal).collect()
     }
@@ -180,10 +180,7 @@ impl Turn<'_> {
         }
         if !refusals.is_empty() {
             let why = refusals.join("; ");
-            match &act.deed {
-                Deed::Pods { .. } => self.fail_removal(&mut status, act, index, &why),
-                Deed::Fault { .. } | Deed::Wait(_) => self.fail(&mut status, act, index, &why),
-            }
+            self.fail(&mut status, act, index, &why);
             return match act.on_error {
                 OnError::Halt => status,
                 OnError::Continue => self.start(status, script, index + 1),
@@ -197,11 +194,8 @@ impl Turn<'_> {
         // Runs that begin after this one in the same look find as much less room.
         self.memory.promised.extend(wanted);
         let picked = status.steps[index].picked;
-        let (condition, done) = match &act.deed {
-            Deed::Pods { .. } => ("Removed", "removed"),
-            Deed::Fault { .. } | Deed::Wait(_) => ("Armed", "armed"),
-        };
-        let message = format!("0 of {picked} pods are {done}");
+        let condition = condition(&act.deed);
+        let message = format!("0 of {picked} pods are {}", condition.to_ascii_lowercase());
         self.set(&mut status, condition, false, "Waiting", &message);
         status
     }
@@ -222,8 +216,14 @@ impl Turn<'_> {
         let ends = ends(&step).unwrap_or(now);
         let beginning = beginning(&step, now);
         let key = (self.identity.uid.as_str(), act.name.as_str());
-        let found = self.with_addresses(script, faults);
-        let addressed = self.memory.addresses.adopt(key, found, now);
+        let addressed = match self.with_addresses(script, faults) {
+            // Without names there is nothing to be kept.
+            Ok(Cow::Borrowed(faults)) => Ok(Cow::Borrowed(faults)),
+            found => {
+                let found = found.map(Cow::into_owned);
+                self.memory.addresses.adopt(key, found, now).map(Cow::Owned)
+            }
+        };
         // Without addresses no other pod is armed: the plan refuses names.
         let faults = addressed.as_deref().unwrap_or(faults);
         let asked = asked(&self.identity, script, act, target, &self.memory.promised);
@@ -365,9 +365,12 @@ impl Turn<'_> {
         None
     }
 
-    fn fail(&self, status: &mut RunStatus, act: &Act, index: usize, why: &str) {
+    /// Says that a step has failed. It arms no more pods, and removes no more.
+    pub(super) fn fail(&self, status: &mut RunStatus, act: &Act, index: usize, why: &str) {
         status.steps[index].phase = StepPhase::Failed;
-        self.set(status, "Armed", false, "Failed", &format!("step {}: {why}", act.name));
+        status.steps[index].pods.clear();
+        let why = format!("step {}: {why}", act.name);
+        self.set(status, condition(&act.deed), false, "Failed", &why);
     }
 
     /// Sums up what the pods have counted.
@@ -418,6 +421,14 @@ pub(super) fn asked<'a>(
         promised,
         respects_budgets: is_bound_by_budgets && !script.limits.ignores_budgets,
         removes: matches!(act.deed, Deed::Pods { .. }),
+    }
+}
+
+/// The condition of a run that tells how far a step is with its pods.
+fn condition(deed: &Deed) -> &'static str {
+    match deed {
+        Deed::Pods { .. } => "Removed",
+        Deed::Fault { .. } | Deed::Wait(_) => "Armed",
     }
 }
 

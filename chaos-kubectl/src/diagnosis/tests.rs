@@ -310,3 +310,18 @@ fn a_cluster_in_which_everything_is_wrong() {
 "#]]
     );
 }
+
+#[test]
+fn the_policies_are_those_of_the_manifests() {
+    let manifests = ["base", "controller"].map(|directory| {
+        let path = format!("{}/../manifests/{directory}/policies.yaml", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    });
+    let documents = manifests.iter().flat_map(|text| text.split("\n---\n"));
+    let policies = documents.filter(|text| text.contains("kind: ValidatingAdmissionPolicy\n"));
+    let name = |text: &str| {
+        text.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap().to_owned()
+    };
+    let there: std::collections::BTreeSet<String> = policies.map(name).collect();
+    assert_eq!(there, doctor::POLICIES.map(str::to_owned).into());
+}

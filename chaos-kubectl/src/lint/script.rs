@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use chaos_api::kinds::{ExperimentSpec, Limits, Step, Target};
+use chaos_api::kinds::{ExperimentSpec, Limits, Peer, Step, Target};
 use chaos_controller::{Filled, Part, ScriptError, SpecMistake, mistakes};
 use chaos_fault::closest;
 use serde_json::{Value, json};
@@ -37,6 +37,10 @@ pub fn check(document: &Document, said: &[Path]) -> Vec<Mistake> {
 /// mistake in one part does not hide those of the others.
 fn sound(spec: &Value) -> (Value, Vec<usize>) {
     let mut sound = json!({ "targets": {}, "steps": [] });
+    for (name, peer) in spec["peers"].as_object().into_iter().flatten() {
+        let is_sound = serde_json::from_value::<Peer>(peer.clone()).is_ok();
+        sound["peers"][name] = if is_sound { peer.clone() } else { json!({}) };
+    }
     for (name, target) in spec["targets"].as_object().into_iter().flatten() {
         let is_sound = serde_json::from_value::<Target>(target.clone()).is_ok();
         sound["targets"][name] = if is_sound { target.clone() } else { json!({ "pods": {} }) };
@@ -120,7 +124,7 @@ fn place(
     let SpecMistake { part, error } = mistake;
     let step = match part {
         Part::Step(index) => spec.steps.get(*index).map(|step| (*index, step)),
-        Part::Whole | Part::Param(_) | Part::Target(_) | Part::Limits => None,
+        Part::Whole | Part::Param(_) | Part::Target(_) | Part::Peer(_) | Part::Limits => None,
     };
     let text = step.and_then(|(_, step)| step.fault.as_ref()).map(|fault| &fault.sentences);
     if let (ScriptError::Sentences { .. }, Some((index, _)), Some(text)) = (error, step, text) {
@@ -146,6 +150,7 @@ fn place(
                 at.push("pick".to_owned());
             }
         }
+        Part::Peer(name) => at.extend(path(&["peers", name, "cidr"])),
         Part::Step(index) => {
             let is_wait = step.is_some_and(|(_, step)| step.fault.is_none());
             let field = field(error);
@@ -188,6 +193,7 @@ fn field(error: &ScriptError) -> &'static str {
             | ScriptError::Empty { .. }
             | ScriptError::Clause { .. }
             | ScriptError::Param { .. }
+            | ScriptError::Peer { .. }
     );
     if is_of_sentences { "do" } else { "" }
 }

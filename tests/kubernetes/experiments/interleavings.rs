@@ -82,6 +82,13 @@ impl Player<'_> {
         }
     }
 
+    /// Halts the cluster for a reason, or lifts that.
+    fn pull(&self, reason: &Value) -> Result<String> {
+        let change = json!({ "metadata": { "annotations": { HALT: reason } } }).to_string();
+        let lease = ["patch", "lease", GUARD, "--namespace=chaos-agent"];
+        self.scene.plane.kubectl(&[&lease[..], &["--type=merge", "--patch", &change]].concat())
+    }
+
     /// One event; what it was.
     fn event(&mut self) -> Result<&'static str> {
         let names: Vec<String> = self.pods()?.iter().map(Pod::name_any).collect();
@@ -148,18 +155,8 @@ impl Player<'_> {
             }
             17 => {
                 let reason = if self.dice.below(2) == 0 { json!("a test") } else { Value::Null };
-                let change = json!({ "metadata": { "annotations": { HALT: reason } } }).to_string();
-                let patch = [
-                    "patch",
-                    "lease",
-                    GUARD,
-                    "--namespace=chaos-agent",
-                    "--type=merge",
-                    "--patch",
-                    &change,
-                ];
                 // There may be no Lease yet.
-                drop(self.scene.plane.kubectl(&patch));
+                drop(self.pull(&reason));
                 "the lever"
             }
             _ => {
@@ -204,17 +201,7 @@ impl Player<'_> {
 
     /// Whether nothing is left when all runs are over.
     fn settle(&mut self) -> Result<()> {
-        let change = json!({ "metadata": { "annotations": { HALT: null } } }).to_string();
-        let patch = [
-            "patch",
-            "lease",
-            GUARD,
-            "--namespace=chaos-agent",
-            "--type=merge",
-            "--patch",
-            &change,
-        ];
-        self.scene.plane.kubectl(&patch)?;
+        self.pull(&Value::Null)?;
         let begun = Instant::now();
         self.scene.await_that("the end of all runs", || {
             self.scene.answer()?;

@@ -62,23 +62,20 @@ fn check(scene: &Scene, user: &str, args: &[&str], input: &Value, expected: Fate
     Ok(())
 }
 
+fn bind(scene: &Scene, role: &str, user: &str, namespace: &str) -> Result<()> {
+    let of = format!("--user={user}");
+    let bind = ["create", "rolebinding", user, role, &of, "--namespace", namespace];
+    scene.plane.kubectl(&bind).map(drop)
+}
+
 #[test]
 fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
     let scene = Scene::set()?;
     let Scene { plane, .. } = &scene;
     for role in ["viewer", "runner", "author", "halter"] {
-        let (binding, role, user) =
-            (role.to_owned(), format!("--clusterrole=chaos-{role}"), format!("--user={role}"));
-        plane.kubectl(&["create", "rolebinding", &binding, &role, &user, "--namespace", SHOP])?;
+        bind(&scene, &format!("--clusterrole=chaos-{role}"), role, SHOP)?;
     }
-    plane.kubectl(&[
-        "create",
-        "rolebinding",
-        "lever",
-        "--role=chaos-lever",
-        "--user=halter",
-        "--namespace=chaos-agent",
-    ])?;
+    bind(&scene, "--role=chaos-lever", "halter", "chaos-agent")?;
     plane.apply(&run("there").to_string())?;
     plane.apply(&experiment("there").to_string())?;
 
@@ -135,15 +132,7 @@ fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
 #[test]
 fn whoever_may_halt_the_cluster_can_not_lead_it() -> Result<()> {
     let scene = Scene::set()?;
-    let Scene { plane, .. } = &scene;
-    plane.kubectl(&[
-        "create",
-        "rolebinding",
-        "lever",
-        "--role=chaos-lever",
-        "--user=halter",
-        "--namespace=chaos-agent",
-    ])?;
+    bind(&scene, "--role=chaos-lever", "halter", "chaos-agent")?;
     let _controller = scene.controller("one")?;
     let patch = |what: &str| {
         let patch = format!("--patch={what}");
