@@ -59,7 +59,7 @@ pub fn attachment(backend: Backend, function: &str) -> Option<Attachment> {
             calls: BTreeSet::new(),
             uring: None,
         }),
-        (Backend::Security, None) | (Backend::Override | Backend::Seccomp, _) => None,
+        (Backend::Security, None) | (Backend::Seccomp, _) => None,
     }
 }
 

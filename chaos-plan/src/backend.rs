@@ -17,9 +17,6 @@ pub enum Backend {
     /// one. Kernel 5.7 with CONFIG_SECURITY, whatever security modules are active.
     #[serde(rename = "fmod_ret/security")]
     Security,
-    /// kprobe and `bpf_override_return` on the entry of the call. CONFIG_BPF_KPROBE_OVERRIDE.
-    #[serde(rename = "kprobe/override")]
-    Override,
     /// User notification of a seccomp filter that the target was started with; any call. Kernel
     /// 5.9.
     #[serde(rename = "seccomp")]
@@ -28,14 +25,13 @@ pub enum Backend {
 
 impl Backend {
     /// Every backend, the preferred ones first.
-    pub const ALL: [Self; 4] = [Self::Entry, Self::Security, Self::Override, Self::Seccomp];
+    pub const ALL: [Self; 3] = [Self::Entry, Self::Security, Self::Seccomp];
 
     /// As screens and JSON call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Entry => "fmod_ret/sys",
             Self::Security => "fmod_ret/security",
-            Self::Override => "kprobe/override",
             Self::Seccomp => "seccomp",
         }
     }

@@ -52,13 +52,11 @@ impl PlannedCall {
             // What copies passes a function for each of its files, as reading and writing do.
             (Backend::Security, Some(end)) => vec![GUARDED + plain_number(end)],
             (Backend::Security, None) => vec![GUARDED + self.number],
-            (Backend::Entry | Backend::Override | Backend::Seccomp, end) => {
-                match (self.number, end) {
-                    (IOCTL, Some(_)) => vec![CLONING],
-                    (IOCTL, None) => vec![IOCTL, CLONING],
-                    (number, _) => vec![number],
-                }
-            }
+            (Backend::Entry | Backend::Seccomp, end) => match (self.number, end) {
+                (IOCTL, Some(_)) => vec![CLONING],
+                (IOCTL, None) => vec![IOCTL, CLONING],
+                (number, _) => vec![number],
+            },
         }
     }
 }
@@ -265,10 +263,10 @@ fn plan_member(
     let mut lacks = Vec::new();
     // By a path the function comes first that knows the file.
     let backends = match &fault.under {
-        Some(_) => [Backend::Security, Backend::Entry].as_slice(),
-        None => &[Backend::Entry, Backend::Security, Backend::Override],
+        Some(_) => [Backend::Security, Backend::Entry],
+        None => [Backend::Entry, Backend::Security],
     };
-    for backend in backends.iter().copied() {
+    for backend in backends {
         let found = match features.support(backend) {
             Support::Missing { reason, remedy } => Err((reason, remedy)),
             Support::Works if fault.under.is_some() => functions_by_path(backend, member, features)
@@ -295,7 +293,7 @@ fn functions_by_path(
     let name = member.name;
     let knows_file = match backend {
         Backend::Security => security::sees_file(name, member.end),
-        Backend::Entry | Backend::Override | Backend::Seccomp => {
+        Backend::Entry | Backend::Seccomp => {
             member.end.is_none() && arguments::is_by_descriptor(name)
         }
     };

@@ -12,7 +12,7 @@ use chaos_api::{ArmedId, Counts, FaultReport, Outcome, TargetReport, TargetSpec}
 use chaos_engine::{
     arm::{Armory, Request},
     cgroup::{CgroupRoot, Target, resolve},
-    kernel::find_features,
+    kernel::{Room, find_features},
 };
 use chaos_plan::{Backend, DelayLine, Hook, KernelFeatures, Plan, Support, Terms};
 use chaos_tests::{cgroup::TestCgroup, injector::parse, machine::Claim};
@@ -43,6 +43,11 @@ impl Agent {
     /// The same, with so many bytes for frames that are held.
     pub fn holding(self, bytes: u64) -> Self {
         Self { armory: self.armory.with_held_memory(bytes) }
+    }
+
+    /// The same, with room for so many targets.
+    pub fn with_targets(self, texts: u32) -> Self {
+        Self { armory: self.armory.with_room(Room { texts, ..Room::default() }) }
     }
 
     /// An agent that knows this of the kernel and no more.

@@ -23,6 +23,7 @@ mod death;
 mod delays;
 mod dns;
 mod duplicates;
+mod everyone;
 mod features;
 mod forms;
 mod forwarding;

@@ -22,7 +22,7 @@ use crate::{
 
 #[test]
 fn no_datagram_meets_a_mixture_of_two_rule_sets() -> Result<()> {
-    const EDITING: Duration = Duration::from_secs(3);
+    let edits = if is_emulated() { 10 } else { 1_000 };
     // Each set speaks of one address and one port, at the same bit. A mixture of the two would
     // lose what is sent to the one's address and the other's port.
     const FIRST: &str = "shadow drop egress udp ; drop to 10.200.0.2 port 1000";
@@ -37,22 +37,19 @@ fn no_datagram_meets_a_mixture_of_two_rule_sets() -> Result<()> {
     for to in destinations {
         let sink = Victim::start(UdpSink { bind: to.parse()? }, pair.server())?;
         let send = UdpSend {
-            repeat: Repeat::For(EDITING),
+            repeat: Repeat::UntilStopped,
             interval: Duration::from_micros(20),
             ..UdpSend::new(sink.address(), 0)
         };
         running.push((to, sink, Victim::start(send, pair.client())?));
     }
-    let until = Instant::now() + EDITING;
-    let mut edits = 0;
-    while Instant::now() < until {
-        agent.arm(&pair.client_cgroup, if edits % 2 == 0 { SECOND } else { FIRST })?;
-        edits += 1;
+    for edit in 0..edits {
+        agent.arm(&pair.client_cgroup, if edit % 2 == 0 { SECOND } else { FIRST })?;
     }
     agent.arm(&pair.client_cgroup, FIRST)?;
     let mut all = 0;
     for (to, sink, sender) in running {
-        let sent = sender.report()?.total().ok;
+        let sent = sender.stop()?.total().ok;
         let received = sink.stop()?.received;
         println!("{to}: {received} of {sent} received during {edits} edits");
         if to == "10.200.0.2:1000" {
@@ -65,8 +62,6 @@ fn no_datagram_meets_a_mixture_of_two_rule_sets() -> Result<()> {
     }
     let kept = agent.counts(&pair.client_cgroup, 0)?;
     assert_eq!((kept.matched, kept.shadowed), (all, all), "after {edits} edits");
-    let few = if is_emulated() { 3 } else { 20 };
-    assert!(edits >= few, "{edits} edits in {EDITING:?}");
     Ok(())
 }
 

@@ -30,7 +30,6 @@ pub fn answers(backend: Backend) -> &'static str {
     match backend {
         Backend::Entry => "any system call, at its entry",
         Backend::Security => "system calls that pass a security function, there",
-        Backend::Override => "any system call, by a kprobe at its entry",
         Backend::Seccomp => {
             "any system call of the command of `run`, and of containers under our seccomp profile"
         }

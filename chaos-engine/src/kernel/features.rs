@@ -121,12 +121,6 @@ impl Trials {
 
     /// Tries the backends for system calls that no hook answers: each is attached to one function.
     pub fn try_backends(&mut self) {
-        // No kernel has the first by this version.
-        let unwritten = Support::Missing {
-            reason: "this version does not have it".to_owned(),
-            remedy: String::new(),
-        };
-        self.learn(Backend::Override, unwritten);
         self.learn(Backend::Seccomp, seccomp::support());
         let functions = match tracer::functions() {
             Ok(functions) => functions,

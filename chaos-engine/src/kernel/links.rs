@@ -173,6 +173,16 @@ pub(super) fn attach_interface(
     }))
 }
 
+/// Whether an interface has as many programs as the kernel takes.
+pub(super) fn is_full(error: &ProgramError) -> bool {
+    match error {
+        ProgramError::SyscallError(SyscallError { io_error, .. }) => {
+            io_error.raw_os_error() == Some(libc::ERANGE)
+        }
+        _ => false,
+    }
+}
+
 /// Attaches a classifier to a device of ours.
 pub(super) fn attach_device(
     program: BorrowedFd<'_>,

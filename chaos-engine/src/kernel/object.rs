@@ -201,8 +201,14 @@ impl Object {
         let program = self.jump(target, destination, hook)?;
         let naming = hook.is_filter().then_some(naming);
         let attached = links::attach_interface(program, index, side, position, naming);
-        let object = || format!("interface {name}");
-        attached.map_err(|source| KernelError::Attach { hook, object: object(), source })
+        attached.map_err(|source| {
+            let object = format!("interface {name}");
+            if links::is_full(&source) {
+                KernelError::Full { hook, object }
+            } else {
+                KernelError::Attach { hook, object, source }
+            }
+        })
     }
 
     /// Attaches the program that sends on what comes out of a delay line to the line's device, which

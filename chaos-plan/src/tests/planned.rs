@@ -136,7 +136,7 @@ fn calls_go_to_the_best_backend() {
     for (text, features, expected) in [
         ("fail openat with EIO", &everything, "openat fmod_ret/sys"),
         ("fail fsync with EIO", &everything, "fsync fmod_ret/sys, fdatasync fmod_ret/sys"),
-        ("fail connect, read with EIO", &only(Backend::Override), READ_BY_OVERRIDE),
+        ("fail connect, read with EIO", &only(Backend::Entry), READ_BY_ENTRY),
         ("fail getpeername, recvmsg with EIO", &everything, PEER_AND_RECV),
         ("kill 1% of calls accept4", &everything, "accept4 fmod_ret/sys"),
         ("kill connect", &everything, "connect fmod_ret/sys"),
@@ -162,11 +162,10 @@ fn calls_go_to_the_best_backend() {
 }
 
 const MMAP_AND_FSYNC: &str = "mmap fmod_ret/security, fsync fmod_ret/sys, fdatasync fmod_ret/sys";
-const READ_BY_OVERRIDE: &str = "read kprobe/override, ioctl kprobe/override, \
-                                pread64 kprobe/override, readv kprobe/override, \
-                                sendfile kprobe/override, splice kprobe/override, \
-                                preadv kprobe/override, copy_file_range kprobe/override, \
-                                preadv2 kprobe/override";
+const READ_BY_ENTRY: &str = "read fmod_ret/sys, ioctl fmod_ret/sys, pread64 fmod_ret/sys, \
+                             readv fmod_ret/sys, sendfile fmod_ret/sys, splice fmod_ret/sys, \
+                             preadv fmod_ret/sys, copy_file_range fmod_ret/sys, \
+                             preadv2 fmod_ret/sys";
 const PEER_AND_RECV: &str = "recvmsg fmod_ret/sys, getpeername fmod_ret/sys";
 
 #[test]

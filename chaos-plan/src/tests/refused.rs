@@ -67,9 +67,7 @@ fn calls_are_refused_with_the_reason() {
 #[test]
 fn what_seccomp_cannot_do_is_refused() {
     let missing = Support::Missing { reason: "denied".to_owned(), remedy: "CONFIG_A".to_owned() };
-    let features = KernelFeatures::everything("6.1.0")
-        .with(Backend::Entry, missing.clone())
-        .with(Backend::Override, missing.clone());
+    let features = KernelFeatures::everything("6.1.0").with(Backend::Entry, missing.clone());
     let reason = |text, features| refusal(fault(text), features, &Terms::default()).0;
     assert!(
         reason("fail exit_group with EIO", &features)
@@ -105,13 +103,12 @@ fn every_backend_says_why_it_does_not_answer() {
     };
     let features = KernelFeatures::everything("6.1.0")
         .with(Backend::Entry, missing("not modifiable", "CONFIG_A"))
-        .with(Backend::Override, missing("no such helper", "CONFIG_A"))
         .with(Backend::Seccomp, missing("no listener", "start it with `run`"));
     let (reason, remedy) = refusal(fault("fail getpid with EIO"), &features, &Terms::default());
     assert_eq!(
         reason,
         "nothing here answers `getpid`: fmod_ret/sys: not modifiable; fmod_ret/security: `getpid` \
-         passes no security function; kprobe/override: no such helper; seccomp: no listener"
+         passes no security function; seccomp: no listener"
     );
     assert_eq!(remedy, "CONFIG_A; or start it with `run`");
 }

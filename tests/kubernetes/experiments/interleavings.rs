@@ -10,15 +10,16 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use chaos_api::kinds::{Run, RunPhase};
 use chaos_ebpf_common::hash;
-use chaos_kube::{FAULTS, GUARD, HALT};
+use chaos_kube::{FAULTS, FEATURES, GUARD, HALT};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
     ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams},
 };
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
-use super::scene::{Controller, Scene};
+use super::scene::{Controller, LEASE, NODES, Scene, agent_of};
 
 /// So many, if `CHAOS_EVENTS` does not say otherwise.
 const EVENTS: usize = 300;
@@ -89,6 +90,30 @@ impl Player<'_> {
         self.scene.plane.kubectl(&[&lease[..], &["--type=merge", "--patch", &change]].concat())
     }
 
+    /// Something happens to the agent of a node.
+    fn agent(&mut self, node: &str) -> Result<&'static str> {
+        let plane = &self.scene.plane;
+        let name = format!("agent-{node}");
+        let agent = ["pod", &name, "--namespace=chaos-agent"];
+        Ok(match self.dice.below(3) {
+            0 => {
+                let gone = ["--ignore-not-found", "--force", "--grace-period=0"];
+                plane.kubectl(&[&["delete"], &agent[..], &gone].concat())?;
+                "a node has no agent any more"
+            }
+            1 => {
+                agent_of(plane, node)?;
+                // A version from before agents said what their kernels can do.
+                plane.kubectl(&[&["annotate"], &agent[..], &[&format!("{FEATURES}-")]].concat())?;
+                "an agent is an older one"
+            }
+            _ => {
+                agent_of(plane, node)?;
+                "an agent is there"
+            }
+        })
+    }
+
     /// One event; what it was.
     fn event(&mut self) -> Result<&'static str> {
         let names: Vec<String> = self.pods()?.iter().map(Pod::name_any).collect();
@@ -153,11 +178,23 @@ impl Player<'_> {
                 self.controllers.push(self.scene.controller(&format!("c{}", self.made))?);
                 "a controller is killed"
             }
+            16 if self.dice.below(3) == 0 => {
+                // The Lease of the tests' controllers is shorter.
+                let [_, server] = self.scene.plane.pids();
+                kill(server, Signal::SIGSTOP)?;
+                sleep(LEASE + Duration::from_secs(1));
+                kill(server, Signal::SIGCONT)?;
+                "the API server hangs"
+            }
             17 => {
                 let reason = if self.dice.below(2) == 0 { json!("a test") } else { Value::Null };
                 // There may be no Lease yet.
                 drop(self.pull(&reason));
                 "the lever"
+            }
+            18 => {
+                let node = *self.pick(&NODES).context("there are nodes")?;
+                self.agent(node)?
             }
             _ => {
                 self.scene.answer()?;

@@ -40,7 +40,7 @@ use crate::agent::client;
 /// The namespace that allows faults.
 pub const SHOP: &str = "shop";
 
-const NODES: [&str; 2] = ["node-a", "node-b"];
+pub const NODES: [&str; 2] = ["node-a", "node-b"];
 
 /// Far longer than anything takes: the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,11 +12,16 @@ use chaos_tests::{
 use crate::{
     calls,
     rounds::{Effort, Samples, alternate},
-    scene::{Courier, Scene},
+    scene::{Courier, Crowd, Scene},
 };
 
 /// Batches before those that count, to fill caches after something else has run.
 const WARM_UP: u32 = 2;
+
+/// With the target, 250.
+const CROWD: usize = 249;
+/// With the target, 50: an interface takes 63 programs.
+const SHARING: usize = 49;
 
 /// Figures that belong together.
 pub struct Section {
@@ -39,12 +44,18 @@ pub struct Row {
 struct Variant {
     what: &'static str,
     faults: Vec<Fault>,
+    /// How many targets beside the one have them, too.
+    others: usize,
     aim: Option<f64>,
 }
 
 impl Variant {
     fn new(what: &'static str, faults: &str) -> Result<Self> {
-        Ok(Self { what, faults: parse(faults)?, aim: None })
+        Ok(Self { what, faults: parse(faults)?, others: 0, aim: None })
+    }
+
+    fn crowd(self, others: usize) -> Self {
+        Self { others, ..self }
     }
 
     fn aim(self, ratio: f64) -> Self {
@@ -54,7 +65,9 @@ impl Variant {
 
 pub fn run(effort: Effort) -> Result<Vec<Section>> {
     let scene = Scene::new()?;
-    let mut bench = Bench { effort, injector: Injector::new(scene.probe.path())?, scene: &scene };
+    let crowd = scene.crowd(CROWD)?;
+    let injector = Injector::new(scene.probe.path())?;
+    let mut bench = Bench { effort, injector, scene: &scene, crowd };
     Ok(vec![
         bench.targets_packets()?,
         bench.bystanders_packets()?,
@@ -69,6 +82,8 @@ struct Bench<'a> {
     effort: Effort,
     scene: &'a Scene,
     injector: Injector,
+    /// Other cgroups, with a process each in the sender's network namespace.
+    crowd: Crowd,
 }
 
 impl Bench<'_> {
@@ -114,6 +129,17 @@ impl Bench<'_> {
                 "another cgroup armed: frames (tcx) of the shared namespace",
                 "corrupt egress udp",
             )?,
+            Variant::new("250 cgroups armed: packets", "drop egress udp ; drop ingress udp")?
+                .crowd(CROWD)
+                .aim(1.05),
+            Variant::new("250 cgroups armed: connect", "fail connect with EIO")?
+                .crowd(CROWD)
+                .aim(1.05),
+            Variant::new(
+                "50 cgroups armed: frames (tcx) of the shared namespace",
+                "corrupt egress udp",
+            )?
+            .crowd(SHARING),
         ];
         let rows = self.send(&self.scene.sender, &mut courier, variants)?;
         Ok(Section {
@@ -132,7 +158,7 @@ impl Bench<'_> {
     ) -> Result<Vec<Row>> {
         let Effort { rounds, batches, .. } = self.effort;
         let samples = alternate(rounds, N, |variant| {
-            self.armed(target, &variants[variant].faults, || {
+            self.armed(target, &variants[variant], || {
                 courier.send(WARM_UP, false)?;
                 courier.send(batches, false)
             })
@@ -157,7 +183,7 @@ impl Bench<'_> {
         ];
         let receiver = &self.scene.receiver;
         let samples = alternate(rounds, variants.len(), |variant| {
-            self.armed(receiver, &variants[variant].faults, || {
+            self.armed(receiver, &variants[variant], || {
                 let (courier, lost) = match variant {
                     0 => (&mut behind_iptables, true),
                     1 => (&mut courier, true),
@@ -189,7 +215,7 @@ impl Bench<'_> {
         ];
         let sender = &self.scene.sender;
         let samples = alternate(rounds, variants.len(), |variant| {
-            self.armed(sender, &variants[variant].faults, || {
+            self.armed(sender, &variants[variant], || {
                 courier.connect(WARM_UP)?;
                 courier.connect(batches / 4 + 1)
             })
@@ -236,18 +262,20 @@ impl Bench<'_> {
         Ok([armed.into_iter().collect(), disarmed.into_iter().collect()])
     }
 
-    /// Runs `measure` while `target` is armed with `faults`; with none, nothing is attached.
+    /// Runs `measure` while `target` has the variant's faults; with none, nothing is attached.
     fn armed<T>(
         &mut self,
         target: &TestCgroup,
-        faults: &[Fault],
+        Variant { faults, others, .. }: &Variant,
         measure: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         if faults.is_empty() {
             return measure();
         }
         self.injector.arm(self.injector.target(target.path())?, faults)?;
+        self.injector.arm_crowd(&self.crowd.cgroups[..*others], faults)?;
         let measured = measure();
+        self.injector.disarm_crowd(*others);
         self.injector.disarm();
         measured
     }

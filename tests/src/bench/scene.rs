@@ -32,7 +32,13 @@ pub struct Scene {
     sender_netns: TestNetns,
     receiver_netns: TestNetns,
     to: End,
-    _shared: Shared,
+    shared: Shared,
+}
+
+/// Cgroups that somebody lives in. Dropping it ends the processes, then removes the cgroups.
+pub struct Crowd {
+    _processes: Vec<Process>,
+    pub cgroups: Vec<TestCgroup>,
 }
 
 impl Scene {
@@ -48,7 +54,7 @@ impl Scene {
             sender_netns,
             receiver_netns,
             to,
-            _shared: shared,
+            shared,
         })
     }
 
@@ -63,6 +69,20 @@ impl Scene {
             to: self.to.socket_v4(0),
         };
         Courier::start(&route)
+    }
+
+    /// Makes other cgroups, each with a process in the sender's network namespace.
+    pub fn crowd(&self, count: usize) -> Result<Crowd> {
+        let names = (0..count).map(|number| format!("crowd-{number}"));
+        let cgroups: Vec<TestCgroup> =
+            names.map(|name| TestCgroup::new(&self.shared, &name)).collect::<Result<_>>()?;
+        let idle = |cgroup| {
+            let mut command = Command::new("sleep");
+            command.arg("infinity");
+            Process::spawn(command, ProcessPlace::here().cgroup(cgroup).netns(&self.sender_netns))
+        };
+        let _processes = cgroups.iter().map(idle).collect::<Result<_>>()?;
+        Ok(Crowd { _processes, cgroups })
     }
 
     /// Where the target lives.

@@ -22,6 +22,9 @@ use crate::{
 /// Calls that are timed in one batch of the effort.
 const CALLS_A_BATCH: u32 = 50;
 
+/// Targets at a time.
+const CROWD: usize = 250;
+
 /// What a victim lives under.
 enum Variant {
     Nothing,
@@ -31,6 +34,8 @@ enum Variant {
     Target(Vec<Fault>),
     /// These faults for another cgroup.
     Bystander(Vec<Fault>),
+    /// The same for 250 of them.
+    Crowd(Vec<Fault>),
     /// `strace` with this expression.
     Strace(&'static str),
 }
@@ -49,6 +54,9 @@ pub fn measure(effort: Effort) -> Result<Vec<Section>> {
     let [target, other, probe] =
         ["target", "other", "probe"].map(|name| TestCgroup::new(&shared, name));
     let (target, other, probe) = (target?, other?, probe?);
+    let crowd: Vec<TestCgroup> = (0..CROWD)
+        .map(|number| TestCgroup::new(&shared, &format!("crowd-{number}")))
+        .collect::<Result<_>>()?;
     let mut injector = Injector::new(probe.path())?;
     let mut sections = Vec::new();
     for Experiment { title, call, function, variants } in experiments(&injector)? {
@@ -68,6 +76,12 @@ pub fn measure(effort: Effort) -> Result<Vec<Section>> {
                     injector.arm(injector.target(cgroup.path())?, faults)?;
                     let measured = time(&[]);
                     injector.disarm();
+                    measured
+                }
+                Variant::Crowd(faults) => {
+                    injector.arm_crowd(&crowd, faults)?;
+                    let measured = time(&[]);
+                    injector.disarm_crowd(crowd.len());
                     measured
                 }
                 Variant::Strace(expression) => {
@@ -101,6 +115,11 @@ fn experiments(injector: &Injector) -> Result<Vec<Experiment>> {
                 (
                     "another cgroup armed: fail getpgid with EPERM",
                     Variant::Bystander(parse("fail getpgid with EPERM")?),
+                    Some(1.3),
+                ),
+                (
+                    "250 other cgroups armed: fail getpgid with EPERM",
+                    Variant::Crowd(parse("fail getpgid with EPERM")?),
                     Some(1.3),
                 ),
                 (

@@ -1,0 +1,154 @@
+//! Many targets at once: each has its own dice, budgets and books, whoever else is busy; and where there is no room for
+//! another one, the others keep what they have.
+
+use std::{collections::BTreeMap, thread::sleep, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use chaos_plan::Hook;
+use chaos_tests::{
+    cgroup::TestCgroup,
+    clock::is_emulated,
+    job::{Call, Repeated, SocketKind, UdpSend, UdpSink},
+    machine::Quiet,
+    netns::TestNetns,
+    ordinals::Ordinals,
+    process::Place,
+    require,
+    victim::Victim,
+};
+
+use crate::{
+    agent::{Agent, has_frames},
+    pair::idle,
+};
+
+/// About as many as an agent takes when it is not told another number.
+const TARGETS: usize = 250;
+/// Victims at a time: more than processors.
+const AT_ONCE: usize = 8;
+const CALLS: u64 = 1_000;
+const SEEDS: usize = 5;
+
+/// What a target is armed with, and what is to be seen of it.
+enum Promise {
+    /// The same calls fail as under any other target with this seed.
+    Seed(usize),
+    /// So many calls fail in all, of two threads.
+    Hits(u64),
+}
+
+impl Promise {
+    /// Of the target with this number.
+    fn of(number: usize) -> Self {
+        match number % 3 {
+            0 => Self::Seed(number / 3 % SEEDS),
+            1 => Self::Hits(100),
+            _ => Self::Hits(CALLS / 5),
+        }
+    }
+
+    fn fault(&self) -> String {
+        let clause = match self {
+            Self::Seed(seed) => format!("10% seed {seed}"),
+            Self::Hits(100) => "at most 100".to_owned(),
+            Self::Hits(_) => "every 5th".to_owned(),
+        };
+        format!("fail socket with EMFILE {clause}")
+    }
+
+    fn call(&self) -> Call {
+        let threads = match self {
+            // Which of two threads has the n-th call is not to be known.
+            Self::Seed(_) => 1,
+            Self::Hits(_) => 2,
+        };
+        Call { threads, ..Call::new(Repeated::Socket { kind: SocketKind::Udp4 }, CALLS) }
+    }
+}
+
+#[test]
+fn each_of_250_targets_keeps_its_own_dice_budgets_and_books() -> Result<()> {
+    let claim = Quiet::acquire()?;
+    let mut agent = Agent::new(&claim)?.with_targets(TARGETS as u32);
+    let cgroups = (0..TARGETS)
+        .map(|number| TestCgroup::new(&claim, &format!("target-{number}")))
+        .collect::<Result<Vec<_>>>()?;
+    for (number, cgroup) in cgroups.iter().enumerate() {
+        agent.arm(cgroup, &Promise::of(number).fault())?;
+    }
+    // Processes are slow to start where the processor is emulated.
+    let step = if is_emulated() { 7 } else { 1 };
+    let asked: Vec<usize> = (0..TARGETS).step_by(step).collect();
+    let mut dice: BTreeMap<usize, Ordinals> = BTreeMap::new();
+    for wave in asked.chunks(AT_ONCE) {
+        let victims = wave
+            .iter()
+            .map(|&number| {
+                let place = Place::here().cgroup(&cgroups[number]);
+                Ok((number, Victim::start(Promise::of(number).call(), place)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for (number, victim) in victims {
+            let mut report = victim.report()?;
+            let (promise, total) = (Promise::of(number), report.total());
+            let failed = total.failed_with("EMFILE");
+            let counts = agent.counts(&cgroups[number], 0)?;
+            assert_eq!((counts.matched, counts.injected), (total.ok + failed, failed), "{number}");
+            match promise {
+                Promise::Hits(hits) => assert_eq!(failed, hits, "target {number}"),
+                Promise::Seed(seed) => {
+                    let failed = report.lanes.swap_remove(0).failed;
+                    let known = dice.entry(seed).or_insert_with(|| failed.clone());
+                    assert_eq!(*known, failed, "target {number}, seed {seed}");
+                }
+            }
+        }
+    }
+    assert_eq!(dice.len(), SEEDS);
+    let (first, second) = (dice.get(&0), dice.get(&1));
+    assert_ne!(first.context("no seed 0")?, second.context("no seed 1")?);
+    // Who was not asked has counted nothing.
+    for number in (0..TARGETS).filter(|number| !asked.contains(number)) {
+        assert_eq!(agent.counts(&cgroups[number], 0)?.matched, 0, "target {number}");
+    }
+    Ok(())
+}
+
+/// As many programs as an interface takes by links (kernel 6.6, `BPF_MPROG_MAX`).
+const AT_INTERFACE: usize = 63;
+
+#[test]
+fn an_interface_that_is_full_refuses_another_target_and_keeps_the_others() -> Result<()> {
+    let claim = Quiet::acquire()?;
+    require!("frames", since 4, 5; has_frames(&claim));
+    let network = TestNetns::new()?;
+    let mut agent = Agent::new(&claim)?.with_targets(AT_INTERFACE as u32 + 2);
+    let mut targets = Vec::new();
+    for number in 0..=AT_INTERFACE {
+        let cgroup = TestCgroup::new(&claim, &format!("target-{number}"))?;
+        let idle = idle(Place::here().cgroup(&cgroup).netns(&network))?;
+        let armed = agent.arm(&cgroup, "corrupt egress udp");
+        targets.push((idle, cgroup));
+        if number < AT_INTERFACE {
+            armed?;
+        } else if agent.armory.features().stand_in(Hook::TcxEgress).is_filter() {
+            // Filters have no such bound.
+            armed?;
+        } else {
+            let refused = format!("{:#}", armed.err().context("one more was armed")?);
+            ensure!(refused.contains("it has 63 programs"), "{refused}");
+        }
+    }
+    let arrived = |cgroup: &TestCgroup| -> Result<u64> {
+        let place = || Place::here().cgroup(cgroup).netns(&network);
+        let sink = Victim::start(UdpSink { bind: "127.0.0.1:0".parse()? }, place())?;
+        Victim::run(UdpSend::new(sink.address(), 10), place())?;
+        sleep(Duration::from_millis(20));
+        Ok(sink.stop()?.received)
+    };
+    for place in [0, AT_INTERFACE / 2, AT_INTERFACE - 1] {
+        assert_eq!(arrived(&targets[place].1)?, 0, "target {place}");
+        assert_eq!(agent.counts(&targets[place].1, 0)?.injected, 10, "target {place}");
+    }
+    Ok(())
+}
