@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::scene::{SHOP, Scene, one_step};
 
 const SEED: u64 = 20_261_130;
-const FUZZED: u64 = 120;
+const FUZZED: u64 = 500;
 
 /// Whoever refuses an object, and what is said.
 enum By {
