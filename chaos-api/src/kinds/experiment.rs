@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Limits, Peer, Step, Target};
+use super::{Condition, Limits, Peer, Probe, Step, Target};
 
 /// What a run does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -47,12 +47,37 @@ pub struct ExperimentSpec {
     pub peers: BTreeMap<String, Peer>,
     #[serde(default)]
     pub limits: Limits,
+    /// What is believed of the service, in words, for people
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub hypothesis: String,
+    /// What must hold before, while and after pods are broken
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub probes: Vec<Probe>,
+    /// Experiments of the same namespace whose probes must hold, too
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub probes_from: Vec<ProbesFrom>,
+    /// With whose rights probes read objects and Secrets; the controller may be it only where somebody has allowed that
+    /// by a RoleBinding
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub service_account_name: Option<String>,
     /// How much of the history is kept
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
     /// One after the other
     #[schemars(length(min = 1, max = 16))]
     pub steps: Vec<Step>,
+}
+
+/// A library of probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ProbesFrom {
+    /// The name of an experiment
+    #[schemars(length(min = 1, max = 253))]
+    pub experiment: String,
 }
 
 /// What is kept of an experiment's runs.

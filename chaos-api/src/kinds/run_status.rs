@@ -5,7 +5,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Evidence, ExperimentSpec, Verdict, VerdictReason};
+use super::{
+    Condition, Evidence, ExperimentSpec, Hypothesis, HypothesisReason, ProbeStatus, Verdict,
+    VerdictReason,
+};
 
 /// How far a run is, and what it has done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,12 +29,22 @@ pub struct RunStatus {
     /// The same in words
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub verdict_message: String,
+    /// When it has ended, and has probes: whether what must hold held, by the probes alone
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis: Option<Hypothesis>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis_reason: Option<HypothesisReason>,
+    /// The same in words
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hypothesis_message: String,
     /// The copy of the experiment that is run, whatever becomes of the experiment
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "unchecked")]
     pub spec: Option<ExperimentSpec>,
     #[serde(default)]
     pub steps: Vec<StepStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeStatus>,
     #[serde(default)]
     pub summary: Summary,
     /// Of the step that runs, or of the last
@@ -53,7 +66,11 @@ pub struct RunStatus {
 /// Where a run is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RunPhase {
+    /// The probes are asked before anything is broken.
+    Baseline,
     Running,
+    /// The steps have ended, and the probes must hold again.
+    Recovering,
     Finished,
 }
 
@@ -68,6 +85,12 @@ pub enum Reason {
     Refused,
     /// A step could not be done, and nothing was to be done without it.
     StepFailed,
+    /// A probe failed, or had no answer, before anything was broken: nothing was.
+    BaselineBroken,
+    /// A probe failed while pods were broken.
+    ProbeBroke,
+    /// A probe had no answer three times in a row.
+    ProbeBlind,
     /// Somebody halted it.
     Halted,
     /// The experiment was deleted.
@@ -111,6 +134,8 @@ pub enum StepPhase {
     Running,
     Done,
     Failed,
+    /// Its condition did not hold.
+    Skipped,
 }
 
 /// For people, in columns.
