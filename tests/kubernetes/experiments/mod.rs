@@ -1,6 +1,7 @@
 //! Experiments and runs on a real API server. The tests play the kubelets and, where nothing else is said, the agents.
 
 mod armed;
+mod expressions;
 mod failures;
 mod interleavings;
 mod kinds;

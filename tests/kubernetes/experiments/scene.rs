@@ -168,18 +168,9 @@ impl Scene {
     pub fn await_that<T, E: Debug>(
         &self,
         what: &str,
-        mut ask: impl FnMut() -> Result<Result<T, E>>,
+        ask: impl FnMut() -> Result<Result<T, E>>,
     ) -> Result<T> {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            match ask()? {
-                Ok(answer) => return Ok(answer),
-                Err(other) if Instant::now() > give_up => {
-                    bail!("after {PATIENCE:?}, {what}: {other:#?}")
-                }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
-            }
-        }
+        await_that(what, ask)
     }
 
     /// The texts that there are in the name of a run, by pod.
@@ -233,6 +224,23 @@ impl Scene {
             }
             Ok(())
         })
+    }
+}
+
+/// Asks until the answer is good.
+pub fn await_that<T, E: Debug>(
+    what: &str,
+    mut ask: impl FnMut() -> Result<Result<T, E>>,
+) -> Result<T> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match ask()? {
+            Ok(answer) => return Ok(answer),
+            Err(other) if Instant::now() > give_up => {
+                bail!("after {PATIENCE:?}, {what}: {other:#?}")
+            }
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
     }
 }
 
