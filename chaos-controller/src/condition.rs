@@ -73,7 +73,9 @@ mod tests {
             let error = holds(text, &probes()).unwrap_err().to_string();
             assert!(error.contains("no such key"), "{text}: {error}");
         }
-        assert!(check("probe.checkout.ok").unwrap_err().to_string().contains("`probe` is not known"));
+        assert!(
+            check("probe.checkout.ok").unwrap_err().to_string().contains("`probe` is not known")
+        );
         assert!(check("probes.checkout.ok &&").is_err());
     }
 }

@@ -133,10 +133,9 @@ fn of_end(reason: Reason, message: &str) -> Happening {
         Reason::Refused => (true, "PlanRefused"),
         Reason::StepFailed => (true, "Failed"),
         Reason::BaselineBroken => (true, "BaselineBroken"),
-        Reason::Halted
-        | Reason::ExperimentDeleted
-        | Reason::ProbeBroke
-        | Reason::ProbeBlind => (false, "Halted"),
+        Reason::Halted | Reason::ExperimentDeleted | Reason::ProbeBroke | Reason::ProbeBlind => {
+            (false, "Halted")
+        }
     };
     happening(what, is_warning, message)
 }

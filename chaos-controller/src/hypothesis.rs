@@ -28,7 +28,8 @@ pub fn judge(status: &RunStatus, probings: &[Probing], mode: Mode) -> Option<Jud
     let of = |hypothesis, reason, message| Judgement { hypothesis, reason, message };
     let probes = || probings.iter().zip(&status.probes);
     if let Some((_, probe)) = probes().find(|(probing, probe)| has_broken(probing, probe)) {
-        let message = format!("probe {} failed while pods were broken: {}", probe.name, probe.worst);
+        let message =
+            format!("probe {} failed while pods were broken: {}", probe.name, probe.worst);
         return Some(of(Hypothesis::Deviated, ProbeBroke, message));
     }
     if let Some((reason, message)) = cut_short(status, mode) {
@@ -89,7 +90,8 @@ fn deviation(
         return None;
     }
     if must_break(probing, mode) && probe.broke == 0 {
-        let message = format!("probe {} had to fail while pods were broken, and did not", probe.name);
+        let message =
+            format!("probe {} had to fail while pods were broken, and did not", probe.name);
         return Some((NeverBroke, message));
     }
     (!probe.recovered).then(|| (NotRecovered, not_recovered(probing, probe)))

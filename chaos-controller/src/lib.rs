@@ -75,8 +75,8 @@ use kube::{
 use lease::Leadership;
 pub use mistakes::{Part, SpecMistake, mistakes};
 pub use names::{AGENT_LABEL, FIELD_MANAGER};
-pub use probes::ProbeError;
 pub use params::Filled;
+pub use probes::ProbeError;
 pub use script::ScriptError;
 pub use text::{Holder, holder};
 use thiserror::Error;
@@ -214,7 +214,8 @@ pub async fn run(
         services,
         slices,
     };
-    let controller = Controller::new(client.clone(), stores, leadership, namespace, identity, asker);
+    let controller =
+        Controller::new(client.clone(), stores, leadership, namespace, identity, asker);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),
         _ = watched => Err(ControllerError::Deaf),

@@ -95,7 +95,10 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         let with = |probes| ExperimentSpec { probes, steps: steps.clone(), ..bare.clone() };
         add(Part::Probe(index), read(&with(vec![probe.clone()]), &known));
         if spec.probes[..index].iter().any(|before| before.name == probe.name) {
-            add(Part::Probe(index), read(&with(vec![sound_probe(probe), sound_probe(probe)]), &known));
+            add(
+                Part::Probe(index),
+                read(&with(vec![sound_probe(probe), sound_probe(probe)]), &known),
+            );
         }
     }
     let mut probes: Vec<Probe> = spec.probes.iter().map(sound_probe).collect();
@@ -132,7 +135,16 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
 fn sound_step(step: &Step) -> Step {
     let wait = Some(WaitStep { duration: "1s".to_owned() });
     let (name, on_error) = (step.name.clone(), step.on_error);
-    Step { name, fault: None, pods: None, check: None, wait, condition: None, timeout: None, on_error }
+    Step {
+        name,
+        fault: None,
+        pods: None,
+        check: None,
+        wait,
+        condition: None,
+        timeout: None,
+        on_error,
+    }
 }
 
 /// A probe of the same name that has no mistake.

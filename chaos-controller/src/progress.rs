@@ -24,9 +24,9 @@ use kube::ResourceExt as _;
 use crate::{
     addresses::Addresses,
     expression::Expressions,
+    hypothesis,
     ledger::Ledgers,
     observed::Observed,
-    hypothesis,
     peers::{PeerError, put_in},
     probes::{LibraryError, Probing, Question, Watches, with_probes},
     removal::PodRemoval,
@@ -347,7 +347,9 @@ impl Turn<'_> {
         let found = match (self.observed.asked_of(self.run), &self.run.spec.experiment) {
             (Some(spec), _) => spec,
             (None, Some(name)) => {
-                return Err(missing(format!("there is no experiment {name} in namespace {namespace}")));
+                return Err(missing(format!(
+                    "there is no experiment {name} in namespace {namespace}"
+                )));
             }
             (None, None) => {
                 let why = "the run names no experiment, and has none inline";

@@ -68,10 +68,9 @@ impl Watches {
             let of = |probing: &Probing| {
                 let name = &probing.probe.name;
                 let written = status.probes.iter().find(|probe| probe.name == *name);
-                written.cloned().unwrap_or_else(|| ProbeStatus {
-                    name: name.clone(),
-                    ..ProbeStatus::default()
-                })
+                written
+                    .cloned()
+                    .unwrap_or_else(|| ProbeStatus { name: name.clone(), ..ProbeStatus::default() })
             };
             let before = vec![Before::default(); probings.len()];
             Watch { probes: probings.iter().map(of).collect(), before }

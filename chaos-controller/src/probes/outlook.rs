@@ -68,8 +68,7 @@ pub fn why_to_end(probings: &[Probing], probes: &[ProbeStatus]) -> Option<(Reaso
     let blind = |(probing, probe): (&Probing, &ProbeStatus)| match probing.probe.during {
         During::Halt | During::MustBreak if probe.errors_in_a_row >= BLIND => {
             let name = &probe.name;
-            let why =
-                format!("probe {name} had no answer {BLIND} times in a row: {}", probe.last);
+            let why = format!("probe {name} had no answer {BLIND} times in a row: {}", probe.last);
             Some((ProbeBlind, why))
         }
         During::Halt | During::Record | During::MustBreak => None,
@@ -155,7 +154,9 @@ mod tests {
         assert_eq!(of(1, watch(3, Fail, 1, 0)), Steadiness::Asking);
         assert_eq!(of(1, watch(4, Pass, 0, 0)), Steadiness::Steady);
         assert_eq!(of(0, watch(3, Error, 0, 2)), Steadiness::Asking);
-        assert!(matches!(of(0, watch(3, Error, 0, 3)), Steadiness::Broken(why) if why.contains("no answer")));
+        assert!(
+            matches!(of(0, watch(3, Error, 0, 3)), Steadiness::Broken(why) if why.contains("no answer"))
+        );
         // Ledgers count nothing yet.
         let unasked = watch(0, ProbeState::Unasked, 0, 0);
         assert_eq!(steadiness(&[ledger()], &unasked), Steadiness::Steady);
@@ -185,7 +186,8 @@ mod tests {
         assert_eq!(of(true, 101), Recovery::Over);
         let unasked = watch(0, ProbeState::Unasked, 0, 0);
         assert_eq!(recovery(&[ledger()], &unasked.probes, at(0), at(0)), Recovery::Over);
-        let said = not_recovered(&probing("Record", 0), &watch(3, ProbeState::Fail, 1, 0).probes[0]);
+        let said =
+            not_recovered(&probing("Record", 0), &watch(3, ProbeState::Fail, 1, 0).probes[0]);
         assert_eq!(said, "probe web did not hold again within 10s: 500, 2ms");
     }
 }

@@ -104,9 +104,8 @@ fn read_one(
     };
     let step = probe.ledger.as_ref().and_then(|ledger| ledger.step.as_ref());
     // A library of probes does not know the steps of those that use it.
-    let is_there = |name: &String| {
-        spec.steps.is_empty() || spec.steps.iter().any(|step| step.name == *name)
-    };
+    let is_there =
+        |name: &String| spec.steps.is_empty() || spec.steps.iter().any(|step| step.name == *name);
     if let Some(step) = step.filter(|step| !is_there(step)) {
         return Err(ProbeError::Step { probe: of(), step: step.clone() });
     }
@@ -154,7 +153,10 @@ mod tests {
         let mut slow = http("http://web");
         slow["every"] = json!("soon");
         for (probes, expected) in [
-            (json!([http("http://$(port)")]), "probe web: `$(port)` is no parameter; there are: host"),
+            (
+                json!([http("http://$(port)")]),
+                "probe web: `$(port)` is no parameter; there are: host",
+            ),
             (json!([slow]), "probe web: every: "),
             (json!([http("http://a"), http("http://b")]), "probe web: the name is there twice"),
             (json!([http("ftp://web")]), "probe web: "),

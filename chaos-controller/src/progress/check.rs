@@ -11,7 +11,12 @@ use crate::script::{Deed, Script};
 
 impl Turn<'_> {
     /// Waits until the probes of a step have held without a break, or until the time is up.
-    pub(super) fn check(&mut self, mut status: RunStatus, script: &Script, index: usize) -> Progress {
+    pub(super) fn check(
+        &mut self,
+        mut status: RunStatus,
+        script: &Script,
+        index: usize,
+    ) -> Progress {
         let act = &script.steps[index];
         let Deed::Check { probes, lasting, timeout } = &act.deed else {
             return Progress::of(status);
@@ -32,8 +37,7 @@ impl Turn<'_> {
         }
         if self.observed.now >= ends {
             let (lasting, timeout) = (print_duration(*lasting), print_duration(*timeout));
-            let why =
-                format!("{} did not hold for {lasting} within {timeout}", waiting.join(", "));
+            let why = format!("{} did not hold for {lasting} within {timeout}", waiting.join(", "));
             self.fail(&mut status, act, index, &why);
             return Progress::of(status);
         }

@@ -54,7 +54,12 @@ impl Turn<'_> {
         let uid = &self.identity.uid;
         let watch = self.memory.watches.take(uid, &script.probes, &status, &[]);
         if self.run.spec.mode == Mode::Plan {
-            if script.probes.iter().zip(&watch.before).any(|(one, seen)| one.is_asked() && seen.answers == 0) {
+            if script
+                .probes
+                .iter()
+                .zip(&watch.before)
+                .any(|(one, seen)| one.is_asked() && seen.answers == 0)
+            {
                 return Progress::of(status);
             }
             let message = format!("{}; {}", plan_in_words(&status, script), seen(&status));
@@ -124,7 +129,13 @@ impl Turn<'_> {
                 let mut all = script.probes.iter().zip(&status.probes);
                 let lost = all.find(|(one, probe)| one.is_asked() && !probe.recovered);
                 match lost.map(|(probing, probe)| not_recovered(probing, probe)) {
-                    None => self.set(&mut status, "Recovered", true, "Recovered", "every probe holds again"),
+                    None => self.set(
+                        &mut status,
+                        "Recovered",
+                        true,
+                        "Recovered",
+                        "every probe holds again",
+                    ),
                     Some(why) => self.set(&mut status, "Recovered", false, "NotRecovered", &why),
                 }
                 Progress::of(self.conclude(status, script))
@@ -162,13 +173,14 @@ impl Turn<'_> {
 
 /// What probes have answered, for a plan.
 fn seen(status: &RunStatus) -> String {
-    let words = status.probes.iter().filter(|probe| probe.state != ProbeState::Unasked).map(|probe| {
-        let how = match probe.state {
-            ProbeState::Pass => "holds",
-            ProbeState::Fail => "does not hold",
-            ProbeState::Error | ProbeState::Unasked => "cannot be asked",
-        };
-        format!("probe {} {how} ({})", probe.name, probe.last)
-    });
+    let words =
+        status.probes.iter().filter(|probe| probe.state != ProbeState::Unasked).map(|probe| {
+            let how = match probe.state {
+                ProbeState::Pass => "holds",
+                ProbeState::Fail => "does not hold",
+                ProbeState::Error | ProbeState::Unasked => "cannot be asked",
+            };
+            format!("probe {} {how} ({})", probe.name, probe.last)
+        });
     words.collect::<Vec<_>>().join("; ")
 }

@@ -199,7 +199,10 @@ impl Reports {
                     what: "PodReplaced",
                     is_warning: false,
                     step: Some(line.step.clone()),
-                    message: format!("{}/{} takes the place of another pod", line.namespace, line.pod),
+                    message: format!(
+                        "{}/{} takes the place of another pod",
+                        line.namespace, line.pod
+                    ),
                 };
                 book.add_event(EventRecord::of(&happening, now));
             }
@@ -257,7 +260,9 @@ impl Book {
         let mut cut = Vec::new();
         for (probe, samples) in &mut self.samples {
             if samples.bound(most) {
-                cut.push(format!("of probe {probe} answers are left out: there is no room for all"));
+                cut.push(format!(
+                    "of probe {probe} answers are left out: there is no room for all"
+                ));
             }
         }
         for message in cut {
@@ -390,8 +395,10 @@ mod tests {
         next.note_removed("run", "slow", |uid| uid == line(1, "Ended").uid);
         assert_eq!(pods(&next), [line(1, "Ended"), line(0, "Removed")]);
         assert_eq!(events(&next), [("LeaderChanged".to_owned(), 8)]);
-        let kinds: Vec<bool> =
-            written(&next).iter().map(|entry| matches!(entry, Entry::Record(Record::Sample(_)))).collect();
+        let kinds: Vec<bool> = written(&next)
+            .iter()
+            .map(|entry| matches!(entry, Entry::Record(Record::Sample(_))))
+            .collect();
         assert_eq!(kinds, [false, true, true, false, false]);
     }
 

@@ -151,6 +151,7 @@ fn a_probe_sees_what_the_kernel_breaks_and_the_pod_is_healed() -> Result<()> {
     assert_eq!(ended["verdict"], "Confirmed", "{ended:#}");
     assert_eq!(ended["hypothesis"], "Deviated", "{ended:#}");
     assert_eq!(ended["probes"][0]["recovered"], true, "{ended:#}");
-    TcpStream::connect_timeout(&server.address(), PATIENCE).context("connect to what was healed")?;
+    TcpStream::connect_timeout(&server.address(), PATIENCE)
+        .context("connect to what was healed")?;
     Ok(())
 }

@@ -52,7 +52,10 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
             with("/steps/0/wait", json!({ "for": "1s" })),
             "a step has exactly one of fault, pods, check and wait",
         ),
-        (with("/steps/0/fault", Value::Null), "a step has exactly one of fault, pods, check and wait"),
+        (
+            with("/steps/0/fault", Value::Null),
+            "a step has exactly one of fault, pods, check and wait",
+        ),
         (with("/steps/0/fault/for", json!("0s")), "for is longer than nothing"),
         (with("/steps/0/fault/for", json!("61m")), "at most 1h"),
         (with("/steps/0/fault/for", json!("5d")), "spec.steps[0].fault.for"),
@@ -87,18 +90,28 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     }
     let probe = |fields: Value| {
         let mut probe = json!({ "name": "home", "http": { "url": "http://web.shop" } });
-        probe.as_object_mut().expect("an object").extend(fields.as_object().cloned().unwrap_or_default());
+        probe
+            .as_object_mut()
+            .expect("an object")
+            .extend(fields.as_object().cloned().unwrap_or_default());
         probe
     };
-    let checking = |timeout: &str| {
-        json!([{ "name": "held", "check": { "probes": ["home"], "for": "1m" }, "timeout": timeout }])
-    };
+    let checking = |timeout: &str| json!([{ "name": "held", "check": { "probes": ["home"], "for": "1m" }, "timeout": timeout }]);
     for (wrong, expected) in [
-        (with("/probes", json!([probe(json!({ "tcp": { "address": "db:1" } }))])), "a probe has exactly one of"),
+        (
+            with("/probes", json!([probe(json!({ "tcp": { "address": "db:1" } }))])),
+            "a probe has exactly one of",
+        ),
         (with("/probes", json!([probe(json!({ "every": "500ms" }))])), "every is 1s to 10m"),
         (with("/probes", json!([probe(json!({ "during": "Ignore" }))])), "spec.probes[0].during"),
-        (with("/probes", json!([probe(json!({})), probe(json!({}))])), "the names of probes differ"),
-        (with("/probes", json!([{ "name": "hit", "ledger": {} }])), "prometheus and ledger need expect"),
+        (
+            with("/probes", json!([probe(json!({})), probe(json!({}))])),
+            "the names of probes differ",
+        ),
+        (
+            with("/probes", json!([{ "name": "hit", "ledger": {} }])),
+            "prometheus and ledger need expect",
+        ),
         (with("/steps", checking("2m")), "the probes of a check are probes of the experiment"),
     ] {
         refused(&wrong, expected)?;
@@ -109,7 +122,10 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     refused(&object("Experiment", checked.clone()), "the timeout of a check is at least its for")?;
     checked["steps"] = checking("2m");
     apply(&object("Experiment", checked))?;
-    refused(&object("Experiment", json!({ "hypothesis": "it holds" })), "an experiment has steps, or probes")?;
+    refused(
+        &object("Experiment", json!({ "hypothesis": "it holds" })),
+        "an experiment has steps, or probes",
+    )?;
     let library = json!({ "probes": [probe(json!({}))] });
     refused(&object("Run", json!({ "inline": library })), "a run has steps")?;
     apply(&object("Experiment", library))?;
@@ -161,8 +177,9 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     );
     let columns = plane.kubectl(&["get", "cxr", "--namespace", SHOP])?;
     assert!(
-        columns
-            .starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   VERDICT   HYPOTHESIS   AGE"),
+        columns.starts_with(
+            "NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   VERDICT   HYPOTHESIS   AGE"
+        ),
         "{columns}"
     );
     Ok(())

@@ -40,7 +40,10 @@ fn result(status: &RunStatus) -> (Option<Reason>, Option<Hypothesis>, Option<Hyp
 fn a_probe_that_breaks_ends_the_run_and_its_recovery_is_watched() -> Result<()> {
     let (scene, service) = (Scene::set()?, Service::start()?);
     let _controller = controller(&scene, "a")?;
-    scene.run("run", json!({ "inline": fault("5m", json!([probe(&service, "shop", json!({}))])) }))?;
+    scene.run(
+        "run",
+        json!({ "inline": fault("5m", json!([probe(&service, "shop", json!({}))])) }),
+    )?;
     let status = scene.await_run("run", |status| status.ledger.matched > 0)?;
     assert!(service.asked("/shop") >= 3, "{}", service.asked("/shop"));
     let seen = &status.probes[0];
@@ -53,11 +56,8 @@ fn a_probe_that_breaks_ends_the_run_and_its_recovery_is_watched() -> Result<()> 
     assert!(status.message.contains("probe shop has failed: 500"), "{}", status.message);
     service.heal();
     let status = scene.await_end("run")?;
-    let expected = (
-        Some(Reason::ProbeBroke),
-        Some(Hypothesis::Deviated),
-        Some(HypothesisReason::ProbeBroke),
-    );
+    let expected =
+        (Some(Reason::ProbeBroke), Some(Hypothesis::Deviated), Some(HypothesisReason::ProbeBroke));
     assert_eq!(result(&status), expected, "{status:#?}");
     assert_eq!(status.verdict, Some(Verdict::Confirmed), "{}", status.verdict_message);
 
@@ -66,8 +66,11 @@ fn a_probe_that_breaks_ends_the_run_and_its_recovery_is_watched() -> Result<()> 
     let sample = report.iter().find(failed).context("the failure is in the report")?;
     assert_eq!(sample["probe"], "shop");
     assert!(sample["seen"].as_str().is_some_and(|seen| seen.starts_with("500")), "{sample}");
-    let told = |what: &str| report.iter().any(|line| line["kind"] == "event" && line["what"] == what);
-    for what in ["Baseline", "Steady", "StepStarted", "ProbeBroke", "Recovering", "Recovered", "Halted"] {
+    let told =
+        |what: &str| report.iter().any(|line| line["kind"] == "event" && line["what"] == what);
+    for what in
+        ["Baseline", "Steady", "StepStarted", "ProbeBroke", "Recovering", "Recovered", "Halted"]
+    {
         assert!(told(what), "{what}: {report:?}");
     }
     let reasons = scene.plane.event_reasons(SHOP)?;
@@ -150,7 +153,11 @@ fn steps_wait_for_probes_and_go_by_them_also_those_of_other_experiments() -> Res
     });
     scene.run("run", json!({ "inline": spec }))?;
     let status = scene.await_end("run")?;
-    assert_eq!((status.reason, status.hypothesis), (Some(Reason::Completed), Some(Hypothesis::Held)), "{status:#?}");
+    assert_eq!(
+        (status.reason, status.hypothesis),
+        (Some(Reason::Completed), Some(Hypothesis::Held)),
+        "{status:#?}"
+    );
     let phases: Vec<StepPhase> = status.steps.iter().map(|step| step.phase).collect();
     assert_eq!(phases, [StepPhase::Done, StepPhase::Skipped, StepPhase::Done]);
     assert!(service.asked("/home") >= 5, "{}", service.asked("/home"));
@@ -163,7 +170,10 @@ fn another_leader_goes_on_asking() -> Result<()> {
     let first = controller(&scene, "first")?;
     await_holder(&scene, "first")?;
     let second = controller(&scene, "second")?;
-    scene.run("run", json!({ "inline": fault("5m", json!([probe(&service, "shop", json!({}))])) }))?;
+    scene.run(
+        "run",
+        json!({ "inline": fault("5m", json!([probe(&service, "shop", json!({}))])) }),
+    )?;
     let before = scene.await_run("run", |status| {
         status.targets.armed == 1 && status.probes[0].state == ProbeState::Pass
     })?;

@@ -31,7 +31,12 @@ fn pods(scene: &Scene, app: &str, version: &str, count: usize) -> Result<()> {
         scene.plane.apply(&pod.to_string())?;
         serve(&scene.plane, SHOP, &name)?;
         let address = format!("10.244.0.{}", 10 + number);
-        set_status(scene, "pod", &name, &json!({ "podIP": address, "podIPs": [{ "ip": address }] }))?;
+        set_status(
+            scene,
+            "pod",
+            &name,
+            &json!({ "podIP": address, "podIPs": [{ "ip": address }] }),
+        )?;
     }
     Ok(())
 }
@@ -72,7 +77,11 @@ fn pods_are_deleted_and_the_service_is_believed_or_must_break() -> Result<()> {
     apply(&scene, "half-of-ratings.yaml")?;
     scene.run("half", json!({ "experiment": "half-of-ratings" }))?;
     let status = scene.await_end("half")?;
-    assert_eq!((status.reason, status.verdict), (Some(Reason::Completed), Some(Verdict::Confirmed)), "{status:#?}");
+    assert_eq!(
+        (status.reason, status.verdict),
+        (Some(Reason::Completed), Some(Verdict::Confirmed)),
+        "{status:#?}"
+    );
     assert_eq!(status.hypothesis, Some(Hypothesis::Held), "{status:#?}");
     assert_eq!(status.summary.targets, "2/2");
 

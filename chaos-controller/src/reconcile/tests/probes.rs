@@ -1,6 +1,8 @@
 //! What probes do to runs, from the steady state to the end.
 
-use chaos_api::kinds::{Hypothesis, HypothesisReason, ProbeState, Reason, RunPhase, StepPhase, Verdict};
+use chaos_api::kinds::{
+    Hypothesis, HypothesisReason, ProbeState, Reason, RunPhase, StepPhase, Verdict,
+};
 use chaos_probe::Outcome;
 use serde_json::{Value, json};
 
@@ -100,17 +102,21 @@ fn a_probe_that_breaks_ends_the_run_in_the_same_look_and_its_recovery_is_watched
     assert_eq!(status.message, "probe web has failed more than 1 times in a row: 500, 2s");
     assert!(world.held().is_empty());
     heal_when_free(&mut world);
-    let expected = (
-        Some(Reason::ProbeBroke),
-        Some(Verdict::Confirmed),
-        Some(HypothesisReason::ProbeBroke),
-    );
+    let expected =
+        (Some(Reason::ProbeBroke), Some(Verdict::Confirmed), Some(HypothesisReason::ProbeBroke));
     assert_eq!(result(&world), expected);
     assert_eq!(world.status("run").hypothesis, Some(Hypothesis::Deviated));
     assert_eq!(world.condition("run", "Recovered").unwrap().status, "True");
     let happened = world.happened("run");
     let expected = [
-        "Baseline", "Steady", "StepStarted", "ProbeBroke", "Recovering", "StepFailed", "Recovered", "Halted",
+        "Baseline",
+        "Steady",
+        "StepStarted",
+        "ProbeBroke",
+        "Recovering",
+        "StepFailed",
+        "Recovered",
+        "Halted",
     ];
     assert_eq!(happened, expected);
     assert!(world.sampled("run") >= 8);
@@ -129,11 +135,8 @@ fn a_decision_is_carried_out_by_another_leader_that_has_not_seen_the_failures() 
     world.service.clear();
     world.pass(4);
     assert!(world.held().is_empty());
-    let expected = (
-        Some(Reason::ProbeBroke),
-        Some(Verdict::Confirmed),
-        Some(HypothesisReason::ProbeBroke),
-    );
+    let expected =
+        (Some(Reason::ProbeBroke), Some(Verdict::Confirmed), Some(HypothesisReason::ProbeBroke));
     assert_eq!(result(&world), expected);
 }
 
@@ -157,11 +160,8 @@ fn a_probe_that_is_blind_ends_the_run_and_nobody_knows() {
     world.pass(1);
     assert!(world.held().is_empty());
     heal_when_free(&mut world);
-    let expected = (
-        Some(Reason::ProbeBlind),
-        Some(Verdict::Confirmed),
-        Some(HypothesisReason::ProbeBlind),
-    );
+    let expected =
+        (Some(Reason::ProbeBlind), Some(Verdict::Confirmed), Some(HypothesisReason::ProbeBlind));
     assert_eq!(result(&world), expected);
 }
 
@@ -179,7 +179,10 @@ fn what_is_recorded_ends_no_run_and_must_hold_again() {
             world.service.clear();
         }
         world.pass(40);
-        assert_eq!(result(&world), (Some(Reason::Completed), Some(Verdict::Confirmed), Some(reason)));
+        assert_eq!(
+            result(&world),
+            (Some(Reason::Completed), Some(Verdict::Confirmed), Some(reason))
+        );
     }
 }
 
@@ -195,7 +198,10 @@ fn what_must_break_has_to() {
         world.pass(30);
         world.service.clear();
         world.pass(50);
-        assert_eq!(result(&world), (Some(Reason::Completed), Some(Verdict::Confirmed), Some(reason)));
+        assert_eq!(
+            result(&world),
+            (Some(Reason::Completed), Some(Verdict::Confirmed), Some(reason))
+        );
     }
 }
 
@@ -219,19 +225,14 @@ fn a_hand_ends_the_recovery_and_what_broke_stays_the_reason() {
     assert_eq!(world.status("run").phase, RunPhase::Recovering);
     world.halt("run");
     world.pass(1);
-    let expected = (
-        Some(Reason::ProbeBroke),
-        Some(Verdict::Confirmed),
-        Some(HypothesisReason::ProbeBroke),
-    );
+    let expected =
+        (Some(Reason::ProbeBroke), Some(Verdict::Confirmed), Some(HypothesisReason::ProbeBroke));
     assert_eq!(result(&world), expected);
 }
 
 #[test]
 fn ledgers_are_judged_when_the_last_step_has_ended() {
-    for (least, reason) in
-        [(200, HypothesisReason::AllHeld), (201, HypothesisReason::ProbeBroke)]
-    {
+    for (least, reason) in [(200, HypothesisReason::AllHeld), (201, HypothesisReason::ProbeBroke)] {
         let mut spec = one_step("all", "20s");
         let hit = json!({ "name": "hit", "ledger": { "step": "slow" }, "expect": format!("injected >= {least}") });
         spec["probes"] = json!([hit]);
@@ -243,7 +244,10 @@ fn ledgers_are_judged_when_the_last_step_has_ended() {
         }
         assert_eq!(world.status("run").probes[0].state, ProbeState::Unasked);
         world.pass(35);
-        assert_eq!(result(&world), (Some(Reason::Completed), Some(Verdict::Confirmed), Some(reason)));
+        assert_eq!(
+            result(&world),
+            (Some(Reason::Completed), Some(Verdict::Confirmed), Some(reason))
+        );
     }
 }
 
@@ -263,7 +267,8 @@ fn a_plan_asks_each_probe_once_and_says_what_it_has_seen() {
 #[test]
 fn a_check_waits_until_probes_have_held_for_some_time() {
     let mut spec = with_probe(json!({ "during": "Record" }));
-    let check = json!({ "name": "healed", "check": { "probes": ["web"], "for": "10s" }, "timeout": "30s" });
+    let check =
+        json!({ "name": "healed", "check": { "probes": ["web"], "for": "10s" }, "timeout": "30s" });
     spec["steps"] = json!([{ "name": "rest", "wait": { "for": "2s" } }, check]);
     let mut world = World::new(&[("a", 2)]);
     world.run("run", spec.clone());
@@ -326,7 +331,8 @@ fn probes_of_other_experiments_are_in_the_copy() {
     spec["probes"][0]["name"] = json!("home");
     world.run("clash", spec);
     world.pass(1);
-    for (run, expected) in [("library", "has no steps"), ("clash", "there is another of this name")] {
+    for (run, expected) in [("library", "has no steps"), ("clash", "there is another of this name")]
+    {
         let status = world.status(run);
         assert_eq!(status.reason, Some(Reason::Refused));
         assert!(status.message.contains(expected), "{}", status.message);

@@ -25,9 +25,9 @@ use crate::{
     observed::Observed,
     ownership::ControlledBy,
     pods::PodFacts,
+    probes::{Question, Samples},
     progress::Memory,
     removal::{PodRemoval, Way},
-    probes::{Question, Samples},
     report::{Entry, Line, Record, State, unpack},
 };
 
