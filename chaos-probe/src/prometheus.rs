@@ -55,12 +55,10 @@ struct Reply {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
-    Vector(Vec<Series>),
-    Scalar(Point),
-    String(Point),
-    Matrix(Vec<serde::de::IgnoredAny>),
+#[serde(rename_all = "camelCase")]
+struct Data {
+    result_type: String,
+    result: Value,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +68,7 @@ struct Series {
 }
 
 /// A time, and a number that is written as a text.
-#[derive(Deserialize)]
-struct Point(f64, String);
+type Point = (serde::de::IgnoredAny, String);
 
 fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, String> {
     let Response { status, body, .. } = response;
@@ -82,18 +79,21 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Stri
     };
     if reply.status != "success" || *status != 200 {
         let kind = reply.error_type.unwrap_or_else(|| status.to_string());
-        return Err(format!("Prometheus refuses the query: {kind}: {}", reply.error.unwrap_or_default()));
+        return Err(format!(
+            "Prometheus refuses the query: {kind}: {}",
+            reply.error.unwrap_or_default()
+        ));
     }
-    let series = match reply.data {
-        Some(Data::Vector(series)) => series,
-        Some(Data::Scalar(point)) => {
+    let Data { result_type, result } = reply.data.ok_or("the answer has no data")?;
+    let failed = |error| format!("the answer is not one of Prometheus: {error}");
+    let series: Vec<Series> = match result_type.as_str() {
+        "vector" => serde_json::from_value(result).map_err(failed)?,
+        "scalar" => {
+            let point: Point = serde_json::from_value(result).map_err(failed)?;
             vec![Series { metric: BTreeMap::new(), value: Some(point) }]
         }
-        Some(Data::String(_)) => return Err("the query gives a text, and no number".to_owned()),
-        Some(Data::Matrix(_)) => {
-            return Err("the query gives a range; leave `[…]` at its end out".to_owned());
-        }
-        None => return Err("the answer has no data".to_owned()),
+        "matrix" => return Err("the query gives a range; leave `[…]` at its end out".to_owned()),
+        other => return Err(format!("the query gives a {other}, and no number")),
     };
     judged(series, expectation)
 }
@@ -102,7 +102,7 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
     let mut numbers = Vec::new();
     for one in &series {
         let point = one.value.as_ref().ok_or("the query gives histograms, and no numbers")?;
-        let Point(_, text) = point;
+        let (_, text) = point;
         // Rust reads what Go writes, `+Inf` and `NaN` included.
         let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
         if number.is_nan() {
@@ -116,7 +116,10 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
         [one] => (Some(*one), shown(*one)),
         several if expectation.uses("value") => {
             let remedy = "write `sum(…)` or `max(…)` around it, or expect something of `items`";
-            return Err(format!("the query gives {} series, and `value` is one; {remedy}", several.len()));
+            return Err(format!(
+                "the query gives {} series, and `value` is one; {remedy}",
+                several.len()
+            ));
         }
         several => (None, format!("{} series", several.len())),
     };
@@ -126,9 +129,8 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
             return Err("a number is infinite; something is divided by 0".to_owned());
         }
         let items = series.iter().zip(&numbers);
-        let items: Vec<Value> = items
-            .map(|(one, number)| json!({ "labels": one.metric, "value": number }))
-            .collect();
+        let items: Vec<Value> =
+            items.map(|(one, number)| json!({ "labels": one.metric, "value": number })).collect();
         variables = variables.json("items", &items.into());
     }
     Ok(Answer { variables, value, seen })
@@ -177,20 +179,29 @@ mod tests {
         let question = crate::question::Question::of(&probe).unwrap();
         let expectation = Expectation::of(&probe, question).unwrap();
         let body = body.as_bytes().to_vec();
-        let response = Response { status, headers: http::HeaderMap::new(), body, latency: std::time::Duration::ZERO };
+        let response = Response {
+            status,
+            headers: http::HeaderMap::new(),
+            body,
+            latency: std::time::Duration::ZERO,
+        };
         answer(&response, &expectation).map(|answer| answer.value)
     }
 
     fn vector(values: &[&str]) -> String {
-        let result: Vec<Value> =
-            values.iter().map(|value| json!({ "metric": { "job": "web" }, "value": [1.5, value] })).collect();
-        json!({ "status": "success", "data": { "resultType": "vector", "result": result } }).to_string()
+        let result: Vec<Value> = values
+            .iter()
+            .map(|value| json!({ "metric": { "job": "web" }, "value": [1.5, value] }))
+            .collect();
+        json!({ "status": "success", "data": { "resultType": "vector", "result": result } })
+            .to_string()
     }
 
     #[test]
     fn one_number_is_an_answer_and_nothing_else_is() {
         assert_eq!(ask(200, &vector(&["0.5"]), "value < 1"), Ok(Some(0.5)));
-        let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"1"]}}"#;
+        let scalar =
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"1"]}}"#;
         assert_eq!(ask(200, scalar, "value == 1"), Ok(Some(1.0)));
         assert_eq!(ask(200, &vector(&["+Inf"]), "value < 1"), Ok(Some(f64::INFINITY)));
         assert_eq!(ask(200, &vector(&["1", "2"]), "items.all(i, i.value > 0)"), Ok(None));
