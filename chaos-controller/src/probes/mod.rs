@@ -1,6 +1,7 @@
 //! Keeps what the probes of runs have seen, and says what follows: whether there is a steady state, whether a run must
 //! end, whether everything holds again. Pure: questions are asked elsewhere.
 
+mod checks;
 mod fill;
 mod library;
 mod outlook;
@@ -14,6 +15,7 @@ use chaos_probe::{Asking, Outcome, Sample};
 use jiff::Timestamp;
 
 pub use self::{
+    checks::Checks,
     library::{LibraryError, with_probes},
     outlook::{Recovery, Steadiness, not_recovered, recovery, steadiness, why_to_end},
     reading::{ProbeError, Probing, read},
