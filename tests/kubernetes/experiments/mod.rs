@@ -1,5 +1,6 @@
 //! Experiments and runs on a real API server. The tests play the kubelets and, where nothing else is said, the agents.
 
+mod accounts;
 mod armed;
 mod expressions;
 mod failures;
