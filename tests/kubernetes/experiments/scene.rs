@@ -287,10 +287,16 @@ pub fn serve(plane: &ControlPlane, namespace: &str, pod: &str) -> Result<()> {
 impl Controller {
     /// Starts a controller with no other rights than those of the manifests.
     pub fn start(account: &Path, identity: &str) -> Result<Self> {
+        Self::start_with(account, identity, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(account: &Path, identity: &str, more: &[&str]) -> Result<Self> {
         let mut command = Command::new(program::agent()?);
         command
             .args(["controller", "--namespace=chaos-agent", "--identity", identity])
             .arg(format!("--lease={}s", LEASE.as_secs()))
+            .args(more)
             .env("KUBECONFIG", account)
             .env("CHAOS_LOG", "warn");
         Ok(Self { process: Process::spawn(command, Place::here())? })
