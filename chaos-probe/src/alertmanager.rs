@@ -31,19 +31,21 @@ pub async fn ask(asker: &Asker, alertmanager: &AlertmanagerProbe) -> Result<Answ
         }
     };
     let patience = Patience::of(duration::timeout(alertmanager.timeout.as_deref())?);
+    let location = Location::of_url(url).map_err(Trouble::Question)?;
+    let location = location.below("/api/v2/alerts", &query(&alertmanager.matchers));
+    let response = exchange(Request::get(location, MOST), trust, asker.tls()?, patience).await?;
+    answer(&response).map_err(Trouble::Question)
+}
+
+fn query(matchers: &[String]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     // What is silenced, or inhibited, pages nobody.
     query
         .append_pair("active", "true")
         .append_pair("silenced", "false")
         .append_pair("inhibited", "false");
-    for matcher in &alertmanager.matchers {
-        query.append_pair("filter", matcher);
-    }
-    let location = Location::of_url(url).map_err(Trouble::Question)?;
-    let location = location.below("/api/v2/alerts", &query.finish());
-    let response = exchange(Request::get(location, MOST), trust, asker.tls()?, patience).await?;
-    answer(&response).map_err(Trouble::Question)
+    query.extend_pairs(matchers.iter().map(|matcher| ("filter", matcher)));
+    query.finish()
 }
 
 fn answer(response: &Response) -> Result<Answer, String> {

@@ -1,5 +1,7 @@
 //! Asks the API server for objects, and whether they are as ready as they declare to be.
 
+use std::collections::BTreeMap;
+
 use chaos_api::kinds::KubernetesProbe;
 use chaos_expression::Variables;
 use jiff::Timestamp;
@@ -43,13 +45,7 @@ pub async fn ask(
             vec![account.read(&format!("{path}/{name}"), &what).await?]
         }
         None => {
-            let mut query = form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", &MOST.to_string());
-            if !probe.labels.is_empty() {
-                let labels = probe.labels.iter().map(|(name, value)| format!("{name}={value}"));
-                query.append_pair("labelSelector", &labels.collect::<Vec<_>>().join(","));
-            }
-            let path = format!("{path}?{}", query.finish());
+            let path = format!("{path}?{}", query(&probe.labels));
             items(account.read(&path, &resource.plural).await?, &resource.plural)?
         }
     };
@@ -61,6 +57,16 @@ pub async fn ask(
         )));
     }
     Ok(judged(&probe.kind, items, expectation, baseline, at))
+}
+
+fn query(labels: &BTreeMap<String, String>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.append_pair("limit", &MOST.to_string());
+    if !labels.is_empty() {
+        let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+        query.append_pair("labelSelector", &labels.collect::<Vec<_>>().join(","));
+    }
+    query.finish()
 }
 
 fn items(mut list: Value, plural: &str) -> Result<Vec<Value>, Trouble> {
