@@ -135,7 +135,13 @@ fn nobody_lends_an_account_that_is_not_his() -> Result<()> {
     for role in ["author", "halter", "runner"] {
         bind(&scene, &format!("--clusterrole=chaos-{role}"), role, SHOP)?;
     }
-    bind(&scene, "--clusterrole=edit", "editor", SHOP)?;
+    bind(&scene, "--clusterrole=chaos-author", "editor", SHOP)?;
+    for create in [
+        ["create", "role", "pods", "--verb=create", "--resource=pods"],
+        ["create", "rolebinding", "pods", "--role=pods", "--user=editor"],
+    ] {
+        scene.plane.kubectl(&[&create[..], &["--namespace", SHOP]].concat())?;
+    }
     let lent = |object: Value| {
         let mut object = object;
         let spec = match object["kind"].as_str() {
