@@ -4,6 +4,7 @@ use chaos_api::kinds::{
     Hypothesis, HypothesisReason, ProbeState, Reason, RunPhase, StepPhase, Verdict,
 };
 use chaos_probe::Outcome;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::world::{World, one_step};
@@ -336,5 +337,59 @@ fn probes_of_other_experiments_are_in_the_copy() {
         let status = world.status(run);
         assert_eq!(status.reason, Some(Reason::Refused));
         assert!(status.message.contains(expected), "{}", status.message);
+    }
+}
+
+/// What a probe answers in one second, and whether another controller leads after that.
+fn second() -> impl Strategy<Value = (Outcome, bool)> {
+    let outcome = prop_oneof![
+        6 => Just(Outcome::Pass),
+        2 => Just(Outcome::Fail),
+        1 => Just(Outcome::Error),
+    ];
+    (outcome, prop::bool::weighted(0.1))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_probes_answer_nothing_is_broken_outside_of_running_and_the_result_is_honest(
+        seconds in prop::collection::vec(second(), 1..50),
+        during in prop_oneof![Just("Halt"), Just("Record"), Just("MustBreak")],
+        tolerate in 0_u32..3,
+    ) {
+        let mut spec = one_step("all", "20s");
+        spec["probes"] = json!([probe("web", json!({ "during": during, "tolerate": tolerate }))]);
+        let mut world = World::new(&[("a", 2)]);
+        world.run("run", spec);
+        let mut was_decided = None;
+        for (outcome, is_killed) in seconds {
+            world.service.insert("web".into(), outcome);
+            world.pass(1);
+            let status = world.status("run");
+            prop_assert!(world.broken().is_empty() || status.phase == RunPhase::Running, "{status:#?}");
+            // What was decided stays, whoever leads.
+            prop_assert!(was_decided.is_none() || status.reason == was_decided, "{status:#?}");
+            was_decided = status.reason;
+            prop_assert!(was_decided.is_none() || world.broken().is_empty(), "{status:#?}");
+            if is_killed {
+                world.forget();
+            }
+        }
+        world.service.clear();
+        world.pass(120);
+        let status = world.status("run");
+        prop_assert_eq!(status.phase, RunPhase::Finished);
+        prop_assert!(world.held().is_empty());
+        let seen = &status.probes[0];
+        let (broke, hypothesis) = (seen.broke > 0, status.hypothesis.unwrap());
+        match during {
+            "Halt" => prop_assert_eq!(broke, hypothesis == Hypothesis::Deviated, "{:#?}", status),
+            "MustBreak" => prop_assert!(broke || hypothesis != Hypothesis::Held, "{status:#?}"),
+            _ => prop_assert!(hypothesis != Hypothesis::Held || seen.recovered, "{status:#?}"),
+        }
+        if hypothesis == Hypothesis::Held && during != "MustBreak" {
+            prop_assert_eq!(seen.errors, 0);
+        }
     }
 }

@@ -227,6 +227,13 @@ impl World {
         self.pods.iter().filter(|(_, pod)| ours(pod)).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Pods of whose faults an agent says that they are in force.
+    pub fn broken(&self) -> Vec<String> {
+        let is_armed =
+            |pod: &PodState| pod.status.as_ref().is_some_and(|said| said["phase"] == "Armed");
+        self.pods.iter().filter(|(_, pod)| is_armed(pod)).map(|(name, _)| name.clone()).collect()
+    }
+
     pub fn nodes_of(&self, pods: &[String]) -> usize {
         let nodes = pods.iter().map(|pod| &self.pods[pod].node);
         nodes.collect::<std::collections::BTreeSet<_>>().len()
