@@ -70,6 +70,7 @@ use lease::Leadership;
 pub use mistakes::{Part, SpecMistake, mistakes};
 pub use names::{AGENT_LABEL, FIELD_MANAGER};
 pub use params::Filled;
+pub use report::KEY as REPORT_KEY;
 pub use script::ScriptError;
 pub use text::{Holder, holder};
 use thiserror::Error;

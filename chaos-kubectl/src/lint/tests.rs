@@ -151,7 +151,7 @@ error: step slow: `$(latncy)` is no parameter; there are: latency
 24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
    |                                      ^^^^^^^^^
 
-error: spec.steps[2]: a step has exactly one of fault, pods and wait
+error: spec.steps[2]: a step has exactly one of fault, pods, check and wait
   --> x.yaml:25:5
    |
 25 |   - name: both
@@ -291,4 +291,22 @@ error: this is no YAML: unclosed bracket '['
 fn keys_are_there_once() {
     let text = GOOD.replace("kind: Experiment", "kind: Experiment\nkind: Experiment");
     assert!(report(&text).contains("the key `kind` is there twice"));
+}
+
+#[test]
+fn lists_are_looked_into() {
+    let indented: String = GOOD.lines().map(|line| format!("  {line}\n")).collect();
+    let item = indented.replacen("  # Half", "- # Half", 1);
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{item}- kind: Pod\n  apiVersion: v1\n");
+    let checked = Checked::of(&text);
+    assert_eq!((checked.mistakes.as_slice(), checked.documents.len()), (&[][..], 1));
+    assert_eq!(checked.skipped.len(), 1);
+    assert!(report(&text.replace("do: drop", "do: dorp")).contains("did you mean `drop`?"));
+}
+
+#[test]
+fn a_parameter_brings_no_sentence() {
+    let text = GOOD.replace("latency: 200ms", "latency: 200ms; kill container");
+    let said = report(&text);
+    assert!(said.contains("the value of `$(latency)` has ';', which ends a sentence"), "{said}");
 }
