@@ -1,5 +1,6 @@
 //! Defines what is said of the service when a run has ended: whether the probes held.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,8 @@ pub enum HypothesisReason {
     BaselineBroken,
     /// A probe had no answer three times in a row.
     ProbeBlind,
-    /// A probe had no answer at least once, and did not fail.
+    /// A probe had no usable answer at least once, so nobody knows whether it failed; this does not count of a probe
+    /// that had to fail, and did.
     ProbeErrors,
     /// The run ended before its steps did.
     Cut,
@@ -43,6 +45,12 @@ pub enum HypothesisReason {
 pub struct ProbeStatus {
     pub name: String,
     pub state: ProbeState,
+    /// Since when the answers have been the same: as expected, or not, or none
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// When it was asked last
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Time>,
     /// Questions that were answered or not, in all
     pub checks: u32,
     /// Answers that were not as expected
@@ -51,7 +59,7 @@ pub struct ProbeStatus {
     pub errors: u32,
     /// The failures since the last answer that was as expected
     pub failed_in_a_row: u32,
-    /// The same of errors
+    /// The errors since the last answer
     pub errors_in_a_row: u32,
     /// Failures, while pods were broken, beyond those that are forgiven
     pub broke: u32,
@@ -64,6 +72,9 @@ pub struct ProbeStatus {
     /// The number that was seen last: the latency in seconds of http and tcp, the `value` of the others
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
+    /// It has held again since nothing is broken any more
+    #[serde(skip_serializing_if = "is_false")]
+    pub recovered: bool,
     /// The median of the numbers that were seen before anything was broken
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
@@ -79,4 +90,8 @@ pub enum ProbeState {
     Fail,
     /// There is no answer, or none that can be judged.
     Error,
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
 }

@@ -23,8 +23,8 @@ pub use hypothesis::{Hypothesis, HypothesisReason, ProbeState, ProbeStatus};
 pub use limits::{DisruptionBudgets, Limits};
 pub use peer::Peer;
 pub use probe::{
-    AlertmanagerProbe, During, HttpHeader, HttpMethod, HttpProbe, KubernetesProbe, LedgerProbe, Probe,
-    PrometheusProbe, SecretKeyRef, TcpProbe,
+    AlertmanagerProbe, During, HttpHeader, HttpMethod, HttpProbe, KubernetesProbe, LedgerProbe,
+    Probe, PrometheusProbe, SecretKeyRef, TcpProbe,
 };
 pub use run::{Mode, Run, RunSpec};
 pub use run_status::{

@@ -15,7 +15,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 pub struct RunStatus {
     pub phase: RunPhase,
-    /// Why it has ended
+    /// Why it has ended; or why it ends, while its faults are being taken away and its probes must hold again
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The same in words
@@ -45,6 +45,9 @@ pub struct RunStatus {
     pub steps: Vec<StepStatus>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probes: Vec<ProbeStatus>,
+    /// Since when nothing is broken any more, and the probes must hold again
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovering: Option<Time>,
     #[serde(default)]
     pub summary: Summary,
     /// Of the step that runs, or of the last
@@ -85,7 +88,7 @@ pub enum Reason {
     Refused,
     /// A step could not be done, and nothing was to be done without it.
     StepFailed,
-    /// A probe failed, or had no answer, before anything was broken: nothing was.
+    /// A probe failed, or had no answer three times in a row, before anything was broken: nothing was.
     BaselineBroken,
     /// A probe failed while pods were broken.
     ProbeBroke,
@@ -105,7 +108,7 @@ pub struct StepStatus {
     pub phase: StepPhase,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Time>,
-    /// When its faults end, or its pause does; until when its pods must be removed
+    /// When its faults end, or its pause does; until when its pods must be removed, or its probes must have held
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Time>,
     /// How many pods were picked when it started: never more are armed at a time, or removed
@@ -134,7 +137,7 @@ pub enum StepPhase {
     Running,
     Done,
     Failed,
-    /// Its condition did not hold.
+    /// Its `if` did not hold.
     Skipped,
 }
 

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s')")
         .message("timeout is longer than nothing"),
     validation = Rule::new("!has(self.pods) || !has(self.timeout) || duration(self.timeout) <= duration('1h')")
-        .message("the timeout of a pods step is at most 1h")
+        .message("the timeout of a pods step is at most 1h"),
+    validation = Rule::new("!has(self.check) || !has(self.timeout) || duration(self.timeout) >= duration(self.check.__for__) && duration(self.timeout) <= duration('2h')")
+        .message("the timeout of a check is at least its for, and at most 2h")
 )]
 pub struct Step {
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -25,17 +27,18 @@ pub struct Step {
     pub check: Option<CheckStep>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<WaitStep>,
-    /// A condition in CEL, such as `probes.checkout.ok`: where it does not hold when the step is to start, the step is
-    /// skipped
+    /// A condition in CEL, such as `probes.checkout.ok` or `probes.errors.value < 0.01`: where it does not hold when the
+    /// step is to start, the step is skipped. Each probe has `ok`, `value`, `failed`, `errors` and `baseline`
     #[serde(default, rename = "if", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub condition: Option<String>,
     /// How long a fault may take until every picked pod is armed, 30s by default; how long the step `pods` may take,
-    /// 2m by default
+    /// 2m by default; how long `check` may take, 2m more than its `for` by default
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$"))]
     pub timeout: Option<String>,
-    /// What follows when a picked pod cannot be armed, or is not removed in time: the run ends (the default), or goes on with the others
+    /// What follows when a picked pod cannot be armed, or is not removed in time, or when probes do not hold in time, or
+    /// `if` cannot be evaluated: the run ends (the default), or goes on
     #[serde(default)]
     pub on_error: OnError,
 }
@@ -90,7 +93,7 @@ pub enum PodAction {
     Restart,
 }
 
-/// Waits as long as it takes until probes have held for some time without a break, `timeout` at most.
+/// Waits until probes have held for some time without a break, `timeout` at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('1h')")

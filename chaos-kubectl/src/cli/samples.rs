@@ -87,7 +87,8 @@ fn the_samples_for_pipelines_are_yaml_with_commands_that_are_read() {
         let found: Vec<Vec<String>> = texts(&sample).into_iter().flat_map(commands).collect();
         let mut first: Vec<&str> = found.iter().map(|command| command[0].as_str()).collect();
         let mut verbs = verbs.to_vec();
-        (first.sort_unstable(), verbs.sort_unstable());
+        first.sort_unstable();
+        verbs.sort_unstable();
         assert_eq!(first, verbs, "{name}");
         found.iter().for_each(|command| assert_read(command, name));
     }
