@@ -17,6 +17,7 @@ mod budgets;
 mod ceilings;
 mod condition;
 mod controller;
+mod counted;
 mod events;
 mod exceptions;
 mod expression;

@@ -40,7 +40,9 @@ impl<'a> Account<'a> {
     /// Reads an object or a list. `what` says for people what that is.
     pub async fn read(&self, path: &str, what: &str) -> Result<Value, Trouble> {
         let answered = timeout(PATIENCE, self.ask(path, what)).await;
-        let late = || Trouble::Question(format!("{what}: no answer of the API server within {PATIENCE:?}"));
+        let late = || {
+            Trouble::Question(format!("{what}: no answer of the API server within {PATIENCE:?}"))
+        };
         answered.unwrap_or_else(|_| Err(late()))
     }
 
@@ -49,7 +51,10 @@ impl<'a> Account<'a> {
         let Asking { namespace, service_account, .. } = self.asking;
         let request = http::Request::get(path)
             .header(ACCEPT, "application/json")
-            .header("Impersonate-User", format!("system:serviceaccount:{namespace}:{service_account}"))
+            .header(
+                "Impersonate-User",
+                format!("system:serviceaccount:{namespace}:{service_account}"),
+            )
             .body(Body::empty())
             .map_err(|error| failed(&error))?;
         let response = self.client.send(request).await.map_err(|error| failed(&error))?;
@@ -57,7 +62,9 @@ impl<'a> Account<'a> {
         let body = Limited::new(response.into_body(), MOST).collect().await;
         let body = body.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                return failed(&format!("more than {MOST} bytes; name objects, or select fewer by labels"));
+                return failed(&format!(
+                    "more than {MOST} bytes; name objects, or select fewer by labels"
+                ));
             }
             failed(&error)
         })?;
@@ -90,12 +97,20 @@ fn remedy(asking: &Asking, message: &str) -> String {
 
 /// A name that is a part of a path: letters, digits, `-` and `.`.
 pub fn checked<'n>(what: &str, name: &'n str) -> Result<&'n str, Trouble> {
-    let is_plain = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
+    let is_plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte));
     let has_ends = |end: Option<u8>| end.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    if is_plain && has_ends(name.bytes().next()) && has_ends(name.bytes().last()) && !name.contains("..") {
+    if is_plain
+        && has_ends(name.bytes().next())
+        && has_ends(name.bytes().last())
+        && !name.contains("..")
+    {
         return Ok(name);
     }
-    Err(Trouble::Question(format!("{what}: `{name}` is no name of an object; it has small letters, digits, `-` and `.`")))
+    Err(Trouble::Question(format!(
+        "{what}: `{name}` is no name of an object; it has small letters, digits, `-` and `.`"
+    )))
 }
 
 #[cfg(test)]
@@ -128,8 +143,12 @@ mod tests {
             run_uid: "1".to_owned(),
             service_account: "chaos".to_owned(),
         };
-        let impersonation = "serviceaccounts \"chaos\" is forbidden: User \"x\" cannot impersonate resource";
-        assert!(remedy(&asking, impersonation).contains("the controller may not act as service account shop/chaos"));
+        let impersonation =
+            "serviceaccounts \"chaos\" is forbidden: User \"x\" cannot impersonate resource";
+        assert!(
+            remedy(&asking, impersonation)
+                .contains("the controller may not act as service account shop/chaos")
+        );
         let reading = "secrets \"s\" is forbidden: User \"system:serviceaccount:shop:chaos\" cannot get resource";
         assert!(remedy(&asking, reading).contains("service account shop/chaos may not read it"));
     }

@@ -40,7 +40,10 @@ pub async fn ask(asker: &Asker, alertmanager: &AlertmanagerProbe) -> Result<Answ
 fn query(matchers: &[String]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     // What is silenced, or inhibited, pages nobody.
-    query.append_pair("active", "true").append_pair("silenced", "false").append_pair("inhibited", "false");
+    query
+        .append_pair("active", "true")
+        .append_pair("silenced", "false")
+        .append_pair("inhibited", "false");
     query.extend_pairs(matchers.iter().map(|matcher| ("filter", matcher)));
     query.finish()
 }
@@ -54,7 +57,8 @@ fn answer(response: &Response) -> Result<Answer, String> {
     }
     let alerts: Vec<Value> = serde_json::from_slice(body)
         .map_err(|error| format!("the answer is not one of Alertmanager: {error}"))?;
-    let names: Vec<&str> = alerts.iter().filter_map(|alert| alert["labels"]["alertname"].as_str()).collect();
+    let names: Vec<&str> =
+        alerts.iter().filter_map(|alert| alert["labels"]["alertname"].as_str()).collect();
     let mut seen = match alerts.len() {
         1 => "1 alert".to_owned(),
         count => format!("{count} alerts"),
@@ -74,7 +78,12 @@ mod tests {
 
     fn ask(status: u16, body: &str) -> Result<(Option<f64>, String), String> {
         let body = body.as_bytes().to_vec();
-        let response = Response { status, headers: http::HeaderMap::new(), body, latency: std::time::Duration::ZERO };
+        let response = Response {
+            status,
+            headers: http::HeaderMap::new(),
+            body,
+            latency: std::time::Duration::ZERO,
+        };
         answer(&response).map(|answer| (answer.value, answer.seen))
     }
 
@@ -82,7 +91,10 @@ mod tests {
     fn alerts_are_counted_and_named() {
         let alert = r#"{"labels":{"alertname":"HighErrors","severity":"page"},"status":{"state":"active"}}"#;
         assert_eq!(ask(200, "[]"), Ok((Some(0.0), "0 alerts".to_owned())));
-        assert_eq!(ask(200, &format!("[{alert}]")), Ok((Some(1.0), "1 alert: HighErrors".to_owned())));
+        assert_eq!(
+            ask(200, &format!("[{alert}]")),
+            Ok((Some(1.0), "1 alert: HighErrors".to_owned()))
+        );
         let many = format!("[{}]", [alert; 5].join(","));
         assert_eq!(ask(200, &many).unwrap().1, "5 alerts: HighErrors, HighErrors, HighErrors, …");
         assert!(ask(400, r#""bad matcher format: x""#).unwrap_err().contains("bad matcher format"));

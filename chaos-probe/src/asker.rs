@@ -7,14 +7,8 @@ use jiff::Timestamp;
 use kube::Client;
 
 use crate::{
-    Networks, Outcome, Sample, alertmanager,
-    expectation::Expectation,
-    http_probe, kubernetes, prometheus,
-    question::Question,
-    session::Sessions,
-    tcp,
-    tls::Tls,
-    trouble::Trouble,
+    Networks, Outcome, Sample, alertmanager, expectation::Expectation, http_probe, kubernetes,
+    prometheus, question::Question, session::Sessions, tcp, tls::Tls, trouble::Trouble,
 };
 
 /// Shorter values of Secrets are in any text.
@@ -78,10 +72,11 @@ impl Asker {
         let asked = self.question(asking, probe, baseline, at, &mut sent).await;
         let mut sample = asked.unwrap_or_else(|trouble| {
             // Only these are asked of a service that its users need; the others are asked about one.
-            let outcome = match (probe.http.is_some() || probe.tcp.is_some()) && trouble.is_failure() {
-                true => Outcome::Fail,
-                false => Outcome::Error,
-            };
+            let outcome =
+                match (probe.http.is_some() || probe.tcp.is_some()) && trouble.is_failure() {
+                    true => Outcome::Fail,
+                    false => Outcome::Error,
+                };
             Sample::new(at, outcome, None, &trouble.to_string())
         });
         for secret in sent.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
@@ -119,7 +114,9 @@ impl Asker {
                 return kubernetes::ask(self, asking, objects, &expectation, baseline, at).await;
             }
             Question::Ledger(_) => {
-                return Err(Trouble::Question("a ledger is not asked; it is judged at the end".to_owned()));
+                return Err(Trouble::Question(
+                    "a ledger is not asked; it is judged at the end".to_owned(),
+                ));
             }
         };
         Ok(expectation.judge(answer, baseline, at))
@@ -146,6 +143,9 @@ impl Asker {
     }
 
     pub(crate) fn tls(&self) -> Result<&Tls, Trouble> {
-        self.inner.tls.as_ref().map_err(|why| Trouble::Question(format!("TLS cannot be begun: {why}")))
+        self.inner
+            .tls
+            .as_ref()
+            .map_err(|why| Trouble::Question(format!("TLS cannot be begun: {why}")))
     }
 }

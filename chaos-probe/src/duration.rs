@@ -37,9 +37,13 @@ mod tests {
 
     #[test]
     fn times_are_short() {
-        for (microseconds, expected) in
-            [(40, "0.0ms"), (3_456, "3.5ms"), (231_900, "231ms"), (9_999_000, "9999ms"), (12_340_000, "12.3s")]
-        {
+        for (microseconds, expected) in [
+            (40, "0.0ms"),
+            (3_456, "3.5ms"),
+            (231_900, "231ms"),
+            (9_999_000, "9999ms"),
+            (12_340_000, "12.3s"),
+        ] {
             assert_eq!(shown(Duration::from_micros(microseconds)), expected);
         }
     }

@@ -36,7 +36,8 @@ impl Expectation {
     /// Judges an answer. Where no baseline was measured yet, the value is its own.
     pub fn judge(&self, answer: Answer, baseline: Option<f64>, at: Timestamp) -> Sample {
         let Answer { mut variables, value, seen } = answer;
-        let failed = |why: String| Sample::new(at, Outcome::Error, value, &format!("{seen}: {why}"));
+        let failed =
+            |why: String| Sample::new(at, Outcome::Error, value, &format!("{seen}: {why}"));
         let Some(expression) = &self.expression else {
             return failed("there is no `expect`; say what must hold".to_owned());
         };

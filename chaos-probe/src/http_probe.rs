@@ -120,7 +120,8 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trou
         let mut fields = serde_json::Map::new();
         for name in headers.keys() {
             let values = headers.get_all(name).iter();
-            let values: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            let values: Vec<_> =
+                values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
             fields.insert(name.to_string(), values.join(", ").into());
         }
         variables = variables.json("headers", &fields.into());
@@ -129,7 +130,9 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trou
         let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
         if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
             let coding = String::from_utf8_lossy(coding);
-            return wrong(format!("the body is compressed ({coding}), and is not unpacked; ask for one that is not"));
+            return wrong(format!(
+                "the body is compressed ({coding}), and is not unpacked; ask for one that is not"
+            ));
         }
     }
     if expectation.uses("body") {

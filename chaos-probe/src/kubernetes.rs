@@ -51,7 +51,10 @@ pub async fn ask(
     };
     if items.is_empty() {
         let labels = if probe.labels.is_empty() { "" } else { " with these labels" };
-        return Err(Trouble::Question(format!("nothing matches: there are no {}{labels}", resource.plural)));
+        return Err(Trouble::Question(format!(
+            "nothing matches: there are no {}{labels}",
+            resource.plural
+        )));
     }
     Ok(judged(&probe.kind, items, expectation, baseline, at))
 }
@@ -144,7 +147,10 @@ mod tests {
         let two = json!([pod("a", "True"), pod("b", "False"), going]);
         assert_eq!(judge(two.clone(), None), (Outcome::Fail, "b: not ready: Why".to_owned()));
         assert_eq!(judge(json!([pod("a", "True"), going]), None).0, Outcome::Pass);
-        assert_eq!(judge(json!([going]), None), (Outcome::Fail, "1 object, all of them going".to_owned()));
+        assert_eq!(
+            judge(json!([going]), None),
+            (Outcome::Fail, "1 object, all of them going".to_owned())
+        );
         let running = "items.all(p, p.status.phase in ['Running', 'Succeeded'])";
         assert_eq!(judge(two.clone(), Some(running)), (Outcome::Pass, "3 objects".to_owned()));
         assert_eq!(judge(two.clone(), Some("value >= 4")).0, Outcome::Fail);

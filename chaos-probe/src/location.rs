@@ -25,7 +25,9 @@ impl Location {
             Some("http") => false,
             Some("https") => true,
             Some(other) => {
-                return Err(format!("`{text}`: `{other}` is not asked; write `http://` or `https://`"));
+                return Err(format!(
+                    "`{text}`: `{other}` is not asked; write `http://` or `https://`"
+                ));
             }
             None => return Err(format!("`{text}` has no `http://` or `https://` in front")),
         };
@@ -66,7 +68,8 @@ impl Location {
 
 /// Reads `HOST:PORT`, or `[IPv6]:PORT`. The error says what would be right.
 pub fn host_and_port(text: &str) -> Result<(String, u16), String> {
-    let wrong = || format!("`{text}` is no `HOST:PORT`, such as `db.shop:5432` or `[fd00::1]:5432`");
+    let wrong =
+        || format!("`{text}` is no `HOST:PORT`, such as `db.shop:5432` or `[fd00::1]:5432`");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let is_bracketed = host.starts_with('[') && host.ends_with(']');
     let is_plain = !host.is_empty()
@@ -102,11 +105,15 @@ mod tests {
             ("", None),
         ] {
             let read = Location::of_url(text);
-            let found = read.as_ref().ok().map(|one| (one.is_secure, &*one.host, one.port, &*one.path));
+            let found =
+                read.as_ref().ok().map(|one| (one.is_secure, &*one.host, one.port, &*one.path));
             assert_eq!(found, expected, "{text}");
         }
         let base = Location::of_url("http://web/prometheus/").unwrap();
-        assert_eq!(base.below("/api/v1/query", "query=up").path, "/prometheus/api/v1/query?query=up");
+        assert_eq!(
+            base.below("/api/v1/query", "query=up").path,
+            "/prometheus/api/v1/query?query=up"
+        );
     }
 
     #[test]

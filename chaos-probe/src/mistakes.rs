@@ -15,23 +15,37 @@ use crate::{
 };
 
 /// Headers that say how a request is sent, which is not the probe's to say.
-const OWN_HEADERS: [&str; 8] =
-    ["connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade", "keep-alive"];
+const OWN_HEADERS: [&str; 8] = [
+    "connection",
+    "content-length",
+    "expect",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "keep-alive",
+];
 
 /// Everything that is wrong with a probe whose parameters are filled in. Each says the field, and what would be right.
 pub fn mistakes(probe: &Probe) -> Vec<String> {
     let Some(question) = Question::of(probe) else {
-        return vec!["a probe has exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger".to_owned()];
+        return vec![
+            "a probe has exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger"
+                .to_owned(),
+        ];
     };
     let mut found = Vec::new();
     match question {
         Question::Http(http) => found.extend(of_http(http)),
         Question::Tcp(tcp) => {
-            found.extend(host_and_port(&tcp.address).err().map(|why| format!("tcp.address: {why}")));
+            found
+                .extend(host_and_port(&tcp.address).err().map(|why| format!("tcp.address: {why}")));
         }
         Question::Prometheus(prometheus) => {
             if prometheus.query.trim().is_empty() {
-                found.push("prometheus.query: it is empty; write a query that gives one number".to_owned());
+                found.push(
+                    "prometheus.query: it is empty; write a query that gives one number".to_owned(),
+                );
             }
             found.extend(of_url("prometheus.url", prometheus.url.as_deref()));
         }
@@ -39,7 +53,9 @@ pub fn mistakes(probe: &Probe) -> Vec<String> {
             found.extend(of_url("alertmanager.url", alertmanager.url.as_deref()));
             let wrong = alertmanager.matchers.iter().filter(|matcher| !is_matcher(matcher));
             found.extend(wrong.map(|matcher| {
-                format!("alertmanager.matchers: `{matcher}` is no matcher, such as `severity=\"page\"`")
+                format!(
+                    "alertmanager.matchers: `{matcher}` is no matcher, such as `severity=\"page\"`"
+                )
             }));
         }
         Question::Kubernetes(kubernetes) => found.extend(of_kubernetes(kubernetes)),
@@ -50,15 +66,23 @@ pub fn mistakes(probe: &Probe) -> Vec<String> {
     }
     let second = Duration::from_secs(1);
     found.extend(of_duration("every", probe.every.as_deref(), second, 600 * second));
-    found.extend(of_duration("recover", probe.recover.as_deref(), Duration::from_nanos(1), 3600 * second));
+    found.extend(of_duration(
+        "recover",
+        probe.recover.as_deref(),
+        Duration::from_nanos(1),
+        3600 * second,
+    ));
     found.extend(of_expectation(probe, question));
     found
 }
 
 fn of_expectation(probe: &Probe, question: Question<'_>) -> Option<String> {
     let Some(text) = probe.expect.as_deref() else {
-        let has_default = matches!(question, Question::Kubernetes(_)) || question.default_expectation().is_some();
-        return (!has_default).then(|| "expect: it is missing; say what must hold, such as `value < 0.05`".to_owned());
+        let has_default =
+            matches!(question, Question::Kubernetes(_)) || question.default_expectation().is_some();
+        return (!has_default).then(|| {
+            "expect: it is missing; say what must hold, such as `value < 0.05`".to_owned()
+        });
     };
     let expression = match Expression::compile(text, question.variables()) {
         Ok(expression) => expression,
@@ -99,13 +123,19 @@ fn of_http(http: &HttpProbe) -> Vec<String> {
             found.push(format!("http.headers: {name} has exactly one of value and secretKeyRef"));
         }
         if header.value.as_deref().is_some_and(|value| HeaderValue::from_str(value).is_err()) {
-            found.push(format!("http.headers: the value of {name} has signs that no header can have"));
+            found.push(format!(
+                "http.headers: the value of {name} has signs that no header can have"
+            ));
         }
         if let Some(of) = &header.secret_key_ref {
-            found.extend(checked("http.headers: secretKeyRef", &of.name).err().map(|why| why.to_string()));
+            found.extend(
+                checked("http.headers: secretKeyRef", &of.name).err().map(|why| why.to_string()),
+            );
         }
         if http.session.is_some() && name.eq_ignore_ascii_case("cookie") {
-            found.push("http.headers: Cookie is written by the session; leave one of them out".to_owned());
+            found.push(
+                "http.headers: Cookie is written by the session; leave one of them out".to_owned(),
+            );
         }
     }
     found
@@ -121,17 +151,23 @@ fn of_kubernetes(kubernetes: &KubernetesProbe) -> Vec<String> {
             Some(version) => {
                 found.extend(checked_version(version).err().map(|why| format!("kubernetes.{why}")));
             }
-            None => found.push(format!("kubernetes.kind: `{kind}` is no kind of Kubernetes itself; write its `apiVersion`")),
+            None => found.push(format!(
+                "kubernetes.kind: `{kind}` is no kind of Kubernetes itself; write its `apiVersion`"
+            )),
         }
     }
     if let Some(name) = &kubernetes.name {
         found.extend(checked("kubernetes.name", name).err().map(|why| why.to_string()));
         if !kubernetes.labels.is_empty() {
-            found.push("kubernetes: it has name and labels; objects are named or selected".to_owned());
+            found.push(
+                "kubernetes: it has name and labels; objects are named or selected".to_owned(),
+            );
         }
     }
     for (name, value) in &kubernetes.labels {
-        let is_plain = |text: &str| text.chars().all(|sign| sign.is_ascii_alphanumeric() || "-_./".contains(sign));
+        let is_plain = |text: &str| {
+            text.chars().all(|sign| sign.is_ascii_alphanumeric() || "-_./".contains(sign))
+        };
         if name.is_empty() || !is_plain(name) || !is_plain(value) || value.contains('/') {
             found.push(format!("kubernetes.labels: `{name}: {value}` is no label"));
         }
@@ -178,7 +214,8 @@ mod tests {
 
     #[test]
     fn what_is_right_has_no_mistakes() {
-        let header = json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "token" } });
+        let header =
+            json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "token" } });
         for probe in [
             json!({ "http": { "url": "http://web.shop/cart" } }),
             json!({ "http": { "url": "https://web.shop", "headers": [header], "timeout": "1s" },
@@ -213,30 +250,66 @@ mod tests {
             (json!({ "http": { "url": "ftp://web.shop" } }), "`ftp` is not asked"),
             (json!({ "http": { "url": "http://a:b@web" } }), "no user and no password"),
             (http("timeout", json!("31s")), "timeout: 31s is more than 30s"),
-            (http("headers", json!([{ "name": "Content-Length", "value": "1" }])), "written by the controller"),
-            (http("headers", json!([{ "name": "A", "value": "a\nb" }])), "the value of A has signs"),
+            (
+                http("headers", json!([{ "name": "Content-Length", "value": "1" }])),
+                "written by the controller",
+            ),
+            (
+                http("headers", json!([{ "name": "A", "value": "a\nb" }])),
+                "the value of A has signs",
+            ),
             (http("headers", json!([{ "name": "A" }])), "exactly one of value and secretKeyRef"),
             (
-                http("headers", json!([{ "name": "A", "secretKeyRef": { "name": "../x", "key": "k" } }])),
+                http(
+                    "headers",
+                    json!([{ "name": "A", "secretKeyRef": { "name": "../x", "key": "k" } }]),
+                ),
                 "is no name of an object",
             ),
-            (json!({ "http": { "url": "http://web" }, "expect": "value <" }), "expect: it cannot be read"),
-            (json!({ "http": { "url": "http://web" }, "expect": "items.size() > 0" }), "`items` is not known; there are `status`"),
-            (json!({ "http": { "url": "http://web" }, "expect": "latency < 1" }), "does not go with duration and int"),
-            (json!({ "http": { "url": "http://web" }, "expect": "status" }), "must give true or false"),
+            (
+                json!({ "http": { "url": "http://web" }, "expect": "value <" }),
+                "expect: it cannot be read",
+            ),
+            (
+                json!({ "http": { "url": "http://web" }, "expect": "items.size() > 0" }),
+                "`items` is not known; there are `status`",
+            ),
+            (
+                json!({ "http": { "url": "http://web" }, "expect": "latency < 1" }),
+                "does not go with duration and int",
+            ),
+            (
+                json!({ "http": { "url": "http://web" }, "expect": "status" }),
+                "must give true or false",
+            ),
             (json!({ "tcp": { "address": "db" } }), "tcp.address: `db` is no `HOST:PORT`"),
-            (json!({ "prometheus": { "query": " " }, "expect": "value < 1" }), "prometheus.query: it is empty"),
-            (json!({ "prometheus": { "query": "up", "url": "prometheus" }, "expect": "value < 1" }), "prometheus.url: "),
+            (
+                json!({ "prometheus": { "query": " " }, "expect": "value < 1" }),
+                "prometheus.query: it is empty",
+            ),
+            (
+                json!({ "prometheus": { "query": "up", "url": "prometheus" }, "expect": "value < 1" }),
+                "prometheus.url: ",
+            ),
             (json!({ "prometheus": { "query": "up" } }), "expect: it is missing"),
             (json!({ "ledger": {} }), "expect: it is missing"),
-            (json!({ "ledger": {}, "expect": "injected >= 1.5 * matched" }), "does not go with double and int"),
+            (
+                json!({ "ledger": {}, "expect": "injected >= 1.5 * matched" }),
+                "does not go with double and int",
+            ),
             (json!({ "alertmanager": { "matchers": ["page"] } }), "`page` is no matcher"),
             (json!({ "kubernetes": { "kind": "Rollout" } }), "write its `apiVersion`"),
-            (json!({ "kubernetes": { "kind": "Rollout", "apiVersion": "a/b/c" } }), "kubernetes.apiVersion: `a/b/c`"),
+            (
+                json!({ "kubernetes": { "kind": "Rollout", "apiVersion": "a/b/c" } }),
+                "kubernetes.apiVersion: `a/b/c`",
+            ),
             (json!({ "kubernetes": { "kind": "Secret" } }), "Secrets are not probed"),
             (json!({ "kubernetes": { "kind": "Pod", "name": "Web" } }), "kubernetes.name: `Web`"),
             (json!({ "kubernetes": { "kind": "Pod", "labels": { "a": "b,c=d" } } }), "is no label"),
-            (json!({ "tcp": { "address": "a:1" }, "every": "500ms" }), "every: 500ms is not 1s to 10m"),
+            (
+                json!({ "tcp": { "address": "a:1" }, "every": "500ms" }),
+                "every: 500ms is not 1s to 10m",
+            ),
             (json!({ "tcp": { "address": "a:1" }, "recover": "2h" }), "recover: 2h is not"),
         ] {
             let found = of(probe.clone());

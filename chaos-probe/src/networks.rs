@@ -73,7 +73,9 @@ fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
     match address.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => of(high, low),
         [0x2002, high, low, ..] => of(high, low),
-        [0, 0, 0, 0, 0, 0, high, low] if address != Ipv6Addr::LOCALHOST && high != 0 => of(high, low),
+        [0, 0, 0, 0, 0, 0, high, low] if address != Ipv6Addr::LOCALHOST && high != 0 => {
+            of(high, low)
+        }
         _ => None,
     }
 }

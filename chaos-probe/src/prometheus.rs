@@ -82,7 +82,10 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Stri
     };
     if reply.status != "success" || *status != 200 {
         let kind = reply.error_type.unwrap_or_else(|| status.to_string());
-        return Err(format!("Prometheus refuses the query: {kind}: {}", reply.error.unwrap_or_default()));
+        return Err(format!(
+            "Prometheus refuses the query: {kind}: {}",
+            reply.error.unwrap_or_default()
+        ));
     }
     let series = match reply.data {
         Some(Data::Vector(series)) => series,
@@ -116,7 +119,10 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
         [one] => (Some(*one), shown(*one)),
         several if expectation.uses("value") => {
             let remedy = "write `sum(…)` or `max(…)` around it, or expect something of `items`";
-            return Err(format!("the query gives {} series, and `value` is one; {remedy}", several.len()));
+            return Err(format!(
+                "the query gives {} series, and `value` is one; {remedy}",
+                several.len()
+            ));
         }
         several => (None, format!("{} series", several.len())),
     };
@@ -126,9 +132,8 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
             return Err("a number is infinite; something is divided by 0".to_owned());
         }
         let items = series.iter().zip(&numbers);
-        let items: Vec<Value> = items
-            .map(|(one, number)| json!({ "labels": one.metric, "value": number }))
-            .collect();
+        let items: Vec<Value> =
+            items.map(|(one, number)| json!({ "labels": one.metric, "value": number })).collect();
         variables = variables.json("items", &items.into());
     }
     Ok(Answer { variables, value, seen })
@@ -177,20 +182,29 @@ mod tests {
         let question = crate::question::Question::of(&probe).unwrap();
         let expectation = Expectation::of(&probe, question).unwrap();
         let body = body.as_bytes().to_vec();
-        let response = Response { status, headers: http::HeaderMap::new(), body, latency: std::time::Duration::ZERO };
+        let response = Response {
+            status,
+            headers: http::HeaderMap::new(),
+            body,
+            latency: std::time::Duration::ZERO,
+        };
         answer(&response, &expectation).map(|answer| answer.value)
     }
 
     fn vector(values: &[&str]) -> String {
-        let result: Vec<Value> =
-            values.iter().map(|value| json!({ "metric": { "job": "web" }, "value": [1.5, value] })).collect();
-        json!({ "status": "success", "data": { "resultType": "vector", "result": result } }).to_string()
+        let result: Vec<Value> = values
+            .iter()
+            .map(|value| json!({ "metric": { "job": "web" }, "value": [1.5, value] }))
+            .collect();
+        json!({ "status": "success", "data": { "resultType": "vector", "result": result } })
+            .to_string()
     }
 
     #[test]
     fn one_number_is_an_answer_and_nothing_else_is() {
         assert_eq!(ask(200, &vector(&["0.5"]), "value < 1"), Ok(Some(0.5)));
-        let scalar = r#"{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"1"]}}"#;
+        let scalar =
+            r#"{"status":"success","data":{"resultType":"scalar","result":[1435781451.781,"1"]}}"#;
         assert_eq!(ask(200, scalar, "value == 1"), Ok(Some(1.0)));
         assert_eq!(ask(200, &vector(&["+Inf"]), "value < 1"), Ok(Some(f64::INFINITY)));
         assert_eq!(ask(200, &vector(&["1", "2"]), "items.all(i, i.value > 0)"), Ok(None));

@@ -33,9 +33,7 @@ impl<'p> Question<'p> {
     /// The variables that an expression has.
     pub fn variables(self) -> &'static [&'static str] {
         match self {
-            Self::Http(_) => {
-                &["status", "latency", "body", "json", "headers", "value", "baseline"]
-            }
+            Self::Http(_) => &["status", "latency", "body", "json", "headers", "value", "baseline"],
             Self::Tcp(_) => &["connected", "latency", "value", "baseline"],
             Self::Prometheus(_) | Self::Alertmanager(_) | Self::Kubernetes(_) => {
                 &["value", "items", "baseline"]

@@ -12,9 +12,11 @@ pub fn unready(kind: &str, object: &Value) -> Option<String> {
             let declared = spec["replicas"].as_i64().unwrap_or(1);
             replicas(object, count(&status["readyReplicas"]), declared)
         }
-        "DaemonSet" => {
-            replicas(object, count(&status["numberReady"]), count(&status["desiredNumberScheduled"]))
-        }
+        "DaemonSet" => replicas(
+            object,
+            count(&status["numberReady"]),
+            count(&status["desiredNumberScheduled"]),
+        ),
         "Pod" if status["phase"] == "Succeeded" => None,
         "Pod" | "Node" => (!has_condition(status, "Ready"))
             .then(|| condition(status, "Ready").unwrap_or_else(|| "not ready".to_owned())),
@@ -76,8 +78,16 @@ mod tests {
             ("StatefulSet", replicated(Value::Null, 1, 3), None),
             ("ReplicaSet", replicated(json!(0), 0, 3), None),
             ("Deployment", json!({ "spec": { "replicas": 1 } }), Some("0 of 1 ready")),
-            ("DaemonSet", json!({ "status": { "numberReady": 2, "desiredNumberScheduled": 2 } }), None),
-            ("DaemonSet", json!({ "status": { "desiredNumberScheduled": 2 } }), Some("0 of 2 ready")),
+            (
+                "DaemonSet",
+                json!({ "status": { "numberReady": 2, "desiredNumberScheduled": 2 } }),
+                None,
+            ),
+            (
+                "DaemonSet",
+                json!({ "status": { "desiredNumberScheduled": 2 } }),
+                Some("0 of 2 ready"),
+            ),
             ("Pod", with_condition("Ready", "True"), None),
             ("Pod", with_condition("Ready", "False"), Some("not ready: Why")),
             ("Pod", json!({}), Some("not ready")),

@@ -46,7 +46,8 @@ impl Resource {
     /// What is known of a kind without asking.
     pub fn known(probe: &KubernetesProbe) -> Option<Self> {
         let (_, version, plural, is_namespaced) = KINDS.iter().find(|(kind, version, ..)| {
-            *kind == probe.kind && probe.api_version.as_deref().is_none_or(|asked| asked == *version)
+            *kind == probe.kind
+                && probe.api_version.as_deref().is_none_or(|asked| asked == *version)
         })?;
         let (version, plural) = ((*version).to_owned(), (*plural).to_owned());
         Some(Self { version, plural, is_namespaced: *is_namespaced })
@@ -55,13 +56,19 @@ impl Resource {
     /// What the API server says of a kind.
     pub async fn ask(account: &Account<'_>, probe: &KubernetesProbe) -> Result<Self, Trouble> {
         let version = probe.api_version.as_deref().ok_or_else(|| {
-            Trouble::Question(format!("`{}` is no kind of Kubernetes itself; write its `apiVersion`", probe.kind))
+            Trouble::Question(format!(
+                "`{}` is no kind of Kubernetes itself; write its `apiVersion`",
+                probe.kind
+            ))
         })?;
         checked_version(version).map_err(Trouble::Question)?;
         let what = format!("the kinds of {version}");
         let list = account.read(&base(version), &what).await?;
         Self::in_list(version, &probe.kind, &list).ok_or_else(|| {
-            Trouble::Question(format!("{version} has no kind `{}`; check `kubectl api-resources`", probe.kind))
+            Trouble::Question(format!(
+                "{version} has no kind `{}`; check `kubectl api-resources`",
+                probe.kind
+            ))
         })
     }
 
@@ -72,7 +79,11 @@ impl Resource {
             one["kind"] == kind && one["name"].as_str().is_some_and(|name| !name.contains('/'))
         })?;
         let plural = checked("resource", found["name"].as_str()?).ok()?.to_owned();
-        Some(Self { version: version.to_owned(), plural, is_namespaced: found["namespaced"].as_bool()? })
+        Some(Self {
+            version: version.to_owned(),
+            plural,
+            is_namespaced: found["namespaced"].as_bool()?,
+        })
     }
 
     /// The path of all objects, in a namespace if they are in namespaces.
@@ -121,7 +132,8 @@ mod tests {
             ("Secret", None, None),
             ("Rollout", Some("argoproj.io/v1alpha1"), None),
         ] {
-            let found = Resource::known(&probe(kind, version)).map(|resource| resource.path("shop"));
+            let found =
+                Resource::known(&probe(kind, version)).map(|resource| resource.path("shop"));
             assert_eq!(found.as_deref(), expected, "{kind}");
         }
     }

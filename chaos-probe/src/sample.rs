@@ -45,7 +45,8 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_one_short_line() {
-        let sample = Sample::new(Timestamp::UNIX_EPOCH, Outcome::Error, Some(f64::NAN), &"é\n".repeat(500));
+        let sample =
+            Sample::new(Timestamp::UNIX_EPOCH, Outcome::Error, Some(f64::NAN), &"é\n".repeat(500));
         assert!(sample.seen.len() <= LONGEST && sample.seen.ends_with('…'), "{}", sample.seen);
         assert!(!sample.seen.contains('\n'));
         assert_eq!(sample.value, None);

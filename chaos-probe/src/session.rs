@@ -60,7 +60,9 @@ impl Sessions {
         let given: Vec<Cookie<'_>> = given
             .filter(|text| text.len() <= LONGEST_COOKIE)
             .filter_map(|text| Cookie::parse(text).ok())
-            .filter(|cookie| !cookie.name().is_empty() && (at.is_secure || cookie.secure() != Some(true)))
+            .filter(|cookie| {
+                !cookie.name().is_empty() && (at.is_secure || cookie.secure() != Some(true))
+            })
             .collect();
         if given.is_empty() {
             return;
@@ -73,7 +75,8 @@ impl Sessions {
         let now = now.as_second();
         for cookie in given {
             let expires = cookie.expires_datetime().map(|time| time.unix_timestamp());
-            let ends = cookie.max_age().map(|age| now.saturating_add(age.whole_seconds())).or(expires);
+            let ends =
+                cookie.max_age().map(|age| now.saturating_add(age.whole_seconds())).or(expires);
             if ends.is_some_and(|ends| ends <= now) {
                 jar.remove(cookie.name());
             } else if jar.len() < MOST_COOKIES || jar.contains_key(cookie.name()) {
@@ -106,7 +109,8 @@ fn directory(path: &str) -> &str {
 
 /// Whether a cookie of one path goes with a request of another.
 fn covers(kept: &str, path: &str) -> bool {
-    path.strip_prefix(kept).is_some_and(|rest| rest.is_empty() || kept.ends_with('/') || rest.starts_with('/'))
+    path.strip_prefix(kept)
+        .is_some_and(|rest| rest.is_empty() || kept.ends_with('/') || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -158,7 +162,12 @@ mod tests {
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let at = Where { path: "/", is_secure: false };
         sessions.keep(&key("a", "web:80"), at, &given(&lines), Timestamp::UNIX_EPOCH);
-        sessions.keep(&key("a", "web:80"), at, &given(&[&format!("x={}", "y".repeat(5000))]), Timestamp::UNIX_EPOCH);
+        sessions.keep(
+            &key("a", "web:80"),
+            at,
+            &given(&[&format!("x={}", "y".repeat(5000))]),
+            Timestamp::UNIX_EPOCH,
+        );
         let sent = sessions.header(&key("a", "web:80"), at, Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(sent.split("; ").count(), MOST_COOKIES);
     }

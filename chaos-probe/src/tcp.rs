@@ -30,6 +30,7 @@ pub async fn ask(
         }
         Err(trouble) => return Err(trouble),
     };
-    let variables = Variables::default().bool("connected", is_connected).duration("latency", latency);
+    let variables =
+        Variables::default().bool("connected", is_connected).duration("latency", latency);
     Ok(Answer { variables, value: Some(latency.as_secs_f64()), seen })
 }

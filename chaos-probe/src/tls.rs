@@ -43,8 +43,9 @@ impl Tls {
         stream: TcpStream,
         patience: Patience,
     ) -> Result<TlsStream<TcpStream>, Trouble> {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Trouble::Question(format!("`{host}` is no name that a certificate can have")))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            Trouble::Question(format!("`{host}` is no name that a certificate can have"))
+        })?;
         let begun = timeout(patience.left(), self.connector.connect(name, stream)).await;
         let begun = begun.map_err(|_| Trouble::Timeout(patience.whole()))?;
         begun.map_err(|error| {

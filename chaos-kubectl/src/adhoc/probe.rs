@@ -114,7 +114,8 @@ fn name(host: &str) -> String {
     let letters: String =
         letters.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(30).collect();
     match letters.trim_matches('-') {
-        "" => "probe".to_owned(),
+        // A part of an address is no name.
+        number if number.chars().all(|c| c.is_ascii_digit()) => "probe".to_owned(),
         name => name.to_owned(),
     }
 }
@@ -144,7 +145,7 @@ mod tests {
                 json!({ "name": "frontend", "during": "Halt", "http": { "url": "http://frontend.shop/cart" }, "expect": "status < 500" }),
                 json!({ "name": "frontend-2", "during": "Halt", "http": { "url": "https://frontend.shop:8443/expect?x=1" } }),
                 json!({ "name": "db", "during": "Halt", "tcp": { "address": "db.shop:5432" } }),
-                json!({ "name": "1", "during": "Halt", "tcp": { "address": "[::1]:80" } }),
+                json!({ "name": "probe", "during": "Halt", "tcp": { "address": "[::1]:80" } }),
                 json!({ "name": "shop", "during": "Halt", "http": { "url": "http://shop.example/health" } }),
                 json!({ "name": "prometheus", "during": "Halt",
                     "prometheus": { "query": "sum(rate(errors[1m]))" }, "expect": "value < 0.01" }),

@@ -111,7 +111,7 @@ error: target web: pick: `150%` is no amount; write a number from 1 on, a share 
 10 |       pick: 150%
    |             ^^^^
 
-error: target db: where: `pods` is not known; there are `pod` and `age`, such as `age > duration('5m')`
+error: target db: where: `pods` is not known; there are `pod`, `age`
   --> x.yaml:13:14
    |
 13 |       where: pods.metadata.name == 'x'
@@ -309,4 +309,15 @@ fn a_parameter_brings_no_sentence() {
     let text = GOOD.replace("latency: 200ms", "latency: 200ms; kill container");
     let said = report(&text);
     assert!(said.contains("the value of `$(latency)` has ';', which ends a sentence"), "{said}");
+}
+
+#[test]
+fn functions_are_those_that_the_controller_has() {
+    for (call, expected) in [
+        ("pod.metadata.name.startWith('web')", "startsWith"),
+        ("lowercase(pod.metadata.name) == 'web'", "`lowercase(…)` is not known here"),
+    ] {
+        let said = report(&GOOD.replace("where: age > duration('5m')", &format!("where: {call}")));
+        assert!(said.contains("target web: where: ") && said.contains(expected), "{call}: {said}");
+    }
 }

@@ -379,12 +379,12 @@ rest           check that checkout holds for 10s, if probes.errors.ok
 lossy  0 pods  drop 1% egress tcp for 2m on web
 
 removed by step slow
-6 of these 14, which others in each Run, of those that the target's other fields leave: web-0,
-web-1, web-2, web-3, web-4, web-5, web-6, web-7, web-8, web-9, web-10, web-11 and 2 more
+6 of 14 pods that the labels select, and of fewer by the target's other fields; others in each Run:
+web-0, web-1, web-2, web-3, web-4, web-5, web-6, web-7, web-8, web-9, web-10, web-11 and 2 more
 PodDisruptionBudget web lets 1 pod go now: 2 of 3 are healthy, and 1 must be
 
 removed by step slow
-all of web-0
+web-0
 PodDisruptionBudget web lets 1 pod go now: 2 of 3 are healthy, and 1 must be
 
 limits
@@ -443,4 +443,32 @@ fn strings_of_strangers_change_no_terminal() {
     }
     // What goes into a log is one line each: none can be forged.
     assert!(changes(None, &hostile).iter().all(|line| !line.contains('\n')));
+}
+
+#[test]
+fn runs_that_go_on_with_one_of_them_chosen() {
+    let failing = removing(|run| {
+        run["status"]["probes"][1]["state"] = json!("Fail");
+        run["status"]["probes"][1]["value"] = json!(0.2);
+    });
+    let shadow = run(|run| {
+        run["metadata"]["name"] = json!("web-drop-x");
+        run["spec"] = json!({ "inline": spec(), "mode": "Shadow" });
+        run["status"]["steps"][0]["ledger"]["shadowed"] = json!(1280);
+        run["status"]["ledger"]["shadowed"] = json!(1280);
+    });
+    let going = [Going { run: failing, rate: Some(305.7) }, Going { run: shadow, rate: None }];
+    let mut lines = vec![sums(&going, "the cluster")];
+    lines.extend(top(&going, true, Some(1), now(), 140));
+    lines.extend(top(&[], true, None, now(), 140));
+    assert_data_eq!(
+        plain(&lines),
+        str![[r#"
+2 Runs in the cluster, 4 pods armed, 1 with a probe that fails
+   NAMESPACE  NAME               EXPERIMENT     STATE    TARGETS  INJECTED  PER S  LEFT   WORST PROBE
+   shop       slow-payments-7k2  slow-payments  Running  4/6      91,823    306    2m52s  errors fail 0.2 (was 0.0312)
+▶  shop       web-drop-x         inline         Running  4/6      1,280     ~10    2m52s
+no Run goes on
+"#]]
+    );
 }

@@ -126,7 +126,7 @@ fn row(going: &Going, with_namespace: bool, is_chosen: bool, now: Timestamp) -> 
 /// Hits in a second; before the second look the average since the step began, with `~`.
 fn rate(going: &Going, now: Timestamp) -> String {
     if let Some(rate) = going.rate {
-        return number_in_words(rate, false);
+        return per_second(rate);
     }
     let steps = going.run.status.iter().flat_map(|status| &status.steps);
     let mut running =
@@ -140,5 +140,10 @@ fn rate(going: &Going, now: Timestamp) -> String {
         };
         (seconds >= 1.0).then(|| hits as f64 / seconds)
     });
-    average.map(|rate| format!("~{}", number_in_words(rate, false))).unwrap_or_default()
+    average.map(|rate| format!("~{}", per_second(rate))).unwrap_or_default()
+}
+
+/// Counts move in jumps: more digits would mean nothing.
+fn per_second(rate: f64) -> String {
+    number_in_words(if rate >= 10.0 { rate.round() } else { (rate * 10.0).round() / 10.0 }, false)
 }

@@ -43,7 +43,8 @@ async fn an_answer_is_judged_by_what_is_expected() {
     let sample = ask(&asker(), json!({ "http": { "url": server.url() } })).await;
     expect(&sample, Outcome::Pass, "200, ");
     assert!(sample.value.is_some());
-    let baseline = asker().ask(&asking(), &probe(patient(&server, "value > baseline")), Some(1e9)).await;
+    let baseline =
+        asker().ask(&asking(), &probe(patient(&server, "value > baseline")), Some(1e9)).await;
     expect(&baseline, Outcome::Fail, "200, ");
 }
 
@@ -56,7 +57,11 @@ async fn who_does_not_answer_is_broken() {
         })
     })
     .await;
-    expect(&ask(&asker(), http(&hanging, "status == 200")).await, Outcome::Fail, "timeout after 500ms");
+    expect(
+        &ask(&asker(), http(&hanging, "status == 200")).await,
+        Outcome::Fail,
+        "timeout after 500ms",
+    );
 
     let trickling = Server::start("127.0.0.1:0", |mut stream, _| {
         Box::pin(async move {
@@ -69,11 +74,16 @@ async fn who_does_not_answer_is_broken() {
         })
     })
     .await;
-    expect(&ask(&asker(), http(&trickling, "status == 200")).await, Outcome::Fail, "timeout after 500ms");
+    expect(
+        &ask(&asker(), http(&trickling, "status == 200")).await,
+        Outcome::Fail,
+        "timeout after 500ms",
+    );
 
     let resetting = Server::start("127.0.0.1:0", |mut stream, _| {
         Box::pin(async move {
-            let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc").await;
+            let _sent =
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc").await;
             let _set = stream.set_zero_linger();
         })
     })
@@ -81,9 +91,15 @@ async fn who_does_not_answer_is_broken() {
     let sample = ask(&asker(), patient(&resetting, "status == 200")).await;
     expect(&sample, Outcome::Fail, "break");
 
-    for part in ["", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Le"] {
+    for part in
+        ["", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nabc", "HTTP/1.1 200 OK\r\nContent-Le"]
+    {
         let closing = Server::answering(part).await;
-        expect(&ask(&asker(), patient(&closing, "status == 200")).await, Outcome::Fail, "breaks off");
+        expect(
+            &ask(&asker(), patient(&closing, "status == 200")).await,
+            Outcome::Fail,
+            "breaks off",
+        );
     }
 
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -106,15 +122,24 @@ async fn who_answers_too_much_is_not_read() {
     let server = Server::flooding(chunked, b"4\r\nxxxx\r\n").await;
     expect(&ask(&asker(), patient(&server, "status == 200")).await, Outcome::Error, "longer than");
     // A chunk that never ends: its length, and nothing else.
-    let server = Server::flooding("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0").await;
+    let server =
+        Server::flooding("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0").await;
     let sample = ask(&asker(), http(&server, "status == 200")).await;
     assert_ne!(sample.outcome, Outcome::Pass, "{sample:?}");
     let head = "HTTP/1.1 200 OK\r\n";
     let server = Server::flooding(head, b"X-Header: this is one of very many\r\n").await;
-    expect(&ask(&asker(), patient(&server, "status == 200")).await, Outcome::Error, "too many headers");
+    expect(
+        &ask(&asker(), patient(&server, "status == 200")).await,
+        Outcome::Error,
+        "too many headers",
+    );
     let large = format!("X-Large: {}\r\n", "x".repeat(65_536));
     let server = Server::answering(ok(&large, "")).await;
-    expect(&ask(&asker(), patient(&server, "status == 200")).await, Outcome::Error, "too many headers");
+    expect(
+        &ask(&asker(), patient(&server, "status == 200")).await,
+        Outcome::Error,
+        "too many headers",
+    );
     let server = Server::answering(ok("", &"x".repeat(101))).await;
     let short = json!({ "http": { "url": server.url(), "bytes": 100 } });
     expect(&ask(&asker(), short).await, Outcome::Error, "longer than 100 bytes");
@@ -125,7 +150,8 @@ async fn who_answers_too_much_is_not_read() {
 #[tokio::test]
 async fn redirects_are_answers() {
     let other = Server::answering(ok("", "")).await;
-    let head = format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", other.url());
+    let head =
+        format!("HTTP/1.1 302 Found\r\nLocation: {}\r\nContent-Length: 0\r\n\r\n", other.url());
     let server = Server::answering(head).await;
     expect(&ask(&asker(), patient(&server, "status == 302")).await, Outcome::Pass, "302");
     expect(&ask(&asker(), patient(&server, "status == 200")).await, Outcome::Fail, "302");
@@ -142,7 +168,8 @@ async fn what_cannot_be_read_is_an_error() {
     expect(&ask(&asker(), patient(&html, "json.up")).await, Outcome::Error, "no JSON");
     let deep = Server::answering(ok("", &"[".repeat(60_000))).await;
     expect(&ask(&asker(), patient(&deep, "json.up")).await, Outcome::Error, "no JSON");
-    let bytes = Server::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe".to_vec()).await;
+    let bytes =
+        Server::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe".to_vec()).await;
     expect(&ask(&asker(), patient(&bytes, "body == ''")).await, Outcome::Error, "no text");
     let ssh = Server::answering("SSH-2.0-OpenSSH_9.2\r\n").await;
     expect(&ask(&asker(), patient(&ssh, "status == 200")).await, Outcome::Error, "is no HTTP");
@@ -155,17 +182,27 @@ async fn addresses_are_checked_after_names_are_resolved() {
     let server = Server::answering(ok("", "")).await;
     let private = Asker::new(Settings::default(), None);
     let named = format!("http://localhost:{}/", server.address.port());
-    for url in [server.url(), named.clone(), format!("http://[::ffff:127.0.0.1]:{}/", server.address.port())] {
+    for url in [
+        server.url(),
+        named.clone(),
+        format!("http://[::ffff:127.0.0.1]:{}/", server.address.port()),
+    ] {
         let sample = ask(&private, json!({ "http": { "url": url } })).await;
         expect(&sample, Outcome::Error, "probes may not connect to");
     }
     assert_eq!(server.requests().len(), 0);
     expect(&ask(&asker(), json!({ "http": { "url": named } })).await, Outcome::Pass, "200");
 
-    let everything = ["0.0.0.0/0", "::/0", "169.254.0.0/16"].iter().map(|text| text.parse().unwrap());
-    let everything = Asker::new(Settings { networks: everything.collect(), ..Settings::default() }, None);
+    let everything =
+        ["0.0.0.0/0", "::/0", "169.254.0.0/16"].iter().map(|text| text.parse().unwrap());
+    let everything =
+        Asker::new(Settings { networks: everything.collect(), ..Settings::default() }, None);
     for host in ["169.254.169.254", "[::ffff:169.254.169.254]", "[fe80::1]", "0xa9fea9fe"] {
-        let sample = ask(&everything, json!({ "http": { "url": format!("http://{host}/latest/meta-data") } })).await;
+        let sample = ask(
+            &everything,
+            json!({ "http": { "url": format!("http://{host}/latest/meta-data") } }),
+        )
+        .await;
         expect(&sample, Outcome::Error, "probes may not connect to");
         let sample = ask(&everything, json!({ "tcp": { "address": format!("{host}:80") } })).await;
         expect(&sample, Outcome::Error, "probes may not connect to");
@@ -210,7 +247,10 @@ async fn requests_are_sent_as_they_are_written() {
     ] {
         assert!(first.contains(part), "{part}: {first}");
     }
-    assert!(requests[1].starts_with("PUT / ") && requests[1].ends_with("\r\n\r\n{}"), "{requests:?}");
+    assert!(
+        requests[1].starts_with("PUT / ") && requests[1].ends_with("\r\n\r\n{}"),
+        "{requests:?}"
+    );
     assert!(requests[2].starts_with("HEAD / "), "{requests:?}");
 }
 
@@ -230,7 +270,8 @@ async fn sessions_send_the_cookies_that_they_were_given() {
     })
     .await;
     let asker = asker();
-    let page = |session: Option<&str>| json!({ "http": { "url": server.url(), "session": session } });
+    let page =
+        |session: Option<&str>| json!({ "http": { "url": server.url(), "session": session } });
     let login = json!({ "http": { "url": format!("{}login", server.url()), "method": "POST", "session": "jason" } });
     expect(&ask(&asker, page(Some("jason"))).await, Outcome::Fail, "401");
     expect(&ask(&asker, login).await, Outcome::Pass, "200");
@@ -248,8 +289,10 @@ async fn sessions_send_the_cookies_that_they_were_given() {
 #[tokio::test]
 async fn a_secret_without_a_cluster_is_an_error() {
     let server = Server::answering(ok("", "")).await;
-    let header = json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "token" } });
-    let sample = ask(&asker(), json!({ "http": { "url": server.url(), "headers": [header] } })).await;
+    let header =
+        json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "token" } });
+    let sample =
+        ask(&asker(), json!({ "http": { "url": server.url(), "headers": [header] } })).await;
     expect(&sample, Outcome::Error, "there is no API server");
     assert_eq!(server.requests().len(), 0);
 }

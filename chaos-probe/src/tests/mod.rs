@@ -31,5 +31,8 @@ async fn ask(asker: &Asker, question: Value) -> Sample {
 
 #[track_caller]
 fn expect(sample: &Sample, outcome: Outcome, seen: &str) {
-    assert!(sample.outcome == outcome && sample.seen.contains(seen), "{outcome:?} {seen}: {sample:?}");
+    assert!(
+        sample.outcome == outcome && sample.seen.contains(seen),
+        "{outcome:?} {seen}: {sample:?}"
+    );
 }

@@ -15,7 +15,11 @@ async fn a_connection_is_made_or_not() {
     let address = listener.local_addr().unwrap().to_string();
     let tcp = |expected: Option<&str>| json!({ "tcp": { "address": address }, "expect": expected });
     expect(&ask(&asker(), tcp(None)).await, Outcome::Pass, "connected, ");
-    expect(&ask(&asker(), tcp(Some("latency < duration('5s')"))).await, Outcome::Pass, "connected, ");
+    expect(
+        &ask(&asker(), tcp(Some("latency < duration('5s')"))).await,
+        Outcome::Pass,
+        "connected, ",
+    );
     expect(&ask(&asker(), tcp(Some("!connected"))).await, Outcome::Fail, "connected, ");
     drop(listener);
     expect(&ask(&asker(), tcp(None)).await, Outcome::Fail, "refuses the connection");
@@ -23,7 +27,12 @@ async fn a_connection_is_made_or_not() {
     expect(&ask(&asker(), tcp(Some("!connected"))).await, Outcome::Pass, "refuses the connection");
     let private = Asker::new(Settings::default(), None);
     expect(&ask(&private, tcp(None)).await, Outcome::Error, "probes may not connect to");
-    expect(&ask(&asker(), json!({ "tcp": { "address": "nowhere.invalid:1", "timeout": "30s" } })).await, Outcome::Error, "cannot be resolved");
+    expect(
+        &ask(&asker(), json!({ "tcp": { "address": "nowhere.invalid:1", "timeout": "30s" } }))
+            .await,
+        Outcome::Error,
+        "cannot be resolved",
+    );
 }
 
 const ONE: &str = r#"{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1764409200.1,"0.031"]}]}}"#;
@@ -45,7 +54,8 @@ async fn prometheus_is_asked_where_the_flag_says_and_what_it_lacks_is_an_error()
     let asked = "GET /prom/api/v1/query?query=sum%28rate%28x%7Bcode%3D%7E%225..%22%7D%5B1m%5D%29%29&timeout=5000ms ";
     assert!(request.starts_with(asked), "{request}");
 
-    let named = json!({ "prometheus": { "query": "up", "url": server.url() }, "expect": "value < 1" });
+    let named =
+        json!({ "prometheus": { "query": "up", "url": server.url() }, "expect": "value < 1" });
     expect(&ask(&flagged, named.clone()).await, Outcome::Error, "probes may not connect to");
     expect(&ask(&asker(), named).await, Outcome::Pass, "0.031");
     expect(&ask(&asker(), prometheus("value < 1")).await, Outcome::Error, "`--prometheus`");
@@ -54,7 +64,10 @@ async fn prometheus_is_asked_where_the_flag_says_and_what_it_lacks_is_an_error()
     for (answer, expected) in [
         (ok("", nothing), "gives no data"),
         (ok("", "<html>"), "not one of Prometheus"),
-        ("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n".to_owned(), "answers 302"),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n".to_owned(),
+            "answers 302",
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{".to_owned(), "breaks off"),
     ] {
         let server = Server::answering(answer).await;
@@ -74,7 +87,8 @@ async fn alerts_that_fire_fail() {
     let server = Server::answering(ok("", alerts)).await;
     let settings = Settings { alertmanager: Some(server.url()), ..Settings::default() };
     let flagged = Asker::new(settings, None);
-    let question = json!({ "alertmanager": { "matchers": ["severity=\"page\"", "team=~\"shop.*\""] } });
+    let question =
+        json!({ "alertmanager": { "matchers": ["severity=\"page\"", "team=~\"shop.*\""] } });
     expect(&ask(&flagged, question).await, Outcome::Fail, "1 alert: HighErrors");
     let request = server.requests().remove(0);
     let asked = "GET /api/v2/alerts?active=true&silenced=false&inhibited=false&filter=severity%3D%22page%22&filter=team";

@@ -55,7 +55,8 @@ async fn certificates_must_be_trusted() {
     roots.add(certificate).unwrap();
     let networks = ["127.0.0.0/8", "::1/128"].iter().map(|text| text.parse().unwrap());
     let settings = Settings { networks: networks.collect(), ..Settings::default() };
-    let trusting = Asker::with_tls(settings, None, Tls::of(roots).map_err(|error| error.to_string()));
+    let trusting =
+        Asker::with_tls(settings, None, Tls::of(roots).map_err(|error| error.to_string()));
     expect(&ask(&trusting, question).await, Outcome::Pass, "200");
     let by_address = json!({ "http": { "url": format!("https://127.0.0.1:{port}/") } });
     expect(&ask(&trusting, by_address).await, Outcome::Error, "is not trusted");
@@ -65,5 +66,9 @@ async fn certificates_must_be_trusted() {
 async fn who_speaks_no_tls_is_an_error() {
     let server = Server::answering(ok("", "")).await;
     let url = format!("https://{}/", server.address);
-    expect(&ask(&asker(), json!({ "http": { "url": url } })).await, Outcome::Error, "does it speak HTTPS?");
+    expect(
+        &ask(&asker(), json!({ "http": { "url": url } })).await,
+        Outcome::Error,
+        "does it speak HTTPS?",
+    );
 }

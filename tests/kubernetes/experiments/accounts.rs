@@ -102,8 +102,10 @@ fn secrets_and_objects_are_read_with_the_rights_of_the_service_account() -> Resu
     };
     let questions = Questions { plane, runtime, asker };
     let url = format!("http://{}/", echo()?);
-    let header = json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "token" } });
-    let http = |expected: &str| json!({ "http": { "url": url, "headers": [header] }, "expect": expected });
+    let header =
+        json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "token" } });
+    let http =
+        |expected: &str| json!({ "http": { "url": url, "headers": [header] }, "expect": expected });
     let sent = http(&format!("body == '{WORD}'"));
 
     let forbidden = "the controller may not act as service account shop/chaos";
@@ -130,7 +132,11 @@ fn secrets_and_objects_are_read_with_the_rights_of_the_service_account() -> Resu
     let pods = json!({ "kubernetes": { "kind": "Pod", "labels": { "app": "web" } } });
     questions.expect(&pods, Outcome::Error, "service account shop/chaos may not read it")?;
     questions.allow("pods", &read("", &["pods"]), &chaos)?;
-    questions.expect(&pods, Outcome::Error, "nothing matches: there are no pods with these labels")?;
+    questions.expect(
+        &pods,
+        Outcome::Error,
+        "nothing matches: there are no pods with these labels",
+    )?;
     let pod = json!({ "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": "web-0", "namespace": SHOP, "labels": { "app": "web" } },
         "spec": { "containers": [{ "name": "main", "image": "none" }] } });
@@ -146,7 +152,11 @@ fn secrets_and_objects_are_read_with_the_rights_of_the_service_account() -> Resu
     // A kind that only the API server knows.
     questions.allow("experiments", &read("chaos-agent.dev", &["experiments"]), &chaos)?;
     let kind = |kind: &str| json!({ "kubernetes": { "kind": kind, "apiVersion": "chaos-agent.dev/v1alpha1" } });
-    questions.expect(&kind("Experiment"), Outcome::Error, "nothing matches: there are no experiments")?;
+    questions.expect(
+        &kind("Experiment"),
+        Outcome::Error,
+        "nothing matches: there are no experiments",
+    )?;
     questions.expect(&kind("Rollout"), Outcome::Error, "has no kind `Rollout`")?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod halts;
 mod plugin;
+mod probes;
 mod reports;
 mod rights;
 mod runs;

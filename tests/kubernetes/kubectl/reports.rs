@@ -18,7 +18,7 @@ fn runs_are_reported_and_compared() -> Result<()> {
     let scene = Scene::set()?;
     let _controller = scene.controller("a")?;
     let runner = User::new(&scene.plane, "ada", &["chaos-runner"], &[])?;
-    let viewer = User::new(&scene.plane, "eve", &["view"], &[])?;
+    let viewer = User::new(&scene.plane, "eve", &["chaos-viewer", "view"], &[])?;
     // Somebody has made an object of the name that the report of a Run will have.
     let taken = ["create", "configmap", "taken-report", "--namespace", SHOP, "--from-literal=a=b"];
     scene.plane.kubectl(&taken)?;
