@@ -95,7 +95,7 @@ impl Questions {
                 (at <= now + HORIZON).then(|| (at, key.clone(), question.clone()))
             })
             .collect();
-        due.sort_by(|(one, ..), (two, ..)| one.cmp(two));
+        due.sort_by_key(|(at, ..)| *at);
         let share = self.share();
         for (at, key, question) in due {
             if self.asking.len() >= AT_ONCE {

@@ -6,6 +6,7 @@ use chaos_api::kinds::{ExperimentSpec, Limits, Mode, Probe, Step, TcpProbe, Wait
 
 use crate::{
     expression::Expressions,
+    probes::Checks,
     script::{Script, ScriptError},
 };
 
@@ -34,10 +35,10 @@ pub struct SpecMistake {
 /// Every mistake for which the controller would not run an experiment with these parameters of a run. Each part is read
 /// beside parts without mistakes, by what reads the whole.
 pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<SpecMistake> {
-    let mut expressions = Expressions::default();
+    let (mut expressions, mut checks) = (Expressions::default(), Checks::default());
     let mut read = |spec: &ExperimentSpec, given: &BTreeMap<String, String>| {
         let given = given.iter().map(|(name, value)| (name, value.as_str()));
-        Script::read(spec, given, Mode::Armed, &mut expressions).err()
+        Script::read(spec, given, Mode::Armed, &mut expressions, &mut checks).err()
     };
     let Some(first) = read(spec, given) else { return Vec::new() };
     let mut found: Vec<SpecMistake> = Vec::new();

@@ -29,7 +29,7 @@ use crate::{
     ledger::Ledgers,
     observed::Observed,
     peers::{PeerError, put_in},
-    probes::{LibraryError, Probing, Question, Watches, with_probes},
+    probes::{Checks, LibraryError, Probing, Question, Watches, with_probes},
     removal::PodRemoval,
     report::Reports,
     script::{Act, Deed, Script},
@@ -79,6 +79,7 @@ pub enum Text {
 #[derive(Default)]
 pub struct Memory {
     pub expressions: Expressions,
+    pub checks: Checks,
     pub ledgers: Ledgers,
     pub addresses: Addresses,
     pub reports: Reports,
@@ -332,7 +333,8 @@ impl Turn<'_> {
 
     fn script(&mut self, spec: &ExperimentSpec) -> Result<Script, String> {
         let given = self.run.spec.params.iter().map(|(name, value)| (name, value.0.as_str()));
-        let read = Script::read(spec, given, self.run.spec.mode, &mut self.memory.expressions);
+        let Memory { expressions, checks, .. } = &mut *self.memory;
+        let read = Script::read(spec, given, self.run.spec.mode, expressions, checks);
         let script = read.map_err(|error| error.to_string())?.drawn(&self.identity.uid);
         match script.misplaced(&self.identity.namespace, &self.observed.own) {
             None => Ok(script),

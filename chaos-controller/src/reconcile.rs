@@ -141,7 +141,8 @@ fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
 /// Whether an experiment can be read.
 fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> ExperimentStatus {
     let mut status = experiment.status.clone().unwrap_or_default();
-    let read = Script::read(&experiment.spec, [], Mode::Armed, &mut memory.expressions);
+    let Memory { expressions, checks, .. } = memory;
+    let read = Script::read(&experiment.spec, [], Mode::Armed, expressions, checks);
     let home = experiment.namespace().unwrap_or_default();
     let mistake = match read {
         Ok(script) => script.misplaced(&home, &observed.own),

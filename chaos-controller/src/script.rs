@@ -13,13 +13,12 @@ use chaos_fault::{Fault, parse_duration, print_duration};
 use thiserror::Error;
 
 use crate::{
-    condition,
     expression::{ExpressionError, Expressions},
     limits::{Limits, LimitsError},
     params::Filled,
     peers::network,
     pick::{Amount, AmountError},
-    probes::{self, ProbeError, Probing},
+    probes::{self, Checks, ProbeError, Probing},
     removal::grace,
 };
 
@@ -193,6 +192,7 @@ impl Script {
         given: impl IntoIterator<Item = (&'a String, &'a str)>,
         mode: Mode,
         expressions: &mut Expressions,
+        checks: &mut Checks,
     ) -> Result<Self, ScriptError> {
         let length = serde_json::to_string(spec).map_or(usize::MAX, |text| text.len());
         if length > LONGEST {
@@ -223,7 +223,7 @@ impl Script {
             }
         }
         let peers = spec.peers.clone();
-        let probes = probes::read(spec, &params)?;
+        let probes = probes::read(spec, &params, checks)?;
         let steps: Vec<Act> = spec
             .steps
             .iter()
@@ -234,7 +234,7 @@ impl Script {
             .collect::<Result<_, _>>()?;
         for step in &spec.steps {
             let Some(text) = &step.condition else { continue };
-            let checked = condition::check(text);
+            let checked = checks.condition(text);
             checked.map_err(|error| ScriptError::Condition { step: step.name.clone(), error })?;
         }
         Ok(Self { targets, peers, probes, steps, limits: Limits::read(&spec.limits)? })
@@ -461,7 +461,7 @@ mod tests {
         let params: Vec<(String, &str)> =
             params.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         let given = params.iter().map(|(name, value)| (name, *value));
-        Script::read(spec, given, mode, &mut Expressions::default())
+        Script::read(spec, given, mode, &mut Expressions::default(), &mut Checks::default())
     }
 
     fn sentences_of(script: &Script) -> Vec<String> {

@@ -113,7 +113,7 @@ impl Asker {
             Question::Kubernetes(objects) => {
                 return kubernetes::ask(self, asking, objects, &expectation, baseline, at).await;
             }
-            Question::Ledger(_) => {
+            Question::Ledger => {
                 return Err(Trouble::Question(
                     "a ledger is not asked; it is judged at the end".to_owned(),
                 ));

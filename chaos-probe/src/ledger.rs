@@ -13,7 +13,7 @@ use crate::{
 /// Judges a `ledger` probe by these counts.
 pub fn judge_ledger(probe: &Probe, sums: &LedgerSums, at: Timestamp) -> Sample {
     let failed = |why: &str| Sample::new(at, Outcome::Error, None, why);
-    let Some(question @ Question::Ledger(_)) = Question::of(probe) else {
+    let Some(question @ Question::Ledger) = Question::of(probe) else {
         return failed("it is no ledger probe");
     };
     let expectation = match Expectation::of(probe, question) {

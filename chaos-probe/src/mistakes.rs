@@ -59,7 +59,7 @@ pub fn mistakes(probe: &Probe) -> Vec<String> {
             }));
         }
         Question::Kubernetes(kubernetes) => found.extend(of_kubernetes(kubernetes)),
-        Question::Ledger(_) => {}
+        Question::Ledger => {}
     }
     if let Err(trouble) = duration::timeout(question.timeout()) {
         found.push(trouble.to_string());

@@ -55,12 +55,10 @@ struct Reply {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
-enum Data {
-    Vector(Vec<Series>),
-    Scalar(Point),
-    String(Point),
-    Matrix(Vec<serde::de::IgnoredAny>),
+#[serde(rename_all = "camelCase")]
+struct Data {
+    result_type: String,
+    result: Value,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +68,7 @@ struct Series {
 }
 
 /// A time, and a number that is written as a text.
-#[derive(Deserialize)]
-struct Point(f64, String);
+type Point = (serde::de::IgnoredAny, String);
 
 fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, String> {
     let Response { status, body, .. } = response;
@@ -87,16 +84,16 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Stri
             reply.error.unwrap_or_default()
         ));
     }
-    let series = match reply.data {
-        Some(Data::Vector(series)) => series,
-        Some(Data::Scalar(point)) => {
+    let Data { result_type, result } = reply.data.ok_or("the answer has no data")?;
+    let failed = |error| format!("the answer is not one of Prometheus: {error}");
+    let series: Vec<Series> = match result_type.as_str() {
+        "vector" => serde_json::from_value(result).map_err(failed)?,
+        "scalar" => {
+            let point: Point = serde_json::from_value(result).map_err(failed)?;
             vec![Series { metric: BTreeMap::new(), value: Some(point) }]
         }
-        Some(Data::String(_)) => return Err("the query gives a text, and no number".to_owned()),
-        Some(Data::Matrix(_)) => {
-            return Err("the query gives a range; leave `[…]` at its end out".to_owned());
-        }
-        None => return Err("the answer has no data".to_owned()),
+        "matrix" => return Err("the query gives a range; leave `[…]` at its end out".to_owned()),
+        other => return Err(format!("the query gives a {other}, and no number")),
     };
     judged(series, expectation)
 }
@@ -105,7 +102,7 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
     let mut numbers = Vec::new();
     for one in &series {
         let point = one.value.as_ref().ok_or("the query gives histograms, and no numbers")?;
-        let Point(_, text) = point;
+        let (_, text) = point;
         // Rust reads what Go writes, `+Inf` and `NaN` included.
         let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
         if number.is_nan() {

@@ -1,7 +1,7 @@
 //! Says of which kind a probe is, and what an expression of that kind has.
 
 use chaos_api::kinds::{
-    AlertmanagerProbe, HttpProbe, KubernetesProbe, LedgerProbe, Probe, PrometheusProbe, TcpProbe,
+    AlertmanagerProbe, HttpProbe, KubernetesProbe, Probe, PrometheusProbe, TcpProbe,
 };
 
 /// What a probe asks.
@@ -12,7 +12,7 @@ pub enum Question<'p> {
     Prometheus(&'p PrometheusProbe),
     Alertmanager(&'p AlertmanagerProbe),
     Kubernetes(&'p KubernetesProbe),
-    Ledger(&'p LedgerProbe),
+    Ledger,
 }
 
 impl<'p> Question<'p> {
@@ -24,7 +24,7 @@ impl<'p> Question<'p> {
             probe.prometheus.as_ref().map(Self::Prometheus),
             probe.alertmanager.as_ref().map(Self::Alertmanager),
             probe.kubernetes.as_ref().map(Self::Kubernetes),
-            probe.ledger.as_ref().map(Self::Ledger),
+            probe.ledger.as_ref().map(|_| Self::Ledger),
         ];
         let mut asked = asked.into_iter().flatten();
         asked.next().filter(|_| asked.next().is_none())
@@ -38,7 +38,7 @@ impl<'p> Question<'p> {
             Self::Prometheus(_) | Self::Alertmanager(_) | Self::Kubernetes(_) => {
                 &["value", "items", "baseline"]
             }
-            Self::Ledger(_) => &["matched", "injected", "shadowed", "spared", "lost", "value"],
+            Self::Ledger => &["matched", "injected", "shadowed", "spared", "lost", "value"],
         }
     }
 
@@ -48,7 +48,7 @@ impl<'p> Question<'p> {
             Self::Http(_) => Some("status < 400"),
             Self::Tcp(_) => Some("connected"),
             Self::Alertmanager(_) => Some("value == 0"),
-            Self::Prometheus(_) | Self::Kubernetes(_) | Self::Ledger(_) => None,
+            Self::Prometheus(_) | Self::Kubernetes(_) | Self::Ledger => None,
         }
     }
 
@@ -59,7 +59,7 @@ impl<'p> Question<'p> {
             Self::Tcp(tcp) => tcp.timeout.as_deref(),
             Self::Prometheus(prometheus) => prometheus.timeout.as_deref(),
             Self::Alertmanager(alertmanager) => alertmanager.timeout.as_deref(),
-            Self::Kubernetes(_) | Self::Ledger(_) => None,
+            Self::Kubernetes(_) | Self::Ledger => None,
         }
     }
 }

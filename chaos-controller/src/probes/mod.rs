@@ -1,6 +1,7 @@
 //! Keeps what the probes of runs have seen, and says what follows: whether there is a steady state, whether a run must
 //! end, whether everything holds again. Pure: questions are asked elsewhere.
 
+mod checks;
 mod fill;
 mod library;
 mod outlook;
@@ -14,6 +15,7 @@ use chaos_probe::{Asking, Outcome, Sample};
 use jiff::Timestamp;
 
 pub use self::{
+    checks::Checks,
     library::{LibraryError, with_probes},
     outlook::{Recovery, Steadiness, not_recovered, recovery, steadiness, why_to_end},
     reading::{ProbeError, Probing, read},
@@ -134,7 +136,7 @@ fn median(values: &[f64]) -> Option<f64> {
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     let upper = *sorted.get(middle)?;
-    Some(if sorted.len() % 2 == 0 { (sorted[middle - 1] + upper) / 2.0 } else { upper })
+    Some(if sorted.len().is_multiple_of(2) { (sorted[middle - 1] + upper) / 2.0 } else { upper })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use chaos_api::kinds::{ExperimentSpec, Probe};
 use chaos_fault::parse_duration;
 use thiserror::Error;
 
-use super::fill::fill;
+use super::{Checks, fill::fill};
 
 /// Between two questions, where a probe does not say.
 const EVERY: Duration = Duration::from_secs(5);
@@ -74,18 +74,20 @@ impl Probing {
 pub fn read(
     spec: &ExperimentSpec,
     params: &BTreeMap<&str, &str>,
+    checks: &mut Checks,
 ) -> Result<Vec<Probing>, ProbeError> {
     let mut names = BTreeSet::new();
     if let Some(twice) = spec.probes.iter().find(|probe| !names.insert(&probe.name)) {
         return Err(ProbeError::Twice(twice.name.clone()));
     }
-    spec.probes.iter().map(|probe| read_one(probe, spec, params)).collect()
+    spec.probes.iter().map(|probe| read_one(probe, spec, params, checks)).collect()
 }
 
 fn read_one(
     probe: &Probe,
     spec: &ExperimentSpec,
     params: &BTreeMap<&str, &str>,
+    checks: &mut Checks,
 ) -> Result<Probing, ProbeError> {
     let of = || probe.name.clone();
     let probe = fill(probe, params).map_err(|name| ProbeError::Param {
@@ -109,7 +111,7 @@ fn read_one(
     if let Some(step) = step.filter(|step| !is_there(step)) {
         return Err(ProbeError::Step { probe: of(), step: step.clone() });
     }
-    if let Some(mistake) = chaos_probe::mistakes(&probe).into_iter().next() {
+    if let Some(mistake) = checks.probe(&probe) {
         return Err(ProbeError::Mistake { probe: of(), mistake });
     }
     Ok(Probing {
@@ -130,7 +132,8 @@ mod tests {
             "probes": probes, "targets": { "web": { "pods": {} } },
             "steps": [{ "name": "slow", "wait": { "for": "1s" } }],
         });
-        read(&serde_json::from_value(spec).unwrap(), &BTreeMap::from([("host", "web.shop")]))
+        let params = BTreeMap::from([("host", "web.shop")]);
+        read(&serde_json::from_value(spec).unwrap(), &params, &mut Checks::default())
     }
 
     #[test]

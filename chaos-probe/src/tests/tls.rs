@@ -11,10 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    ask, asker, expect,
-    server::{Server, ok},
-};
+use super::{ask, asker, expect, server::ok};
 use crate::{Asker, Outcome, Settings, tls::Tls};
 
 /// A server whose certificate nobody has signed but itself, and that certificate.
@@ -64,8 +61,16 @@ async fn certificates_must_be_trusted() {
 
 #[tokio::test]
 async fn who_speaks_no_tls_is_an_error() {
-    let server = Server::answering(ok("", "")).await;
-    let url = format!("https://{}/", server.address);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _sent = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            // Until the other end closes, so that it reads this.
+            let _read = stream.read_to_end(&mut Vec::new()).await;
+        }
+    });
     expect(
         &ask(&asker(), json!({ "http": { "url": url } })).await,
         Outcome::Error,

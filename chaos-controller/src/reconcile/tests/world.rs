@@ -270,12 +270,12 @@ impl World {
         let uid = self.runs[run].metadata.uid.as_deref().unwrap();
         let line =
             |line: &Line| (line.pod.clone(), line.step.clone(), line.state, line.counts.injected);
-        let pod = |entry| match entry {
-            &Entry::Pod(ref line) => Some(line),
-            Entry::Record(_) => None,
-        };
         let entries = self.reports.get(uid).into_iter().flatten();
-        let mut lines: Vec<_> = entries.filter_map(pod).map(line).collect();
+        let pods = entries.filter_map(|entry| match entry {
+            Entry::Pod(line) => Some(line),
+            Entry::Record(_) => None,
+        });
+        let mut lines: Vec<_> = pods.map(line).collect();
         lines.sort();
         lines
     }

@@ -1,0 +1,61 @@
+//! Keeps what was found wrong with probes and conditions: all experiments are read at each look, and to compile an
+//! expression takes longer than anything else about them.
+
+use std::collections::BTreeMap;
+
+use chaos_api::kinds::Probe;
+use chaos_expression::ExpressionError;
+
+use crate::condition;
+
+/// Texts that are kept of either kind; when there are more, all are checked anew.
+const MOST: usize = 4096;
+
+/// What was checked, each once.
+#[derive(Debug, Default)]
+pub struct Checks {
+    /// By the probe as JSON, with its parameters put in.
+    probes: BTreeMap<String, Option<String>>,
+    conditions: BTreeMap<String, Result<(), ExpressionError>>,
+}
+
+impl Checks {
+    /// The first mistake of a probe, if it has one.
+    pub fn probe(&mut self, probe: &Probe) -> Option<String> {
+        let check = || chaos_probe::mistakes(probe).into_iter().next();
+        let Ok(text) = serde_json::to_string(probe) else { return check() };
+        make_room(&mut self.probes, &text);
+        self.probes.entry(text).or_insert_with(check).clone()
+    }
+
+    /// Whether the condition of a step can be read.
+    pub fn condition(&mut self, text: &str) -> Result<(), ExpressionError> {
+        make_room(&mut self.conditions, text);
+        let known = self.conditions.entry(text.to_owned());
+        known.or_insert_with(|| condition::check(text)).clone()
+    }
+}
+
+fn make_room<T>(known: &mut BTreeMap<String, T>, text: &str) {
+    if known.len() >= MOST && !known.contains_key(text) {
+        known.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_checked_does_not_pile_up_and_stays_right() {
+        let mut checks = Checks::default();
+        for number in 0..MOST + 3 {
+            let failed = format!("probes.web.failed > {number}");
+            assert_eq!(checks.condition(&failed), Ok(()));
+        }
+        assert_eq!(checks.conditions.len(), 3);
+        let first = checks.condition("probe.web.ok");
+        assert!(first.is_err());
+        assert_eq!(checks.condition("probe.web.ok"), first);
+    }
+}
