@@ -18,7 +18,7 @@ fn a_page_that_breaks_is_told_by_the_exit_code_and_the_report() -> Result<()> {
     let (scene, service) = (Scene::set()?, Service::start()?);
     let networks = ["--probe-networks=127.0.0.0/8"];
     let _controller = Controller::start_with(&scene.account, "a", &networks)?;
-    let user = User::new(&scene.plane, "ada", &["chaos-runner", "view"], &[])?;
+    let user = User::new(&scene.plane, "ada", &["chaos-runner", "system:aggregate-to-view"], &[])?;
     let probe = format!("{}/shop expect status == 200", service.url());
     let sentence = "delay 10ms egress tcp to 10.96.0.12";
 
@@ -37,6 +37,10 @@ fn a_page_that_breaks_is_told_by_the_exit_code_and_the_report() -> Result<()> {
 
     let run = ["run", "pod/web-1", sentence, "--for", "5m", "--name", "broken", "--wait"];
     let mut watching = user.begins(&[&run[..], &probes].concat())?;
+    scene.await_that("the Run", || {
+        let run = scene.runtime.block_on(scene.runs().get_opt("broken"))?;
+        Ok(run.map(|_| ()).ok_or("it is not made yet"))
+    })?;
     scene.await_run("broken", |status| status.ledger.matched > 0)?;
     service.set("/shop", Answer::of(500));
     scene.await_run("broken", |status| status.phase == RunPhase::Recovering)?;

@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::plugin::User;
 use crate::experiments::scene::{SHOP, Scene};
 
+/// What the ClusterRole view has on a cluster with a controller that gathers it.
+const VIEW: &str = "system:aggregate-to-view";
+
 /// An experiment of three seconds.
 fn short(sentence: &str) -> Value {
     json!({ "inline": {
@@ -18,7 +21,7 @@ fn runs_are_reported_and_compared() -> Result<()> {
     let scene = Scene::set()?;
     let _controller = scene.controller("a")?;
     let runner = User::new(&scene.plane, "ada", &["chaos-runner"], &[])?;
-    let viewer = User::new(&scene.plane, "eve", &["chaos-viewer", "view"], &[])?;
+    let viewer = User::new(&scene.plane, "eve", &["chaos-viewer", VIEW], &[])?;
     // Somebody has made an object of the name that the report of a Run will have.
     let taken = ["create", "configmap", "taken-report", "--namespace", SHOP, "--from-literal=a=b"];
     scene.plane.kubectl(&taken)?;
