@@ -62,6 +62,10 @@ fn runs_are_reported_and_compared() -> Result<()> {
     let taken = viewer.says(&["report", "taken"])?;
     taken
         .expect(0, &["the ConfigMap taken-report does not belong to the Run", "Run shop/taken"])?;
+    let conditions = scene.await_end("taken")?.conditions;
+    let told = conditions.iter().find(|condition| condition.type_ == "Reported");
+    let told = told.context("the status tells that the report was not written")?;
+    assert!(told.message.contains("the controller may write reports of runs only"), "{told:?}");
     viewer.says(&["report", "none"])?.expect(1, &["there is no run none in namespace shop"])?;
     Ok(())
 }
