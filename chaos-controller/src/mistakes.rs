@@ -117,6 +117,11 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         let error = read(&alone, &known);
         let has_no_target = matches!(error, Some(ScriptError::Target { .. }));
         add(Part::Step(index), error);
+        // Its condition is read last.
+        let condition = step.condition.clone();
+        alone.steps = vec![Step { condition, ..sound_step(step) }];
+        add(Part::Step(index), read(&alone, &known));
+        alone.steps = vec![step.clone()];
         // What else is wrong with it is found with a target that is there.
         if let (true, Some(name)) = (has_no_target, sound.keys().next()) {
             for fault in alone.steps.iter_mut().filter_map(|step| step.fault.as_mut()) {

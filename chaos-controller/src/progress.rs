@@ -368,9 +368,10 @@ impl Turn<'_> {
         let library = |name: &str| self.observed.experiment(namespace, name).map(|one| &one.spec);
         with_probes(found, library).map_err(|error| match error {
             LibraryError::Missing(_) => missing(error.to_string()),
-            LibraryError::Param { .. } | LibraryError::Clash { .. } | LibraryError::TooMany(_) => {
-                Missing::Experiment(error.to_string())
-            }
+            LibraryError::Param { .. }
+            | LibraryError::Clash { .. }
+            | LibraryError::Account { .. }
+            | LibraryError::TooMany(_) => Missing::Experiment(error.to_string()),
         })
     }
 

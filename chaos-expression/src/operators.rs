@@ -33,7 +33,8 @@ pub fn operate(
     }
 }
 
-/// Numbers are equal by their value, whatever their types; what is of other types differs.
+/// Numbers are equal by their value, whatever their types; what is of other types differs. A duration is not compared with
+/// a number: that would never be equal, and is a mistake.
 pub fn equal(left: &Value, right: &Value, cost: &mut Cost) -> Result<bool, ExpressionError> {
     cost.charge(1)?;
     match (left, right) {
@@ -63,6 +64,10 @@ pub fn equal(left: &Value, right: &Value, cost: &mut Cost) -> Result<bool, Expre
                 }
             }
             Ok(true)
+        }
+        (Value::Duration(_), Value::Int(_) | Value::Float(_))
+        | (Value::Int(_) | Value::Float(_), Value::Duration(_)) => {
+            Err(no_overload(operators::EQUALS, &[left.clone(), right.clone()]))
         }
         (left, right) => Ok(left == right),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chaos_api::kinds::ExperimentSpec;
+use chaos_api::kinds::{ExperimentSpec, Probe};
 use thiserror::Error;
 
 use super::fill::fill;
@@ -23,6 +23,10 @@ pub enum LibraryError {
         "probesFrom: experiment {experiment} has a probe {probe}, and there is another of this name; rename one of them"
     )]
     Clash { experiment: String, probe: String },
+    #[error(
+        "probesFrom: probe {probe} of experiment {experiment} reads objects or Secrets, so both experiments have to name the same serviceAccountName"
+    )]
+    Account { experiment: String, probe: String },
     #[error("probesFrom: with those of others there are {0} probes, and a run has {MOST} at most")]
     TooMany(usize),
 }
@@ -43,6 +47,11 @@ pub fn with_probes<'a>(
             if copy.probes.iter().any(|other| other.name == name) {
                 return Err(LibraryError::Clash { experiment, probe: name });
             }
+            // Or whoever writes a library would have the rights of another experiment's account.
+            let is_lent = library.service_account_name != spec.service_account_name;
+            if is_lent && needs_account(probe) {
+                return Err(LibraryError::Account { experiment, probe: name });
+            }
             copy.probes.push(fill(probe, &params).map_err(|unknown| LibraryError::Param {
                 experiment,
                 probe: name,
@@ -54,6 +63,12 @@ pub fn with_probes<'a>(
         return Err(LibraryError::TooMany(copy.probes.len()));
     }
     Ok(copy)
+}
+
+/// Whether a probe is asked with the rights of a service account.
+fn needs_account(probe: &Probe) -> bool {
+    let mut headers = probe.http.iter().flat_map(|http| &http.headers);
+    probe.kubernetes.is_some() || headers.any(|header| header.secret_key_ref.is_some())
 }
 
 #[cfg(test)]
@@ -105,6 +120,20 @@ mod tests {
             let library = library(probes);
             let error = with_probes(&user(own), |_| Some(&library)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
+        }
+        let word =
+            json!({ "name": "Authorization", "secretKeyRef": { "name": "shop", "key": "word" } });
+        for probe in [
+            json!({ "name": "home", "http": { "url": "http://thief", "headers": [word] } }),
+            json!({ "name": "home", "kubernetes": { "kind": "Deployment" } }),
+        ] {
+            let mut library = library(json!([probe]));
+            let mut user = user(json!([]));
+            user.service_account_name = Some("chaos".to_owned());
+            let error = with_probes(&user, |_| Some(&library)).unwrap_err().to_string();
+            assert!(error.contains("the same serviceAccountName"), "{error}");
+            library.service_account_name.clone_from(&user.service_account_name);
+            assert!(with_probes(&user, |_| Some(&library)).is_ok());
         }
         let error = with_probes(&user(json!([])), |_| None).unwrap_err();
         assert_eq!(error, LibraryError::Missing("baseline".to_owned()));

@@ -93,7 +93,10 @@ fn read_one(
     let probe = fill(probe, params).map_err(|name| ProbeError::Param {
         probe: of(),
         name,
-        known: params.keys().copied().collect::<Vec<_>>().join(", "),
+        known: match params.is_empty() {
+            true => "none".to_owned(),
+            false => params.keys().copied().collect::<Vec<_>>().join(", "),
+        },
     })?;
     let duration = |field: &'static str, text: &Option<String>, default: Duration| {
         let read = text.as_deref().map(parse_duration).transpose();

@@ -9,6 +9,7 @@ mod targets;
 mod world;
 
 use chaos_api::kinds::{Reason, RunPhase, StepPhase, Verdict};
+use chaos_probe::Outcome;
 use serde_json::json;
 use world::{Agent, World, one_step};
 
@@ -394,10 +395,16 @@ fn the_status_of_a_large_run_has_a_bound() {
     let sentences = ["drop to 10.0.0.1 port 1"; 20].join("; ");
     let step = |number: usize| json!({ "name": format!("step-{number}"), "fault": { "target": "web", "do": sentences, "for": "1m" } });
     spec["steps"] = (0..16).map(step).collect();
+    let name = |number: usize| format!("{number:-<40}");
+    let probe = |number: usize| json!({ "name": name(number), "http": { "url": "http://web" }, "every": "1s", "during": "Record" });
+    spec["probes"] = (0..16).map(probe).collect();
     world.run("run", spec);
-    world.settle();
+    world.pass(6);
+    world.service = (0..16).map(|number| (name(number), Outcome::Fail)).collect();
+    world.answer_at_length = true;
+    world.pass(3);
     let status = world.status("run");
-    assert_eq!(status.targets.armed, 300);
+    assert_eq!((status.targets.armed, status.probes[15].worst.len()), (300, 120));
     let length = serde_json::to_string(&status).unwrap().len();
     assert!(length <= 32 * 1024, "{length}");
 }

@@ -23,7 +23,7 @@ const REPLICAS: usize = 2;
 const KINDS: [&str; 2] = ["experiments", "runs"];
 
 /// The policies that narrow what agents and controller may write.
-pub const POLICIES: [&str; 9] = [
+pub const POLICIES: [&str; 10] = [
     "chaos-agent-pods",
     "chaos-agent-events",
     "chaos-controller-pods",
@@ -33,6 +33,7 @@ pub const POLICIES: [&str; 9] = [
     "chaos-controller-reports",
     "chaos-controller-lease",
     "chaos-experiments-namespaces",
+    "chaos-experiments-accounts",
 ];
 
 /// What was read of a cluster.

@@ -52,6 +52,83 @@ fn assert_evaluated(document: &Document) {
 }
 
 #[test]
+fn mistakes_about_probes_have_their_places() {
+    let text = "\
+apiVersion: chaos-agent.dev/v1alpha1
+kind: Experiment
+metadata: {name: slow, namespace: shop}
+spec:
+  probes:
+  - name: home
+    http: {url: 'http://$(host)/'}
+  - name: errors
+    prometheus: {query: up}
+    expect: valeu < 0.05
+  - name: errors
+    tcp: {address: 'db:5432'}
+    every: 500ms
+  steps:
+  - name: held
+    if: probes.home.ok &&
+    check: {probes: [home, cart], for: 1m}
+";
+    assert_data_eq!(
+        report(text),
+        str![[r#"
+error: spec: the names of probes differ
+ --> x.yaml:4:1
+  |
+4 | spec:
+  | ^^^^
+
+error: spec: the probes of a check are probes of the experiment
+ --> x.yaml:4:1
+  |
+4 | spec:
+  | ^^^^
+
+error: probe home: `$(host)` is no parameter; there are: none
+ --> x.yaml:6:5
+  |
+6 |   - name: home
+  |     ^^^^
+
+error: probe errors: expect: `valeu` is not known; there are `value`, `items`, `baseline`
+  --> x.yaml:10:13
+   |
+10 |     expect: valeu < 0.05
+   |             ^^^^^^^^^^^^
+
+error: spec.probes[2]: every is 1s to 10m
+  --> x.yaml:11:5
+   |
+11 |   - name: errors
+   |     ^^^^
+
+error: probe errors: the name is there twice; names of probes differ
+  --> x.yaml:11:11
+   |
+11 |   - name: errors
+   |           ^^^^^^
+
+error: step held: check: cart is no probe of the experiment; there are: errors, home
+  --> x.yaml:15:5
+   |
+15 |   - name: held
+   |     ^^^^
+
+error: step held: if: it cannot be read: ERROR: <input>:1:18: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
+       | probes.home.ok &&
+       | .................^
+  --> x.yaml:16:9
+   |
+16 |     if: probes.home.ok &&
+   |         ^^^^^^^^^^^^^^^^^
+"#]]
+    );
+}
+
+#[test]
 fn every_mistake_has_its_place() {
     let text = "\
 apiVersion: chaos-agent.dev/v1alpha1

@@ -130,6 +130,65 @@ fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
 }
 
 #[test]
+fn nobody_lends_an_account_that_is_not_his() -> Result<()> {
+    let scene = Scene::set()?;
+    for role in ["author", "halter", "runner"] {
+        bind(&scene, &format!("--clusterrole=chaos-{role}"), role, SHOP)?;
+    }
+    bind(&scene, "--clusterrole=chaos-author", "editor", SHOP)?;
+    for create in [
+        ["create", "role", "pods", "--verb=create", "--resource=pods"],
+        ["create", "rolebinding", "pods", "--role=pods", "--user=editor"],
+    ] {
+        scene.plane.kubectl(&[&create[..], &["--namespace", SHOP]].concat())?;
+    }
+    let lent = |object: Value| {
+        let mut object = object;
+        let spec = match object["kind"].as_str() {
+            Some("Run") => &mut object["spec"]["inline"],
+            _ => &mut object["spec"],
+        };
+        spec["serviceAccountName"] = json!("chaos");
+        object
+    };
+    scene.plane.apply(&lent(experiment("there")).to_string())?;
+    scene.plane.apply(&lent(run("there")).to_string())?;
+    let create = ["create", "--filename=-", "--dry-run=server"];
+    let why = "needs the right to impersonate it, or to create pods in namespace shop";
+    let author = || check(&scene, "author", &create, &lent(experiment("new")), Refused(why));
+    let give_up = Instant::now() + PATIENCE;
+    while let Err(error) = author() {
+        ensure!(Instant::now() < give_up, "{error:#}");
+        thread::sleep(LEASE / 10);
+    }
+    check(&scene, "runner", &create, &lent(run("new")), Refused(why))?;
+    check(&scene, "editor", &create, &lent(experiment("new")), Done)?;
+    // What is there may be halted, and what is not the account's changed.
+    let change = |kind: &'static str, change: &'static str| {
+        ["patch", kind, "there", "--type=merge", "--dry-run=server", "--namespace=shop", change]
+    };
+    let nothing = json!(null);
+    let halt = change("run", r#"--patch={"spec":{"halt":true}}"#);
+    check(&scene, "halter", &halt, &nothing, Done)?;
+    let label = change("experiment", r#"--patch={"metadata":{"labels":{"a":"b"}}}"#);
+    check(&scene, "author", &label, &nothing, Done)?;
+    let other = change("experiment", r#"--patch={"spec":{"hypothesis":"it holds"}}"#);
+    check(&scene, "author", &other, &nothing, Refused(why))?;
+    // With the right to be the account, its name may be written.
+    let role = ["create", "role", "is-chaos", "--verb=impersonate", "--resource=serviceaccounts"];
+    let of = ["--resource-name=chaos", "--namespace", SHOP];
+    scene.plane.kubectl(&[&role[..], &of].concat())?;
+    let binding = ["create", "rolebinding", "is-chaos", "--role=is-chaos", "--user=author"];
+    scene.plane.kubectl(&[&binding[..], &["--namespace", SHOP]].concat())?;
+    let give_up = Instant::now() + PATIENCE;
+    while let Err(error) = check(&scene, "author", &other, &nothing, Done) {
+        ensure!(Instant::now() < give_up, "{error:#}");
+        thread::sleep(LEASE / 10);
+    }
+    Ok(())
+}
+
+#[test]
 fn whoever_may_halt_the_cluster_can_not_lead_it() -> Result<()> {
     let scene = Scene::set()?;
     bind(&scene, "--role=chaos-lever", "halter", "chaos-agent")?;
