@@ -5,9 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_api::kinds::{
-    Condition, Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus,
-};
+use chaos_api::kinds::{Condition, Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus};
 use chaos_kube::PodName;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -170,14 +168,7 @@ fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> 
         Some(mistake) => (false, "Invalid", mistake),
     };
     let conditions = &mut status.conditions;
-    Condition::set(
-        conditions,
-        "Accepted",
-        is,
-        reason,
-        &message,
-        Time(observed.now),
-    );
+    Condition::set(conditions, "Accepted", is, reason, &message, Time(observed.now));
     status
 }
 
