@@ -331,9 +331,21 @@ impl Controller {
         let uid = run.uid().unwrap_or_default();
         match self.state.memory.reports.packed(&uid) {
             Some(Ok(packed)) => {
-                let written = write::report(self.client.clone(), run, packed);
-                if self.within_patience("the report of a run", written).await.is_some() {
-                    self.state.memory.reports.wrote(&uid, Timestamp::now());
+                let written = async {
+                    match write::report(self.client.clone(), run, packed).await {
+                        Ok(()) => Ok(None),
+                        Err(kube::Error::Api(status)) if status.code == 403 => {
+                            Ok(Some(status.message.clone()))
+                        }
+                        Err(error) => Err(error),
+                    }
+                };
+                let answer = self.within_patience("the report of a run", written).await;
+                let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
+                match answer {
+                    Some(None) => reports.wrote(&uid, now),
+                    Some(Some(why)) => reports.refuse(&uid, why, now),
+                    None => {}
                 }
             }
             Some(Err(error)) => {

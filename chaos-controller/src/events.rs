@@ -4,6 +4,8 @@
 use chaos_api::kinds::{During, Probe, ProbeStatus, Reason, RunPhase, RunStatus, StepPhase};
 use kube::runtime::events::{Event, EventType};
 
+use crate::counted::{be, counted};
+
 /// An event's note has at most 1024 bytes.
 const MAX_NOTE: usize = 1024;
 
@@ -68,14 +70,15 @@ fn of_step(index: usize, before: Option<&RunStatus>, now: &RunStatus) -> Option<
     let told = match step.phase {
         StepPhase::Pending => return None,
         StepPhase::Running if step.picked > 0 => {
-            let message = format!("step {name}: {} pods are picked", step.picked);
+            let pods = counted(step.picked, "pod");
+            let message = format!("step {name}: {pods} {} picked", be(step.picked));
             happening("StepStarted", false, message)
         }
         StepPhase::Running => happening("StepStarted", false, format!("step {name}")),
         StepPhase::Done => {
             let spec = now.spec.as_ref().and_then(|spec| spec.steps.get(index));
             let message = if spec.is_some_and(|spec| spec.pods.is_some()) {
-                format!("step {name}: {} pods", step.picked)
+                format!("step {name}: {}", counted(step.picked, "pod"))
             } else if spec.is_some_and(|spec| spec.check.is_some()) {
                 format!("step {name}: the probes held")
             } else {

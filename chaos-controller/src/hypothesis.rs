@@ -10,7 +10,10 @@ use chaos_api::kinds::{
     Mode, ProbeState, ProbeStatus, Reason, RunStatus,
 };
 
-use crate::probes::{Probing, not_recovered};
+use crate::{
+    counted::counted,
+    probes::{Probing, not_recovered},
+};
 
 /// What is said of the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +47,11 @@ pub fn judge(status: &RunStatus, probings: &[Probing], mode: Mode) -> Option<Jud
     }
     let checks: u32 = status.probes.iter().map(|probe| probe.checks).sum();
     let count = probings.len();
-    let message = format!("{count} probes did as expected, {checks} times in all");
+    let message = format!(
+        "{} did as expected, {} in all",
+        counted(count as u64, "probe"),
+        counted(checks, "time")
+    );
     Some(of(Hypothesis::Held, AllHeld, message))
 }
 

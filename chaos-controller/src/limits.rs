@@ -6,7 +6,10 @@ use chaos_api::kinds::{self, DisruptionBudgets};
 use chaos_fault::{parse_duration, print_duration};
 use thiserror::Error;
 
-use crate::pick::{percent, share};
+use crate::{
+    counted::{be, counted},
+    pick::{percent, share},
+};
 
 /// Limits that can be compared. What is missing has no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,8 +70,12 @@ impl Limits {
         let Extent { picked, selected, nodes } = extent;
         let mut beyond = Vec::new();
         if let Some(most) = self.targets.filter(|most| picked > *most) {
-            beyond
-                .push(format!("limits.targets: {picked} pods are picked, and {most} are allowed"));
+            beyond.push(format!(
+                "limits.targets: {} {} picked, and {most} {} allowed",
+                counted(picked as u64, "pod"),
+                be(picked as u64),
+                be(most as u64)
+            ));
         }
         if let Some(percent) = self.share.filter(|percent| picked > share(*percent, selected)) {
             let most = share(percent, selected);
@@ -78,7 +85,9 @@ impl Limits {
         }
         if let Some(most) = self.nodes.filter(|most| nodes > *most) {
             beyond.push(format!(
-                "limits.nodes: the picked pods are on {nodes} nodes, and {most} are allowed"
+                "limits.nodes: the picked pods are on {}, and {most} {} allowed",
+                counted(nodes as u64, "node"),
+                be(most as u64)
             ));
         }
         if let Some(least) = self.min_ready.filter(|least| selected - picked < *least) {
@@ -127,7 +136,7 @@ mod tests {
             [
                 "limits.targets: 4 pods are picked, and 2 are allowed",
                 "limits.share: 4 of 10 pods are picked, and 30% of them are 3",
-                "limits.nodes: the picked pods are on 2 nodes, and 1 are allowed",
+                "limits.nodes: the picked pods are on 2 nodes, and 1 is allowed",
                 "limits.minReady: 6 ready pods would be left alone, and 8 must be",
             ]
         );

@@ -36,6 +36,16 @@ impl Filled {
         Ok(filled)
     }
 
+    /// The parameter whose value would end a sentence, or begin another one, by a character that it has.
+    pub fn breaking<'p>(text: &str, params: &BTreeMap<&'p str, &str>) -> Option<(&'p str, char)> {
+        let is_used = |name: &str| text.contains(&format!("$({name})"));
+        params.iter().filter(|(name, _)| is_used(name)).find_map(|(name, value)| {
+            let breaks =
+                |character: &char| matches!(character, ';' | '#') || character.is_control();
+            value.chars().find(breaks).map(|character| (*name, character))
+        })
+    }
+
     /// The bytes of the original that a part of the result comes from: of a value, the whole `$(NAME)`.
     pub fn origin(&self, span: Range<usize>) -> Range<usize> {
         let (start, _) = self.at(span.start);
@@ -86,6 +96,16 @@ mod tests {
         assert_eq!(origin("delay 200ms"), "delay $(latency)");
         let end = filled.text.len();
         assert_eq!(filled.origin(end..end), text.len()..text.len());
+    }
+
+    #[test]
+    fn a_value_makes_no_sentence() {
+        let text = "delay $(a) egress tcp";
+        let breaking = |value| Filled::breaking(text, &BTreeMap::from([("a", value), ("b", ";")]));
+        assert_eq!(breaking("200ms jitter 20ms"), None);
+        for (value, character) in [("1s; kill container", ';'), ("1s #", '#'), ("1s\ndrop", '\n')] {
+            assert_eq!(breaking(value), Some(("a", character)));
+        }
     }
 
     #[test]

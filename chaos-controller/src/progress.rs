@@ -23,6 +23,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     addresses::Addresses,
+    counted::counted,
     expression::Expressions,
     hypothesis,
     ledger::Ledgers,
@@ -276,7 +277,9 @@ impl Turn<'_> {
         let held = self.held();
         if held > 0 {
             if decided.is_none() {
-                status.message = format!("{why}; {held} pods still have its faults");
+                let have = if held == 1 { "has" } else { "have" };
+                let pods = counted(held as u64, "pod");
+                status.message = format!("{why}; {pods} still {have} its faults");
             }
             return Progress { is_ending: true, ..Progress::of(status) };
         }
@@ -479,15 +482,15 @@ fn plan_in_words(status: &RunStatus, script: &Script) -> String {
                 PodAction::Evict => "evict",
                 PodAction::Restart => "restart",
             };
-            format!("{} would {verb} {} pods", step.name, step.picked)
+            format!("{} would {verb} {}", step.name, counted(step.picked, "pod"))
         }
         Deed::Fault { .. } | Deed::Check { .. } | Deed::Wait(_) => {
-            format!("{} would break {} pods", step.name, step.picked)
+            format!("{} would break {}", step.name, counted(step.picked, "pod"))
         }
     };
     let steps: Vec<String> = picked.map(would).collect();
     if steps.is_empty() {
         return "no step would break a pod".to_owned();
     }
-    format!("{}, of {selected} selected, on {nodes} nodes", steps.join("; "))
+    format!("{}, of {selected} selected, on {}", steps.join("; "), counted(nodes, "node"))
 }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_api::kinds::{Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus};
+use chaos_api::kinds::{Condition, Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus};
 use chaos_kube::PodName;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -62,7 +62,8 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     memory.promised.clear();
     let mut texts: BTreeMap<String, Text> = BTreeMap::new();
     for run in &observed.runs {
-        let Some(progress) = advance(run, observed, memory) else { continue };
+        let Some(mut progress) = advance(run, observed, memory) else { continue };
+        tell_of_report(run, &mut progress.status, observed.now, memory);
         memory.promised.extend(progress.texts.keys().cloned());
         memory.promised.extend(progress.removals.iter().map(|removal| removal.uid.clone()));
         texts.extend(progress.texts);
@@ -103,6 +104,20 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     memory.reports.retain(|uid| runs.contains(uid));
     memory.watches.retain(|uid| runs.contains(uid));
     actions
+}
+
+/// Says whether the report can be written, once it could not.
+fn tell_of_report(run: &Run, status: &mut RunStatus, now: Timestamp, memory: &Memory) {
+    let uid = run.metadata.uid.as_deref().unwrap_or_default();
+    let conditions = &mut status.conditions;
+    if let Some(why) = memory.reports.refusal(uid) {
+        let why = format!("the report cannot be written, so the status alone tells of pods: {why}");
+        Condition::set(conditions, "Reported", false, "Refused", &why, Time(now));
+    } else if memory.reports.is_written(uid)
+        && conditions.iter().any(|condition| condition.type_ == "Reported")
+    {
+        Condition::set(conditions, "Reported", true, "Written", "", Time(now));
+    }
 }
 
 /// Says what is to be done about the report of a run that has this status now.
@@ -153,14 +168,7 @@ fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> 
         Some(mistake) => (false, "Invalid", mistake),
     };
     let conditions = &mut status.conditions;
-    chaos_api::kinds::Condition::set(
-        conditions,
-        "Accepted",
-        is,
-        reason,
-        &message,
-        Time(observed.now),
-    );
+    Condition::set(conditions, "Accepted", is, reason, &message, Time(observed.now));
     status
 }
 

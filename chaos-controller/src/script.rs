@@ -51,6 +51,10 @@ pub enum ScriptError {
     Clause { step: String, clause: &'static str, remedy: &'static str },
     #[error("step {step}: `$({name})` is no parameter; there are: {known}")]
     Param { step: String, name: String, known: String },
+    #[error(
+        "step {step}: the value of `$({name})` has {character:?}, which ends a sentence; give what stands in one, such as `400ms`"
+    )]
+    Value { step: String, name: String, character: char },
     #[error("step {step}: target {target} is not there")]
     Target { step: String, target: String },
     #[error("step {step}: `@{name}` is no peer; there are: {known}{hint}")]
@@ -405,6 +409,10 @@ fn put_in(step: &str, text: &str, params: &BTreeMap<&str, &str>) -> Result<Strin
         name,
         known: params.keys().copied().collect::<Vec<_>>().join(", "),
     })?;
+    if let Some((name, character)) = Filled::breaking(text, params) {
+        let (step, name) = (step.to_owned(), name.to_owned());
+        return Err(ScriptError::Value { step, name, character });
+    }
     Ok(filled.text)
 }
 

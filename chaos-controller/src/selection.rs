@@ -7,6 +7,7 @@ use chaos_api::kinds::Target;
 use jiff::Timestamp;
 
 use crate::{
+    counted::{be, counted},
     exceptions::Exceptions,
     expression::Expressions,
     ledger::has_had,
@@ -193,7 +194,10 @@ impl<'a> Selection<'a> {
         {
             let free = pods.len();
             refusals.push(format!(
-                "target {target}: {wanted} pods are to be picked, and {free} are free"
+                "target {target}: {} {} to be picked, and {free} {} free",
+                counted(wanted as u64, "pod"),
+                be(wanted as u64),
+                be(free as u64)
             ));
         } else if pods.is_empty() && selected > 0 {
             refusals.push(format!("target {target}: none of {selected} pods is free"));

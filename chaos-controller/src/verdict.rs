@@ -14,6 +14,8 @@ use chaos_api::kinds::{
     },
 };
 
+use crate::counted::counted;
+
 /// The logarithm of 20,000: each side has half of 1 in 10,000.
 const BOUND: f64 = 9.903_487_552_536_128;
 
@@ -75,7 +77,7 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
     }
     if ledger.lost > 0 {
         let lost = ledger.lost;
-        return Some((Lost, format!("{lost} events were to be hit and could not be")));
+        return Some((Lost, format!("{} to be hit could not be", counted(lost, "event"))));
     }
     if early > 0 {
         return Some((

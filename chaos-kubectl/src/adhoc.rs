@@ -1,8 +1,10 @@
-//! Makes an experiment of a target and a sentence, as they are typed. Pure.
+//! Makes an experiment of a target, a sentence and probes, as they are typed. Pure.
+
+mod probe;
 
 use std::time::Duration;
 
-use chaos_api::kinds::{ExperimentSpec, Labels};
+use chaos_api::kinds::{During, ExperimentSpec, Labels};
 use chaos_controller::mistakes;
 use chaos_fault::{Fault, print_duration};
 use serde_json::{Map, Value, json};
@@ -50,6 +52,8 @@ pub enum AdhocError {
     )]
     Pick(String),
     #[error("{0}")]
+    Probe(#[from] probe::ProbeError),
+    #[error("{0}")]
     Controller(String),
     #[error("{what} selects no pods by labels that a target can have: {why}")]
     Selector { what: String, why: String },
@@ -77,6 +81,8 @@ pub struct Adhoc {
     lasting: Duration,
     pick: Option<Value>,
     containers: Vec<String>,
+    probes: Vec<Value>,
+    hypothesis: String,
 }
 
 /// The options beside the words.
@@ -86,6 +92,11 @@ pub struct Options<'a> {
     pub pick: Option<&'a str>,
     pub lasting: Option<Duration>,
     pub containers: &'a [String],
+    pub probes: &'a [String],
+    pub during: During,
+    pub hypothesis: Option<&'a str>,
+    /// Where hosts of probes are that are Services.
+    pub namespace: &'a str,
 }
 
 impl Adhoc {
@@ -107,7 +118,15 @@ impl Adhoc {
         };
         let (sentences, lasting) = sentences(text, options.lasting)?;
         let pick = options.pick.map(pick).transpose()?;
-        Ok(Self { pods, sentences, lasting, pick, containers: options.containers.to_vec() })
+        Ok(Self {
+            pods,
+            sentences,
+            lasting,
+            pick,
+            containers: options.containers.to_vec(),
+            probes: probe::read(options.probes, options.during, options.namespace)?,
+            hypothesis: options.hypothesis.unwrap_or_default().to_owned(),
+        })
     }
 
     /// With which words the name of its Run begins.
@@ -147,6 +166,8 @@ impl Adhoc {
         let spec = json!({
             "targets": { &name: target },
             "peers": peers,
+            "hypothesis": self.hypothesis,
+            "probes": self.probes,
             "steps": [{
                 "name": STEP,
                 "fault": { "target": name, "do": sentences.join("\n"), "for": print_duration(self.lasting) },
@@ -291,6 +312,28 @@ mod tests {
             Adhoc::read(&words(&["fail dns with REFUSED for *; drop 1%"]), &options).unwrap();
         assert_eq!(adhoc.pods, Pods::By(json!({ "matchLabels": { "app": "web" } })));
         assert_eq!(adhoc.prefix(), "fail-dns-");
+    }
+
+    #[test]
+    fn probes_and_what_is_believed_belong_to_it() {
+        let typed = words(&["deploy/cartservice", "kill container for 2m"]);
+        let probes = words(&["http://frontend/cart expect status < 500"]);
+        let options = Options {
+            probes: &probes,
+            during: During::Record,
+            hypothesis: Some("the cart stays"),
+            namespace: "shop",
+            ..Options::default()
+        };
+        let spec = Adhoc::read(&typed, &options).unwrap().spec(&json!({})).unwrap();
+        assert_eq!((spec.hypothesis.as_str(), spec.probes.len()), ("the cart stays", 1));
+        let http = spec.probes[0].http.as_ref().unwrap();
+        assert_eq!(http.url, "http://frontend.shop/cart");
+        assert_eq!(spec.probes[0].during, During::Record);
+        let wrong = words(&["frontend"]);
+        let options = Options { probes: &wrong, ..options };
+        let error = Adhoc::read(&typed, &options).unwrap_err().to_string();
+        assert!(error.contains("`frontend` is no question"), "{error}");
     }
 
     #[test]

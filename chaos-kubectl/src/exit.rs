@@ -2,20 +2,22 @@
 
 use std::process::ExitCode;
 
-use chaos_api::kinds::{Reason, Run, RunPhase};
+use chaos_api::kinds::{Hypothesis, Reason, Run, RunPhase, RunStatus, Verdict};
 
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Everything that was asked for was done; a Run is Completed or Planned.
+    /// Everything that was asked for was done; a Run is Planned, or Confirmed, and its hypothesis was Held.
     Done,
     /// It could not be done, or something is wrong.
     Failed,
     /// The command line is wrong.
     Usage,
-    /// The Run was refused, or one of its steps failed.
-    Refused,
-    /// The Run was halted, or deleted.
+    /// The hypothesis of the Run was Deviated.
+    Deviated,
+    /// Nothing is proven: the Run was refused, a step failed, its verdict is not Confirmed, or its hypothesis Unknown.
+    Unproven,
+    /// People halted the Run, or deleted it.
     Halted,
     /// Ctrl-C, while the Run goes on.
     Interrupted,
@@ -28,7 +30,8 @@ impl Exit {
             Self::Done => 0,
             Self::Failed => 1,
             Self::Usage => 2,
-            Self::Refused => 4,
+            Self::Deviated => 3,
+            Self::Unproven => 4,
             Self::Halted => 5,
             Self::Interrupted => 130,
         }
@@ -40,18 +43,29 @@ impl Exit {
         match status.phase {
             RunPhase::Baseline | RunPhase::Running | RunPhase::Recovering => None,
             RunPhase::Finished => Some(match status.reason {
-                Some(Reason::Completed | Reason::Planned) => Self::Done,
+                Some(Reason::Planned) => Self::Done,
+                Some(Reason::Completed | Reason::ProbeBroke) => judged(status),
                 Some(
                     Reason::Refused
                     | Reason::StepFailed
                     | Reason::BaselineBroken
-                    | Reason::ProbeBroke
                     | Reason::ProbeBlind,
-                ) => Self::Refused,
+                ) => Self::Unproven,
                 Some(Reason::Halted | Reason::ExperimentDeleted) => Self::Halted,
                 None => Self::Failed,
             }),
         }
+    }
+}
+
+/// What verdict and hypothesis mean together. A deviation was seen, whatever the kernels have counted; that none was seen
+/// means nothing where they do not confirm that anything was broken.
+fn judged(status: &RunStatus) -> Exit {
+    match (status.hypothesis, status.verdict) {
+        (Some(Hypothesis::Deviated), _) => Exit::Deviated,
+        (Some(Hypothesis::Held) | None, Some(Verdict::Confirmed)) => Exit::Done,
+        (Some(Hypothesis::Unknown), _)
+        | (_, Some(Verdict::Mismatch | Verdict::Inconclusive) | None) => Exit::Unproven,
     }
 }
 
@@ -76,17 +90,34 @@ mod tests {
     #[test]
     fn scripts_can_tell_how_a_run_ended() {
         assert_eq!(of(Value::Null), None);
-        assert_eq!(of(json!({ "phase": "Running" })), None);
-        for (reason, code) in [
-            ("Completed", 0),
-            ("Planned", 0),
-            ("Refused", 4),
-            ("StepFailed", 4),
-            ("Halted", 5),
-            ("ExperimentDeleted", 5),
+        for phase in ["Baseline", "Running", "Recovering"] {
+            assert_eq!(of(json!({ "phase": phase })), None);
+        }
+        for (reason, verdict, hypothesis, code) in [
+            ("Planned", "Inconclusive", "Unknown", 0),
+            ("Completed", "Confirmed", "Held", 0),
+            ("Completed", "Confirmed", "", 0),
+            ("Completed", "Confirmed", "Deviated", 3),
+            ("Completed", "Mismatch", "Deviated", 3),
+            ("ProbeBroke", "Confirmed", "Deviated", 3),
+            ("ProbeBroke", "Inconclusive", "Deviated", 3),
+            ("Completed", "Confirmed", "Unknown", 4),
+            // Not a pass: whether the service holds was not tried.
+            ("Completed", "Mismatch", "Held", 4),
+            ("Completed", "Inconclusive", "Held", 4),
+            ("Completed", "Inconclusive", "", 4),
+            ("Completed", "", "", 4),
+            ("Refused", "Inconclusive", "", 4),
+            ("StepFailed", "Mismatch", "Held", 4),
+            ("BaselineBroken", "Inconclusive", "Unknown", 4),
+            ("ProbeBlind", "Confirmed", "Unknown", 4),
+            ("Halted", "Confirmed", "Held", 5),
+            ("ExperimentDeleted", "Confirmed", "Unknown", 5),
         ] {
-            let status = json!({ "phase": "Finished", "reason": reason });
-            assert_eq!(of(status), Some(code), "{reason}");
+            let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());
+            let status = json!({ "phase": "Finished", "reason": reason,
+                "verdict": some(verdict), "hypothesis": some(hypothesis) });
+            assert_eq!(of(status), Some(code), "{reason} {verdict} {hypothesis}");
         }
     }
 }

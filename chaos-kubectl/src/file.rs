@@ -1,6 +1,7 @@
 //! Reads a file that is to be run: an Experiment becomes a Run that has it inline, a Run stays what it is.
 
 use chaos_api::kinds::Run;
+use chaos_controller::mistakes;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -34,8 +35,14 @@ pub fn run(
     let wrong = |what: &str| Failure::Usage(format!("{}: {what}", source.name));
     let object = object(&checked.documents, changes).map_err(wrong)?;
     let namespace = object["metadata"]["namespace"].as_str().map(str::to_owned);
-    let run = serde_json::from_value(object);
-    Ok((run.map_err(|error| wrong(&error.to_string()))?, namespace))
+    let run: Run = serde_json::from_value(object).map_err(|error| wrong(&error.to_string()))?;
+    // What the options say may not go with the file.
+    let given = run.spec.params.iter().map(|(name, value)| (name.clone(), value.0.clone()));
+    let spec = run.spec.inline.as_ref();
+    match spec.and_then(|spec| mistakes(spec, &given.collect()).into_iter().next()) {
+        Some(mistake) => Err(wrong(&mistake.error.to_string())),
+        None => Ok((run, namespace)),
+    }
 }
 
 /// The Run as an object.

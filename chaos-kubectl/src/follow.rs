@@ -22,10 +22,11 @@ use crate::{
     exit::Exit,
     failure::Failure,
     output,
+    printable::Printable,
     screen::Screen,
     terminal,
     verbs::halt::halt_run,
-    view::{changes, frame, ledger_line},
+    view::{changes, frame, ledger_line, silence},
 };
 
 /// How often the time that is left is drawn.
@@ -43,10 +44,10 @@ pub enum Shown {
     Silent,
 }
 
-/// What Ctrl-C does.
+/// What Ctrl-C does, and SIGTERM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnInterrupt {
-    /// Says that the Run goes on.
+    /// Says that the Run goes on; SIGTERM leaves it alone.
     Say,
     /// Halts the Run.
     Halt,
@@ -70,18 +71,30 @@ pub async fn follow(
     let asked = |verb| Asked::to(verb, Resource::Runs, name, namespace);
     let runs = cluster.runs(namespace);
     let run = runs.get(name).await.map_err(|error| cluster.explain(error, asked("get")))?;
-    let interrupts = signal(SignalKind::interrupt())
-        .map_err(|source| Failure::Io { what: "listen for Ctrl-C".to_owned(), source })?;
+    let listen = |kind| {
+        let failed = |source| Failure::Io { what: "listen for Ctrl-C".to_owned(), source };
+        signal(kind).map_err(failed)
+    };
+    let signals = Signals {
+        interrupts: listen(SignalKind::interrupt())?,
+        terminations: listen(SignalKind::terminate())?,
+    };
     let stream = watcher::watch_object(runs, name).default_backoff();
     let painter = Painter::new(shown);
     let mut following = Following { cluster, run, painter, on_interrupt, has_interrupted: false };
     following.painter.show(None, &following.run)?;
     let exit = match Exit::of(&following.run) {
         Some(exit) => exit,
-        None => following.until_the_end(pin!(stream), interrupts).await?,
+        None => following.until_the_end(pin!(stream), signals).await?,
     };
     following.painter.last(&following.run)?;
     Ok(Followed { run: following.run, exit })
+}
+
+/// What asks to stop watching.
+struct Signals {
+    interrupts: Signal,
+    terminations: Signal,
 }
 
 struct Following<'a> {
@@ -96,7 +109,7 @@ impl Following<'_> {
     async fn until_the_end(
         &mut self,
         mut stream: impl Stream<Item = watcher::Result<Option<Run>>> + Unpin,
-        mut interrupts: Signal,
+        mut signals: Signals,
     ) -> Result<Exit, Failure> {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -120,7 +133,12 @@ impl Following<'_> {
                     None => return Err(self.lost("the watch has ended".to_owned()).into()),
                 },
                 _ = ticks.tick() => self.painter.tick(&self.run)?,
-                _ = interrupts.recv() => {
+                // A pipeline that is cancelled sends SIGTERM, once.
+                _ = signals.terminations.recv() => match self.on_interrupt {
+                    OnInterrupt::Say => return Ok(Exit::Interrupted),
+                    OnInterrupt::Halt => self.interrupted().await?,
+                },
+                _ = signals.interrupts.recv() => {
                     if self.has_interrupted {
                         return Ok(Exit::Interrupted);
                     }
@@ -192,7 +210,10 @@ impl Painter {
         match self.shown {
             Shown::Silent => Ok(()),
             Shown::Here if self.is_live => self.draw(run),
-            Shown::Here => self.print(&changes(before, run)),
+            Shown::Here => {
+                let before = before.map(Printable::of).transpose()?;
+                self.print(&changes(before.as_ref(), &Printable::of(run)?))
+            }
         }
     }
 
@@ -202,7 +223,7 @@ impl Painter {
             Shown::Here if self.is_live => self.draw(run),
             Shown::Here => {
                 let (at, told) = &self.told;
-                let line = ledger_line(run);
+                let line = ledger_line(run).or_else(|| silence(run, Timestamp::now()));
                 if at.elapsed() < LEDGER || line == *told {
                     return Ok(());
                 }
@@ -221,7 +242,7 @@ impl Painter {
 
     fn draw(&mut self, run: &Run) -> Result<(), Failure> {
         let size = terminal::size();
-        let lines = frame(run, Timestamp::now(), size.width);
+        let lines = frame(&Printable::of(run)?, Timestamp::now(), size.width);
         self.screen.draw(&lines, size).map_err(|error| Failure::Output(error.into()))
     }
 

@@ -1,12 +1,18 @@
 //! Prints results: text for people, JSON, YAML and names for programs.
 //!
-//! Text may carry colours: they are taken out where the stream is no terminal or `NO_COLOR` is set.
+//! Text may carry colours: they are taken out where the stream is no terminal or `NO_COLOR` is set. Results that have
+//! strings of the cluster are rendered from [`crate::printable::Printable`] objects; what is said beside them is cleaned here.
 
 use std::io::{self, Write as _};
 
 use serde::Serialize;
 
-use crate::{cli::Output, failure::Failure, text::DIM};
+use crate::{
+    cli::Output,
+    failure::Failure,
+    printable::{escaped, printable},
+    text::DIM,
+};
 
 /// Prints text on standard output. A reader that has gone (`| head`) is no error.
 pub fn line(text: &str) -> Result<(), Failure> {
@@ -19,12 +25,14 @@ pub fn line(text: &str) -> Result<(), Failure> {
 
 /// Prints text on standard error. Where that is impossible nobody can be told.
 pub fn error_line(text: &str) {
+    let text = printable(text);
     drop(writeln!(anstream::stderr().lock(), "{}", text.trim_end()));
 }
 
 /// Says something on standard error that is no part of the result.
 pub fn note(text: &str) {
-    error_line(&format!("{DIM}{text}{DIM:#}"));
+    let text = printable(text);
+    drop(writeln!(anstream::stderr().lock(), "{DIM}{}{DIM:#}", text.trim_end()));
 }
 
 /// Prints an object as a program wants it. `name` is what stands for it.
@@ -32,11 +40,11 @@ pub fn object(value: &impl Serialize, name: &str, output: Output) -> Result<(), 
     match output {
         Output::Json => {
             let text = serde_json::to_string_pretty(value);
-            line(&text.map_err(|error| Failure::Output(error.into()))?)
+            line(&escaped(&text.map_err(|error| Failure::Output(error.into()))?))
         }
         Output::Yaml => {
             let text = serde_saphyr::to_string(value);
-            line(&text.map_err(|error| Failure::Output(error.into()))?)
+            line(&printable(&text.map_err(|error| Failure::Output(error.into()))?))
         }
         Output::Name => line(name),
     }

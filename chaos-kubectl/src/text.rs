@@ -74,7 +74,7 @@ pub fn table(rows: &[Vec<String>], most: usize) -> Vec<String> {
         let mut line = String::new();
         for (column, cell) in row.iter().enumerate() {
             if column + 1 < columns {
-                line.push_str(&pad(cell, widths[column] + GAP));
+                line.push_str(&pad(&cell.replace('\n', " "), widths[column] + GAP));
                 continue;
             }
             let mut parts = wrap(cell, room).into_iter();

@@ -236,11 +236,13 @@ impl Turn<'_> {
         let ends = ends(&step).unwrap_or(now);
         let beginning = beginning(&step, now);
         let key = (self.identity.uid.as_str(), act.name.as_str());
+        let mut lost = None;
         let addressed = match self.with_addresses(script, faults) {
             // Without names there is nothing to be kept.
             Ok(Cow::Borrowed(faults)) => Ok(Cow::Borrowed(faults)),
             found => {
                 let found = found.map(Cow::into_owned);
+                lost = found.as_ref().err().map(|why| format!("{why}; the addresses before stay"));
                 self.memory.addresses.adopt(key, found, now).map(Cow::Owned)
             }
         };
@@ -267,6 +269,9 @@ impl Turn<'_> {
             ends,
         };
         let mut exceptions = selection.exceptions;
+        if let Some(why) = &lost {
+            chosen.iter().for_each(|pod| exceptions.add(why, &pod.name));
+        }
         let mut counts = TargetCounts {
             selected: number(selected),
             nodes: number(nodes(chosen.iter().copied())),

@@ -294,7 +294,7 @@ fn two_runs_do_not_share_a_pod() {
     world.settle();
     let third = world.status("third");
     assert_eq!(third.reason, Some(Reason::Refused));
-    assert!(third.message.contains("1 pods are to be picked, and 0 are free"), "{}", third.message);
+    assert!(third.message.contains("1 pod is to be picked, and 0 are free"), "{}", third.message);
     world.halt("second");
     world.settle();
     assert_eq!(world.held(), first);

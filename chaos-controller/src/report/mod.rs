@@ -105,7 +105,10 @@ struct Book {
     /// Whether it has what was written by whoever led before.
     is_whole: bool,
     is_changed: bool,
+    /// When that was tried last.
     written: Option<Timestamp>,
+    /// Why the API server has refused it, as long as it does.
+    refusal: Option<String>,
 }
 
 impl Line {
@@ -242,7 +245,27 @@ impl Reports {
         if let Some(book) = self.books.get_mut(run_uid) {
             book.written = Some(now);
             book.is_changed = false;
+            book.refusal = None;
         }
+    }
+
+    /// Says that it may not be written: somebody else has an object of its name. It is tried again as often as it is
+    /// written.
+    pub fn refuse(&mut self, run_uid: &str, why: String, now: Timestamp) {
+        if let Some(book) = self.books.get_mut(run_uid) {
+            book.written = Some(now);
+            book.refusal = Some(why);
+        }
+    }
+
+    /// Whether it was written since this controller leads.
+    pub fn is_written(&self, run_uid: &str) -> bool {
+        self.books.get(run_uid).is_some_and(|book| book.written.is_some() && book.refusal.is_none())
+    }
+
+    /// Why it was not written.
+    pub fn refusal(&self, run_uid: &str) -> Option<&str> {
+        self.books.get(run_uid)?.refusal.as_deref()
     }
 
     /// Forgets runs that `is_live` does not know.

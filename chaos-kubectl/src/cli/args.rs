@@ -23,6 +23,20 @@ pub enum ModeName {
     Armed,
 }
 
+/// What follows when a probe fails while pods are broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DuringName {
+    /// The Run ends, and its faults are taken away
+    #[value(name = "Halt")]
+    Halt,
+    /// It is noted; whether it holds again afterwards decides
+    #[value(name = "Record")]
+    Record,
+    /// It has to fail, at least once
+    #[value(name = "MustBreak")]
+    MustBreak,
+}
+
 /// The value of a parameter, `NAME=VALUE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
@@ -35,6 +49,9 @@ impl FromStr for Param {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
+            Some((_, value)) if value.contains(char::is_control) => {
+                Err("a value has no line break, nor another control character".to_owned())
+            }
             Some((name, value)) if !name.is_empty() => {
                 Ok(Self { name: name.to_owned(), value: value.to_owned() })
             }
@@ -67,6 +84,17 @@ pub struct What {
     /// Only this container of the pods; may be given several times
     #[arg(short, long = "container", value_name = "NAME", conflicts_with = "filename")]
     pub containers: Vec<String>,
+    /// What must hold before, while and after pods are broken, such as 'http://frontend/cart expect status < 500',
+    /// 'tcp://db:5432' or 'prometheus QUERY expect value < 0.01'; a host without a dot is a Service of the namespace.
+    /// May be given several times
+    #[arg(long = "probe", value_name = "PROBE", conflicts_with = "filename")]
+    pub probes: Vec<String>,
+    /// What follows when a probe fails while pods are broken; Halt, if nothing is said
+    #[arg(long, value_enum, ignore_case = true, requires = "probes")]
+    pub during: Option<DuringName>,
+    /// What is believed of the service, for people
+    #[arg(long, value_name = "TEXT", conflicts_with = "filename")]
+    pub hypothesis: Option<String>,
     /// A file with an Experiment or a Run; `-` is standard input
     #[arg(short, long, value_name = "FILE")]
     pub filename: Option<PathBuf>,
@@ -84,7 +112,7 @@ pub struct WaitArgs {
     /// Watch the Run until it ends; the exit code tells how it did
     #[arg(short, long)]
     pub wait: bool,
-    /// Ctrl-C halts the Run, while it is waited for
+    /// Ctrl-C and SIGTERM halt the Run, while it is waited for
     #[arg(long, requires = "wait")]
     pub halt_on_interrupt: bool,
 }
@@ -95,6 +123,7 @@ pub struct WaitArgs {
 Examples:
   kubectl chaos run deploy/web 'drop 20% egress tcp for 1m' --pick 50% --wait
   kubectl chaos run -l app=web,track!=canary 'delay 200ms jitter 20ms egress tcp to 10.96.0.12' --for 5m
+  kubectl chaos run deploy/cart 'kill container for 2m' --probe 'http://frontend/cart expect status < 500' --wait
   kubectl chaos run -f slow-payments.yaml --param latency=400ms --mode shadow")]
 pub struct RunArgs {
     #[command(flatten)]
@@ -157,6 +186,53 @@ pub struct WatchArgs {
     /// How the Run is printed when it has ended; for people, if nothing is said
     #[arg(short, long, value_enum)]
     pub output: Option<Output>,
+}
+
+/// Show all Runs that go on, and halt one at the press of a key
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Keys: j and k (or the arrows) choose a Run, h halts it after a y, q quits.")]
+pub struct TopArgs {
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// Print them once, as lines; so it is also where standard output is no terminal
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// Markdown
+    Md,
+    /// One page that needs nothing else, with charts
+    Html,
+    Json,
+    /// JUnit's XML, for CI systems
+    Junit,
+}
+
+/// Report on a Run: verdict, hypothesis, probes, steps, pods; or compare two Runs
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  kubectl chaos report slow-payments-7k2
+  kubectl chaos report slow-payments-7k2 -o html > report.html
+  kubectl chaos report slow-payments-7k2 -o junit --exit-code > chaos.xml
+  kubectl chaos report slow-payments-7k2 --compare slow-payments-4fd")]
+pub struct ReportArgs {
+    /// The name of the Run
+    pub run: String,
+    /// In which form
+    #[arg(short, long, value_enum, default_value = "md")]
+    pub output: ReportFormat,
+    /// Another Run of the namespace: both side by side, what differs first
+    #[arg(long, value_name = "OTHER")]
+    pub compare: Option<String>,
+    /// Exit as `run --wait` of this Run would have; 4 while it goes on. Without this, 0
+    #[arg(long)]
+    pub exit_code: bool,
 }
 
 /// List Runs

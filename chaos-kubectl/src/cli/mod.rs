@@ -1,21 +1,26 @@
 //! Defines the command line.
 
 mod args;
+#[cfg(test)]
+mod samples;
 
 use std::path::PathBuf;
 
 pub use args::{
-    CompletionArgs, DoctorArgs, HaltArgs, LintArgs, ListArgs, ModeName, Output, Param, PlanArgs,
-    ResumeArgs, RunArgs, Script, StartArgs, WaitArgs, WatchArgs, What, WhyArgs,
+    CompletionArgs, DoctorArgs, DuringName, HaltArgs, LintArgs, ListArgs, ModeName, Output, Param,
+    PlanArgs, ReportArgs, ReportFormat, ResumeArgs, RunArgs, Script, StartArgs, TopArgs, WaitArgs,
+    WatchArgs, What, WhyArgs,
 };
+use chaos_api::kinds::During;
 use clap::{Args, Parser, Subcommand};
 
 /// Break pods on purpose: begin, watch, halt and explain experiments of chaos-agent
 ///
 /// It has the rights of your kubeconfig and no others.
 ///
-/// Exit codes: 0 done (a Run: Completed or Planned), 1 something is wrong, 2 wrong usage, 4 a Run was refused or a step
-/// of it failed, 5 a Run was halted or deleted, 130 interrupted while the Run goes on.
+/// Exit codes: 0 done (a Run: Confirmed, and its hypothesis Held or without probes; or Planned), 1 something is wrong, 2
+/// wrong usage, 3 the hypothesis Deviated, 4 nothing is proven (a Run that was refused, failed, or is not Confirmed), 5
+/// people halted or deleted a Run, 130 interrupted while the Run goes on.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-chaos", bin_name = "kubectl chaos", version, max_term_width = 100)]
 pub struct Cli {
@@ -54,6 +59,8 @@ pub enum Verb {
     Start(StartArgs),
     Plan(Box<PlanArgs>),
     Watch(WatchArgs),
+    Top(TopArgs),
+    Report(ReportArgs),
     #[command(visible_alias = "get")]
     List(ListArgs),
     Halt(HaltArgs),
@@ -71,6 +78,17 @@ impl ModeName {
             Self::Plan => "Plan",
             Self::Shadow => "Shadow",
             Self::Armed => "Armed",
+        }
+    }
+}
+
+impl DuringName {
+    /// As the field `during` has it.
+    pub fn in_spec(self) -> During {
+        match self {
+            Self::Halt => During::Halt,
+            Self::Record => During::Record,
+            Self::MustBreak => During::MustBreak,
         }
     }
 }
@@ -115,6 +133,10 @@ mod tests {
             &["halt", "--cluster"],
             &["resume"],
             &["run", "-f", "x", "--param", "novalue"],
+            &["run", "-f", "x", "--param", "a=b\nc"],
+            &["run", "-f", "x", "--probe", "http://web"],
+            &["run", "deploy/web", "drop for 1m", "--during", "Halt"],
+            &["report", "x", "-o", "pdf"],
             &["lint"],
         ] {
             let words = ["kubectl-chaos"].iter().chain(wrong);

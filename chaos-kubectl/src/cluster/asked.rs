@@ -28,6 +28,8 @@ pub enum Resource {
     Definitions,
     Policies,
     Reviews,
+    ConfigMaps,
+    Budgets,
 }
 
 impl Resource {
@@ -35,7 +37,8 @@ impl Resource {
     pub fn group(self) -> &'static str {
         match self {
             Self::Runs | Self::Experiments => "chaos-agent.dev",
-            Self::Pods | Self::Namespaces | Self::Nodes => "",
+            Self::Pods | Self::Namespaces | Self::Nodes | Self::ConfigMaps => "",
+            Self::Budgets => "policy",
             Self::Leases => "coordination.k8s.io",
             Self::Deployments | Self::StatefulSets | Self::DaemonSets | Self::ReplicaSets => "apps",
             Self::Definitions => "apiextensions.k8s.io",
@@ -60,6 +63,8 @@ impl Resource {
             Self::Definitions => "customresourcedefinitions",
             Self::Policies => "validatingadmissionpolicies",
             Self::Reviews => "selfsubjectaccessreviews",
+            Self::ConfigMaps => "configmaps",
+            Self::Budgets => "poddisruptionbudgets",
         }
     }
 
@@ -75,6 +80,8 @@ impl Resource {
             Self::Leases if !reads => "the Role chaos-lever in the namespace of the agents has it",
             Self::Leases => "the Roles chaos-doctor and chaos-lever have it",
             Self::Pods
+            | Self::ConfigMaps
+            | Self::Budgets
             | Self::Deployments
             | Self::StatefulSets
             | Self::DaemonSets

@@ -141,7 +141,7 @@ fn of_value(wanted: &mut Wanted, command: &Command, argument: &Arg) {
         (_, "namespace" | "agent_namespace") => Kind::Names(Of::Namespaces),
         (_, "context") => Kind::Names(Of::Contexts),
         (_, "kubeconfig" | "filename") => Kind::Files,
-        ("watch" | "halt", "run") => Kind::Names(Of::Runs),
+        ("watch" | "halt" | "report", "run") | ("report", "compare") => Kind::Names(Of::Runs),
         ("start", "experiment") => Kind::Names(Of::Experiments),
         ("why", "pod") => Kind::Names(Of::Pods),
         ("run" | "plan", "words") => Kind::Names(Of::Workloads),

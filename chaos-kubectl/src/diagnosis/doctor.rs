@@ -11,7 +11,7 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Pod},
 };
 use kube::ResourceExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Known, why::is_ready};
 use crate::{cluster::Asked, text::count, view::age};
@@ -66,7 +66,7 @@ pub struct Right {
 }
 
 /// How one thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Verdict {
     Good,
@@ -78,7 +78,7 @@ pub enum Verdict {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     pub verdict: Verdict,
     pub subject: String,

@@ -2,6 +2,7 @@
 
 pub mod armed;
 pub mod doctor;
+pub mod leader;
 pub mod owner;
 pub mod why;
 

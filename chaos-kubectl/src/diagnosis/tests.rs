@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     cluster::{Asked, Resource},
+    printable::Printable,
     view,
 };
 
@@ -97,7 +98,8 @@ fn facts(pod: Pod) -> Facts {
 }
 
 fn rendered(facts: &Facts) -> String {
-    let lines = view::why(&explain(facts), 100).join("\n");
+    let explained = Printable::of(&explain(facts)).unwrap();
+    let lines = view::why(&explained, 100).join("\n");
     anstream::adapter::strip_str(&lines).to_string()
 }
 
@@ -242,7 +244,7 @@ fn cluster() -> doctor::Facts {
 }
 
 fn examined(facts: &doctor::Facts) -> String {
-    let checks = doctor::examine(facts);
+    let checks = Printable::of(&doctor::examine(facts)).unwrap();
     let lines = view::checks(&checks, 110).join("\n");
     anstream::adapter::strip_str(&lines).to_string()
 }
@@ -324,4 +326,17 @@ fn the_policies_are_those_of_the_manifests() {
     };
     let there: std::collections::BTreeSet<String> = policies.map(name).collect();
     assert_eq!(there, doctor::POLICIES.map(str::to_owned).into());
+}
+
+#[test]
+fn annotations_of_strangers_change_no_terminal() {
+    const HOSTILE: &str = "\u{1b}[2J\u{9b}1A\u{202e}";
+    let text = format!("drop 1% # {HOSTILE}");
+    let mut facts = facts(pod(Some(&text), Some(said(&text, "Refused", &[HOSTILE])), HOSTILE));
+    let halted = lease(json!({ HALT: HOSTILE }), "2026-11-28T10:14:29.000000Z");
+    facts.lease = Known::Is(Some(object(halted)));
+    let text = rendered(&facts);
+    assert!(text.contains("the cluster is halted: \u{fffd}[2J"), "{text}");
+    let is_obeyed = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+    assert!(!text.contains(is_obeyed), "{text:?}");
 }

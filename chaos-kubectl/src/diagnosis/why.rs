@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     core::v1::{Namespace, Pod},
 };
 use kube::ResourceExt as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Known,
@@ -35,7 +35,7 @@ pub struct Facts {
 }
 
 /// What is told.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Why {
     pub pod: String,
@@ -54,7 +54,7 @@ pub struct Why {
 }
 
 /// What becomes of the faults of a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
     /// Nobody asks for faults.
@@ -71,7 +71,7 @@ pub enum State {
 }
 
 /// One fault.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FaultLine {
     pub fault: String,
@@ -91,7 +91,7 @@ pub struct FaultLine {
 }
 
 /// One thing that stands in the way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     pub what: String,
     pub remedy: String,

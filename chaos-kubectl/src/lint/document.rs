@@ -17,6 +17,7 @@ use super::{
 const GROUP: &str = "chaos-agent.dev";
 const VERSION: &str = "chaos-agent.dev/v1alpha1";
 const KINDS: [&str; 2] = ["Experiment", "Run"];
+const LISTS: [&str; 3] = ["List", "ExperimentList", "RunList"];
 const FIELDS: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// An Experiment or a Run, and where its parts stand.
@@ -60,21 +61,8 @@ pub fn read(text: &str) -> Checked {
     let (nodes, error) = yaml::read(text);
     let mut checked = Checked::default();
     for root in nodes {
-        let object = root.json();
-        if object.is_null() {
-            continue;
-        }
         checked.mistakes.extend(twice(&root));
-        match kind(&root, &object) {
-            Found::Kind(kind) => {
-                checked.documents.push(Document { kind, object, root, file: file.clone() });
-            }
-            Found::Other(what) => {
-                let line = text[..root.span.start.min(text.len())].matches('\n').count() + 1;
-                checked.skipped.push(Skipped { line, what });
-            }
-            Found::Wrong(mistake) => checked.mistakes.push(mistake),
-        }
+        take(root, &file, &mut checked);
     }
     checked.mistakes.extend(error.map(|error| {
         let end = text[error.at..].chars().next().map_or(0, char::len_utf8);
@@ -84,8 +72,43 @@ pub fn read(text: &str) -> Checked {
     checked
 }
 
+/// Sorts a document, or an item of a list of documents.
+fn take(root: Node, file: &Rc<str>, checked: &mut Checked) {
+    let object = root.json();
+    if object.is_null() {
+        return;
+    }
+    match kind(&root, &object) {
+        Found::Kind(kind) => {
+            checked.documents.push(Document { kind, object, root, file: file.clone() });
+        }
+        Found::List => {
+            for item in items(root) {
+                take(item, file, checked);
+            }
+        }
+        Found::Other(what) => {
+            let line = file[..root.span.start.min(file.len())].matches('\n').count() + 1;
+            checked.skipped.push(Skipped { line, what });
+        }
+        Found::Wrong(mistake) => checked.mistakes.push(mistake),
+    }
+}
+
+/// The objects of a list, as kubectl prints several.
+fn items(list: Node) -> Vec<Node> {
+    let Content::Map(entries) = list.value else { return Vec::new() };
+    let items = entries.into_iter().rfind(|entry| entry.key == "items");
+    match items.map(|entry| entry.node.value) {
+        Some(Content::List(items)) => items,
+        Some(Content::Scalar(_) | Content::Map(_)) | None => Vec::new(),
+    }
+}
+
 enum Found {
     Kind(Kind),
+    /// Other objects are in it.
+    List,
     Other(String),
     Wrong(Mistake),
 }
@@ -93,6 +116,9 @@ enum Found {
 fn kind(root: &Node, object: &Value) -> Found {
     let word = |field: &str| object[field].as_str().unwrap_or_default();
     let (version, kind) = (word("apiVersion"), word("kind"));
+    if LISTS.contains(&kind) && [VERSION, "v1"].contains(&version) {
+        return Found::List;
+    }
     let wrong = |field: &str, message: String, help: String| {
         let span = places::value(root, &[field.to_owned()]);
         Found::Wrong(Mistake { message, help: Some(help), span })

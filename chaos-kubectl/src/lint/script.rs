@@ -234,6 +234,7 @@ fn field(error: &ScriptError) -> &'static str {
             | ScriptError::Empty { .. }
             | ScriptError::Clause { .. }
             | ScriptError::Param { .. }
+            | ScriptError::Value { .. }
             | ScriptError::Peer { .. }
     );
     if is_of_sentences { "do" } else { "" }

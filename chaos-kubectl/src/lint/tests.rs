@@ -369,3 +369,32 @@ fn keys_are_there_once() {
     let text = GOOD.replace("kind: Experiment", "kind: Experiment\nkind: Experiment");
     assert!(report(&text).contains("the key `kind` is there twice"));
 }
+
+#[test]
+fn lists_are_looked_into() {
+    let indented: String = GOOD.lines().map(|line| format!("  {line}\n")).collect();
+    let item = indented.replacen("  # Half", "- # Half", 1);
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{item}- kind: Pod\n  apiVersion: v1\n");
+    let checked = Checked::of(&text);
+    assert_eq!((checked.mistakes.as_slice(), checked.documents.len()), (&[][..], 1));
+    assert_eq!(checked.skipped.len(), 1);
+    assert!(report(&text.replace("do: drop", "do: dorp")).contains("did you mean `drop`?"));
+}
+
+#[test]
+fn a_parameter_brings_no_sentence() {
+    let text = GOOD.replace("latency: 200ms", "latency: 200ms; kill container");
+    let said = report(&text);
+    assert!(said.contains("the value of `$(latency)` has ';', which ends a sentence"), "{said}");
+}
+
+#[test]
+fn functions_are_those_that_the_controller_has() {
+    for (call, expected) in [
+        ("pod.metadata.name.startWith('web')", "startsWith"),
+        ("lowercase(pod.metadata.name) == 'web'", "`lowercase(…)` is not known here"),
+    ] {
+        let said = report(&GOOD.replace("where: age > duration('5m')", &format!("where: {call}")));
+        assert!(said.contains("target web: where: ") && said.contains(expected), "{call}: {said}");
+    }
+}

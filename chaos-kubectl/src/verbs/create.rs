@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     adhoc::{Adhoc, Options, Pods},
-    cli::{ModeName, Output, WaitArgs, What},
+    cli::{DuringName, ModeName, Output, WaitArgs, What},
     cluster::{Asked, Cluster, Resource},
     exit::Exit,
     failure::Failure,
@@ -59,6 +59,10 @@ pub async fn wanted(
         pick: what.pick.as_deref(),
         lasting: what.lasting,
         containers: &what.containers,
+        probes: &what.probes,
+        during: what.during.map(DuringName::in_spec).unwrap_or_default(),
+        hypothesis: what.hypothesis.as_deref(),
+        namespace: &cluster.namespace,
     };
     let wrong = |error: crate::adhoc::AdhocError| Failure::Usage(error.to_string());
     if !what.params.is_empty() {
@@ -106,7 +110,9 @@ async fn selector(cluster: &Cluster, resource: Resource, name: &str) -> Result<V
         | Resource::Leases
         | Resource::Definitions
         | Resource::Policies
-        | Resource::Reviews => None,
+        | Resource::Reviews
+        | Resource::ConfigMaps
+        | Resource::Budgets => None,
     };
     serde_json::to_value(selector.unwrap_or_default())
         .map_err(|error| Failure::Output(error.into()))

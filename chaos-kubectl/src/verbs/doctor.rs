@@ -22,7 +22,9 @@ use crate::{
     },
     exit::Exit,
     failure::Failure,
-    output, terminal,
+    output,
+    printable::Printable,
+    terminal,
     view::checks,
 };
 
@@ -53,7 +55,10 @@ pub async fn execute(cluster: &Cluster, args: &DoctorArgs) -> Result<Exit, Failu
             let names: Vec<&str> = bad.map(|check| check.subject.as_str()).collect();
             output::object(&examined, &names.join("\n"), format)?;
         }
-        None => output::line(&checks(&examined, terminal::size().width).join("\n"))?,
+        None => {
+            let examined = Printable::of(&examined)?;
+            output::line(&checks(&examined, terminal::size().width).join("\n"))?;
+        }
     }
     Ok(if is_bad(&examined) { Exit::Failed } else { Exit::Done })
 }
@@ -123,6 +128,7 @@ async fn rights(cluster: &Cluster) -> Vec<Right> {
         ("run deploy/…", "get", Resource::Deployments, here, false),
         ("why", "get", Resource::Pods, here, false),
         ("halt --wait", "list", Resource::Pods, here, false),
+        ("report", "get", Resource::ConfigMaps, here, false),
         ("halt --cluster", "patch", Resource::Leases, agents, false),
     ];
     let mut rights = Vec::new();

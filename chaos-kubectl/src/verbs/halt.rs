@@ -10,15 +10,18 @@ use kube::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::{create::MANAGER, list};
+use super::{create::MANAGER, list, why::lease};
 use crate::{
     cli::HaltArgs,
     cluster::{Asked, Cluster, ClusterError, Resource},
-    diagnosis::armed::{Of, armed},
+    diagnosis::{
+        Known,
+        armed::{Of, armed},
+        leader::Leader,
+    },
     exit::Exit,
     failure::Failure,
     output,
-    text::count,
     view::HALT_REASON,
 };
 
@@ -127,15 +130,36 @@ async fn wait(
         return Ok(Exit::Done);
     }
     let give_up = Instant::now() + args.timeout;
+    let mut leader = Leader::default();
     loop {
-        let still = armed(&pods(cluster, of).await?, of);
+        let pods = match (pods(cluster, of).await, runs) {
+            (Ok(pods), _) => Known::Is(pods),
+            // A Run that has ended has taken its faults away before.
+            (Err(error), Some(_)) if error.is_forbidden() => Known::No(error.to_string()),
+            (Err(error), _) => return Err(error.into()),
+        };
+        let still = pods.value().map(|pods| armed(pods, of)).unwrap_or_default();
         let running = match runs {
-            Some(names) if still.is_empty() => running(cluster, names).await?,
-            _ => Vec::new(),
+            Some(names) => running(cluster, names).await?,
+            None => Vec::new(),
         };
         if still.is_empty() && running.is_empty() {
-            output::line("no fault is armed any more")?;
-            return Ok(Exit::Done);
+            return match pods {
+                Known::Is(_) => output::line("no fault is armed any more"),
+                Known::No(why) => {
+                    output::note(&format!("what agents say on the pods was not looked at: {why}"));
+                    output::line("every Run has ended, and its faults were taken away")
+                }
+            }
+            .map(|()| Exit::Done);
+        }
+        if !running.is_empty() {
+            if let Known::Is(lease) = lease(cluster).await {
+                leader.note(lease.as_ref(), std::time::Instant::now());
+            }
+            if let Some(why) = leader.absence(std::time::Instant::now()) {
+                return Err(Failure::TimedOut(unled(&why, &still, &running)));
+            }
         }
         if Instant::now() >= give_up {
             return Err(Failure::TimedOut(left(&still, &running, args.timeout)));
@@ -144,14 +168,32 @@ async fn wait(
     }
 }
 
-async fn pods(cluster: &Cluster, of: &Of<'_>) -> Result<Vec<Pod>, Failure> {
+/// What is said of Runs that nobody ends.
+fn unled(why: &str, armed: &[String], running: &[String]) -> String {
+    let faults = match armed.len() {
+        0 => "no fault is armed".to_owned(),
+        armed => format!(
+            "{} faults armed, which end by themselves within 45s after a controller has led last, if they are guarded",
+            match armed {
+                1 => "1 pod has".to_owned(),
+                armed => format!("{armed} pods have"),
+            }
+        ),
+    };
+    format!(
+        "{why}, so nobody ends {}; {faults}. `kubectl chaos doctor` says what the controller lacks",
+        running.join(", ")
+    )
+}
+
+async fn pods(cluster: &Cluster, of: &Of<'_>) -> Result<Vec<Pod>, ClusterError> {
     let (api, place): (Api<Pod>, &str) = match of {
         Of::All => (Api::all(cluster.client.clone()), ""),
         Of::Runs { namespace, .. } => (cluster.pods(namespace), namespace),
     };
     let listed = api.list(&ListParams::default()).await;
     let asked = || Asked::list(Resource::Pods, place);
-    Ok(listed.map_err(|error| cluster.explain(error, asked()))?.items)
+    listed.map(|list| list.items).map_err(|error| cluster.explain(error, asked()))
 }
 
 /// Those of these Runs that have not ended.
@@ -175,7 +217,10 @@ fn left(armed: &[String], running: &[String], waited: Duration) -> String {
     let named = armed.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
     let more = if armed.len() > MOST_NAMED { ", …" } else { "" };
     format!(
-        "after {waited} {} still say that faults are armed: {named}{more}; `kubectl chaos why pod/NAME` says more, and without a controller or an agent faults end by themselves within 45 s",
-        count(armed.len() as u64, "pod")
+        "after {waited} {} that faults are armed: {named}{more}; `kubectl chaos why pod/NAME` says more, and without a controller or an agent faults end by themselves within 45 s",
+        match armed.len() {
+            1 => "1 pod still says".to_owned(),
+            armed => format!("{armed} pods still say"),
+        }
     )
 }

@@ -10,7 +10,9 @@ use crate::{
     cluster::{Asked, Cluster, Resource},
     exit::Exit,
     failure::Failure,
-    output, terminal,
+    output,
+    printable::Printable,
+    terminal,
     view::list,
 };
 
@@ -36,6 +38,7 @@ pub async fn execute(cluster: &Cluster, args: &ListArgs) -> Result<Exit, Failure
         }
         None => {
             let width = terminal::size().width;
+            let runs = runs.iter().map(Printable::of).collect::<Result<Vec<_>, _>>()?;
             output::line(&list(&runs, args.all_namespaces, Timestamp::now(), width).join("\n"))?;
         }
     }
@@ -49,7 +52,8 @@ pub async fn of(cluster: &Cluster, namespace: &str) -> Result<Vec<Run>, Failure>
     Ok(listed.map_err(|error| cluster.explain(error, asked()))?.items)
 }
 
-async fn all(cluster: &Cluster) -> Result<Vec<Run>, Failure> {
+/// The Runs of all namespaces.
+pub async fn all(cluster: &Cluster) -> Result<Vec<Run>, Failure> {
     let api: Api<Run> = Api::all(cluster.client.clone());
     let listed = api.list(&ListParams::default()).await;
     let asked = || Asked::list(Resource::Runs, "");

@@ -7,9 +7,11 @@ pub mod halt;
 mod lint;
 mod list;
 mod plan;
+mod report;
 mod resume;
 mod run;
 mod start;
+mod top;
 mod watch;
 mod why;
 
@@ -31,6 +33,8 @@ pub async fn execute(cli: &Cli) -> Result<Exit, Failure> {
         Verb::List(args) => list::execute(&cluster().await?, args).await,
         Verb::Halt(args) => halt::execute(&cluster().await?, args).await,
         Verb::Resume(_) => resume::execute(&cluster().await?).await,
+        Verb::Report(args) => report::execute(&cluster().await?, args).await,
+        Verb::Top(args) => top::execute(&cluster().await?, args).await,
         Verb::Why(args) => why::execute(&cluster().await?, args).await,
         Verb::Doctor(args) => doctor::execute(&cluster().await?, args).await,
         Verb::Lint(args) => lint::execute(args),

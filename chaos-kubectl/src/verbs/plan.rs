@@ -1,17 +1,28 @@
 //! `plan`: makes a Run that touches nothing, shows what it has found, and removes it.
 
+use chaos_api::kinds::Run;
 use jiff::Timestamp;
-use kube::{ResourceExt as _, api::DeleteParams};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::{
+    Api, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 use tokio::time::timeout;
 
-use super::create::{create, print, wanted};
+use super::{
+    create::{create, print, wanted},
+    why::known,
+};
 use crate::{
     cli::{ModeName, PlanArgs},
     cluster::{Asked, Cluster, Resource},
     exit::Exit,
     failure::Failure,
     follow::{OnInterrupt, Shown, follow},
-    output, terminal,
+    output,
+    printable::Printable,
+    removable::Removable,
+    terminal,
     view::planned,
 };
 
@@ -41,7 +52,37 @@ pub async fn execute(cluster: &Cluster, args: &PlanArgs) -> Result<Exit, Failure
     let followed = followed?;
     match args.output {
         Some(_) => print(&followed.run, args.output)?,
-        None => output::line(&planned(&followed.run, terminal::size().width).join("\n"))?,
+        None => {
+            let removable = removable(cluster, &followed.run, &wanted.namespace).await;
+            let removable = removable.iter().map(Printable::of).collect::<Result<Vec<_>, _>>()?;
+            let run = Printable::of(&followed.run)?;
+            output::line(&planned(&run, &removable, terminal::size().width).join("\n"))?;
+        }
     }
     Ok(followed.exit)
+}
+
+/// What can be known of the pods that steps would remove. Targets in other namespaces are left to the Run's own counts.
+async fn removable(cluster: &Cluster, run: &Run, namespace: &str) -> Vec<Removable> {
+    let status = run.status.as_ref();
+    let spec = status.and_then(|status| status.spec.as_ref()).or(run.spec.inline.as_ref());
+    let Some(spec) = spec.filter(|spec| spec.steps.iter().any(|step| step.pods.is_some())) else {
+        return Vec::new();
+    };
+    let pods = cluster.pods(namespace).list(&ListParams::default()).await;
+    let pods = pods.map(|list| list.items);
+    let pods = known(cluster, pods, Asked::list(Resource::Pods, namespace));
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(cluster.client.clone(), namespace);
+    let budgets = budgets.list(&ListParams::default()).await.map(|list| list.items);
+    let budgets = known(cluster, budgets, Asked::list(Resource::Budgets, namespace));
+    let picked = |name: &str| {
+        let mut steps = status.iter().flat_map(|status| &status.steps);
+        steps.find(|step| step.name == name).map_or(0, |step| step.picked)
+    };
+    let of = |step: &chaos_api::kinds::Step| {
+        let target = spec.targets.get(&step.pods.as_ref()?.target)?;
+        let is_here = target.namespaces.is_empty();
+        is_here.then(|| Removable::of(&step.name, target, picked(&step.name), &pods, &budgets))
+    };
+    spec.steps.iter().filter_map(of).collect()
 }

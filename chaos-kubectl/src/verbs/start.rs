@@ -1,5 +1,8 @@
 //! `start`: makes a Run of an Experiment that is in the cluster.
 
+use std::collections::BTreeMap;
+
+use chaos_controller::mistakes;
 use chaos_fault::closest;
 use kube::{ResourceExt as _, api::ListParams};
 use serde_json::{Map, json};
@@ -64,7 +67,13 @@ async fn check(cluster: &Cluster, args: &StartArgs) -> Result<(), Failure> {
             )));
         }
     }
-    Ok(())
+    let given = args.params.iter().map(|param| (param.name.clone(), param.value.clone()));
+    let before = mistakes(&experiment.spec, &BTreeMap::new());
+    let found = mistakes(&experiment.spec, &given.collect());
+    match found.into_iter().find(|mistake| !before.contains(mistake)) {
+        Some(mistake) => Err(Failure::Usage(mistake.error.to_string())),
+        None => Ok(()),
+    }
 }
 
 async fn near(cluster: &Cluster, name: &str) -> Option<String> {

@@ -19,7 +19,9 @@ use crate::{
     },
     exit::Exit,
     failure::Failure,
-    output, terminal,
+    output,
+    printable::Printable,
+    terminal,
     view::why,
 };
 
@@ -50,7 +52,10 @@ pub async fn execute(cluster: &Cluster, args: &WhyArgs) -> Result<Exit, Failure>
     let name = format!("pod/{name}");
     match args.output {
         Some(format) => output::object(&explained, &name, format)?,
-        None => output::line(&why(&explained, terminal::size().width).join("\n"))?,
+        None => {
+            let explained = Printable::of(&explained)?;
+            output::line(&why(&explained, terminal::size().width).join("\n"))?;
+        }
     }
     for why in unknown.into_iter().flatten() {
         output::note(&format!("not looked at: {why}"));

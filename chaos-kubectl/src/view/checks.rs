@@ -2,14 +2,15 @@
 
 use crate::{
     diagnosis::doctor::{Check, Verdict},
+    printable::Printable,
     text::{DIM, GREEN, RED, YELLOW, styled, table},
 };
 
 /// A line for each check, and one more for what is to be done.
-pub fn checks(checks: &[Check], most: usize) -> Vec<String> {
+pub fn checks(checks: &Printable<Vec<Check>>, most: usize) -> Vec<String> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut before = "";
-    for check in checks {
+    for check in checks.iter() {
         let (sign, style) = match check.verdict {
             Verdict::Good => ("✓", GREEN),
             Verdict::Note => ("!", YELLOW),

@@ -1,14 +1,16 @@
 //! Renders a Run as it stands now: what `watch` rewrites in place.
 
-use chaos_api::kinds::{
-    ExperimentSpec, Mode, Run, RunStatus, Step, StepPhase, StepStatus, TargetCounts,
-};
+use chaos_api::kinds::{Mode, Run, RunPhase, RunStatus, Step, StepPhase, StepStatus, TargetCounts};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::{halt_reason, ledger, mode_word, source, state, until, verdict};
-use crate::text::{
-    BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap,
+use super::{
+    deed, done_word, halt_reason, hypothesis, in_words, ledger, mode_word, probes::probes, source,
+    state, until, verdict,
+};
+use crate::{
+    printable::Printable,
+    text::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap},
 };
 
 /// How long a Run may go without a word before the controller is asked after.
@@ -21,7 +23,8 @@ const MOST_EXCEPTIONS: usize = 6;
 const BAR: usize = 32;
 
 /// Lines about a Run at a moment, each at most `most` characters long where words allow it.
-pub fn frame(run: &Run, now: Timestamp, most: usize) -> Vec<String> {
+pub fn frame(run: &Printable<Run>, now: Timestamp, most: usize) -> Vec<String> {
+    let run: &Run = run;
     let mut lines = vec![heading(run)];
     let Some(status) = &run.status else {
         lines.push(String::new());
@@ -35,22 +38,25 @@ pub fn frame(run: &Run, now: Timestamp, most: usize) -> Vec<String> {
         }
         lines.extend(wrap(&message, most));
     }
-    if let Some(verdict) = verdict(status) {
-        lines.extend(wrap(&verdict, most));
+    for judged in [verdict(status), hypothesis(status)].into_iter().flatten() {
+        lines.extend(wrap(&judged, most));
     }
+    lines.extend(phase(status).map(|text| styled(YELLOW, text)));
     lines.push(String::new());
     lines.extend(steps(run, status, now, most));
     let running = status.steps.iter().find(|step| step.phase == StepPhase::Running);
     let last = status.steps.iter().rev().find(|step| step.picked > 0);
     if let Some(step) = running.filter(|step| step.picked > 0).or(last) {
         lines.push(String::new());
-        lines.push(targets(&status.targets, step.picked, most));
-        lines.push(format!(
-            "{}  {}",
-            styled(DIM, "ledger "),
-            ledger(&status.ledger, run.spec.mode)
-        ));
+        let deed = deed(run, status, &step.name);
+        let done = deed.map_or("armed", done_word);
+        lines.push(targets(&status.targets, step.picked, done, most));
+        if status.ledger.matched > 0 || deed.is_none_or(|step| step.fault.is_some()) {
+            let ledger = ledger(&status.ledger, run.spec.mode);
+            lines.push(format!("{}  {ledger}", styled(DIM, "ledger ")));
+        }
     }
+    lines.extend(probes(run, status, most));
     lines.extend(exceptions(status, most));
     lines
 }
@@ -66,19 +72,34 @@ fn heading(run: &Run) -> String {
 }
 
 fn pending(run: &Run, now: Timestamp, most: usize) -> Vec<String> {
-    let waited = run.creation_timestamp().map_or(0, |time| now.duration_since(time.0).as_secs());
-    if waited < PATIENCE_SECONDS {
-        return vec!["no controller has taken it up yet".to_owned()];
+    match silence(run, now) {
+        None => vec!["no controller has taken it up yet".to_owned()],
+        Some(text) => wrap(&text, most).iter().map(|line| styled(YELLOW, line)).collect(),
     }
-    let text = format!(
-        "no controller has taken it up for {waited}s; `kubectl chaos doctor` says whether one is there"
-    );
-    wrap(&text, most).iter().map(|line| styled(YELLOW, line)).collect()
+}
+
+/// What is said of a Run that no controller takes up.
+pub fn silence(run: &Run, now: Timestamp) -> Option<String> {
+    let created = run.creation_timestamp().filter(|_| run.status.is_none())?;
+    let waited = now.duration_since(created.0).as_secs();
+    (waited >= PATIENCE_SECONDS).then(|| {
+        format!(
+            "no controller has taken it up for {waited}s; `kubectl chaos doctor` says whether one is there"
+        )
+    })
+}
+
+/// What a Run does while none of its steps runs.
+fn phase(status: &RunStatus) -> Option<&'static str> {
+    match status.phase {
+        RunPhase::Baseline => Some("the probes are asked before anything is broken"),
+        RunPhase::Recovering => Some("every step has ended; the probes must hold again"),
+        RunPhase::Running | RunPhase::Finished => None,
+    }
 }
 
 /// Each step with what it does, how far it is, and what it has done.
 fn steps(run: &Run, status: &RunStatus, now: Timestamp, most: usize) -> Vec<String> {
-    let spec = status.spec.as_ref().or(run.spec.inline.as_ref());
     let rows: Vec<Vec<String>> = status
         .steps
         .iter()
@@ -90,11 +111,12 @@ fn steps(run: &Run, status: &RunStatus, now: Timestamp, most: usize) -> Vec<Stri
                 StepPhase::Failed => ("✗", RED),
                 StepPhase::Skipped => ("–", DIM),
             };
+            let deed = deed(run, status, &step.name);
             vec![
                 format!("{} {}", styled(style, sign), step.name),
                 progress(step, now),
-                done(step, run.spec.mode),
-                spec.map(|spec| deed(spec, &step.name)).unwrap_or_default(),
+                deed.map(|deed| done(step, deed, run.spec.mode)).unwrap_or_default(),
+                deed.map(|deed| styled(DIM, &in_words(deed))).unwrap_or_default(),
             ]
         })
         .collect();
@@ -114,7 +136,16 @@ fn progress(step: &StepStatus, now: Timestamp) -> String {
     }
 }
 
-fn done(step: &StepStatus, mode: Mode) -> String {
+/// What a step has done so far.
+fn done(step: &StepStatus, deed: &Step, mode: Mode) -> String {
+    if deed.pods.is_some() {
+        // What only says what it would do removes nothing.
+        return match (step.phase, mode) {
+            (StepPhase::Pending | StepPhase::Skipped, _) | (_, Mode::Plan) => String::new(),
+            (_, Mode::Shadow) => format!("0 of {} removed", step.picked),
+            (_, Mode::Armed) => format!("{} of {} removed", step.evidence.armed, step.picked),
+        };
+    }
     if step.ledger.matched == 0 {
         return String::new();
     }
@@ -126,33 +157,14 @@ fn done(step: &StepStatus, mode: Mode) -> String {
     }
 }
 
-/// What a step does, in one line.
-fn deed(spec: &ExperimentSpec, name: &str) -> String {
-    let Some(step) = spec.steps.iter().find(|step| step.name == name) else {
-        return String::new();
-    };
-    styled(DIM, &in_words(step))
-}
-
-/// A step in one line.
-pub(super) fn in_words(step: &Step) -> String {
-    match (&step.fault, &step.wait) {
-        (Some(fault), _) => {
-            let lines = fault.sentences.lines().map(str::trim).filter(|line| !line.is_empty());
-            let sentences = lines.collect::<Vec<_>>().join("; ");
-            format!("{sentences} for {} on {}", fault.duration, fault.target)
-        }
-        (None, Some(wait)) => format!("wait {}", wait.duration),
-        (None, None) => String::new(),
-    }
-}
-
-/// How many of the picked pods are armed, as a bar and in numbers.
-fn targets(counts: &TargetCounts, picked: u32, most: usize) -> String {
+/// How many of the picked pods are armed, or removed, as a bar and in numbers.
+fn targets(counts: &TargetCounts, picked: u32, done: &str, most: usize) -> String {
     let TargetCounts { selected, nodes, armed, waiting, refused, ended, .. } = *counts;
-    let mut parts = vec![format!("{}/{picked} armed", armed + ended)];
+    let mut parts = vec![format!("{}/{picked} {done}", armed + ended)];
+    // What is removed has ended for good.
+    let over = if done == "removed" { 0 } else { ended };
     for (number, word, style) in
-        [(waiting, "waiting", YELLOW), (refused, "refused", RED), (ended, "ended", DIM)]
+        [(waiting, "waiting", YELLOW), (refused, "refused", RED), (over, "ended", DIM)]
     {
         if number > 0 {
             parts.push(styled(style, &format!("{number} {word}")));

@@ -4,12 +4,20 @@ use chaos_api::kinds::Run;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use super::{age, mode_word, source, state, until};
-use crate::text::{BOLD, number, styled, table};
+use super::{age, left, mode_word, source, state};
+use crate::{
+    printable::{Printable, in_one_line},
+    text::{BOLD, number, styled, table},
+};
 
 /// A table of Runs, the newest last.
-pub fn list(runs: &[Run], with_namespace: bool, now: Timestamp, most: usize) -> Vec<String> {
-    let mut runs: Vec<&Run> = runs.iter().collect();
+pub fn list(
+    runs: &[Printable<Run>],
+    with_namespace: bool,
+    now: Timestamp,
+    most: usize,
+) -> Vec<String> {
+    let mut runs: Vec<&Run> = runs.iter().map(|run| &**run).collect();
     runs.sort_by_key(|run| (run.creation_timestamp().map(|time| time.0), run.name_any()));
     let heading =
         ["NAME", "EXPERIMENT", "MODE", "STATE", "TARGETS", "INJECTED", "LEFT", "AGE", "MESSAGE"];
@@ -31,7 +39,7 @@ pub fn list(runs: &[Run], with_namespace: bool, now: Timestamp, most: usize) -> 
             injected,
             left(run, now),
             created,
-            status.map(|status| first_line(&status.message)).unwrap_or_default(),
+            status.map(|status| in_one_line(&status.message)).unwrap_or_default(),
         ];
         if with_namespace {
             row.insert(0, run.namespace().unwrap_or_default());
@@ -44,17 +52,4 @@ pub fn list(runs: &[Run], with_namespace: bool, now: Timestamp, most: usize) -> 
 /// How a Run stands, in one word.
 pub fn phase_word(run: &Run) -> String {
     state(run).0
-}
-
-fn first_line(message: &str) -> String {
-    message.lines().next().unwrap_or_default().to_owned()
-}
-
-/// How long the step that runs takes.
-fn left(run: &Run, now: Timestamp) -> String {
-    let status = run.status.as_ref();
-    let steps = status.iter().flat_map(|status| &status.steps);
-    let mut running = steps.filter(|step| step.phase == chaos_api::kinds::StepPhase::Running);
-    let ends = running.find_map(|step| step.ends.as_ref());
-    ends.and_then(|ends| until(ends, now)).unwrap_or_default()
 }

@@ -5,25 +5,35 @@ mod frame;
 mod list;
 mod plain;
 mod planned;
+mod probes;
 #[cfg(test)]
 mod tests;
+mod top;
 mod why;
 
 use std::time::Duration;
 
 use anstyle::Style;
-use chaos_api::kinds::{LedgerSums, Mode, Reason, Run, RunPhase, RunStatus, StepPhase};
+use chaos_api::kinds::{
+    CheckStep, FaultStep, LedgerSums, Mode, PodAction, PodsStep, Reason, Run, RunPhase, RunStatus,
+    Step, StepPhase, WaitStep,
+};
 use chaos_fault::print_duration;
 pub use checks::checks;
-pub use frame::frame;
+pub use frame::{frame, silence};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 pub use list::{list, phase_word};
 pub use plain::{changes, ledger_line};
 pub use planned::planned;
+pub use probes::{is_time, number_in_words};
+pub use top::{Going, goes_on, hits, sums, top};
 pub use why::why;
 
-use crate::text::{GREEN, RED, YELLOW, number};
+use crate::{
+    printable::in_one_line,
+    text::{GREEN, RED, YELLOW, number},
+};
 
 /// The annotation of a Run that says why it was halted.
 pub const HALT_REASON: &str = "chaos-agent.dev/halt-reason";
@@ -34,10 +44,26 @@ pub fn verdict(status: &RunStatus) -> Option<String> {
     Some(format!("verdict: {verdict:?} ({reason:?}), {}", status.verdict_message))
 }
 
+/// What is said of the service, by the probes.
+pub fn hypothesis(status: &RunStatus) -> Option<String> {
+    let (hypothesis, reason) = (status.hypothesis?, status.hypothesis_reason?);
+    Some(format!("hypothesis: {hypothesis:?} ({reason:?}), {}", status.hypothesis_message))
+}
+
 /// Why somebody halted a Run, as far as it was said.
 pub fn halt_reason(run: &Run) -> Option<&str> {
     let annotations = run.metadata.annotations.as_ref()?;
     annotations.get(HALT_REASON).map(String::as_str)
+}
+
+/// How long the step that runs takes.
+fn left(run: &Run, now: Timestamp) -> String {
+    let status = run.status.as_ref();
+    let goes_on = status.filter(|status| status.phase != RunPhase::Finished);
+    let steps = goes_on.iter().flat_map(|status| &status.steps);
+    let mut running = steps.filter(|step| step.phase == StepPhase::Running);
+    let ends = running.find_map(|step| step.ends.as_ref());
+    ends.and_then(|ends| until(ends, now)).unwrap_or_default()
 }
 
 /// How a Run stands, in one word, and its colour.
@@ -49,8 +75,9 @@ fn state(run: &Run) -> (String, Style) {
         (RunPhase::Baseline | RunPhase::Running | RunPhase::Recovering, _) if run.spec.halt => {
             ("Halting".to_owned(), YELLOW)
         }
-        (phase @ (RunPhase::Baseline | RunPhase::Recovering), _) => (format!("{phase:?}"), GREEN),
+        (RunPhase::Baseline, _) => ("Baseline".to_owned(), GREEN),
         (RunPhase::Running, _) => ("Running".to_owned(), GREEN),
+        (RunPhase::Recovering, _) => ("Recovering".to_owned(), YELLOW),
         (RunPhase::Finished, None) => ("Finished".to_owned(), Style::new()),
         (RunPhase::Finished, Some(reason)) => {
             let style = match reason {
@@ -83,6 +110,52 @@ fn step_word(phase: StepPhase) -> &'static str {
         StepPhase::Failed => "failed",
         StepPhase::Skipped => "skipped",
     }
+}
+
+/// What a step does, in one line.
+pub fn in_words(step: &Step) -> String {
+    let deed = match step {
+        Step { fault: Some(FaultStep { target, sentences, duration }), .. } => {
+            let lines = sentences.lines().map(str::trim).filter(|line| !line.is_empty());
+            let sentences = lines.collect::<Vec<_>>().join("; ");
+            format!("{sentences} for {duration} on {target}")
+        }
+        Step { pods: Some(PodsStep { target, action, grace_period }), .. } => {
+            let grace = grace_period.as_ref().map(|grace| format!(", {grace} to end"));
+            format!("{} pods of {target}{}", action_word(*action), grace.unwrap_or_default())
+        }
+        Step { check: Some(CheckStep { probes, duration }), .. } => {
+            format!("check that {} for {duration}", held(probes))
+        }
+        Step { wait: Some(WaitStep { duration }), .. } => format!("wait {duration}"),
+        Step { fault: None, pods: None, check: None, wait: None, .. } => String::new(),
+    };
+    let condition = step.condition.as_ref().map(|condition| format!(", if {condition}"));
+    in_one_line(&format!("{deed}{}", condition.unwrap_or_default()))
+}
+
+/// The step of that name, as the Run does it.
+fn deed<'r>(run: &'r Run, status: &'r RunStatus, name: &str) -> Option<&'r Step> {
+    let spec = status.spec.as_ref().or(run.spec.inline.as_ref())?;
+    spec.steps.iter().find(|step| step.name == name)
+}
+
+fn held(probes: &[String]) -> String {
+    let holds = if probes.len() == 1 { "holds" } else { "hold" };
+    format!("{} {holds}", probes.join(", "))
+}
+
+fn action_word(action: PodAction) -> &'static str {
+    match action {
+        PodAction::Delete => "delete",
+        PodAction::Evict => "evict",
+        PodAction::Restart => "restart",
+    }
+}
+
+/// What is said of the pods of a step that have done as they were told.
+fn done_word(step: &Step) -> &'static str {
+    if step.pods.is_some() { "removed" } else { "armed" }
 }
 
 /// How long it is until a moment, to the second, rounded up.

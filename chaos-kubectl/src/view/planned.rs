@@ -3,11 +3,23 @@
 use chaos_api::kinds::{Reason, Run, RunStatus};
 use kube::ResourceExt as _;
 
-use super::frame::in_words;
-use crate::text::{BOLD, DIM, GREEN, RED, YELLOW, count, styled, table, wrap};
+use super::in_words;
+use crate::{
+    printable::Printable,
+    removable::Removable,
+    text::{BOLD, DIM, GREEN, RED, YELLOW, count, styled, table, wrap},
+};
 
-/// The result of a plan, whole.
-pub fn planned(run: &Run, most: usize) -> Vec<String> {
+/// The pods whose names are shown; the others are counted.
+const MOST_NAMED: usize = 12;
+
+/// The result of a plan, whole. `removable` has what is known of the pods of steps that remove some.
+pub fn planned(
+    run: &Printable<Run>,
+    removable: &[Printable<Removable>],
+    most: usize,
+) -> Vec<String> {
+    let run: &Run = run;
     let Some(status) = &run.status else { return vec!["there is no result".to_owned()] };
     let namespace = run.namespace().unwrap_or_default();
     let mut lines = Vec::new();
@@ -23,6 +35,9 @@ pub fn planned(run: &Run, most: usize) -> Vec<String> {
     }
     lines.extend(targets(run, status, &namespace, most));
     lines.extend(steps(run, status, most));
+    for one in removable {
+        lines.extend(removals(one, most));
+    }
     lines.extend(limits(run, status));
     if !status.exceptions.is_empty() {
         lines.push(String::new());
@@ -70,12 +85,37 @@ fn steps(run: &Run, status: &RunStatus, most: usize) -> Vec<String> {
         .iter()
         .map(|step| {
             let planned = status.steps.iter().find(|one| one.name == step.name);
-            let pods = planned.filter(|_| step.fault.is_some());
+            let pods = planned.filter(|_| step.fault.is_some() || step.pods.is_some());
             let pods = pods.map(|one| count(one.picked, "pod")).unwrap_or_default();
             vec![step.name.clone(), pods, in_words(step)]
         })
         .collect();
     [String::new(), styled(BOLD, "steps")].into_iter().chain(table(&rows, most)).collect()
+}
+
+/// Which pods a step may remove, and what budgets say of them.
+fn removals(removable: &Removable, most: usize) -> Vec<String> {
+    let Removable { step, picked, pods, is_narrower, budgets, unknown, .. } = removable;
+    let mut lines = vec![String::new(), styled(BOLD, &format!("removed by step {step}"))];
+    let names: Vec<&str> = pods.iter().take(MOST_NAMED).map(String::as_str).collect();
+    let more = match pods.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if !pods.is_empty() {
+        let of = count(pods.len() as u64, "pod");
+        let which = match (*picked as usize == pods.len(), *is_narrower) {
+            (true, false) => String::new(),
+            (_, false) => format!("{picked} of {of}, others in each Run: "),
+            (_, true) => format!(
+                "{picked} of {of} that the labels select, and of fewer by the target's other fields; others in each Run: "
+            ),
+        };
+        lines.extend(wrap(&format!("{which}{}{more}", names.join(", ")), most));
+    }
+    lines.extend(budgets.iter().flat_map(|budget| wrap(budget, most)));
+    lines.extend(unknown.iter().flat_map(|why| wrap(&format!("not looked at: {why}"), most)));
+    lines
 }
 
 /// The limits of the experiment, as it has them.

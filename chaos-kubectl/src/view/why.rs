@@ -7,11 +7,12 @@ use chaos_fault::print_duration;
 
 use crate::{
     diagnosis::why::{FaultLine, State, Why},
+    printable::Printable,
     text::{BOLD, DIM, GREEN, RED, YELLOW, number, styled, table, wrap},
 };
 
 /// Lines about a pod.
-pub fn why(why: &Why, most: usize) -> Vec<String> {
+pub fn why(why: &Printable<Why>, most: usize) -> Vec<String> {
     let node = why.node.as_ref().map(|node| format!(" on node {node}")).unwrap_or_default();
     let (words, style) = match why.state {
         State::Nothing => ("nobody asks for faults", GREEN),

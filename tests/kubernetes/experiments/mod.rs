@@ -15,5 +15,5 @@ mod roles;
 mod runs;
 mod samples;
 pub(crate) mod scene;
-mod service;
+pub(crate) mod service;
 mod targets;

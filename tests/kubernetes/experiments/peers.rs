@@ -56,7 +56,10 @@ fn names_stand_for_addresses_which_are_followed() -> Result<()> {
     // What was counted with the other address counts on. Where nothing is left, the last one stays.
     scene.await_run("run", |status| status.targets.armed == 1 && status.ledger.matched == 20)?;
     scene.plane.apply(&slice(&json!([])))?;
-    scene.await_run("run", |status| status.targets.armed == 1)?;
+    let told = scene
+        .await_run("run", |status| status.targets.armed == 1 && !status.exceptions.is_empty())?;
+    let message = &told.exceptions[0].message;
+    assert!(message.contains("`@db`: it stands for no address"), "{told:?}");
     assert_eq!(peer(&scene)?.as_deref(), Some("10.244.9.2 port 5432, 15432"));
     scene.halt("run")?;
     scene.await_end("run")?;

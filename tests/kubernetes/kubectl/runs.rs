@@ -88,6 +88,7 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
     let mut watching = user.begins(&["watch", &name])?;
     scene.await_run(&name, |status| status.targets.armed == 2)?;
     user.says(&["list"])?.expect(0, &[&name, "Running", "2/2"])?;
+    user.says(&["top", "--once"])?.expect(0, &["PER S", &name, "Running", "2/2"])?;
     let status = user.says(&["why", "pod/web-0"])?;
     status.expect(0, &["shop/web-0 on node node-a"])?;
     // The first Ctrl-C says that the Run goes on, and it is watched on.
@@ -131,10 +132,15 @@ fn experiments_are_started_and_the_lever_is_pulled() -> Result<()> {
     let scene = Scene::set()?;
     let _controller = scene.controller("a")?;
     let user = User::new(&scene.plane, "ada", &["chaos-runner"], &["chaos-lever"])?;
-    scene.experiment("slow", one_step(json!("50%"), "5m"))?;
+    let mut slow = one_step(json!("50%"), "5m");
+    slow["params"] = json!({ "latency": "200ms" });
+    slow["steps"][0]["fault"]["do"] = json!("delay $(latency) egress tcp to 10.96.0.12");
+    scene.experiment("slow", slow)?;
     user.says(&["start", "slwo"])?
         .expect(2, &["there is no experiment slwo", "did you mean `slow`?"])?;
     user.says(&["start", "slow", "--param", "x=1"])?.expect(2, &["`x` is no parameter"])?;
+    let injected = ["start", "slow", "--param", "latency=1s; kill container"];
+    user.says(&injected)?.expect(2, &["the value of `$(latency)` has ';'"])?;
     user.says(&["start", "slow", "--mode", "shadow", "--name", "one"])?.expect(0, &["one\n"])?;
     scene.await_run("one", |status| status.targets.armed == 2)?;
     let listed = user.says(&["list", "-o", "json"])?.expect(0, &[])?.output;

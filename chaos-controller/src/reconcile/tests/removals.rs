@@ -132,11 +132,11 @@ fn what_is_not_allowed_is_refused_and_plans_and_shadows_touch_nothing() {
         assert!(status.message.contains(expected), "{}", status.message);
     }
     for (mode, reason, expected) in [
-        ("Plan", Reason::Planned, "kill would delete 2 pods, of 4 selected, on 1 nodes"),
+        ("Plan", Reason::Planned, "kill would delete 2 pods, of 4 selected, on 1 node"),
         (
             "Shadow",
             Reason::Completed,
-            "every step was done; kill would delete 2 pods, of 4 selected, on 1 nodes",
+            "every step was done; kill would delete 2 pods, of 4 selected, on 1 node",
         ),
     ] {
         let mut world = world(4);

@@ -57,3 +57,25 @@ fn plans_and_refused_runs_have_no_report() {
         assert_eq!((world.status(run).report, world.report(run).len()), (None, 0));
     }
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_told_until_it_can() {
+    let mut world = World::new(&[("a", 1)]);
+    world.refuses_reports = true;
+    world.run("run", one_step("1", "5m"));
+    world.settle();
+    world.pass(61);
+    let told = |world: &World| {
+        let conditions = world.status("run").conditions;
+        let told = conditions.into_iter().find(|condition| condition.type_ == "Reported");
+        told.map(|condition| (condition.status, condition.message))
+    };
+    let message = "the report cannot be written, so the status alone tells of pods: taken";
+    assert_eq!(told(&world), Some(("False".to_owned(), message.to_owned())));
+    world.refuses_reports = false;
+    let pod = world.held()[0].clone();
+    world.count(&pod, 10, 4);
+    world.pass(62);
+    assert_eq!(told(&world), Some(("True".to_owned(), String::new())));
+    assert_eq!(world.report("run").len(), 1);
+}

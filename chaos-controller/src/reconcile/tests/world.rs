@@ -94,6 +94,8 @@ pub struct World {
     pub questions: Vec<(String, Option<f64>)>,
     samples: Samples,
     memory: Memory,
+    /// Somebody else has objects of the names of reports.
+    pub refuses_reports: bool,
     /// By the UIDs of runs.
     reports: BTreeMap<String, Vec<Entry>>,
     made: u32,
@@ -135,6 +137,7 @@ impl World {
             questions: Vec::new(),
             samples: Samples::new(),
             memory: Memory::default(),
+            refuses_reports: false,
             reports: BTreeMap::new(),
             made: 0,
         };
@@ -479,6 +482,10 @@ impl World {
         }
         for run in &actions.reports {
             let uid = run.metadata.uid.as_deref().unwrap();
+            if self.refuses_reports {
+                self.memory.reports.refuse(uid, "taken".to_owned(), self.now);
+                continue;
+            }
             if let Some(packed) = self.memory.reports.packed(uid) {
                 self.reports.insert(uid.to_owned(), unpack(&packed.unwrap()).unwrap());
                 self.memory.reports.wrote(uid, self.now);
