@@ -261,7 +261,7 @@ fn a_sound_cluster() {
 ✓  guard           held by chaos-controller-7_1a, renewed 1s ago
 ✓  lever           the cluster is not halted
 ✓  agents          1 of 1 agent ready
-✓  node node-a     version 0.1.0, kernel 6.12.0 (x86_64), 21 of 21 mechanisms, at most 256 pods at once
+✓  node node-a     version 0.1.0, kernel 6.12.0 (x86_64), 20 of 20 mechanisms, at most 256 pods at once
 ✓  policies        all are there
 ✓  namespace shop  allows faults: all verbs that are not destructive
 ✓  your rights     run, start, plan: you may create runs.chaos-agent.dev in namespace shop
