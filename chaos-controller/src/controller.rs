@@ -9,6 +9,7 @@ use std::{
 
 use chaos_api::kinds::{Experiment, Run, RunStatus};
 use chaos_kube::PodName;
+use chaos_probe::Asker;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -33,6 +34,7 @@ use tokio::{
 
 use crate::{
     agents::Agents,
+    asking::Questions,
     budgets::Budget,
     events,
     fresh::Fresh,
@@ -92,6 +94,8 @@ pub struct Controller {
     /// Where the agents are.
     pub namespace: String,
     pub identity: String,
+    /// Asks the questions of probes.
+    pub asker: Asker,
     state: State,
 }
 
@@ -105,6 +109,7 @@ struct State {
     removals: Removals,
     runs: Fresh<Run>,
     hosts: Hosts,
+    questions: Questions,
     /// When the status of a run was written last.
     written: BTreeMap<String, Instant>,
 }
@@ -116,8 +121,9 @@ impl Controller {
         leadership: Leadership,
         namespace: String,
         identity: String,
+        asker: Asker,
     ) -> Self {
-        Self { client, stores, leadership, namespace, identity, state: State::default() }
+        Self { client, stores, leadership, namespace, identity, asker, state: State::default() }
     }
 
     /// Works until `shutdown` says so, or its sender is gone.
@@ -155,7 +161,9 @@ impl Controller {
             return;
         }
         let observed = self.observe(changed);
-        let actions = decide(&observed, &mut self.state.memory);
+        let mut actions = decide(&observed, &mut self.state.memory);
+        let questions = std::mem::take(&mut actions.ask);
+        self.state.questions.ask(questions, &self.asker, changed);
         self.act(actions).await;
     }
 
@@ -201,15 +209,30 @@ impl Controller {
             services: by_name(stores.services.state()),
             slices: by_service(stores.slices.state()),
             hosts: BTreeMap::new(),
+            samples: state.questions.answers(),
         };
         observed.hosts = state.hosts.look(&observed.wanted_hosts(), changed);
         observed
     }
 
-    /// Takes away first, then says what will be done, then does what was said before.
+    /// Says what probes have decided and takes away, then says what will be done, then does what was said before.
     async fn act(&mut self, actions: Actions) {
-        let Actions { ending, clear, resume, reports, runs, write, remove, experiments, forget } =
-            actions;
+        let Actions {
+            ending,
+            decisions,
+            ask: _,
+            clear,
+            resume,
+            reports,
+            runs,
+            write,
+            remove,
+            experiments,
+            forget,
+        } = actions;
+        for (run, status) in decisions {
+            self.write_run(&run, status).await;
+        }
         if let Err(error) = self.leadership.tell(ending).await {
             tracing::warn!(%error, "agents were not told which runs end");
         }
@@ -301,7 +324,7 @@ impl Controller {
                 Vec::new()
             })
         });
-        self.state.memory.reports.resume(&run.uid().unwrap_or_default(), lines);
+        self.state.memory.reports.resume(&run.uid().unwrap_or_default(), lines, Timestamp::now());
     }
 
     async fn write_report(&mut self, run: &Run) {
@@ -339,7 +362,7 @@ impl Controller {
                 instance: Some(self.identity.clone()),
             };
             let recorder = Recorder::new(self.client.clone(), reporter);
-            for event in news {
+            for event in news.into_iter().map(events::event) {
                 let published = async { recorder.publish(&event, &reference).await };
                 self.within_patience("an event", published).await;
             }
@@ -445,7 +468,13 @@ fn is_urgent(before: Option<&RunStatus>, now: &RunStatus) -> bool {
     let steps = |status: &RunStatus| -> Vec<_> {
         status.steps.iter().map(|step| (step.phase, step.picked)).collect()
     };
+    // What another leader must know, or would have to see again.
+    let probes = |status: &RunStatus| -> Vec<_> {
+        status.probes.iter().map(|probe| (probe.broke > 0, probe.recovered)).collect()
+    };
     before.phase != now.phase
+        || before.reason != now.reason
+        || probes(before) != probes(now)
         || before.spec != now.spec
         || steps(before) != steps(now)
         || conditions(before) != conditions(now)

@@ -12,8 +12,10 @@
 
 mod addresses;
 mod agents;
+mod asking;
 mod budgets;
 mod ceilings;
+mod condition;
 mod controller;
 mod events;
 mod exceptions;
@@ -21,6 +23,7 @@ mod expression;
 mod fresh;
 mod hosts;
 mod hours;
+mod hypothesis;
 mod lease;
 mod ledger;
 mod limits;
@@ -34,6 +37,7 @@ mod peers;
 mod pick;
 mod planning;
 mod pods;
+mod probes;
 mod progress;
 mod reconcile;
 mod removal;
@@ -53,6 +57,8 @@ use std::{sync::Arc, time::Duration};
 
 use chaos_api::kinds::{Experiment, Run};
 use chaos_kube::ENABLED;
+use chaos_probe::Asker;
+pub use chaos_probe::{Networks, Settings as ProbeSettings};
 use controller::{Controller, Stores};
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
@@ -70,6 +76,7 @@ use lease::Leadership;
 pub use mistakes::{Part, SpecMistake, mistakes};
 pub use names::{AGENT_LABEL, FIELD_MANAGER};
 pub use params::Filled;
+pub use probes::ProbeError;
 pub use script::ScriptError;
 pub use text::{Holder, holder};
 use thiserror::Error;
@@ -84,6 +91,8 @@ pub struct Options {
     pub identity: String,
     /// How long the Lease must stand still until another controller takes it.
     pub lease: Duration,
+    /// What probes may ask.
+    pub probes: ProbeSettings,
 }
 
 /// Why there is no controller, or no longer.
@@ -110,7 +119,8 @@ pub async fn run(
     // The loop asks again by itself, in time, and has to see that an eviction is not allowed now (429).
     config.default_retry = false;
     let client = Client::try_from(config).map_err(ControllerError::Client)?;
-    let Options { namespace, identity, lease } = options;
+    let Options { namespace, identity, lease, probes } = options;
+    let asker = Asker::new(probes, Some(client.clone()));
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (nodes, nodes_writer) = reflector::store();
@@ -204,7 +214,8 @@ pub async fn run(
         services,
         slices,
     };
-    let controller = Controller::new(client.clone(), stores, leadership, namespace, identity);
+    let controller =
+        Controller::new(client.clone(), stores, leadership, namespace, identity, asker);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),
         _ = watched => Err(ControllerError::Deaf),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chaos_api::kinds::{ExperimentSpec, Limits, Mode};
+use chaos_api::kinds::{ExperimentSpec, Limits, Mode, Probe, Step, TcpProbe, WaitStep};
 
 use crate::{
     expression::Expressions,
@@ -17,6 +17,8 @@ pub enum Part {
     Param(String),
     Target(String),
     Peer(String),
+    /// By its index.
+    Probe(usize),
     /// By its index.
     Step(usize),
     Limits,
@@ -51,6 +53,8 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         steps: Vec::new(),
         limits: Limits::default(),
         peers: BTreeMap::new(),
+        probes: Vec::new(),
+        probes_from: Vec::new(),
         ..spec.clone()
     };
     let none = BTreeMap::new();
@@ -85,10 +89,27 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         .filter(|(name, _)| spec.params.contains_key(*name))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
+    // Probes may name steps.
+    let steps: Vec<Step> = spec.steps.iter().map(sound_step).collect();
+    for (index, probe) in spec.probes.iter().enumerate() {
+        let with = |probes| ExperimentSpec { probes, steps: steps.clone(), ..bare.clone() };
+        add(Part::Probe(index), read(&with(vec![probe.clone()]), &known));
+        if spec.probes[..index].iter().any(|before| before.name == probe.name) {
+            add(
+                Part::Probe(index),
+                read(&with(vec![sound_probe(probe), sound_probe(probe)]), &known),
+            );
+        }
+    }
+    let mut probes: Vec<Probe> = spec.probes.iter().map(sound_probe).collect();
+    probes.sort_by(|one, two| one.name.cmp(&two.name));
+    probes.dedup_by(|one, two| one.name == two.name);
     for (index, step) in spec.steps.iter().enumerate() {
         let mut alone = ExperimentSpec {
             targets: sound.clone(),
             peers: peers.clone(),
+            probes: probes.clone(),
+            probes_from: spec.probes_from.clone(),
             steps: vec![step.clone()],
             ..bare.clone()
         };
@@ -108,6 +129,40 @@ pub fn mistakes(spec: &ExperimentSpec, given: &BTreeMap<String, String>) -> Vec<
         found.push(SpecMistake { part: Part::Whole, error: first });
     }
     found
+}
+
+/// A step of the same name that has no mistake.
+fn sound_step(step: &Step) -> Step {
+    let wait = Some(WaitStep { duration: "1s".to_owned() });
+    let (name, on_error) = (step.name.clone(), step.on_error);
+    Step {
+        name,
+        fault: None,
+        pods: None,
+        check: None,
+        wait,
+        condition: None,
+        timeout: None,
+        on_error,
+    }
+}
+
+/// A probe of the same name that has no mistake.
+fn sound_probe(probe: &Probe) -> Probe {
+    Probe {
+        name: probe.name.clone(),
+        http: None,
+        tcp: Some(TcpProbe { address: "localhost:80".to_owned(), timeout: None }),
+        prometheus: None,
+        alertmanager: None,
+        kubernetes: None,
+        ledger: None,
+        expect: None,
+        every: None,
+        tolerate: 0,
+        during: probe.during,
+        recover: None,
+    }
 }
 
 #[cfg(test)]
@@ -153,6 +208,26 @@ mod tests {
         let steps = json!([{ "name": "a", "wait": { "for": "1m" } }]);
         let good = json!({ "targets": { "web": { "pods": {} } }, "steps": steps });
         assert_eq!(mistakes(&serde_json::from_value(good).unwrap(), &BTreeMap::new()), []);
+    }
+
+    #[test]
+    fn the_mistake_of_a_probe_is_its_own_and_hides_no_other() {
+        let probe = |name: &str, url: &str| json!({ "name": name, "http": { "url": url } });
+        let check = json!({ "name": "c", "check": { "probes": ["web", "db"], "for": "1m" } });
+        let spec = serde_json::from_value(json!({
+            "probes": [probe("web", "http://$(host)"), probe("api", "http://x"), probe("api", "http://y"),
+                       { "name": "hit", "ledger": { "step": "b" }, "expect": "injected > 10" }],
+            "steps": [{ "name": "a", "if": "probes.", "wait": { "for": "1s" } }, check],
+        }))
+        .unwrap();
+        let found = mistakes(&spec, &BTreeMap::new());
+        let parts: Vec<&Part> = found.iter().map(|mistake| &mistake.part).collect();
+        let expected =
+            [Part::Probe(0), Part::Probe(2), Part::Probe(3), Part::Step(0), Part::Step(1)];
+        assert_eq!(parts, expected.iter().collect::<Vec<_>>(), "{found:#?}");
+        let messages: Vec<String> = found.iter().map(|mistake| mistake.error.to_string()).collect();
+        assert!(messages[0].starts_with("probe web: `$(host)` is no parameter"), "{messages:?}");
+        assert!(messages[4].contains("check: db is no probe"), "{messages:?}");
     }
 
     #[test]

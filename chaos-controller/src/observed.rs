@@ -15,7 +15,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     agents::Agent, budgets::Budget, hosts::Answer, namespaces::Allowed, ownership::Between,
-    pods::PodFacts,
+    pods::PodFacts, probes::Samples,
 };
 
 /// What there is in the cluster.
@@ -47,6 +47,8 @@ pub struct Observed {
     pub slices: BTreeMap<(String, String), Vec<Arc<EndpointSlice>>>,
     /// The DNS names of peers, those that were answered.
     pub hosts: BTreeMap<String, Answer>,
+    /// What probes have answered since the last look.
+    pub samples: Samples,
 }
 
 impl Observed {
@@ -110,6 +112,7 @@ impl Observed {
             services: BTreeMap::new(),
             slices: BTreeMap::new(),
             hosts: BTreeMap::new(),
+            samples: Samples::new(),
         }
     }
 

@@ -1,8 +1,10 @@
 //! Takes a run from one state to the next. What is to be done is written to the status first; texts follow from a
 //! status that is there, so whoever leads after a crash does the same.
 
+mod check;
 mod pods;
 mod step;
+mod watch;
 
 use std::{
     borrow::Cow,
@@ -22,9 +24,11 @@ use kube::ResourceExt as _;
 use crate::{
     addresses::Addresses,
     expression::Expressions,
+    hypothesis,
     ledger::Ledgers,
     observed::Observed,
     peers::{PeerError, put_in},
+    probes::{LibraryError, Probing, Question, Watches, with_probes},
     removal::PodRemoval,
     report::Reports,
     script::{Act, Deed, Script},
@@ -46,11 +50,19 @@ pub struct Progress {
     pub is_ending: bool,
     /// The pods that it removes now.
     pub removals: Vec<PodRemoval>,
+    /// What its probes are asked from now on.
+    pub questions: Vec<Question>,
 }
 
 impl Progress {
     fn of(status: RunStatus) -> Self {
-        Self { status, texts: BTreeMap::new(), is_ending: false, removals: Vec::new() }
+        Self {
+            status,
+            texts: BTreeMap::new(),
+            is_ending: false,
+            removals: Vec::new(),
+            questions: Vec::new(),
+        }
     }
 }
 
@@ -69,6 +81,7 @@ pub struct Memory {
     pub ledgers: Ledgers,
     pub addresses: Addresses,
     pub reports: Reports,
+    pub watches: Watches,
     /// What runs want in one look, by the UIDs of pods: those that come later in this look want others.
     pub promised: BTreeSet<String>,
 }
@@ -118,8 +131,13 @@ impl Turn<'_> {
             verdict: None,
             verdict_reason: None,
             verdict_message: String::new(),
+            hypothesis: None,
+            hypothesis_reason: None,
+            hypothesis_message: String::new(),
             spec: None,
             steps: Vec::new(),
+            probes: Vec::new(),
+            recovering: None,
             summary: Summary::default(),
             targets: TargetCounts::default(),
             ledger: LedgerSums::default(),
@@ -130,6 +148,7 @@ impl Turn<'_> {
         if self.run.spec.halt {
             return Some(self.finish(
                 empty,
+                &[],
                 Reason::Halted,
                 "it was halted before it began".to_owned(),
             ));
@@ -137,11 +156,13 @@ impl Turn<'_> {
         let spec = match self.spec() {
             Ok(spec) => spec,
             Err(Missing::Soon) => return None,
-            Err(Missing::Experiment(why)) => return Some(self.finish(empty, Reason::Refused, why)),
+            Err(Missing::Experiment(why)) => {
+                return Some(self.finish(empty, &[], Reason::Refused, why));
+            }
         };
         let script = match self.script(&spec) {
             Ok(script) => script,
-            Err(why) => return Some(self.finish(empty, Reason::Refused, why)),
+            Err(why) => return Some(self.finish(empty, &[], Reason::Refused, why)),
         };
         let waits =
             self.observed.has_leftovers(&self.identity.namespace) || self.awaits_peers(&script);
@@ -163,37 +184,66 @@ impl Turn<'_> {
         let mut status = RunStatus { steps: steps.collect(), spec: Some(spec), ..empty };
         let refusals = self.refusals(&script, &mut status);
         if !refusals.is_empty() {
-            return Some(self.finish(status, Reason::Refused, refusals.join("; ")));
+            return Some(self.finish(status, &script.probes, Reason::Refused, refusals.join("; ")));
         }
         self.set(&mut status, "Planned", true, "Planned", "every step can be done");
+        let has_questions = script.probes.iter().any(Probing::is_asked);
         match self.run.spec.mode {
-            Mode::Plan => {
+            Mode::Plan if !has_questions => {
                 let message = plan_in_words(&status, &script);
-                Some(self.finish(status, Reason::Planned, message))
+                return Some(self.finish(status, &script.probes, Reason::Planned, message));
             }
+            Mode::Plan => {}
             Mode::Shadow | Mode::Armed => {
                 status.report = Some(format!("{}-report", self.identity.name));
                 self.memory.reports.begin(&self.identity.uid);
-                Some(self.start(status, &script, 0))
             }
         }
+        if !has_questions {
+            return Some(self.start(status, &script, 0));
+        }
+        status.phase = RunPhase::Baseline;
+        Some(status)
     }
 
-    /// Goes on with the step that runs, or ends the run.
+    /// Goes on with a run that has not ended.
     fn go_on(&mut self, mut status: RunStatus) -> Progress {
         let Some(script) = status.spec.clone().and_then(|spec| self.script(&spec).ok()) else {
             // Only somebody who wrote the status could have made it so.
             let why = "the copy of the experiment in the status cannot be read".to_owned();
-            return self.end(status, Reason::StepFailed, why);
+            return self.end(status, &[], Reason::StepFailed, why);
         };
         self.count(&script, &mut status);
-        if let Some((reason, why)) = self.end_reason(&script, &status) {
-            return self.end(status, reason, why);
+        self.take_samples(&script, &mut status);
+        let progress = self.next(status, &script);
+        let questions = self.questions(&script, &progress.status);
+        Progress { questions, ..progress }
+    }
+
+    /// Goes by its phase, and by why it is to end, if it is.
+    fn next(&mut self, mut status: RunStatus, script: &Script) -> Progress {
+        if let Some((reason, why)) = self.end_reason(script, &status) {
+            return self.end(status, &script.probes, reason, why);
         }
+        match status.phase {
+            RunPhase::Baseline => self.before(status, script),
+            RunPhase::Running => {
+                if status.reason.is_some() || self.breaks(&mut status, script) {
+                    return self.withdraw(status, script);
+                }
+                self.step(status, script)
+            }
+            RunPhase::Recovering => self.after(status, script),
+            RunPhase::Finished => Progress::of(status),
+        }
+    }
+
+    /// Goes on with the step that runs, or begins the next one.
+    fn step(&mut self, mut status: RunStatus, script: &Script) -> Progress {
         let running = status.steps.iter().position(|step| step.phase == StepPhase::Running);
         let Some(index) = running else {
             let next = status.steps.iter().position(|step| step.phase == StepPhase::Pending);
-            let status = self.start(status, &script, next.unwrap_or(script.steps.len()));
+            let status = self.start(status, script, next.unwrap_or(script.steps.len()));
             return Progress::of(status);
         };
         match &script.steps[index].deed {
@@ -202,30 +252,47 @@ impl Turn<'_> {
                     ends(&status.steps[index]).is_none_or(|ends| self.observed.now >= ends);
                 if is_over {
                     status.steps[index].phase = StepPhase::Done;
-                    status = self.start(status, &script, index + 1);
+                    status = self.start(status, script, index + 1);
                 }
                 Progress::of(status)
             }
-            Deed::Fault { .. } => self.fault(status, &script, index),
-            Deed::Pods { .. } => self.remove(status, &script, index),
+            Deed::Fault { .. } => self.fault(status, script, index),
+            Deed::Pods { .. } => self.remove(status, script, index),
+            Deed::Check { .. } => self.check(status, script, index),
         }
     }
 
     /// Takes the texts away, then says why the run has ended.
-    fn end(&mut self, mut status: RunStatus, reason: Reason, why: String) -> Progress {
-        let pods = self.observed.within_reach(&self.identity.namespace);
-        let held = pods.filter(|pod| pod.is_held_by(&self.identity.uid)).count();
+    fn end(
+        &mut self,
+        mut status: RunStatus,
+        probes: &[Probing],
+        reason: Reason,
+        why: String,
+    ) -> Progress {
+        // What a probe has decided before stays the reason.
+        let decided = status.reason.map(|decided| (decided, status.message.clone()));
+        let held = self.held();
         if held > 0 {
-            status.message = format!("{why}; {held} pods still have its faults");
+            if decided.is_none() {
+                status.message = format!("{why}; {held} pods still have its faults");
+            }
             return Progress { is_ending: true, ..Progress::of(status) };
         }
+        let (reason, why) = decided.unwrap_or((reason, why));
         for step in &mut status.steps {
             if step.phase == StepPhase::Running {
                 step.phase = StepPhase::Failed;
                 step.pods.clear();
             }
         }
-        Progress::of(self.finish(status, reason, why))
+        Progress::of(self.finish(status, probes, reason, why))
+    }
+
+    /// How many pods have a text of the run.
+    fn held(&self) -> usize {
+        let pods = self.observed.within_reach(&self.identity.namespace);
+        pods.filter(|pod| pod.is_held_by(&self.identity.uid)).count()
     }
 
     /// Why a run is to end at once.
@@ -248,6 +315,9 @@ impl Turn<'_> {
         if let Some(why) = self.beyond_ceilings(script).into_iter().next() {
             return Some((Reason::Halted, why));
         }
+        if status.reason.is_some() {
+            return None;
+        }
         let mut failed = script.steps.iter().zip(&status.steps);
         let (act, _) =
             failed.find(|(act, step)| step.phase == StepPhase::Failed && act.stops_at_errors())?;
@@ -269,29 +339,41 @@ impl Turn<'_> {
 
     /// What the run is to do.
     fn spec(&self) -> Result<ExperimentSpec, Missing> {
-        let found = self.observed.asked_of(self.run).cloned();
-        let Some(name) = &self.run.spec.experiment else {
-            return found.ok_or_else(|| {
-                Missing::Experiment("the run names no experiment, and has none inline".to_owned())
-            });
+        let namespace = &self.identity.namespace;
+        let missing = |why: String| match self.is_young() {
+            true => Missing::Soon,
+            false => Missing::Experiment(why),
         };
-        if let Some(spec) = found {
-            return Ok(spec);
+        let found = match (self.observed.asked_of(self.run), &self.run.spec.experiment) {
+            (Some(spec), _) => spec,
+            (None, Some(name)) => {
+                return Err(missing(format!(
+                    "there is no experiment {name} in namespace {namespace}"
+                )));
+            }
+            (None, None) => {
+                let why = "the run names no experiment, and has none inline";
+                return Err(Missing::Experiment(why.to_owned()));
+            }
+        };
+        if found.steps.is_empty() {
+            let why = "the experiment has no steps: it is a library of probes; name it in `probesFrom` of another";
+            return Err(Missing::Experiment(why.to_owned()));
         }
-        if self.is_young() {
-            return Err(Missing::Soon);
-        }
-        Err(Missing::Experiment(format!(
-            "there is no experiment {name} in namespace {}",
-            self.identity.namespace
-        )))
+        let library = |name: &str| self.observed.experiment(namespace, name).map(|one| &one.spec);
+        with_probes(found, library).map_err(|error| match error {
+            LibraryError::Missing(_) => missing(error.to_string()),
+            LibraryError::Param { .. } | LibraryError::Clash { .. } | LibraryError::TooMany(_) => {
+                Missing::Experiment(error.to_string())
+            }
+        })
     }
 
     /// Whether a DNS name of a peer is being looked up for the first time.
     fn awaits_peers(&self, script: &Script) -> bool {
         let mut found = script.steps.iter().filter_map(|act| match &act.deed {
             Deed::Fault { faults, .. } => Some(self.with_addresses(script, faults)),
-            Deed::Pods { .. } | Deed::Wait(_) => None,
+            Deed::Pods { .. } | Deed::Check { .. } | Deed::Wait(_) => None,
         });
         found.any(|found| found.is_err_and(|error| error.is_soon()))
     }
@@ -330,13 +412,24 @@ impl Turn<'_> {
         self.observed.lever.as_ref().map(|reason| format!("the cluster is halted: {reason}"))
     }
 
-    fn finish(&self, status: RunStatus, reason: Reason, message: String) -> RunStatus {
+    fn finish(
+        &self,
+        status: RunStatus,
+        probes: &[Probing],
+        reason: Reason,
+        message: String,
+    ) -> RunStatus {
         let mut status =
             RunStatus { phase: RunPhase::Finished, reason: Some(reason), message, ..status };
         let judgement = judge(&status, self.run.spec.mode);
         status.verdict = Some(judgement.verdict);
         status.verdict_reason = Some(judgement.reason);
         status.verdict_message = judgement.message;
+        if let Some(judgement) = hypothesis::judge(&status, probes, self.run.spec.mode) {
+            status.hypothesis = Some(judgement.hypothesis);
+            status.hypothesis_reason = Some(judgement.reason);
+            status.hypothesis_message = judgement.message;
+        }
         let (reason, message) = (format!("{reason:?}"), status.message.clone());
         self.set(&mut status, "Finished", true, &reason, &message);
         if status.conditions.iter().any(|condition| condition.type_ == "Armed") {
@@ -385,10 +478,13 @@ fn plan_in_words(status: &RunStatus, script: &Script) -> String {
             };
             format!("{} would {verb} {} pods", step.name, step.picked)
         }
-        Deed::Fault { .. } | Deed::Wait(_) => {
+        Deed::Fault { .. } | Deed::Check { .. } | Deed::Wait(_) => {
             format!("{} would break {} pods", step.name, step.picked)
         }
     };
     let steps: Vec<String> = picked.map(would).collect();
+    if steps.is_empty() {
+        return "no step would break a pod".to_owned();
+    }
     format!("{}, of {selected} selected, on {nodes} nodes", steps.join("; "))
 }

@@ -14,6 +14,7 @@ use kube::ResourceExt as _;
 use crate::{
     observed::Observed,
     pods::{Annotation, PodFacts},
+    probes::Question,
     progress::{Memory, Text, advance},
     removal::PodRemoval,
     retention::surplus,
@@ -29,7 +30,12 @@ pub struct Actions {
     pub resume: Vec<Arc<Run>>,
     /// Runs whose reports are to be written.
     pub reports: Vec<Arc<Run>>,
-    /// Statuses of runs that are not as they should be.
+    /// Statuses of runs that a probe ends. They are written before anything is taken away, so that another leader does
+    /// not put it back.
+    pub decisions: Vec<(Arc<Run>, RunStatus)>,
+    /// What probes are asked from now on.
+    pub ask: Vec<Question>,
+    /// Other statuses of runs that are not as they should be.
     pub runs: Vec<(Arc<Run>, RunStatus)>,
     pub experiments: Vec<(Arc<Experiment>, ExperimentStatus)>,
     pub clear: Vec<PodWrite>,
@@ -65,9 +71,15 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
             let namespace = run.namespace().unwrap_or_default();
             actions.ending.insert(format!("{namespace}/{}", run.name_any()));
         }
+        actions.ask.extend(progress.questions);
         report(run, &progress.status, observed.now, memory, &mut actions);
         if run.status.as_ref() != Some(&progress.status) {
-            actions.runs.push((run.clone(), progress.status));
+            let had_reason = run.status.as_ref().is_some_and(|status| status.reason.is_some());
+            let statuses = match progress.status.reason {
+                Some(_) if progress.is_ending && !had_reason => &mut actions.decisions,
+                Some(_) | None => &mut actions.runs,
+            };
+            statuses.push((run.clone(), progress.status));
         }
     }
     for pod in observed.pods.values().flatten() {
@@ -89,6 +101,7 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     memory.ledgers.retain(|uid| runs.contains(uid));
     memory.addresses.retain(|uid| runs.contains(uid));
     memory.reports.retain(|uid| runs.contains(uid));
+    memory.watches.retain(|uid| runs.contains(uid));
     actions
 }
 
@@ -97,13 +110,19 @@ fn report(
     run: &Arc<Run>,
     status: &RunStatus,
     now: Timestamp,
-    memory: &Memory,
+    memory: &mut Memory,
     actions: &mut Actions,
 ) {
-    let phase = run.status.as_ref().map(|status| status.phase);
+    let before = run.status.as_ref();
+    let phase = before.map(|status| status.phase);
     let uid = run.metadata.uid.as_deref().unwrap_or_default();
     let has_ended = status.phase == RunPhase::Finished;
     if status.report.is_none() || phase == Some(RunPhase::Finished) {
+        return;
+    }
+    memory.reports.note_status(uid, before, status, now);
+    // The first status names the report.
+    if before.is_none() {
         return;
     }
     if !memory.reports.is_whole(uid) {

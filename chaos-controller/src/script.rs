@@ -6,16 +6,20 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::kinds::{ExperimentSpec, Mode, OnError, Peer, PodAction, Replaced, Step, Target};
-use chaos_fault::{Fault, parse_duration};
+use chaos_api::kinds::{
+    CheckStep, ExperimentSpec, Mode, OnError, Peer, PodAction, Replaced, Step, Target,
+};
+use chaos_fault::{Fault, parse_duration, print_duration};
 use thiserror::Error;
 
 use crate::{
+    condition,
     expression::{ExpressionError, Expressions},
     limits::{Limits, LimitsError},
     params::Filled,
     peers::network,
     pick::{Amount, AmountError},
+    probes::{self, ProbeError, Probing},
     removal::grace,
 };
 
@@ -24,6 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a step may take to remove its pods, where it does not say.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How much longer a step may wait for probes than they must hold, where it does not say.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The longest copy of an experiment that a run's status has room for, in bytes of JSON.
 const LONGEST: usize = 12 * 1024;
@@ -37,7 +44,7 @@ pub enum ScriptError {
     TooLong(usize),
     #[error("step {step}: `do` cannot be read:\n{report}")]
     Sentences { step: String, report: String },
-    #[error("step {step} has none of fault, pods and wait")]
+    #[error("step {step} has none of fault, pods, check and wait")]
     Nothing { step: String },
     #[error("step {step}: `do` has no sentence")]
     Empty { step: String },
@@ -61,6 +68,14 @@ pub enum ScriptError {
     Pick { target: String, error: AmountError },
     #[error("step {step}: {field}: {error}")]
     Duration { step: String, field: &'static str, error: String },
+    #[error("step {step}: check: {name} is no probe of the experiment; there are: {known}")]
+    Probe { step: String, name: String, known: String },
+    #[error("step {step}: timeout: the probes are to hold for {lasting}, and {timeout} is less")]
+    Impatient { step: String, lasting: String, timeout: String },
+    #[error("step {step}: if: {error}")]
+    Condition { step: String, error: chaos_expression::ExpressionError },
+    #[error(transparent)]
+    Probing(#[from] ProbeError),
     #[error("limits: {0}")]
     Limits(#[from] LimitsError),
 }
@@ -70,6 +85,7 @@ pub enum ScriptError {
 pub struct Script {
     pub targets: BTreeMap<String, Choice>,
     pub peers: BTreeMap<String, Peer>,
+    pub probes: Vec<Probing>,
     pub steps: Vec<Act>,
     pub limits: Limits,
 }
@@ -86,6 +102,8 @@ pub struct Choice {
 pub struct Act {
     pub name: String,
     pub deed: Deed,
+    /// Where it does not hold, the step is skipped.
+    pub condition: Option<String>,
     pub timeout: Duration,
     pub on_error: OnError,
 }
@@ -107,6 +125,14 @@ pub enum Deed {
         /// How long it may take.
         timeout: Duration,
     },
+    Check {
+        /// By their names.
+        probes: Vec<String>,
+        /// How long all of them must hold.
+        lasting: Duration,
+        /// How long it may take.
+        timeout: Duration,
+    },
     Wait(Duration),
 }
 
@@ -115,7 +141,7 @@ impl Deed {
     pub fn lasting(&self) -> Duration {
         match self {
             Self::Fault { lasting, .. } | Self::Wait(lasting) => *lasting,
-            Self::Pods { timeout, .. } => *timeout,
+            Self::Pods { timeout, .. } | Self::Check { timeout, .. } => *timeout,
         }
     }
 
@@ -123,13 +149,13 @@ impl Deed {
     pub fn target(&self) -> Option<&str> {
         match self {
             Self::Fault { target, .. } | Self::Pods { target, .. } => Some(target),
-            Self::Wait(_) => None,
+            Self::Check { .. } | Self::Wait(_) => None,
         }
     }
 }
 
 impl Act {
-    /// Whether the run ends where a pod cannot be armed.
+    /// Whether the run ends where the step cannot be done.
     pub fn stops_at_errors(&self) -> bool {
         match self.on_error {
             OnError::Halt => true,
@@ -193,12 +219,21 @@ impl Script {
             }
         }
         let peers = spec.peers.clone();
+        let probes = probes::read(spec, &params)?;
         let steps: Vec<Act> = spec
             .steps
             .iter()
-            .map(|step| act(step, &targets, &peers, &params, mode))
+            .map(|step| {
+                check_probes(step, spec)?;
+                act(step, &targets, &peers, &params, mode)
+            })
             .collect::<Result<_, _>>()?;
-        Ok(Self { targets, peers, steps, limits: Limits::read(&spec.limits)? })
+        for step in &spec.steps {
+            let Some(text) = &step.condition else { continue };
+            let checked = condition::check(text);
+            checked.map_err(|error| ScriptError::Condition { step: step.name.clone(), error })?;
+        }
+        Ok(Self { targets, peers, probes, steps, limits: Limits::read(&spec.limits)? })
     }
 
     /// With what a run draws: always the same.
@@ -250,8 +285,8 @@ fn act(
             .ok_or_else(|| ScriptError::Target { step: name.clone(), target: target.clone() })
     };
     let timeout = step.timeout.as_deref().map(|text| lasting("timeout", text)).transpose()?;
-    let deed = match (&step.fault, &step.pods, &step.wait) {
-        (Some(fault), _, _) => {
+    let deed = match (&step.fault, &step.pods, &step.check, &step.wait) {
+        (Some(fault), ..) => {
             let choice = choice(&fault.target)?;
             let written = sentences(name, &fault.sentences, params)?;
             check_names(name, &written, targets, peers)?;
@@ -261,7 +296,7 @@ fn act(
                 lasting: lasting("for", &fault.duration)?,
             }
         }
-        (None, Some(pods), _) => {
+        (None, Some(pods), ..) => {
             choice(&pods.target)?;
             let read = pods.grace_period.as_deref().map(grace).transpose();
             let grace = read.map_err(|error| ScriptError::Duration {
@@ -272,15 +307,39 @@ fn act(
             let timeout = timeout.unwrap_or(REMOVAL_TIMEOUT);
             Deed::Pods { target: pods.target.clone(), action: pods.action, grace, timeout }
         }
-        (None, None, Some(wait)) => Deed::Wait(lasting("for", &wait.duration)?),
-        (None, None, None) => return Err(ScriptError::Nothing { step: name.clone() }),
+        (None, None, Some(check), _) => {
+            let lasting = lasting("for", &check.duration)?;
+            let timeout = timeout.unwrap_or(lasting + CHECK_TIMEOUT);
+            if timeout < lasting {
+                return Err(ScriptError::Impatient {
+                    step: name.clone(),
+                    lasting: print_duration(lasting),
+                    timeout: print_duration(timeout),
+                });
+            }
+            Deed::Check { probes: check.probes.clone(), lasting, timeout }
+        }
+        (None, None, None, Some(wait)) => Deed::Wait(lasting("for", &wait.duration)?),
+        (None, None, None, None) => return Err(ScriptError::Nothing { step: name.clone() }),
     };
     Ok(Act {
         name: name.clone(),
         deed,
+        condition: step.condition.clone(),
         timeout: timeout.unwrap_or(TIMEOUT),
         on_error: step.on_error,
     })
+}
+
+/// Refuses a check of probes that are not there; those of other experiments come with the copy that a run works from.
+fn check_probes(step: &Step, spec: &ExperimentSpec) -> Result<(), ScriptError> {
+    let Some(CheckStep { probes, .. }) = &step.check else { return Ok(()) };
+    let is_there = |name: &&String| spec.probes.iter().any(|probe| probe.name == **name);
+    let unknown = probes.iter().find(|name| !is_there(name));
+    let Some(name) = unknown.filter(|_| spec.probes_from.is_empty()) else { return Ok(()) };
+    let known: Vec<&str> = spec.probes.iter().map(|probe| probe.name.as_str()).collect();
+    let (step, name) = (step.name.clone(), name.clone());
+    Err(ScriptError::Probe { step, name, known: known.join(", ") })
 }
 
 /// Refuses names that are no peer's.
@@ -400,7 +459,7 @@ mod tests {
     fn sentences_of(script: &Script) -> Vec<String> {
         match &script.steps[0].deed {
             Deed::Fault { faults, .. } => faults.iter().map(ToString::to_string).collect(),
-            Deed::Pods { .. } | Deed::Wait(_) => Vec::new(),
+            Deed::Pods { .. } | Deed::Check { .. } | Deed::Wait(_) => Vec::new(),
         }
     }
 

@@ -41,7 +41,7 @@ pub fn judge(status: &RunStatus, mode: Mode) -> Judgement {
     }
     let steps = status.spec.iter().flat_map(|spec| &spec.steps).zip(&status.steps);
     let begun: Vec<(&Step, &StepStatus)> =
-        steps.filter(|(step, status)| step.wait.is_none() && status.started.is_some()).collect();
+        steps.filter(|(step, status)| breaks_pods(step) && status.started.is_some()).collect();
     if begun.is_empty() {
         let message = "no step that breaks pods has begun";
         return Judgement::new(Verdict::Inconclusive, NothingDone, message);
@@ -56,6 +56,10 @@ pub fn judge(status: &RunStatus, mode: Mode) -> Judgement {
         }
     }
     Judgement::new(Verdict::Confirmed, AllInjected, in_words(&begun))
+}
+
+fn breaks_pods(step: &Step) -> bool {
+    step.fault.is_some() || step.pods.is_some()
 }
 
 /// What speaks against a step, if anything does.

@@ -38,10 +38,16 @@ impl Exit {
     pub fn of(run: &Run) -> Option<Self> {
         let status = run.status.as_ref()?;
         match status.phase {
-            RunPhase::Running => None,
+            RunPhase::Baseline | RunPhase::Running | RunPhase::Recovering => None,
             RunPhase::Finished => Some(match status.reason {
                 Some(Reason::Completed | Reason::Planned) => Self::Done,
-                Some(Reason::Refused | Reason::StepFailed) => Self::Refused,
+                Some(
+                    Reason::Refused
+                    | Reason::StepFailed
+                    | Reason::BaselineBroken
+                    | Reason::ProbeBroke
+                    | Reason::ProbeBlind,
+                ) => Self::Refused,
                 Some(Reason::Halted | Reason::ExperimentDeleted) => Self::Halted,
                 None => Self::Failed,
             }),

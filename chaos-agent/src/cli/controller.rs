@@ -3,8 +3,9 @@
 use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use chaos_controller::Options;
+use chaos_controller::{Networks, Options, ProbeSettings};
 use chaos_fault::print_duration;
+use ipnet::IpNet;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -30,6 +31,17 @@ pub struct Args {
     /// How long the Lease must stand still until another controller takes it
     #[arg(long, value_name = "DURATION", value_parser = lease, default_value = "15s")]
     lease: Duration,
+    /// Which networks probes of experiments may ask, in place of the private ones; may be given several times
+    ///
+    /// Link-local addresses are never asked; loopback and multicast only where one of these networks lies within them.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    probe_networks: Vec<IpNet>,
+    /// The Prometheus that probes ask which name none
+    #[arg(long, value_name = "URL", value_parser = url)]
+    prometheus: Option<String>,
+    /// The Alertmanager that probes ask which name none
+    #[arg(long, value_name = "URL", value_parser = url)]
+    alertmanager: Option<String>,
 }
 
 /// Shorter, a busy API server would end it; longer, agents would not wait for the next leader.
@@ -42,6 +54,23 @@ fn lease(word: &str) -> Result<Duration, String> {
         return Ok(lease);
     }
     Err(format!("from {} to {}", print_duration(shortest), print_duration(longest)))
+}
+
+fn url(word: &str) -> Result<String, String> {
+    let host = word.strip_prefix("http://").or_else(|| word.strip_prefix("https://"));
+    match host.filter(|host| !host.is_empty() && !host.starts_with('/')) {
+        Some(_) => Ok(word.trim_end_matches('/').to_owned()),
+        None => Err("write it such as http://prometheus.monitoring:9090".to_owned()),
+    }
+}
+
+fn probe_settings(args: &Args) -> ProbeSettings {
+    let networks = match args.probe_networks.as_slice() {
+        [] => Networks::default(),
+        listed => listed.iter().copied().collect(),
+    };
+    let Args { prometheus, alertmanager, .. } = args;
+    ProbeSettings { networks, prometheus: prometheus.clone(), alertmanager: alertmanager.clone() }
 }
 
 pub fn execute(args: &Args) -> Result<ExitCode, Failure> {
@@ -57,6 +86,7 @@ pub fn execute(args: &Args) -> Result<ExitCode, Failure> {
         // A container that is started again has the name of the one before, and is another.
         identity: format!("{name}_{:08x}", getrandom::u32().context("pick a random number")?),
         lease: args.lease,
+        probes: probe_settings(args),
     };
     let worker = thread::Builder::new()
         .name("controller".to_owned())

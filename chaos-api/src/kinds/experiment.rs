@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Limits, Peer, Step, Target};
+use super::{Condition, Limits, Peer, Probe, Step, Target};
 
 /// What a run does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -26,19 +26,26 @@ use super::{Condition, Limits, Peer, Step, Target};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.steps.all(s, !has(s.fault) || s.fault.target in self.targets)")
+    validation = Rule::new("!has(self.steps) || self.steps.all(s, !has(s.fault) || has(self.targets) && s.fault.target in self.targets)")
         .message("a fault's target is one of the experiment's targets"),
-    validation = Rule::new("self.steps.all(s, !has(s.pods) || s.pods.target in self.targets)")
+    validation = Rule::new("!has(self.steps) || self.steps.all(s, !has(s.pods) || has(self.targets) && s.pods.target in self.targets)")
         .message("the target of pods is one of the experiment's targets"),
-    validation = Rule::new("self.steps.all(s, self.steps.exists_one(t, t.name == s.name))")
-        .message("the names of steps differ")
+    validation = Rule::new("!has(self.steps) || self.steps.all(s, self.steps.exists_one(t, t.name == s.name))")
+        .message("the names of steps differ"),
+    validation = Rule::new("has(self.steps) || has(self.probes)")
+        .message("an experiment has steps, or probes for others, or both"),
+    validation = Rule::new("!has(self.probes) || self.probes.all(p, self.probes.exists_one(q, q.name == p.name))")
+        .message("the names of probes differ"),
+    validation = Rule::new("!has(self.steps) || has(self.probesFrom) || self.steps.all(s, !has(s.check) || has(self.probes) && s.check.probes.all(name, self.probes.exists(p, p.name == name)))")
+        .message("the probes of a check are probes of the experiment")
 )]
 pub struct ExperimentSpec {
-    /// Values of `$(NAME)` in sentences; a Run may give others
+    /// Values of `$(NAME)` in sentences and probes; a Run may give others
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub params: BTreeMap<String, Param>,
     /// Which pods, by the names that steps use
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 8, "minProperties" = 1))]
     pub targets: BTreeMap<String, Target>,
     /// What is at the other end of the traffic, by the names that sentences use behind `@`
@@ -47,12 +54,38 @@ pub struct ExperimentSpec {
     pub peers: BTreeMap<String, Peer>,
     #[serde(default)]
     pub limits: Limits,
+    /// What is believed of the service, in words, for people
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 512))]
+    pub hypothesis: String,
+    /// What must hold before, while and after pods are broken
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub probes: Vec<Probe>,
+    /// Experiments of the same namespace whose probes must hold, too, with the values that their own `params` have
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub probes_from: Vec<ProbesFrom>,
+    /// With whose rights probes read objects and Secrets; the controller may be it only where somebody has allowed that
+    /// by a RoleBinding
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub service_account_name: Option<String>,
     /// How much of the history is kept
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
-    /// One after the other
+    /// One after the other. An experiment without steps is a library of probes, for `probesFrom` of others
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 16))]
     pub steps: Vec<Step>,
+}
+
+/// A library of probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ProbesFrom {
+    /// The name of an experiment
+    #[schemars(length(min = 1, max = 253))]
+    pub experiment: String,
 }
 
 /// What is kept of an experiment's runs.

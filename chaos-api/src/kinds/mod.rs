@@ -6,8 +6,10 @@
 
 mod condition;
 mod experiment;
+mod hypothesis;
 mod limits;
 mod peer;
+mod probe;
 mod run;
 mod run_status;
 mod selector;
@@ -16,15 +18,20 @@ mod target;
 mod verdict;
 
 pub use condition::Condition;
-pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Keep, Param};
+pub use experiment::{Experiment, ExperimentSpec, ExperimentStatus, Keep, Param, ProbesFrom};
+pub use hypothesis::{Hypothesis, HypothesisReason, ProbeState, ProbeStatus};
 pub use limits::{DisruptionBudgets, Limits};
 pub use peer::Peer;
+pub use probe::{
+    AlertmanagerProbe, During, HttpHeader, HttpMethod, HttpProbe, KubernetesProbe, LedgerProbe,
+    Probe, PrometheusProbe, SecretKeyRef, TcpProbe,
+};
 pub use run::{Mode, Run, RunSpec};
 pub use run_status::{
     ExceptionStatus, LedgerSums, Reason, RunPhase, RunStatus, StepPhase, StepStatus, Summary,
     TargetCounts,
 };
 pub use selector::{LabelValue, Labels, Operator, Requirement};
-pub use step::{FaultStep, OnError, PodAction, PodsStep, Step, WaitStep};
+pub use step::{CheckStep, FaultStep, OnError, PodAction, PodsStep, Step, WaitStep};
 pub use target::{Owner, OwnerKind, Replaced, Target};
 pub use verdict::{Evidence, Verdict, VerdictReason};

@@ -28,6 +28,7 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
     printcolumn = r#"{"name": "Injected", "type": "integer", "jsonPath": ".status.ledger.injected"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.reason"}"#,
     printcolumn = r#"{"name": "Verdict", "type": "string", "jsonPath": ".status.verdict"}"#,
+    printcolumn = r#"{"name": "Hypothesis", "type": "string", "jsonPath": ".status.hypothesis"}"#,
     printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.message", "priority": 1}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
@@ -37,6 +38,8 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
         .message("a run has exactly one of experiment and inline"),
     validation = Rule::new("!has(self.inline) || !has(self.inline.keep)")
         .message("keep is a field of experiments; a run has none"),
+    validation = Rule::new("!has(self.inline) || has(self.inline.steps)")
+        .message("a run has steps; probes alone are for probesFrom of experiments"),
     validation = Rule::new("has(self.experiment) == has(oldSelf.experiment) && (!has(self.experiment) || self.experiment == oldSelf.experiment)")
         .message("the experiment of a run does not change; make another run"),
     validation = Rule::new("has(self.inline) == has(oldSelf.inline) && (!has(self.inline) || self.inline == oldSelf.inline)")
@@ -56,7 +59,7 @@ pub struct RunSpec {
     /// What is done, in place of an experiment's
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<ExperimentSpec>,
-    /// Values of `$(NAME)` in sentences, before those of the experiment
+    /// Values of `$(NAME)` in sentences and probes, before those of the experiment
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub params: BTreeMap<String, Param>,

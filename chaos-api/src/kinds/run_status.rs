@@ -5,14 +5,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, Evidence, ExperimentSpec, Verdict, VerdictReason};
+use super::{
+    Condition, Evidence, ExperimentSpec, Hypothesis, HypothesisReason, ProbeStatus, Verdict,
+    VerdictReason,
+};
 
 /// How far a run is, and what it has done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RunStatus {
     pub phase: RunPhase,
-    /// Why it has ended
+    /// Why it has ended; or why it ends, while its faults are being taken away and its probes must hold again
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
     /// The same in words
@@ -26,12 +29,25 @@ pub struct RunStatus {
     /// The same in words
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub verdict_message: String,
+    /// When it has ended, and has probes: whether what must hold held, by the probes alone
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis: Option<Hypothesis>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hypothesis_reason: Option<HypothesisReason>,
+    /// The same in words
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hypothesis_message: String,
     /// The copy of the experiment that is run, whatever becomes of the experiment
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "unchecked")]
     pub spec: Option<ExperimentSpec>,
     #[serde(default)]
     pub steps: Vec<StepStatus>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeStatus>,
+    /// Since when nothing is broken any more, and the probes must hold again
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovering: Option<Time>,
     #[serde(default)]
     pub summary: Summary,
     /// Of the step that runs, or of the last
@@ -53,7 +69,11 @@ pub struct RunStatus {
 /// Where a run is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RunPhase {
+    /// The probes are asked before anything is broken.
+    Baseline,
     Running,
+    /// The steps have ended, and the probes must hold again.
+    Recovering,
     Finished,
 }
 
@@ -68,6 +88,12 @@ pub enum Reason {
     Refused,
     /// A step could not be done, and nothing was to be done without it.
     StepFailed,
+    /// A probe failed, or had no answer three times in a row, before anything was broken: nothing was.
+    BaselineBroken,
+    /// A probe failed while pods were broken.
+    ProbeBroke,
+    /// A probe had no answer three times in a row.
+    ProbeBlind,
     /// Somebody halted it.
     Halted,
     /// The experiment was deleted.
@@ -82,7 +108,7 @@ pub struct StepStatus {
     pub phase: StepPhase,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Time>,
-    /// When its faults end, or its pause does; until when its pods must be removed
+    /// When its faults end, or its pause does; until when its pods must be removed, or its probes must have held
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends: Option<Time>,
     /// How many pods were picked when it started: never more are armed at a time, or removed
@@ -111,6 +137,8 @@ pub enum StepPhase {
     Running,
     Done,
     Failed,
+    /// Its `if` did not hold.
+    Skipped,
 }
 
 /// For people, in columns.

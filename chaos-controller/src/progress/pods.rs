@@ -104,7 +104,7 @@ impl Turn<'_> {
                 exceptions.add(why, &pod.name);
             }
             let line = Line { refusal, ..Line::of(pod, &act.name, state) };
-            self.memory.reports.note(&self.identity.uid, line);
+            self.memory.reports.note(&self.identity.uid, line, step.picked, observed.now);
         }
         let is_left = |uid: &str| left.iter().any(|(_, pod)| pod.uid == uid);
         self.memory.reports.note_removed(&self.identity.uid, &act.name, is_left);

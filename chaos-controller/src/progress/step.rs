@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
+    condition,
     exceptions::Exceptions,
     ledger::{self, Chances, Sums, sum},
     namespaces::not_allowed,
@@ -85,7 +86,7 @@ impl Turn<'_> {
                 Deed::Pods { action, .. } => {
                     self.unremovable(*action, &namespaces, picked.pods.len())
                 }
-                Deed::Wait(_) => Vec::new(),
+                Deed::Check { .. } | Deed::Wait(_) => Vec::new(),
             };
             refusals.extend(forbidden.into_iter().map(of_step));
             refusals.extend(picked.refusals.into_iter().map(of_step));
@@ -125,7 +126,7 @@ impl Turn<'_> {
         namespaces.iter().filter_map(refusal).collect()
     }
 
-    /// Begins a step, or ends the run where there is none.
+    /// Begins a step, or the end of the run where there is none.
     pub(super) fn start(
         &mut self,
         mut status: RunStatus,
@@ -133,14 +134,24 @@ impl Turn<'_> {
         index: usize,
     ) -> RunStatus {
         let Some(act) = script.steps.get(index) else {
-            let removed = script.steps.iter().any(|act| matches!(act.deed, Deed::Pods { .. }));
-            let message = if self.run.spec.mode == Mode::Shadow && removed {
-                format!("every step was done; {}", plan_in_words(&status, script))
-            } else {
-                "every step was done".to_owned()
-            };
-            return self.finish(status, super::Reason::Completed, message);
+            return self.recover(status, script);
         };
+        if let Some(text) = &act.condition {
+            match condition::holds(text, &status.probes) {
+                Ok(true) => {}
+                Ok(false) => {
+                    status.steps[index].phase = StepPhase::Skipped;
+                    return self.start(status, script, index + 1);
+                }
+                Err(error) => {
+                    self.fail(&mut status, act, index, &format!("if: {error}"));
+                    return match act.on_error {
+                        OnError::Halt => status,
+                        OnError::Continue => self.start(status, script, index + 1),
+                    };
+                }
+            }
+        }
         let now = whole_seconds(self.observed.now);
         let lasting = SignedDuration::try_from(act.deed.lasting().max(Duration::from_secs(1)));
         let ends = now.saturating_add(lasting.unwrap_or(SignedDuration::ZERO)).unwrap_or(now);
@@ -173,7 +184,7 @@ impl Turn<'_> {
                     Mode::Shadow | Mode::Plan => is_done = true,
                 }
             }
-            Deed::Fault { .. } | Deed::Wait(_) => {
+            Deed::Fault { .. } | Deed::Check { .. } | Deed::Wait(_) => {
                 let last = picked.pods.last().filter(|_| !asked.choice.is_followed());
                 step.last_hash = last.map(hash);
             }
@@ -198,6 +209,15 @@ impl Turn<'_> {
         let message = format!("0 of {picked} pods are {}", condition.to_ascii_lowercase());
         self.set(&mut status, condition, false, "Waiting", &message);
         status
+    }
+
+    /// What is said when every step was done.
+    pub(super) fn all_done(&self, status: &RunStatus, script: &Script) -> String {
+        let removed = script.steps.iter().any(|act| matches!(act.deed, Deed::Pods { .. }));
+        if self.run.spec.mode == Mode::Shadow && removed {
+            return format!("every step was done; {}", plan_in_words(status, script));
+        }
+        "every step was done".to_owned()
     }
 
     /// Follows a step that breaks pods.
@@ -295,7 +315,7 @@ impl Turn<'_> {
             }
         }
         for line in lines {
-            self.memory.reports.note(&self.identity.uid, line);
+            self.memory.reports.note(&self.identity.uid, line, step.picked, now);
         }
         let evidence = &mut status.steps[index].evidence;
         evidence.armed = evidence.armed.max(counts.armed + counts.ended);
@@ -408,7 +428,7 @@ pub(super) fn asked<'a>(
             // The API server holds evictions up. Restarts look before each pod.
             PodAction::Evict | PodAction::Restart => false,
         },
-        Deed::Wait(_) => false,
+        Deed::Check { .. } | Deed::Wait(_) => false,
     };
     Asked {
         namespace: &identity.namespace,
@@ -428,6 +448,7 @@ pub(super) fn asked<'a>(
 fn condition(deed: &Deed) -> &'static str {
     match deed {
         Deed::Pods { .. } => "Removed",
+        Deed::Check { .. } => "Checked",
         Deed::Fault { .. } | Deed::Wait(_) => "Armed",
     }
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use chaos_api::kinds::{ExperimentSpec, Limits, Peer, Step, Target};
-use chaos_controller::{Filled, Part, ScriptError, SpecMistake, mistakes};
+use chaos_api::kinds::{ExperimentSpec, Limits, Peer, Probe, ProbesFrom, Step, Target};
+use chaos_controller::{Filled, Part, ProbeError, ScriptError, SpecMistake, mistakes};
 use chaos_fault::closest;
 use serde_json::{Value, json};
 
@@ -45,6 +45,17 @@ fn sound(spec: &Value) -> (Value, Vec<usize>) {
         let is_sound = serde_json::from_value::<Target>(target.clone()).is_ok();
         sound["targets"][name] = if is_sound { target.clone() } else { json!({ "pods": {} }) };
     }
+    let list = |field: &str| spec[field].as_array().into_iter().flatten().cloned();
+    let is_probe = |probe: &Value| serde_json::from_value::<Probe>(probe.clone()).is_ok();
+    let is_library = |from: &Value| serde_json::from_value::<ProbesFrom>(from.clone()).is_ok();
+    let mut libraries: Vec<Value> = list("probesFrom").filter(is_library).collect();
+    if list("probes").all(|probe| is_probe(&probe)) {
+        sound["probes"] = list("probes").collect();
+    } else {
+        // Steps may name probes that cannot be read.
+        libraries.push(json!({ "experiment": "unread" }));
+    }
+    sound["probesFrom"] = libraries.into();
     if serde_json::from_value::<Limits>(spec["limits"].clone()).is_ok() {
         sound["limits"] = spec["limits"].clone();
     }
@@ -124,7 +135,12 @@ fn place(
     let SpecMistake { part, error } = mistake;
     let step = match part {
         Part::Step(index) => spec.steps.get(*index).map(|step| (*index, step)),
-        Part::Whole | Part::Param(_) | Part::Target(_) | Part::Peer(_) | Part::Limits => None,
+        Part::Whole
+        | Part::Param(_)
+        | Part::Target(_)
+        | Part::Peer(_)
+        | Part::Probe(_)
+        | Part::Limits => None,
     };
     let text = step.and_then(|(_, step)| step.fault.as_ref()).map(|fault| &fault.sentences);
     if let (ScriptError::Sentences { .. }, Some((index, _)), Some(text)) = (error, step, text) {
@@ -151,13 +167,21 @@ fn place(
             }
         }
         Part::Peer(name) => at.extend(path(&["peers", name, "cidr"])),
+        Part::Probe(index) => {
+            at.extend(path(&["probes", &index.to_string()]));
+            at.extend(probe_field(error).map(str::to_owned));
+        }
         Part::Step(index) => {
-            let is_wait = step.is_some_and(|(_, step)| step.fault.is_none());
             let field = field(error);
             at = of_step(prefix, *index, field);
-            if is_wait && field == "for" {
+            if let (Some((_, step)), "for") = (step, field) {
+                let kind = match (&step.fault, &step.check) {
+                    (Some(_), _) => "fault",
+                    (None, Some(_)) => "check",
+                    (None, None) => "wait",
+                };
                 at = of_step(prefix, *index, "");
-                at.extend(path(&["wait", "for"]));
+                at.extend(path(&[kind, "for"]));
             }
         }
         Part::Limits => at.push("limits".to_owned()),
@@ -179,6 +203,17 @@ fn place(
     vec![placed]
 }
 
+/// The field of a probe that an error is about, where it has one.
+fn probe_field(error: &ScriptError) -> Option<&'static str> {
+    let ScriptError::Probing(error) = error else { return None };
+    match error {
+        ProbeError::Duration { field, .. } => Some(field),
+        ProbeError::Twice(_) => Some("name"),
+        ProbeError::Mistake { mistake, .. } => mistake.starts_with("expect").then_some("expect"),
+        ProbeError::Param { .. } | ProbeError::Step { .. } => None,
+    }
+}
+
 /// The field of a step that an error is about; empty for the step itself.
 fn field(error: &ScriptError) -> &'static str {
     if let ScriptError::Target { .. } = error {
@@ -186,6 +221,12 @@ fn field(error: &ScriptError) -> &'static str {
     }
     if let ScriptError::Duration { field, .. } = error {
         return field;
+    }
+    if let ScriptError::Condition { .. } = error {
+        return "if";
+    }
+    if let ScriptError::Impatient { .. } = error {
+        return "timeout";
     }
     let is_of_sentences = matches!(
         error,
@@ -203,7 +244,7 @@ fn of_step(prefix: &Path, index: usize, field: &str) -> Path {
     at.extend(path(&["steps", &index.to_string()]));
     match field {
         "" => {}
-        "timeout" => at.push(field.to_owned()),
+        "timeout" | "if" => at.push(field.to_owned()),
         field => at.extend(path(&["fault", field])),
     }
     at

@@ -43,7 +43,7 @@ pub async fn execute(cluster: &Cluster, args: &HaltArgs) -> Result<Exit, Failure
         None => {
             let runs = list::of(cluster, namespace).await?;
             let goes_on = |run: &&Run| {
-                run.status.as_ref().is_none_or(|status| status.phase == RunPhase::Running)
+                run.status.as_ref().is_none_or(|status| status.phase != RunPhase::Finished)
             };
             runs.iter().filter(goes_on).map(|run| run.name_any()).collect()
         }
@@ -159,7 +159,7 @@ async fn running(cluster: &Cluster, names: &[String]) -> Result<Vec<String>, Fai
     let runs = list::of(cluster, &cluster.namespace).await?;
     let goes_on = |run: &&Run| {
         names.contains(&run.name_any())
-            && run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Running)
+            && run.status.as_ref().is_some_and(|status| status.phase != RunPhase::Finished)
     };
     Ok(runs.iter().filter(goes_on).map(|run| run.name_any()).collect())
 }

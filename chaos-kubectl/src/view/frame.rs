@@ -88,6 +88,7 @@ fn steps(run: &Run, status: &RunStatus, now: Timestamp, most: usize) -> Vec<Stri
                 StepPhase::Running => ("▶", GREEN),
                 StepPhase::Done => ("✓", GREEN),
                 StepPhase::Failed => ("✗", RED),
+                StepPhase::Skipped => ("–", DIM),
             };
             vec![
                 format!("{} {}", styled(style, sign), step.name),
@@ -109,6 +110,7 @@ fn progress(step: &StepStatus, now: Timestamp) -> String {
         },
         StepPhase::Done => styled(DIM, "done"),
         StepPhase::Failed => styled(RED, "failed"),
+        StepPhase::Skipped => styled(DIM, "skipped"),
     }
 }
 

@@ -46,13 +46,20 @@ fn state(run: &Run) -> (String, Style) {
         return ("Pending".to_owned(), YELLOW);
     };
     match (status.phase, status.reason) {
-        (RunPhase::Running, _) if run.spec.halt => ("Halting".to_owned(), YELLOW),
+        (RunPhase::Baseline | RunPhase::Running | RunPhase::Recovering, _) if run.spec.halt => {
+            ("Halting".to_owned(), YELLOW)
+        }
+        (phase @ (RunPhase::Baseline | RunPhase::Recovering), _) => (format!("{phase:?}"), GREEN),
         (RunPhase::Running, _) => ("Running".to_owned(), GREEN),
         (RunPhase::Finished, None) => ("Finished".to_owned(), Style::new()),
         (RunPhase::Finished, Some(reason)) => {
             let style = match reason {
                 Reason::Completed | Reason::Planned => GREEN,
-                Reason::Refused | Reason::StepFailed => RED,
+                Reason::Refused
+                | Reason::StepFailed
+                | Reason::BaselineBroken
+                | Reason::ProbeBroke
+                | Reason::ProbeBlind => RED,
                 Reason::Halted | Reason::ExperimentDeleted => YELLOW,
             };
             (format!("{reason:?}"), style)
@@ -74,6 +81,7 @@ fn step_word(phase: StepPhase) -> &'static str {
         StepPhase::Running => "running",
         StepPhase::Done => "done",
         StepPhase::Failed => "failed",
+        StepPhase::Skipped => "skipped",
     }
 }
 

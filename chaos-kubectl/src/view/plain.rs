@@ -41,7 +41,7 @@ pub fn changes(before: Option<&Run>, after: &Run) -> Vec<String> {
             lines.push(format!("{pods}: {} (such as {})", one.message, one.example));
         }
     }
-    let was_running = earlier.is_none_or(|status| status.phase == RunPhase::Running);
+    let was_running = earlier.is_none_or(|status| status.phase != RunPhase::Finished);
     if status.phase == RunPhase::Finished && was_running {
         lines.push(ledger_line(after).unwrap_or_default());
         let reason = halt_reason(after).map(|reason| format!(" ({reason})")).unwrap_or_default();

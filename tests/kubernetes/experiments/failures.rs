@@ -17,7 +17,8 @@ fn holder(scene: &Scene) -> Result<Option<String>> {
     Ok(lease.and_then(|lease| lease.spec?.holder_identity))
 }
 
-fn await_holder(scene: &Scene, name: &str) -> Result<()> {
+/// Waits until a controller of this name leads.
+pub fn await_holder(scene: &Scene, name: &str) -> Result<()> {
     scene.await_that("the holder of the Lease", || {
         let holder = holder(scene)?;
         let is = holder.as_deref().is_some_and(|holder| holder.starts_with(&format!("{name}_")));

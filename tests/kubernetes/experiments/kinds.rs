@@ -50,9 +50,12 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
         ),
         (
             with("/steps/0/wait", json!({ "for": "1s" })),
-            "a step has exactly one of fault, pods and wait",
+            "a step has exactly one of fault, pods, check and wait",
         ),
-        (with("/steps/0/fault", Value::Null), "a step has exactly one of fault, pods and wait"),
+        (
+            with("/steps/0/fault", Value::Null),
+            "a step has exactly one of fault, pods, check and wait",
+        ),
         (with("/steps/0/fault/for", json!("0s")), "for is longer than nothing"),
         (with("/steps/0/fault/for", json!("61m")), "at most 1h"),
         (with("/steps/0/fault/for", json!("5d")), "spec.steps[0].fault.for"),
@@ -85,6 +88,47 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     ] {
         refused(&wrong, expected)?;
     }
+    let probe = |fields: Value| {
+        let mut probe = json!({ "name": "home", "http": { "url": "http://web.shop" } });
+        probe
+            .as_object_mut()
+            .expect("an object")
+            .extend(fields.as_object().cloned().unwrap_or_default());
+        probe
+    };
+    let checking = |timeout: &str| json!([{ "name": "held", "check": { "probes": ["home"], "for": "1m" }, "timeout": timeout }]);
+    for (wrong, expected) in [
+        (
+            with("/probes", json!([probe(json!({ "tcp": { "address": "db:1" } }))])),
+            "a probe has exactly one of",
+        ),
+        (with("/probes", json!([probe(json!({ "every": "500ms" }))])), "every is 1s to 10m"),
+        (with("/probes", json!([probe(json!({ "during": "Ignore" }))])), "spec.probes[0].during"),
+        (
+            with("/probes", json!([probe(json!({})), probe(json!({}))])),
+            "the names of probes differ",
+        ),
+        (
+            with("/probes", json!([{ "name": "hit", "ledger": {} }])),
+            "prometheus and ledger need expect",
+        ),
+        (with("/steps", checking("2m")), "the probes of a check are probes of the experiment"),
+    ] {
+        refused(&wrong, expected)?;
+    }
+    let mut checked = one_step(json!(1), "5m");
+    checked["probes"] = json!([probe(json!({}))]);
+    checked["steps"] = checking("30s");
+    refused(&object("Experiment", checked.clone()), "the timeout of a check is at least its for")?;
+    checked["steps"] = checking("2m");
+    apply(&object("Experiment", checked))?;
+    refused(
+        &object("Experiment", json!({ "hypothesis": "it holds" })),
+        "an experiment has steps, or probes",
+    )?;
+    let library = json!({ "probes": [probe(json!({}))] });
+    refused(&object("Run", json!({ "inline": library })), "a run has steps")?;
+    apply(&object("Experiment", library))?;
     apply(&with("/steps", json!([removing("web", "1m30s", "1h")])))?;
     apply(&with("/targets/web/pick", json!("10%-30%")))?;
     let mut twice = one_step(json!(1), "5m");
@@ -133,8 +177,9 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     );
     let columns = plane.kubectl(&["get", "cxr", "--namespace", SHOP])?;
     assert!(
-        columns
-            .starts_with("NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   VERDICT   AGE"),
+        columns.starts_with(
+            "NAME   EXPERIMENT   PHASE   TARGETS   INJECTED   REASON   VERDICT   HYPOTHESIS   AGE"
+        ),
         "{columns}"
     );
     Ok(())

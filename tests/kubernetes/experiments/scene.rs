@@ -168,18 +168,9 @@ impl Scene {
     pub fn await_that<T, E: Debug>(
         &self,
         what: &str,
-        mut ask: impl FnMut() -> Result<Result<T, E>>,
+        ask: impl FnMut() -> Result<Result<T, E>>,
     ) -> Result<T> {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            match ask()? {
-                Ok(answer) => return Ok(answer),
-                Err(other) if Instant::now() > give_up => {
-                    bail!("after {PATIENCE:?}, {what}: {other:#?}")
-                }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
-            }
-        }
+        await_that(what, ask)
     }
 
     /// The texts that there are in the name of a run, by pod.
@@ -236,6 +227,23 @@ impl Scene {
     }
 }
 
+/// Asks until the answer is good.
+pub fn await_that<T, E: Debug>(
+    what: &str,
+    mut ask: impl FnMut() -> Result<Result<T, E>>,
+) -> Result<T> {
+    let give_up = Instant::now() + PATIENCE;
+    loop {
+        match ask()? {
+            Ok(answer) => return Ok(answer),
+            Err(other) if Instant::now() > give_up => {
+                bail!("after {PATIENCE:?}, {what}: {other:#?}")
+            }
+            Err(_) => thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
 /// Installs the controller. The kubeconfig file with which a client has its account.
 pub fn install(plane: &ControlPlane) -> Result<PathBuf> {
     let path = xtask::paths::workspace().join("manifests/controller").display().to_string();
@@ -279,10 +287,16 @@ pub fn serve(plane: &ControlPlane, namespace: &str, pod: &str) -> Result<()> {
 impl Controller {
     /// Starts a controller with no other rights than those of the manifests.
     pub fn start(account: &Path, identity: &str) -> Result<Self> {
+        Self::start_with(account, identity, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(account: &Path, identity: &str, more: &[&str]) -> Result<Self> {
         let mut command = Command::new(program::agent()?);
         command
             .args(["controller", "--namespace=chaos-agent", "--identity", identity])
             .arg(format!("--lease={}s", LEASE.as_secs()))
+            .args(more)
             .env("KUBECONFIG", account)
             .env("CHAOS_LOG", "warn");
         Ok(Self { process: Process::spawn(command, Place::here())? })

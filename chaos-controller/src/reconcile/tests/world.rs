@@ -8,6 +8,7 @@ use chaos_api::{
 };
 use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
 use chaos_plan::KernelFeatures;
+use chaos_probe::{Outcome, Sample};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{Pod, Service},
@@ -24,9 +25,10 @@ use crate::{
     observed::Observed,
     ownership::ControlledBy,
     pods::PodFacts,
+    probes::{Question, Samples},
     progress::Memory,
     removal::{PodRemoval, Way},
-    report::{Line, State, unpack},
+    report::{Entry, Line, Record, State, unpack},
 };
 
 /// How the agent of a node is.
@@ -82,9 +84,16 @@ pub struct World {
     runs: BTreeMap<String, Arc<Run>>,
     /// By namespace and name.
     pub services: BTreeMap<(String, String), Arc<Service>>,
+    /// What the service of the probes answers, by their names; those that are missing pass.
+    pub service: BTreeMap<String, Outcome>,
+    /// When each probe of each run was asked last.
+    asked: BTreeMap<(String, String), Timestamp>,
+    /// What was asked, in this order, with the baselines.
+    pub questions: Vec<(String, Option<f64>)>,
+    samples: Samples,
     memory: Memory,
     /// By the UIDs of runs.
-    reports: BTreeMap<String, Vec<Line>>,
+    reports: BTreeMap<String, Vec<Entry>>,
     made: u32,
 }
 
@@ -118,6 +127,10 @@ impl World {
             experiments: BTreeMap::new(),
             runs: BTreeMap::new(),
             services: BTreeMap::new(),
+            service: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            questions: Vec::new(),
+            samples: Samples::new(),
             memory: Memory::default(),
             reports: BTreeMap::new(),
             made: 0,
@@ -257,9 +270,31 @@ impl World {
         let uid = self.runs[run].metadata.uid.as_deref().unwrap();
         let line =
             |line: &Line| (line.pod.clone(), line.step.clone(), line.state, line.counts.injected);
-        let mut lines: Vec<_> = self.reports.get(uid).into_iter().flatten().map(line).collect();
+        let pod = |entry| match entry {
+            &Entry::Pod(ref line) => Some(line),
+            Entry::Record(_) => None,
+        };
+        let entries = self.reports.get(uid).into_iter().flatten();
+        let mut lines: Vec<_> = entries.filter_map(pod).map(line).collect();
         lines.sort();
         lines
+    }
+
+    /// What the report of a run says has happened.
+    pub fn happened(&self, run: &str) -> Vec<String> {
+        let uid = self.runs[run].metadata.uid.as_deref().unwrap();
+        let event = |entry: &Entry| match entry {
+            Entry::Record(Record::Event(event)) => Some(event.what.clone()),
+            Entry::Record(Record::Sample(_)) | Entry::Pod(_) => None,
+        };
+        self.reports.get(uid).into_iter().flatten().filter_map(event).collect()
+    }
+
+    /// So many answers of probes are in the report of a run.
+    pub fn sampled(&self, run: &str) -> usize {
+        let uid = self.runs[run].metadata.uid.as_deref().unwrap();
+        let is_sample = |entry: &&Entry| matches!(entry, Entry::Record(Record::Sample(_)));
+        self.reports.get(uid).into_iter().flatten().filter(is_sample).count()
     }
 
     pub fn run_names(&self) -> Vec<String> {
@@ -302,6 +337,7 @@ impl World {
     /// Another controller leads, which has seen nothing.
     pub fn forget(&mut self) {
         self.memory = Memory::default();
+        self.samples.clear();
     }
 
     /// What is to be done now.
@@ -347,13 +383,14 @@ impl World {
             experiments: self.experiments.values().cloned().collect(),
             runs,
             services: self.services.clone(),
+            samples: std::mem::take(&mut self.samples),
             ..Observed::empty(self.now)
         };
         decide(&observed, &mut self.memory)
     }
 
     pub fn apply_statuses(&mut self, actions: Actions) {
-        for (run, status) in actions.runs {
+        for (run, status) in actions.decisions.into_iter().chain(actions.runs) {
             let name = run.metadata.name.clone().unwrap();
             if let Some(there) =
                 self.runs.get_mut(&name).filter(|there| there.metadata.uid == run.metadata.uid)
@@ -412,6 +449,7 @@ impl World {
     /// One look, with everything done that it asks for, and what agents make of it.
     pub fn step(&mut self) {
         let actions = self.look();
+        self.ask(&actions.ask);
         for write in &actions.clear {
             self.write(write);
         }
@@ -427,7 +465,7 @@ impl World {
         for run in &actions.resume {
             let uid = run.metadata.uid.as_deref().unwrap();
             let written = self.reports.get(uid).cloned().unwrap_or_default();
-            self.memory.reports.resume(uid, written);
+            self.memory.reports.resume(uid, written, self.now);
         }
         for run in &actions.reports {
             let uid = run.metadata.uid.as_deref().unwrap();
@@ -438,6 +476,28 @@ impl World {
         }
         self.apply_statuses(actions);
         self.answer();
+    }
+
+    /// Asks the probes that are due. The next look has the answers.
+    fn ask(&mut self, questions: &[Question]) {
+        for question in questions {
+            let (run, name) = (question.asking.run_uid.clone(), &question.probing.probe.name);
+            let key = (run.clone(), name.clone());
+            let every = SignedDuration::try_from(question.every).unwrap();
+            if self.asked.get(&key).is_some_and(|at| self.now.duration_since(*at) < every) {
+                continue;
+            }
+            self.asked.insert(key, self.now);
+            self.questions.push((name.clone(), question.baseline));
+            let outcome = self.service.get(name).copied().unwrap_or(Outcome::Pass);
+            let (value, seen) = match outcome {
+                Outcome::Pass => (Some(0.25), "200, 250ms"),
+                Outcome::Fail => (Some(2.0), "500, 2s"),
+                Outcome::Error => (None, "no such host"),
+            };
+            let sample = Sample { at: self.now, outcome, value, seen: seen.to_owned() };
+            self.samples.entry(run).or_default().push((name.clone(), sample));
+        }
     }
 
     /// Until nothing is left to do at this moment.

@@ -1,0 +1,81 @@
+//! Evaluates the `if` of a step, over what probes have seen.
+
+use chaos_api::kinds::{ProbeState, ProbeStatus};
+use chaos_expression::{Expression, ExpressionError, Variables};
+use serde_json::{Map, Value, json};
+
+/// What a condition is about.
+const PROBES: &str = "probes";
+
+/// Whether a condition can be read.
+pub fn check(text: &str) -> Result<(), ExpressionError> {
+    Expression::compile(text, &[PROBES]).map(|_| ())
+}
+
+/// Whether it holds.
+pub fn holds(text: &str, probes: &[ProbeStatus]) -> Result<bool, ExpressionError> {
+    let all: Map<String, Value> =
+        probes.iter().map(|probe| (probe.name.clone(), of_probe(probe))).collect();
+    let variables = Variables::default().json(PROBES, &Value::Object(all));
+    Expression::compile(text, &[PROBES])?.holds(&variables)
+}
+
+/// What a condition sees of a probe. A number that was never seen is not there: to ask for it is an error.
+fn of_probe(probe: &ProbeStatus) -> Value {
+    let mut seen = json!({
+        "ok": probe.state == ProbeState::Pass,
+        "failed": probe.failed,
+        "errors": probe.errors,
+    });
+    for (name, number) in [("value", probe.value), ("baseline", probe.baseline)] {
+        if let Some(number) = number {
+            seen[name] = json!(number);
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probes() -> Vec<ProbeStatus> {
+        let checkout = ProbeStatus {
+            name: "checkout".into(),
+            state: ProbeState::Pass,
+            value: Some(2.0),
+            baseline: Some(0.5),
+            failed: 3,
+            ..ProbeStatus::default()
+        };
+        let quiet = ProbeStatus { name: "no-data".into(), errors: 1, ..ProbeStatus::default() };
+        vec![checkout, quiet]
+    }
+
+    #[test]
+    fn conditions_see_what_probes_have_seen() {
+        for (text, expected) in [
+            ("probes.checkout.ok", true),
+            ("probes.checkout.value > 3.0 * probes.checkout.baseline", true),
+            ("probes.checkout.value < 2.0", false),
+            ("probes.checkout.failed == 3 && probes['no-data'].errors == 1", true),
+            ("probes['no-data'].ok", false),
+            ("has(probes['no-data'].value)", false),
+        ] {
+            assert_eq!(holds(text, &probes()), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_an_error() {
+        for text in ["probes.payments.ok", "probes['no-data'].value < 1.0"] {
+            assert_eq!(check(text), Ok(()), "{text}");
+            let error = holds(text, &probes()).unwrap_err().to_string();
+            assert!(error.contains("no such key"), "{text}: {error}");
+        }
+        assert!(
+            check("probe.checkout.ok").unwrap_err().to_string().contains("`probe` is not known")
+        );
+        assert!(check("probes.checkout.ok &&").is_err());
+    }
+}

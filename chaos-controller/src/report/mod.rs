@@ -1,0 +1,476 @@
+//! Keeps what has become of each pod of a run, what its probes have answered, and what has happened, for the report that
+//! is written beside it: one line of JSON for each, compressed. A status has no room for thousands of pods.
+
+mod record;
+mod samples;
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _, Write as _},
+};
+
+use chaos_api::kinds::{LedgerSums, RunStatus};
+use chaos_probe::Sample;
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use self::record::{EventRecord, Record, SampleRecord};
+use self::samples::Samples;
+use crate::{
+    events::{Happening, between},
+    pods::PodFacts,
+};
+
+/// The key under which the ConfigMap of a report has it.
+pub const KEY: &str = "report.jsonl.gz";
+
+/// A report is written this often, and when its run ends.
+const CADENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// In bytes, before it is compressed. A ConfigMap has room for 1 MiB, also of what cannot be compressed.
+const LONGEST: usize = 960 * 1024;
+
+/// Answers of all probes of a run together, and of one probe.
+const MOST_SAMPLES: usize = 3_200;
+const MOST_SAMPLES_OF_ONE: usize = 2_000;
+
+/// What has happened, of one run.
+const MOST_EVENTS: usize = 500;
+
+/// Room for the line that says how much was cut.
+const CUT_LINE: usize = 64;
+
+/// What has become of a pod in a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub namespace: String,
+    pub pod: String,
+    pub uid: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    pub step: String,
+    pub state: State,
+    /// What its agent has counted.
+    #[serde(flatten)]
+    pub counts: LedgerSums,
+    /// Why it was not armed, or not removed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
+}
+
+/// How far a pod is, or was when it was seen last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum State {
+    /// In order of what is kept where there is no room for all.
+    Refused,
+    Waiting,
+    Armed,
+    Ended,
+    Removed,
+}
+
+/// A line of a report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Entry {
+    Record(Record),
+    Pod(Line),
+}
+
+/// The last line of a report that has no room for all.
+#[derive(Serialize)]
+struct Cut {
+    /// Lines that were left out: of pods that did as they were told.
+    cut: usize,
+}
+
+/// The reports of runs, by their UID.
+#[derive(Debug, Default)]
+pub struct Reports {
+    books: BTreeMap<String, Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    /// By the step and the UID of the pod.
+    lines: BTreeMap<(String, String), Line>,
+    /// How many lines each step has.
+    of_steps: BTreeMap<String, u32>,
+    /// By the names of probes.
+    samples: BTreeMap<String, Samples>,
+    events: Vec<EventRecord>,
+    /// The status up to which it is told what has happened.
+    told: Option<RunStatus>,
+    /// Whether it has what was written by whoever led before.
+    is_whole: bool,
+    is_changed: bool,
+    written: Option<Timestamp>,
+}
+
+impl Line {
+    /// Of a pod in a step.
+    pub fn of(pod: &PodFacts, step: &str, state: State) -> Self {
+        Self {
+            namespace: pod.name.namespace.clone(),
+            pod: pod.name.name.clone(),
+            uid: pod.uid.clone(),
+            node: pod.node.clone(),
+            step: step.to_owned(),
+            state,
+            counts: LedgerSums::default(),
+            refusal: None,
+        }
+    }
+}
+
+impl Reports {
+    /// Begins the report of a run that begins.
+    pub fn begin(&mut self, run_uid: &str) {
+        self.books.entry(run_uid.to_owned()).or_default().is_whole = true;
+    }
+
+    /// Whether what was written before is known.
+    pub fn is_whole(&self, run_uid: &str) -> bool {
+        self.books.get(run_uid).is_some_and(|book| book.is_whole)
+    }
+
+    /// Adds what was written before, where nothing newer is known, and says that another controller leads now.
+    pub fn resume(&mut self, run_uid: &str, written: Vec<Entry>, now: Timestamp) {
+        let book = self.books.entry(run_uid.to_owned()).or_default();
+        let newer = std::mem::take(&mut book.events);
+        let (mut samples, mut before) = (Vec::new(), std::mem::take(&mut book.samples));
+        for entry in written {
+            match entry {
+                Entry::Pod(line) => {
+                    let key = (line.step.clone(), line.uid.clone());
+                    if !book.lines.contains_key(&key) {
+                        *book.of_steps.entry(line.step.clone()).or_default() += 1;
+                        book.lines.insert(key, line);
+                    }
+                }
+                Entry::Record(Record::Sample(sample)) => samples.push(sample),
+                Entry::Record(Record::Event(event)) => book.events.push(event),
+            }
+        }
+        samples.extend(before.values_mut().flat_map(|one| one.iter().cloned().collect::<Vec<_>>()));
+        samples.into_iter().for_each(|sample| book.add_sample(sample));
+        book.add_event(EventRecord {
+            at: now,
+            what: "LeaderChanged".to_owned(),
+            step: None,
+            message: "another controller leads, and goes on".to_owned(),
+        });
+        newer.into_iter().for_each(|event| book.add_event(event));
+        book.is_whole = true;
+    }
+
+    /// Notes what a probe has answered.
+    pub fn note_sample(&mut self, run_uid: &str, probe: &str, sample: &Sample) {
+        let book = self.books.entry(run_uid.to_owned()).or_default();
+        book.add_sample(SampleRecord::of(probe, sample));
+    }
+
+    /// Notes what has happened between the status that was told last, or else one `before`, and this one.
+    pub fn note_status(
+        &mut self,
+        run_uid: &str,
+        before: Option<&RunStatus>,
+        status: &RunStatus,
+        now: Timestamp,
+    ) {
+        let book = self.books.entry(run_uid.to_owned()).or_default();
+        for happening in between(book.told.as_ref().or(before), status) {
+            book.add_event(EventRecord::of(&happening, now));
+        }
+        book.told = Some(status.clone());
+    }
+
+    /// Notes what is seen of a pod, of so many that were picked when its step began.
+    pub fn note(&mut self, run_uid: &str, line: Line, picked: u32, now: Timestamp) {
+        let book = self.books.entry(run_uid.to_owned()).or_default();
+        let key = (line.step.clone(), line.uid.clone());
+        if book.lines.get(&key) != Some(&line) {
+            let is_new = !book.lines.contains_key(&key);
+            let of_step = book.of_steps.entry(line.step.clone()).or_default();
+            *of_step += u32::from(is_new);
+            if book.is_whole && is_new && *of_step > picked {
+                let happening = Happening {
+                    what: "PodReplaced",
+                    is_warning: false,
+                    step: Some(line.step.clone()),
+                    message: format!(
+                        "{}/{} takes the place of another pod",
+                        line.namespace, line.pod
+                    ),
+                };
+                book.add_event(EventRecord::of(&happening, now));
+            }
+            book.lines.insert(key, line);
+            book.is_changed = true;
+        }
+    }
+
+    /// Says that pods of a step are removed, all but those that `is_left` knows by their UID.
+    pub fn note_removed(&mut self, run_uid: &str, step: &str, is_left: impl Fn(&str) -> bool) {
+        let Some(book) = self.books.get_mut(run_uid) else { return };
+        let lines = book.lines.values_mut();
+        for line in lines.filter(|line| line.step == step && !is_left(&line.uid)) {
+            if line.state != State::Removed {
+                *line = Line { state: State::Removed, refusal: None, ..line.clone() };
+                book.is_changed = true;
+            }
+        }
+    }
+
+    /// Whether a report is to be written.
+    pub fn is_due(&self, run_uid: &str, now: Timestamp, has_ended: bool) -> bool {
+        self.books.get(run_uid).is_some_and(|book| {
+            let is_time = book.written.is_none_or(|at| now.duration_since(at) >= CADENCE);
+            book.is_changed && (is_time || has_ended)
+        })
+    }
+
+    /// A report to be written, if it has everything.
+    pub fn packed(&self, run_uid: &str) -> Option<io::Result<Vec<u8>>> {
+        let book = self.books.get(run_uid).filter(|book| book.is_whole)?;
+        Some(pack(book))
+    }
+
+    /// Says that it was written.
+    pub fn wrote(&mut self, run_uid: &str, now: Timestamp) {
+        if let Some(book) = self.books.get_mut(run_uid) {
+            book.written = Some(now);
+            book.is_changed = false;
+        }
+    }
+
+    /// Forgets runs that `is_live` does not know.
+    pub fn retain(&mut self, is_live: impl Fn(&str) -> bool) {
+        self.books.retain(|run_uid, _| is_live(run_uid));
+    }
+}
+
+impl Book {
+    fn add_sample(&mut self, sample: SampleRecord) {
+        let at = sample.at;
+        let own = self.samples.entry(sample.probe.clone()).or_default();
+        own.push(sample);
+        let most = (MOST_SAMPLES / self.samples.len()).min(MOST_SAMPLES_OF_ONE);
+        let mut cut = Vec::new();
+        for (probe, samples) in &mut self.samples {
+            if samples.bound(most) {
+                cut.push(format!(
+                    "of probe {probe} answers are left out: there is no room for all"
+                ));
+            }
+        }
+        for message in cut {
+            self.add_event(EventRecord { at, what: "SamplesCut".into(), step: None, message });
+        }
+        self.is_changed = true;
+    }
+
+    fn add_event(&mut self, event: EventRecord) {
+        let room = MOST_EVENTS.saturating_sub(self.events.len());
+        match room {
+            0 => {}
+            1 => self.events.push(EventRecord {
+                what: "EventsCut".into(),
+                step: None,
+                message: "what happened after this is left out: there is no room for all".into(),
+                ..event
+            }),
+            2.. => self.events.push(event),
+        }
+        self.is_changed = true;
+    }
+}
+
+/// What has happened and the lines of pods that were not armed come first, then answers of probes, then the rest.
+fn pack(book: &Book) -> io::Result<Vec<u8>> {
+    let mut lines: Vec<&Line> = book.lines.values().collect();
+    lines.sort_by_key(|line| (line.state, &line.step, &line.namespace, &line.pod));
+    let is_exception = |line: &&&Line| line.state < State::Armed;
+    let exceptions = lines.iter().take_while(is_exception).count();
+    let (exceptions, others) = lines.split_at(exceptions);
+    let mut samples: Vec<&SampleRecord> = book.samples.values().flat_map(Samples::iter).collect();
+    samples.sort_by_key(|sample| sample.at);
+    let event = |event: &EventRecord| Entry::Record(Record::Event(event.clone()));
+    let sample = |sample: &&SampleRecord| Entry::Record(Record::Sample((*sample).clone()));
+    let pod = |line: &&Line| Entry::Pod((*line).clone());
+    let entries = book.events.iter().map(event).chain(exceptions.iter().map(pod));
+    let entries = entries.chain(samples.iter().map(sample)).chain(others.iter().map(pod));
+    let count = book.events.len() + samples.len() + lines.len();
+    let mut text = String::new();
+    for (index, entry) in entries.enumerate() {
+        let line = serde_json::to_string(&entry)?;
+        if text.len() + line.len() + 1 > LONGEST - CUT_LINE {
+            text.push_str(&serde_json::to_string(&Cut { cut: count - index })?);
+            text.push('\n');
+            break;
+        }
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes())?;
+    encoder.finish()
+}
+
+/// The lines of a report that was written. What is no line is left out, such as what says how much was cut.
+pub fn unpack(packed: &[u8]) -> io::Result<Vec<Entry>> {
+    let mut text = String::new();
+    let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
+    GzDecoder::new(packed).take(most).read_to_string(&mut text)?;
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn line(number: usize, state: &str) -> Line {
+        serde_json::from_value(json!({
+            "namespace": "shop", "pod": format!("web-{number}"), "uid": format!("{number:036}"), "node": "node-a",
+            "step": "slow", "state": state,
+            "matched": 10, "injected": 4, "shadowed": 0, "spared": 6, "lost": 0,
+        }))
+        .unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Notes a pod of a step for which all were picked.
+    fn note(reports: &mut Reports, line: Line) {
+        reports.note("run", line, u32::MAX, at(0));
+    }
+
+    fn written(reports: &Reports) -> Vec<Entry> {
+        unpack(&reports.packed("run").unwrap().unwrap()).unwrap()
+    }
+
+    fn pods(reports: &Reports) -> Vec<Line> {
+        let pod = |entry| match entry {
+            Entry::Pod(line) => Some(line),
+            Entry::Record(_) => None,
+        };
+        written(reports).into_iter().filter_map(pod).collect()
+    }
+
+    /// What has happened, and at which second.
+    fn events(reports: &Reports) -> Vec<(String, i64)> {
+        let event = |entry| match entry {
+            Entry::Record(Record::Event(event)) => Some((event.what, event.at.as_second())),
+            Entry::Record(Record::Sample(_)) | Entry::Pod(_) => None,
+        };
+        written(reports).into_iter().filter_map(event).collect()
+    }
+
+    fn sample(second: i64) -> Sample {
+        let seen = "200, 3ms".to_owned();
+        Sample { at: at(second), outcome: chaos_probe::Outcome::Pass, value: None, seen }
+    }
+
+    #[test]
+    fn another_leader_goes_on_with_what_was_written() {
+        let mut reports = Reports::default();
+        reports.begin("run");
+        note(&mut reports, line(0, "Armed"));
+        note(&mut reports, line(1, "Armed"));
+        reports.note_sample("run", "web", &sample(1));
+        assert_eq!(pods(&reports), [line(0, "Armed"), line(1, "Armed")]);
+        let before = written(&reports);
+        let mut next = Reports::default();
+        note(&mut next, line(1, "Ended"));
+        next.note_sample("run", "web", &sample(9));
+        // Without what was before it would overwrite that.
+        assert!(next.packed("run").is_none());
+        next.resume("run", before, at(8));
+        assert_eq!(pods(&next), [line(0, "Armed"), line(1, "Ended")]);
+        next.note_removed("run", "slow", |uid| uid == line(1, "Ended").uid);
+        assert_eq!(pods(&next), [line(1, "Ended"), line(0, "Removed")]);
+        assert_eq!(events(&next), [("LeaderChanged".to_owned(), 8)]);
+        let kinds: Vec<bool> = written(&next)
+            .iter()
+            .map(|entry| matches!(entry, Entry::Record(Record::Sample(_))))
+            .collect();
+        assert_eq!(kinds, [false, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_happens_is_told_once_and_pods_that_take_the_place_of_others_are() {
+        let status = |phase: &str| -> RunStatus {
+            let steps = json!([{ "name": "slow", "phase": phase, "picked": 1 }]);
+            serde_json::from_value(json!({ "phase": "Running", "steps": steps })).unwrap()
+        };
+        let mut reports = Reports::default();
+        reports.begin("run");
+        for second in [1, 2] {
+            // The write of the status fails, and is made again.
+            reports.note_status("run", None, &status("Running"), at(second));
+        }
+        reports.note("run", line(0, "Armed"), 1, at(3));
+        reports.note("run", line(1, "Armed"), 1, at(4));
+        reports.note("run", line(1, "Ended"), 1, at(5));
+        reports.note_status("run", Some(&status("Running")), &status("Done"), at(6));
+        let expected = [("StepStarted", 1), ("PodReplaced", 4), ("StepEnded", 6)];
+        assert_eq!(events(&reports), expected.map(|(what, second)| (what.to_owned(), second)));
+    }
+
+    #[test]
+    fn answers_and_what_has_happened_are_bounded_and_that_is_told() {
+        let mut reports = Reports::default();
+        reports.begin("run");
+        for probe in 0..16 {
+            for second in 0..300 {
+                reports.note_sample("run", &format!("p{probe}"), &sample(second));
+            }
+        }
+        let samples = written(&reports).len() - events(&reports).len();
+        assert!(samples <= MOST_SAMPLES, "{samples}");
+        assert_eq!(events(&reports).iter().filter(|(what, _)| what == "SamplesCut").count(), 16);
+        for number in 0..1_000 {
+            reports.note("run", line(number, "Armed"), 0, at(number as i64));
+        }
+        let told = events(&reports);
+        assert_eq!((told.len(), told.last().unwrap().0.as_str()), (MOST_EVENTS, "EventsCut"));
+    }
+
+    #[test]
+    fn a_report_is_written_when_it_has_changed_and_it_is_time() {
+        let mut reports = Reports::default();
+        reports.begin("run");
+        assert!(!reports.is_due("run", at(0), true));
+        note(&mut reports, line(0, "Armed"));
+        assert!(reports.is_due("run", at(0), false));
+        reports.wrote("run", at(0));
+        note(&mut reports, line(0, "Armed"));
+        assert!(!reports.is_due("run", at(90), true));
+        note(&mut reports, line(0, "Ended"));
+        assert!(!reports.is_due("run", at(59), false) && reports.is_due("run", at(60), false));
+        assert!(reports.is_due("run", at(1), true));
+    }
+
+    #[test]
+    fn what_is_cut_is_told_and_refusals_are_not_cut() {
+        let mut reports = Reports::default();
+        reports.begin("run");
+        for number in 0..6000 {
+            let state = if number == 5999 { "Refused" } else { "Armed" };
+            note(&mut reports, line(number, state));
+        }
+        let packed = reports.packed("run").unwrap().unwrap();
+        let mut text = String::new();
+        GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
+        assert!(text.len() <= LONGEST && text.len() > LONGEST - 512, "{}", text.len());
+        let lines = unpack(&packed).unwrap();
+        assert_eq!(lines[0], Entry::Pod(line(5999, "Refused")));
+        let cut = format!("\n{{\"cut\":{}}}\n", 6000 - lines.len());
+        assert!(text.ends_with(&cut), "{cut}");
+    }
+}
