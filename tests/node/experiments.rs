@@ -1,6 +1,8 @@
 //! An experiment on real pods: the controller of the manifests picks one of two, follows it through a rolling restart of
 //! its Deployment, and when the controller is removed with a Run going on, nothing stays broken.
 
+mod slow_store;
+
 use std::{
     collections::BTreeMap,
     thread::sleep,
@@ -23,10 +25,17 @@ use crate::{
     scene::{MAIN, Scene, TCP, any, injected},
 };
 
-pub const TESTS: &[(&str, Test)] = &[(
-    "experiments::a_run_keeps_its_share_and_ends_with_the_controller",
-    a_run_keeps_its_share_and_ends_with_the_controller,
-)];
+pub const TESTS: &[(&str, Test)] = &[
+    (
+        "experiments::a_slow_store_deviates_and_is_healed",
+        slow_store::a_slow_store_deviates_and_is_healed,
+    ),
+    // The last one, as it removes the controller.
+    (
+        "experiments::a_run_keeps_its_share_and_ends_with_the_controller",
+        a_run_keeps_its_share_and_ends_with_the_controller,
+    ),
+];
 
 /// The port that datagrams are sent to.
 const SINK: u16 = 9200;
@@ -34,6 +43,17 @@ const DATAGRAMS: u64 = 100;
 
 /// Far longer than anything takes, under emulation and on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Applies the controller's manifests, whose directory is returned, and waits until it is there.
+fn deploy_controller(scene: &Scene) -> Result<String> {
+    let manifests = xtask::paths::workspace().join("manifests/controller").display().to_string();
+    scene.node.plane().kubectl(&["apply", "--kustomize", &manifests])?;
+    let patience = PATIENCE.as_secs();
+    scene.node.kubectl(&format!(
+        "rollout status deployment/chaos-controller --namespace chaos-agent --timeout {patience}s"
+    ))?;
+    Ok(manifests)
+}
 
 /// The pods of the Deployment that are broken, with what their agent says.
 fn broken(scene: &Scene) -> Result<BTreeMap<String, Status>> {
@@ -82,14 +102,10 @@ fn is_cut_off(scene: &Scene, name: &str) -> Result<()> {
 
 fn a_run_keeps_its_share_and_ends_with_the_controller(scene: &Scene) -> Result<Completion> {
     let Scene { node, shop, .. } = scene;
-    let manifests = xtask::paths::workspace().join("manifests/controller").display().to_string();
-    node.plane().kubectl(&["apply", "--kustomize", &manifests])?;
-    let patience = PATIENCE.as_secs();
-    node.kubectl(&format!(
-        "rollout status deployment/chaos-controller --namespace chaos-agent --timeout {patience}s"
-    ))?;
+    let manifests = deploy_controller(scene)?;
     shop.deploy(&Deployment::new("web", vec![(MAIN, Job::from(TcpServe { bind: any(TCP) }))]))?;
     node.kubectl("scale deployment/web --namespace shop --replicas 2")?;
+    let patience = PATIENCE.as_secs();
     let rolled = format!("rollout status deployment/web --namespace shop --timeout {patience}s");
     node.kubectl(&rolled)?;
     // Where the store is, the controller finds out.

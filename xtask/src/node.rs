@@ -39,6 +39,8 @@ impl NodeKit {
     pub const AGENT_IMAGE: &str = concat!("chaos-agent:", env!("CARGO_PKG_VERSION"));
     /// The program `victim` of the integration crate.
     pub const VICTIM_IMAGE: &str = "victim:1";
+    /// This machine's `redis-server`.
+    pub const REDIS_IMAGE: &str = "redis:1";
     /// What holds a pod's namespaces.
     pub const PAUSE_IMAGE: &str = "pause:1";
 

@@ -38,7 +38,7 @@ pub fn sources() -> Result<Vec<Source>> {
 }
 
 fn kubernetes() -> Result<Source> {
-    let names = ["kubelet", "kube-scheduler", "kube-controller-manager"];
+    let names = ["kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"];
     let packages = names.map(|name| format!("k8s.io/kubernetes/cmd/{name}")).to_vec();
     Ok(Source { module: kube_module()?, packages, environment: vec![STATIC] })
 }
@@ -86,7 +86,7 @@ fn build_args(tags: &str, ldflags: &str) -> Vec<String> {
 /// Directories with a node's programs.
 #[derive(Debug, Clone)]
 pub struct NodeBinaries {
-    /// kubelet, kube-scheduler, kube-controller-manager.
+    /// kubelet, kube-proxy, kube-scheduler, kube-controller-manager.
     pub kubernetes: PathBuf,
     /// containerd, its shim, ctr.
     pub containerd: PathBuf,

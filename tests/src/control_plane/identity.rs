@@ -28,15 +28,18 @@ pub enum Identity {
     Admin,
     /// The kubelet of [`NODE`].
     Kubelet,
+    /// What translates the addresses of Services there.
+    KubeProxy,
 }
 
 impl Identity {
-    const ALL: [Self; 2] = [Self::Admin, Self::Kubelet];
+    const ALL: [Self; 3] = [Self::Admin, Self::Kubelet, Self::KubeProxy];
 
     fn name(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
         }
     }
 
@@ -45,6 +48,8 @@ impl Identity {
         match self {
             Self::Admin => ("admin".to_owned(), "system:masters".to_owned()),
             Self::Kubelet => (format!("system:node:{NODE}"), "system:nodes".to_owned()),
+            // Its rights go by its name; everybody is in this group.
+            Self::KubeProxy => ("system:kube-proxy".to_owned(), "system:authenticated".to_owned()),
         }
     }
 }
@@ -88,7 +93,7 @@ impl Pki {
 
         let accounts = KeyPair::generate()?;
 
-        let tokens = [random_token()?, random_token()?];
+        let tokens = [random_token()?, random_token()?, random_token()?];
         let mut token_lines = String::new();
         for (identity, token) in Identity::ALL.into_iter().zip(&tokens) {
             let (user, groups) = identity.user_and_groups();
@@ -122,8 +127,8 @@ impl Credentials {
         let write = |identity: Identity| {
             write_kubeconfig(dir, url, ca_certificate, identity.name(), &tokens[identity as usize])
         };
-        let [admin, kubelet] = Identity::ALL.map(write);
-        let kubeconfigs = [admin?, kubelet?];
+        let [admin, kubelet, kube_proxy] = Identity::ALL.map(write);
+        let kubeconfigs = [admin?, kubelet?, kube_proxy?];
         Ok(Self { ca_certificate: ca_certificate.clone(), tokens: tokens.clone(), kubeconfigs })
     }
 

@@ -6,6 +6,7 @@ mod arrival;
 mod call;
 mod delays;
 mod kill;
+mod page;
 mod syscalls;
 mod tcp;
 mod udp;
@@ -16,6 +17,7 @@ pub use arrival::Arrival;
 pub use call::{Call, Calls, Repeated, SocketKind};
 pub use delays::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
 pub use kill::{Kill, KillSignal, Killed};
+pub use page::{PagesServed, RedisPage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use syscalls::{NAMES as SYSCALLS, Syscalls};
 pub use tcp::{StreamReceived, StreamSent, TcpReceive, TcpSend, TcpServe, TcpServed};
@@ -39,6 +41,7 @@ pub enum Job {
     UdpStamps(UdpStamps),
     UdpDelays(UdpDelays),
     TcpConnects(TcpConnects),
+    RedisPage(RedisPage),
 }
 
 /// The options of one kind of job.
@@ -76,6 +79,7 @@ jobs! {
     UdpStamps -> Stamped,
     UdpDelays -> Delays,
     TcpConnects -> Delays,
+    RedisPage -> PagesServed,
 }
 
 /// The first line that a victim prints: it is set up and starts now.

@@ -9,9 +9,9 @@ use serde_json::json;
 use xtask::{node::NodeKit, node_binaries::NodeBinaries};
 
 use super::network::{PODS, PREFIX};
-use crate::control_plane::{HOST, NODE, NODE_ADDRESS, Pki};
+use crate::control_plane::{ControlPlane, HOST, Identity, NODE, NODE_ADDRESS, Pki};
 
-pub fn write(kit: &NodeKit, pki: &Pki, kubeconfig: &Path) -> Result<()> {
+pub fn write(kit: &NodeKit, plane: &ControlPlane) -> Result<()> {
     let path = |name: &str| kit.dir.join(name);
     let write = |name: &str, contents: &str| {
         fs::write(path(name), contents).with_context(|| format!("write {}", path(name).display()))
@@ -22,7 +22,8 @@ pub fn write(kit: &NodeKit, pki: &Pki, kubeconfig: &Path) -> Result<()> {
     write("cni/10-pods.conflist", &network())?;
     write("containerd.toml", &containerd(&binaries, &cni, kit.cgroups))?;
     // YAML includes JSON.
-    write("kubelet.yaml", &kubelet(pki, kit.cgroups)?)?;
+    write("kubelet.yaml", &kubelet(plane.pki(), kit.cgroups)?)?;
+    write("kube-proxy.yaml", &kube_proxy(plane.kubeconfig(Identity::KubeProxy)))?;
     let argument = |flag: &str, value: &Path| format!("{flag}={}", value.display());
     let setup = NodeSetup {
         address: format!("{NODE_ADDRESS}/{PREFIX}"),
@@ -33,12 +34,13 @@ pub fn write(kit: &NodeKit, pki: &Pki, kubeconfig: &Path) -> Result<()> {
         images: kit.images.clone(),
         kubelet: vec![
             argument("--config", &path("kubelet.yaml")),
-            argument("--kubeconfig", kubeconfig),
+            argument("--kubeconfig", plane.kubeconfig(Identity::Kubelet)),
             format!("--hostname-override={NODE}"),
             format!("--node-ip={NODE_ADDRESS}"),
             // What each cgroup uses is looked at by nobody, and takes an eighth of the kubelet's time.
             "--housekeeping-interval=1m".to_owned(),
         ],
+        kube_proxy: vec![argument("--config", &path("kube-proxy.yaml"))],
     };
     write(NodeKit::SETUP, &serde_json::to_string(&setup).context("write the node's setup")?)
 }
@@ -114,4 +116,25 @@ fn kubelet(pki: &Pki, cgroups: CgroupDriver) -> Result<String> {
         "logging": { "verbosity": 2 },
     });
     serde_json::to_string(&configuration).context("write the kubelet's configuration")
+}
+
+fn kube_proxy(kubeconfig: &Path) -> String {
+    let configuration = json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "clientConnection": { "kubeconfig": kubeconfig },
+        "hostnameOverride": NODE,
+        "mode": "iptables",
+        "clusterCIDR": PODS,
+        "iptables": {
+            // A pod would answer another one over the bridge, where no rule translates the answer back.
+            "masqueradeAll": true,
+            "localhostNodePorts": false,
+            // Nobody else changes the rules.
+            "syncPeriod": "1h",
+        },
+        "conntrack": { "maxPerCore": 0 },
+        "logging": { "verbosity": 2 },
+    });
+    configuration.to_string()
 }

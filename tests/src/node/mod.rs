@@ -1,10 +1,11 @@
-//! A real Kubernetes node: a virtual machine of the lab with kubelet, containerd and runc, in one
+//! A real Kubernetes node: a virtual machine of the lab with kubelet, kube-proxy, containerd and runc, in one
 //! private network namespace with the control plane.
 //!
 //! | address | whose |
 //! |---|---|
 //! | 10.0.2.2 | the host's end, with the API server on port 443 |
-//! | 10.96.0.1 | the same, as the Service `kubernetes`: there is no kube-proxy to translate it |
+//! | 10.96.0.1 | the same, as the Service `kubernetes`, also before kube-proxy translates it |
+//! | 10.96.0.0/16 | other Services, which kube-proxy translates on the node |
 //! | 10.0.2.15 | the node |
 //! | 10.244.0.0/24 | its pods |
 //!
@@ -29,7 +30,7 @@ use xtask::node::NodeKit;
 
 use crate::{
     control_plane::{
-        ControlPlane, Identity, NODE,
+        ControlPlane, NODE,
         servers::{Server, Servers},
     },
     netns::TestNetns,
@@ -63,7 +64,7 @@ impl Node {
     pub fn start(kit: &NodeKit) -> Result<Self> {
         let netns = network::make()?;
         let mut plane = ControlPlane::launch_for_node(netns.try_clone()?)?;
-        files::write(kit, plane.pki(), plane.kubeconfig(Identity::Kubelet))?;
+        files::write(kit, &plane)?;
         let machine = boot(kit, &netns)?;
         plane.control()?;
         machine
@@ -121,7 +122,7 @@ impl Node {
         self.plane.kubectl(&arguments.split(' ').collect::<Vec<_>>())
     }
 
-    /// A log of one of the node's daemons, `kubelet` or `containerd`.
+    /// A log of one of the node's daemons, `kubelet`, `kube-proxy` or `containerd`.
     pub fn daemon_log(&self, daemon: &str) -> Result<String> {
         self.kubectl(&format!("get --raw /api/v1/nodes/{NODE}/proxy/logs/{daemon}.log"))
     }

@@ -33,15 +33,42 @@ pub struct Shop {
 #[derive(Debug)]
 pub struct Deployment<'a> {
     name: &'a str,
-    containers: Vec<(&'a str, Job)>,
+    containers: Vec<(&'a str, Content<'a>)>,
+    /// The pod is ready when something listens there.
+    port: Option<u16>,
     is_privileged: bool,
     profile: Option<&'a str>,
+}
+
+/// What runs in a container.
+#[derive(Debug)]
+enum Content<'a> {
+    /// The victim, with the job that it does all the time.
+    Victim(Job),
+    Redis {
+        arguments: &'a [&'a str],
+    },
 }
 
 impl<'a> Deployment<'a> {
     /// With containers of these names, each with the job that it does all the time.
     pub fn new(name: &'a str, containers: Vec<(&'a str, Job)>) -> Self {
-        Self { name, containers, is_privileged: false, profile: None }
+        let victim = |(name, job)| (name, Content::Victim(job));
+        Self::of(name, containers.into_iter().map(victim).collect())
+    }
+
+    /// With one container, a Redis with these arguments.
+    pub fn redis(name: &'a str, container: &'a str, arguments: &'a [&'a str]) -> Self {
+        Self::of(name, vec![(container, Content::Redis { arguments })])
+    }
+
+    fn of(name: &'a str, containers: Vec<(&'a str, Content<'a>)>) -> Self {
+        Self { name, containers, port: None, is_privileged: false, profile: None }
+    }
+
+    /// Its containers are ready when they listen on this port.
+    pub fn listening_on(self, port: u16) -> Self {
+        Self { port: Some(port), ..self }
     }
 
     /// It sees the node's processes, and may do to them what root may.
@@ -61,6 +88,23 @@ impl<'a> Deployment<'a> {
             context["seccompProfile"] = profile;
         }
         context
+    }
+}
+
+impl Content<'_> {
+    /// A container without a name.
+    fn container(&self) -> Result<Value> {
+        Ok(match self {
+            Self::Victim(job) => json!({
+                "image": NodeKit::VICTIM_IMAGE,
+                "args": [serde_json::to_string(job).context("write a job as JSON")?],
+                // A job ends with its standard input.
+                "stdin": true,
+            }),
+            Self::Redis { arguments } => {
+                json!({ "image": NodeKit::REDIS_IMAGE, "args": arguments })
+            }
+        })
     }
 }
 
@@ -89,15 +133,15 @@ impl Shop {
         let containers = deployment
             .containers
             .iter()
-            .map(|(name, job)| {
-                Ok(json!({
-                    "name": name,
-                    "image": NodeKit::VICTIM_IMAGE,
-                    "args": [serde_json::to_string(job).context("write a job as JSON")?],
-                    // A job ends with its standard input.
-                    "stdin": true,
-                    "securityContext": deployment.security_context(),
-                }))
+            .map(|(name, content)| {
+                let mut container = content.container()?;
+                container["name"] = json!(name);
+                container["securityContext"] = deployment.security_context();
+                if let Some(port) = deployment.port {
+                    let probe = json!({ "tcpSocket": { "port": port }, "periodSeconds": 1 });
+                    container["readinessProbe"] = probe;
+                }
+                Ok(container)
             })
             .collect::<Result<Vec<_>>>()?;
         let labels = json!({ "app": name });

@@ -5,6 +5,7 @@ mod call;
 mod delays;
 mod flow;
 mod kill;
+mod page;
 mod ping;
 mod serve;
 mod stage;
@@ -34,6 +35,7 @@ fn main() -> Result<()> {
         Job::UdpStamps(options) => perform(options, |options| delays::stamp(options, stage)),
         Job::UdpDelays(options) => perform(options, |options| delays::receive(options, stage)),
         Job::TcpConnects(options) => perform(options, |options| delays::connect(options, stage)),
+        Job::RedisPage(options) => perform(options, |options| page::serve(options, stage)),
     }
 }
 

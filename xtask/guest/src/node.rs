@@ -22,6 +22,8 @@ pub struct NodeSetup {
     pub images: PathBuf,
     /// The arguments of the kubelet.
     pub kubelet: Vec<String>,
+    /// The arguments of kube-proxy.
+    pub kube_proxy: Vec<String>,
 }
 
 /// Who makes the cgroups of pods, and so what they are called.

@@ -1,6 +1,7 @@
 //! `image`: the agent's container image, a static program from scratch, without Docker.
 
 pub mod archive;
+pub mod linked;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 

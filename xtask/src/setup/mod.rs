@@ -35,7 +35,7 @@ pub enum Part {
     Image,
     /// QEMU and what the kernels of `cargo xtask vm` are unpacked with
     Lab,
-    /// kubelet, containerd, runc and the like, for `cargo xtask vm node`
+    /// kubelet, kube-proxy, containerd, runc and the like, for `cargo xtask vm node`
     Node,
 }
 

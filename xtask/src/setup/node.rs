@@ -1,4 +1,4 @@
-//! The programs of a Kubernetes node: kubelet, containerd, runc, CNI plugins, and the parts of the
+//! The programs of a Kubernetes node: kubelet, kube-proxy, containerd, runc, CNI plugins, and the parts of the
 //! control plane that run pods.
 
 use anyhow::Result;

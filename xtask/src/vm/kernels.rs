@@ -62,6 +62,10 @@ pub const PREEMPTIBLE: &str = "debian-7";
 /// asks for by name (before 6.14), and counters of nftables (before 5.18).
 pub const OPTIONAL_MODULES: &[&str] = &["crc32c_generic", "nft_counter"];
 
+/// What a node loads besides, where the kernel has it as a module: what kube-proxy's rules use, of Services that have
+/// several endpoints or none.
+pub const NODE_MODULES: &[&str] = &["xt_statistic", "ipt_REJECT", "ip6t_REJECT"];
+
 /// What the initramfs loads where the kernel does not have it built in: first what the root
 /// directory needs, then what tests and faults use. The guest's own `modprobe` would look for the
 /// modules of the host's kernel, so nothing is loaded later.

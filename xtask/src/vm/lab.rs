@@ -53,7 +53,9 @@ impl Lab {
             installed::ensure(kernel).with_context(|| format!("get {}", kernel.name))?;
         // It has the environment in it, so nobody else may read it.
         let mut initramfs = tempfile::NamedTempFile::new().context("make a temporary file")?;
-        initramfs.write_all(&self.initramfs(&installed, job)?).context("write the initramfs")?;
+        initramfs
+            .write_all(&self.initramfs(&installed, job, &[])?)
+            .context("write the initramfs")?;
         let logs = target_directory()?.join("vm");
         fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;
         let Settings { cpus, memory, timeout } = self.settings;
@@ -77,16 +79,17 @@ impl Lab {
         Ok(outcome)
     }
 
-    /// What the machine starts from: the guest's program, the kernel's modules and the job.
-    pub fn initramfs(&self, kernel: &Installed, job: &Job) -> Result<Vec<u8>> {
+    /// What the machine starts from: the guest's program, the kernel's modules and the job. Of the modules
+    /// `besides`, those that the kernel has.
+    pub fn initramfs(&self, kernel: &Installed, job: &Job, besides: &[&str]) -> Result<Vec<u8>> {
         let mut initramfs = Initramfs::default();
         initramfs.program("init", &self.guest);
         initramfs.file(JOB_FILE, &serde_json::to_vec(job).context("write the job")?);
         initramfs.directory(MODULES_DIR);
         let mut order = String::new();
         if let Some(dir) = &kernel.modules {
-            for modules::Module { name, contents } in modules::read(dir, OPTIONAL_MODULES, MODULES)?
-            {
+            let optional = [OPTIONAL_MODULES, besides].concat();
+            for modules::Module { name, contents } in modules::read(dir, &optional, MODULES)? {
                 initramfs.file(&format!("{MODULES_DIR}/{name}"), &contents);
                 order += &name;
                 order.push('\n');

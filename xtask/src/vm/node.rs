@@ -20,7 +20,7 @@ use xtask::{
 
 use super::{
     build_guest, installed,
-    kernels::{KERNELS, Kernel},
+    kernels::{KERNELS, Kernel, NODE_MODULES},
     lab::{Lab, Settings},
     machine::Machine,
 };
@@ -30,6 +30,7 @@ use crate::{
         self, Profile,
         archive::{self, Image, Program},
         build_static,
+        linked::LinkedProgram,
     },
     integration::{self, AGENT, PACKAGE as INTEGRATION},
     setup::{self, Part, build::MUSL_TARGET},
@@ -96,10 +97,16 @@ impl Parts {
         let agent = stripped(&programs.join(AGENT))?;
         let victim = stripped(&programs.join(VICTIM))?;
         let pause = stripped(&guest_program("pause")?)?;
+        let redis = LinkedProgram::find("redis-server")?;
         let (images, _) = archive::write(&[
             image::agent(NodeKit::AGENT_IMAGE, &agent),
             image(NodeKit::VICTIM_IMAGE, VICTIM, &["/victim"], &victim),
             image(NodeKit::PAUSE_IMAGE, "pause", &["/pause"], &pause),
+            Image {
+                reference: NodeKit::REDIS_IMAGE,
+                entrypoint: &["/redis-server"],
+                programs: redis.programs(),
+            },
         ])?;
         Ok(Self { lab, images, binaries: NodeBinaries::find()? })
     }
@@ -128,7 +135,7 @@ impl Parts {
             directory: "/".to_owned(),
             terminal: None,
         };
-        write("initramfs", &self.lab.initramfs(&installed, &job)?)?;
+        write("initramfs", &self.lab.initramfs(&installed, &job, NODE_MODULES)?)?;
         write("images.tar", &self.images)?;
         let logs = target_directory()?.join("vm");
         fs::create_dir_all(&logs).with_context(|| format!("create {}", logs.display()))?;

@@ -1,6 +1,6 @@
 //! Makes a machine of the lab a Kubernetes node: lays out its network, starts containerd, imports
-//! the images and starts the kubelet, which are found in `PATH`. Its one argument is a file with a
-//! `NodeSetup`. It ends when one of the two daemons does, with the end of that one's log.
+//! the images and starts kubelet and kube-proxy, which are found in `PATH`. Its one argument is a file with a
+//! `NodeSetup`. It ends when one of the three daemons does, with the end of that one's log.
 
 mod daemon;
 mod system;
@@ -64,10 +64,14 @@ fn main() -> Result<Infallible> {
     let mut kubelet = daemon("kubelet");
     kubelet.args(&setup.kubelet);
     let mut kubelet = Daemon::start("kubelet", kubelet)?;
-    say("the kubelet is started")?;
+    let mut kube_proxy = daemon("kube-proxy");
+    kube_proxy.args(&setup.kube_proxy);
+    let mut kube_proxy = Daemon::start("kube-proxy", kube_proxy)?;
+    say("kubelet and kube-proxy are started")?;
     loop {
         containerd.still_runs()?;
         kubelet.still_runs()?;
+        kube_proxy.still_runs()?;
         thread::sleep(POLL);
     }
 }

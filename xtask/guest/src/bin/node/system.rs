@@ -11,9 +11,14 @@ const INTERFACE: &str = "eth0";
 
 /// Settings that the kubelet would make itself (`protectKernelDefaults`), and those of a router
 /// between pods and the rest.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
+    // A pod that asks a Service would be told to ask the pod behind it, by the address of the Service.
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    // The node has no IPv6 address. Without this, kube-proxy takes twice as long.
+    ("net/ipv6/conf/all/disable_ipv6", "1"),
     ("vm/overcommit_memory", "1"),
     ("kernel/panic", "10"),
     ("kernel/panic_on_oops", "1"),
