@@ -7,9 +7,34 @@ use serde_json::{Map, Value, json};
 /// What a condition is about.
 const PROBES: &str = "probes";
 
-/// Whether a condition can be read.
-pub fn check(text: &str) -> Result<(), ExpressionError> {
-    Expression::compile(text, &[PROBES]).map(|_| ())
+/// What it sees of each.
+const FIELDS: [&str; 5] = ["ok", "failed", "errors", "value", "baseline"];
+
+/// What a condition asks for: a probe, and where it is written a field of it.
+pub type Member = (String, Option<String>);
+
+/// Reads a condition, and says what it asks for.
+pub fn check(text: &str) -> Result<Vec<Member>, ExpressionError> {
+    let expression = Expression::compile(text, &[PROBES])?;
+    let members = expression.members().iter().filter_map(|path| match path.as_slice() {
+        [_, probe, rest @ ..] => Some((probe.clone(), rest.first().cloned())),
+        _ => None,
+    });
+    Ok(members.collect())
+}
+
+/// The first thing that no probe has, and what there is instead. `probes` is nothing where not all of them are known.
+pub fn unseen(members: &[Member], probes: Option<&[&str]>) -> Option<(String, String)> {
+    members.iter().find_map(|(probe, field)| match (probes, field) {
+        (Some(known), _) if !known.contains(&probe.as_str()) => {
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            Some((format!("`{PROBES}.{probe}`"), known))
+        }
+        (_, Some(field)) if !FIELDS.contains(&field.as_str()) => {
+            Some((format!("`{PROBES}.{probe}.{field}`"), FIELDS.join(", ")))
+        }
+        (Some(_) | None, _) => None,
+    })
 }
 
 /// Whether it holds.
@@ -67,9 +92,27 @@ mod tests {
     }
 
     #[test]
+    fn what_no_probe_has_is_found_before_it_is_asked_for() {
+        let known: &[&str] = &["checkout", "no-data"];
+        for (text, probes, expected) in [
+            ("probes.checkout.ok && probes['no-data'].failed < 3", Some(known), None),
+            ("has(probes.checkout.value)", Some(known), None),
+            ("!probes.checkuot.ok", Some(known), Some("`probes.checkuot`")),
+            ("has(probes['payments'].value)", Some(known), Some("`probes.payments`")),
+            ("probes.checkout.okay || true", Some(known), Some("`probes.checkout.okay`")),
+            // Libraries have probes that are not known here.
+            ("probes.payments.ok", None, None),
+            ("probes.payments.fails > 3", None, Some("`probes.payments.fails`")),
+        ] {
+            let found = unseen(&check(text).unwrap(), probes);
+            assert_eq!(found.as_ref().map(|(what, _)| what.as_str()), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_decided_is_an_error() {
         for text in ["probes.payments.ok", "probes['no-data'].value < 1.0"] {
-            assert_eq!(check(text), Ok(()), "{text}");
+            assert!(check(text).is_ok(), "{text}");
             let error = holds(text, &probes()).unwrap_err().to_string();
             assert!(error.contains("no such key"), "{text}: {error}");
         }

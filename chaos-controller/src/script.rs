@@ -13,6 +13,7 @@ use chaos_fault::{Fault, parse_duration, print_duration};
 use thiserror::Error;
 
 use crate::{
+    condition::unseen,
     expression::{ExpressionError, Expressions},
     limits::{Limits, LimitsError},
     params::Filled,
@@ -77,6 +78,8 @@ pub enum ScriptError {
     Impatient { step: String, lasting: String, timeout: String },
     #[error("step {step}: if: {error}")]
     Condition { step: String, error: chaos_expression::ExpressionError },
+    #[error("step {step}: if: {what} is not there; there are: {known}")]
+    Unseen { step: String, what: String, known: String },
     #[error(transparent)]
     Probing(#[from] ProbeError),
     #[error("limits: {0}")]
@@ -232,10 +235,20 @@ impl Script {
                 act(step, &targets, &peers, &params, mode)
             })
             .collect::<Result<_, _>>()?;
+        // Libraries have probes of their own.
+        let known: Option<Vec<&str>> = spec
+            .probes_from
+            .is_empty()
+            .then(|| spec.probes.iter().map(|probe| probe.name.as_str()).collect());
         for step in &spec.steps {
             let Some(text) = &step.condition else { continue };
             let checked = checks.condition(text);
-            checked.map_err(|error| ScriptError::Condition { step: step.name.clone(), error })?;
+            let step = &step.name;
+            let asked =
+                checked.map_err(|error| ScriptError::Condition { step: step.clone(), error })?;
+            if let Some((what, known)) = unseen(&asked, known.as_deref()) {
+                return Err(ScriptError::Unseen { step: step.clone(), what, known });
+            }
         }
         Ok(Self { targets, peers, probes, steps, limits: Limits::read(&spec.limits)? })
     }
@@ -519,6 +532,10 @@ mod tests {
                 "step slow: `do` has `for`, which the controller writes itself; write it beside",
             ),
             (with_do("drop in container db"), "name containers in the target"),
+            (
+                spec(|spec| spec["steps"][0]["if"] = json!("probes.home.ok")),
+                "step slow: if: `probes.home` is not there; there are: none",
+            ),
             (with_do("drop until 2026-11-28T10:14:00Z"), "leave it out"),
             (with_do("drop as mine"), "leave it out"),
             (with_do("shadow drop"), "`mode: Shadow`"),

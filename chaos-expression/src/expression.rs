@@ -19,6 +19,7 @@ pub const LONGEST: usize = 1024;
 pub struct Expression {
     tree: IdedExpr,
     used: Vec<String>,
+    members: Vec<Vec<String>>,
 }
 
 impl Expression {
@@ -42,7 +43,9 @@ impl Expression {
         let mut walk = Walk::with(known);
         walk.check(&mut tree)?;
         match Kind::before(&tree) {
-            None | Some(Kind::Bool) => Ok(Self { tree, used: walk.used }),
+            None | Some(Kind::Bool) => {
+                Ok(Self { tree, used: walk.used, members: walk.members })
+            },
             Some(kind) => Err(ExpressionError::NoBool(kind.name())),
         }
     }
@@ -50,6 +53,11 @@ impl Expression {
     /// Whether its value depends on this variable.
     pub fn uses(&self, name: &str) -> bool {
         self.used.iter().any(|used| used == name)
+    }
+
+    /// What it asks for inside of variables, such as `pod`, `metadata`, `name` for `pod.metadata.name`, and the ways to it.
+    pub fn members(&self) -> &[Vec<String>] {
+        &self.members
     }
 
     /// Whether it holds.

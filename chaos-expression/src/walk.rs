@@ -41,17 +41,46 @@ pub struct Walk<'w> {
     pub known: &'w [&'w str],
     /// Those that it uses.
     pub used: Vec<String>,
+    /// What it asks for inside of them, by names that are written there.
+    pub members: Vec<Vec<String>>,
     bound: Vec<String>,
     matches: usize,
 }
 
 impl<'w> Walk<'w> {
     pub fn with(known: &'w [&'w str]) -> Self {
-        Self { known, used: Vec::new(), bound: Vec::new(), matches: 0 }
+        Self { known, used: Vec::new(), members: Vec::new(), bound: Vec::new(), matches: 0 }
+    }
+
+    /// The names by which a part is reached from a variable, if it is.
+    fn path(&self, part: &IdedExpr) -> Option<Vec<String>> {
+        let (of, name) = match &part.expr {
+            Expr::Ident(name) if !self.bound.contains(name) => return Some(vec![name.clone()]),
+            Expr::Select(select) => (select.operand.as_ref(), select.field.clone()),
+            Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+                [of, IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }] => {
+                    (of, name.inner().to_owned())
+                }
+                _ => return None,
+            },
+            Expr::Unspecified
+            | Expr::Call(_)
+            | Expr::Comprehension(_)
+            | Expr::Ident(_)
+            | Expr::List(_)
+            | Expr::Literal(_)
+            | Expr::Map(_)
+            | Expr::Struct(_) => return None,
+        };
+        let mut path = self.path(of)?;
+        path.push(name);
+        Some(path)
     }
 
     /// Checks a part and all of its parts; translates the patterns in it.
     pub fn check(&mut self, part: &mut IdedExpr) -> Result<(), ExpressionError> {
+        let path = self.path(part).filter(|path| path.len() > 1);
+        self.members.extend(path);
         match &mut part.expr {
             Expr::Unspecified => Err(ExpressionError::Panicked),
             Expr::Literal(LiteralValue::UInt(_)) => Err(ExpressionError::Literal("1u")),

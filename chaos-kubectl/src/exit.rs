@@ -13,11 +13,12 @@ pub enum Exit {
     Failed,
     /// The command line is wrong.
     Usage,
-    /// The hypothesis of the Run was Deviated.
+    /// The hypothesis of the Run was Deviated, however the Run ended.
     Deviated,
     /// Nothing is proven: the Run was refused, a step failed, its verdict is not Confirmed, or its hypothesis Unknown.
     Unproven,
-    /// People halted the Run, or deleted it.
+    /// Something else than its own steps and probes ended the Run: people, what its namespace allows, the halt of the
+    /// cluster; or it was deleted, or its Experiment.
     Halted,
     /// Ctrl-C, while the Run goes on.
     Interrupted,
@@ -42,6 +43,10 @@ impl Exit {
         let status = run.status.as_ref()?;
         match status.phase {
             RunPhase::Baseline | RunPhase::Running | RunPhase::Recovering => None,
+            // That the service did not hold was seen, whatever else came.
+            RunPhase::Finished if status.hypothesis == Some(Hypothesis::Deviated) => {
+                Some(Self::Deviated)
+            }
             RunPhase::Finished => Some(match status.reason {
                 Some(Reason::Planned) => Self::Done,
                 Some(Reason::Completed | Reason::ProbeBroke) => judged(status),
@@ -58,8 +63,8 @@ impl Exit {
     }
 }
 
-/// What verdict and hypothesis mean together. A deviation was seen, whatever the kernels have counted; that none was seen
-/// means nothing where they do not confirm that anything was broken.
+/// What verdict and hypothesis mean together. That no deviation was seen means nothing where the kernels do not confirm
+/// that anything was broken.
 fn judged(status: &RunStatus) -> Exit {
     match (status.hypothesis, status.verdict) {
         (Some(Hypothesis::Deviated), _) => Exit::Deviated,
@@ -113,6 +118,11 @@ mod tests {
             ("ProbeBlind", "Confirmed", "Unknown", 4),
             ("Halted", "Confirmed", "Held", 5),
             ("ExperimentDeleted", "Confirmed", "Unknown", 5),
+            // What was seen before counts, whatever ended it.
+            ("Halted", "Confirmed", "Deviated", 3),
+            ("ExperimentDeleted", "Inconclusive", "Deviated", 3),
+            ("StepFailed", "Mismatch", "Deviated", 3),
+            ("ProbeBlind", "Confirmed", "Deviated", 3),
         ] {
             let some = |word: &str| (!word.is_empty()).then(|| word.to_owned());
             let status = json!({ "phase": "Finished", "reason": reason,

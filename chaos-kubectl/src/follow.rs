@@ -1,7 +1,8 @@
 //! Watches a Run until it ends: a frame that is rewritten on a terminal, lines elsewhere.
 
 use std::{
-    pin::pin,
+    future::{Future, pending},
+    pin::{Pin, pin},
     time::{Duration, Instant},
 };
 
@@ -12,20 +13,18 @@ use kube::{
     ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher},
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use crate::{
-    cluster::{Asked, Cluster, Resource},
+    cluster::{Asked, Cluster, ClusterError, Resource},
     exit::Exit,
     failure::Failure,
     output,
     printable::Printable,
     screen::Screen,
+    signals::{Sent, Signals},
     terminal,
-    verbs::halt::halt_run,
+    verbs::halt::halt_in_time,
     view::{changes, frame, ledger_line, silence},
 };
 
@@ -34,6 +33,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How often lines tell of a ledger that moves.
 const LEDGER: Duration = Duration::from_secs(10);
+
+/// How long after a halt that was not taken the next one is tried.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How a Run is shown while it is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub enum Shown {
 pub enum OnInterrupt {
     /// Says that the Run goes on; SIGTERM leaves it alone.
     Say,
-    /// Halts the Run.
+    /// Halts the Run, again and again until the API server has taken it.
     Halt,
 }
 
@@ -60,28 +62,21 @@ pub struct Followed {
     pub exit: Exit,
 }
 
-/// Watches a Run until it ends, is deleted, or Ctrl-C is pressed twice.
+/// Watches a Run until it ends, is deleted, or two signals ask to leave.
 pub async fn follow(
     cluster: &Cluster,
     namespace: &str,
     name: &str,
     shown: Shown,
     on_interrupt: OnInterrupt,
+    signals: Signals,
 ) -> Result<Followed, Failure> {
     let asked = |verb| Asked::to(verb, Resource::Runs, name, namespace);
     let runs = cluster.runs(namespace);
     let run = runs.get(name).await.map_err(|error| cluster.explain(error, asked("get")))?;
-    let listen = |kind| {
-        let failed = |source| Failure::Io { what: "listen for Ctrl-C".to_owned(), source };
-        signal(kind).map_err(failed)
-    };
-    let signals = Signals {
-        interrupts: listen(SignalKind::interrupt())?,
-        terminations: listen(SignalKind::terminate())?,
-    };
     let stream = watcher::watch_object(runs, name).default_backoff();
     let painter = Painter::new(shown);
-    let mut following = Following { cluster, run, painter, on_interrupt, has_interrupted: false };
+    let mut following = Following { cluster, run, painter, on_interrupt, halt: Halt::NotAsked };
     following.painter.show(None, &following.run)?;
     let exit = match Exit::of(&following.run) {
         Some(exit) => exit,
@@ -91,10 +86,25 @@ pub async fn follow(
     Ok(Followed { run: following.run, exit })
 }
 
-/// What asks to stop watching.
-struct Signals {
-    interrupts: Signal,
-    terminations: Signal,
+/// A request to halt the Run, that goes on beside everything else: signals are heard meanwhile.
+type Request<'a> = Pin<Box<dyn Future<Output = Result<Run, ClusterError>> + 'a>>;
+
+/// How far the halt is that a signal has asked for.
+enum Halt<'a> {
+    NotAsked,
+    /// A signal came, and the Run goes on: that was all that was asked for, or this request is under way.
+    Asked(Option<Request<'a>>),
+    Taken,
+}
+
+impl Halt<'_> {
+    /// The answer of the request that is under way. Without one there is none, for ever.
+    async fn answer(&mut self) -> Result<Run, ClusterError> {
+        match self {
+            Self::Asked(Some(request)) => request.await,
+            Self::NotAsked | Self::Asked(None) | Self::Taken => pending().await,
+        }
+    }
 }
 
 struct Following<'a> {
@@ -102,10 +112,10 @@ struct Following<'a> {
     run: Run,
     painter: Painter,
     on_interrupt: OnInterrupt,
-    has_interrupted: bool,
+    halt: Halt<'a>,
 }
 
-impl Following<'_> {
+impl<'a> Following<'a> {
     async fn until_the_end(
         &mut self,
         mut stream: impl Stream<Item = watcher::Result<Option<Run>>> + Unpin,
@@ -133,20 +143,64 @@ impl Following<'_> {
                     None => return Err(self.lost("the watch has ended".to_owned()).into()),
                 },
                 _ = ticks.tick() => self.painter.tick(&self.run)?,
-                // A pipeline that is cancelled sends SIGTERM, once.
-                _ = signals.terminations.recv() => match self.on_interrupt {
-                    OnInterrupt::Say => return Ok(Exit::Interrupted),
-                    OnInterrupt::Halt => self.interrupted().await?,
+                answer = self.halt.answer() => match answer {
+                    Ok(_) => {
+                        self.halt = Halt::Taken;
+                        self.painter.say("The Run is being halted. Ctrl-C leaves at once.");
+                    }
+                    Err(error) => {
+                        let again = "trying again; Ctrl-C leaves it alone";
+                        self.painter.say(&format!("The Run goes on: {error}. {}; {again}", self.how()));
+                        self.ask(AGAIN);
+                    }
                 },
-                _ = signals.interrupts.recv() => {
-                    if self.has_interrupted {
+                sent = signals.next() => {
+                    if self.signalled(sent) {
                         return Ok(Exit::Interrupted);
                     }
-                    self.has_interrupted = true;
-                    self.interrupted().await?;
                 }
             }
         }
+    }
+
+    /// Does what a signal asks for. Whether it asks to leave.
+    fn signalled(&mut self, sent: Sent) -> bool {
+        match (&self.halt, self.on_interrupt, sent) {
+            (Halt::NotAsked, OnInterrupt::Say, Sent::Termination) => true,
+            (Halt::NotAsked, OnInterrupt::Say, Sent::Interrupt) => {
+                let how = self.how();
+                self.painter.say(&format!("The Run goes on. {how}; Ctrl-C again leaves it alone."));
+                self.halt = Halt::Asked(None);
+                false
+            }
+            (Halt::NotAsked, OnInterrupt::Halt, Sent::Interrupt | Sent::Termination) => {
+                self.painter.say("Halting the Run. Ctrl-C again leaves at once.");
+                self.ask(Duration::ZERO);
+                false
+            }
+            (Halt::Asked(Some(_)), _, _) => {
+                let how = self.how();
+                self.painter.say(&format!("It is not known whether the Run goes on. {how}."));
+                true
+            }
+            (Halt::Asked(None) | Halt::Taken, _, _) => true,
+        }
+    }
+
+    /// Halts the Run after a while.
+    fn ask(&mut self, after: Duration) {
+        let (namespace, name) = (self.run.namespace().unwrap_or_default(), self.run.name_any());
+        let cluster = self.cluster;
+        self.halt = Halt::Asked(Some(Box::pin(async move {
+            sleep(after).await;
+            halt_in_time(cluster, &namespace, &name, Some("interrupted")).await
+        })));
+    }
+
+    /// How people halt the Run.
+    fn how(&self) -> String {
+        let (namespace, name) = (self.run.namespace().unwrap_or_default(), self.run.name_any());
+        format!("`kubectl chaos halt {name} -n {namespace}` halts it")
     }
 
     /// Ends where a right is missing; else the watch begins again by itself.
@@ -168,26 +222,12 @@ impl Following<'_> {
         Ok(())
     }
 
-    fn lost(&self, why: String) -> crate::cluster::ClusterError {
+    fn lost(&self, why: String) -> ClusterError {
         let (namespace, name) = (self.run.namespace().unwrap_or_default(), self.run.name_any());
-        crate::cluster::ClusterError::Other {
+        ClusterError::Other {
             asked: Asked::to("watch", Resource::Runs, &name, &namespace),
             why,
         }
-    }
-
-    async fn interrupted(&mut self) -> Result<(), Failure> {
-        let (namespace, name) = (self.run.namespace().unwrap_or_default(), self.run.name_any());
-        match self.on_interrupt {
-            OnInterrupt::Say => self.painter.say(&format!(
-                "The Run goes on. `kubectl chaos halt {name} -n {namespace}` halts it; Ctrl-C again leaves it alone."
-            )),
-            OnInterrupt::Halt => {
-                halt_run(self.cluster, &namespace, &name, Some("interrupted")).await?;
-                self.painter.say("Halting the Run. Ctrl-C again leaves at once.");
-            }
-        }
-        Ok(())
     }
 }
 

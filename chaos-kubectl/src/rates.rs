@@ -27,7 +27,9 @@ impl Rates {
         match self.counts.get_mut(uid) {
             Some(count) if count.value == value => {}
             Some(count) => {
-                let seconds = now.saturating_duration_since(count.at).as_secs_f64();
+                // Of a count that stood still for longer, nobody knows when it began to grow: not long ago.
+                let since = now.saturating_duration_since(count.at).min(PATIENCE);
+                let seconds = since.as_secs_f64();
                 // An agent that was started again has counted anew.
                 let grown = value.checked_sub(count.value);
                 let rate = grown.filter(|_| seconds > 0.0).map(|grown| grown as f64 / seconds);
@@ -69,7 +71,11 @@ mod tests {
         assert_eq!(rates.of("a", at(16)), Some(0.0));
         rates.note("a", 10, at(17));
         assert_eq!(rates.of("a", at(17)), None);
+        // It stood still for a long time: the rate is that of now, not of all that time.
+        rates.note("a", 10, at(500));
+        rates.note("a", 1210, at(501));
+        assert_eq!(rates.of("a", at(501)), Some(100.0));
         rates.retain(|uid| uid == "b");
-        assert_eq!(rates.of("a", at(17)), None);
+        assert_eq!(rates.of("a", at(501)), None);
     }
 }

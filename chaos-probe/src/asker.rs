@@ -99,7 +99,7 @@ impl Asker {
         sent: &mut Vec<String>,
     ) -> Result<Sample, Trouble> {
         let question = Question::of(probe).ok_or_else(|| {
-            Trouble::Question("a probe has exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger".to_owned())
+            Trouble::Question("a probe must have exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger".to_owned())
         })?;
         let expectation = Expectation::of(probe, question)
             .map_err(|error| Trouble::Question(format!("expect: {error}")))?;

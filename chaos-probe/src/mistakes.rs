@@ -30,7 +30,7 @@ const OWN_HEADERS: [&str; 8] = [
 pub fn mistakes(probe: &Probe) -> Vec<String> {
     let Some(question) = Question::of(probe) else {
         return vec![
-            "a probe has exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger"
+            "a probe must have exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger"
                 .to_owned(),
         ];
     };

@@ -27,17 +27,17 @@ use super::{Condition, Limits, Peer, Probe, Step, Target};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.steps) || self.steps.all(s, !has(s.fault) || has(self.targets) && s.fault.target in self.targets)")
-        .message("a fault's target is one of the experiment's targets"),
+        .message("a fault's target must be one of the experiment's targets"),
     validation = Rule::new("!has(self.steps) || self.steps.all(s, !has(s.pods) || has(self.targets) && s.pods.target in self.targets)")
-        .message("the target of pods is one of the experiment's targets"),
+        .message("the target of pods must be one of the experiment's targets"),
     validation = Rule::new("!has(self.steps) || self.steps.all(s, self.steps.exists_one(t, t.name == s.name))")
-        .message("the names of steps differ"),
+        .message("names of steps must differ"),
     validation = Rule::new("has(self.steps) || has(self.probes)")
-        .message("an experiment has steps, or probes for others, or both"),
+        .message("an experiment must have steps, or probes for others, or both"),
     validation = Rule::new("!has(self.probes) || self.probes.all(p, self.probes.exists_one(q, q.name == p.name))")
-        .message("the names of probes differ"),
+        .message("names of probes must differ"),
     validation = Rule::new("!has(self.steps) || has(self.probesFrom) || self.steps.all(s, !has(s.check) || has(self.probes) && s.check.probes.all(name, self.probes.exists(p, p.name == name)))")
-        .message("the probes of a check are probes of the experiment")
+        .message("the probes of a check must be probes of the experiment")
 )]
 pub struct ExperimentSpec {
     /// Values of `$(NAME)` in sentences and probes; a Run may give others

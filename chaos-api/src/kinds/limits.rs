@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.duration) || duration(self.duration) > duration('0s')")
-        .message("duration is longer than nothing")
+        .message("duration must be longer than nothing")
 )]
 pub struct Limits {
     /// Pods at a time

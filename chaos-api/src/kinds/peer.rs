@@ -10,9 +10,9 @@ use super::Labels;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.service) || has(self.pods) || has(self.dns) || has(self.cidr)")
-        .message("a peer has at least one of service, pods, dns and cidr"),
+        .message("a peer must have at least one of service, pods, dns and cidr"),
     validation = Rule::new("!has(self.__namespace__) || has(self.service) || has(self.pods)")
-        .message("namespace goes with service and pods")
+        .message("namespace must go with service or pods")
 )]
 pub struct Peer {
     /// A Service by its name: its ClusterIPs, and its endpoints that are ready, with the ports of both

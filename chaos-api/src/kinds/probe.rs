@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.http), has(self.tcp), has(self.prometheus), has(self.alertmanager), has(self.kubernetes), has(self.ledger)].filter(x, x).size() == 1")
-        .message("a probe has exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger"),
+        .message("a probe must have exactly one of http, tcp, prometheus, alertmanager, kubernetes and ledger"),
     validation = Rule::new("!(has(self.prometheus) || has(self.ledger)) || has(self.expect)")
-        .message("prometheus and ledger need expect"),
+        .message("prometheus and ledger must have expect"),
     validation = Rule::new("!has(self.ledger) || !has(self.every) && !has(self.recover) && self.tolerate == 0 && self.during == 'Halt'")
-        .message("a ledger is judged once, when the last step has ended: it has no every, tolerate, during or recover"),
+        .message("a ledger is judged once, when the last step has ended: it must have no every, tolerate, during or recover"),
     validation = Rule::new("!has(self.every) || duration(self.every) >= duration('1s') && duration(self.every) <= duration('10m')")
-        .message("every is 1s to 10m"),
+        .message("every must be 1s to 10m"),
     validation = Rule::new("!has(self.recover) || duration(self.recover) > duration('0s') && duration(self.recover) <= duration('1h')")
-        .message("recover is longer than nothing and at most 1h")
+        .message("recover must be longer than nothing and at most 1h")
 )]
 pub struct Probe {
     /// What results, conditions of steps and reports call it
@@ -79,9 +79,9 @@ pub enum During {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.body) && has(self.form))")
-        .message("a request has body or form"),
+        .message("a request must not have both body and form"),
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('30s')")
-        .message("timeout is longer than nothing and at most 30s")
+        .message("timeout must be longer than nothing and at most 30s")
 )]
 pub struct HttpProbe {
     /// `http://` or `https://`; `$(NAME)` is a parameter
@@ -132,7 +132,7 @@ pub enum HttpMethod {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.value) != has(self.secretKeyRef)")
-        .message("a header has exactly one of value and secretKeyRef")
+        .message("a header must have exactly one of value and secretKeyRef")
 )]
 pub struct HttpHeader {
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9-]+$"))]
@@ -158,7 +158,7 @@ pub struct SecretKeyRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('30s')")
-        .message("timeout is longer than nothing and at most 30s")
+        .message("timeout must be longer than nothing and at most 30s")
 )]
 pub struct TcpProbe {
     /// `HOST:PORT`, or `[IPv6]:PORT`; `$(NAME)` is a parameter
@@ -175,7 +175,7 @@ pub struct TcpProbe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('30s')")
-        .message("timeout is longer than nothing and at most 30s")
+        .message("timeout must be longer than nothing and at most 30s")
 )]
 pub struct PrometheusProbe {
     /// PromQL; `$(NAME)` is a parameter
@@ -196,7 +196,7 @@ pub struct PrometheusProbe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('30s')")
-        .message("timeout is longer than nothing and at most 30s")
+        .message("timeout must be longer than nothing and at most 30s")
 )]
 pub struct AlertmanagerProbe {
     /// Of the server, without `/api/v2/alerts`; where nothing is said, the controller's `--alertmanager`
@@ -219,7 +219,7 @@ pub struct AlertmanagerProbe {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!(has(self.name) && has(self.labels))")
-        .message("objects are named or selected by labels")
+        .message("objects must be named or selected by labels, not both")
 )]
 pub struct KubernetesProbe {
     /// Such as `apps/v1`; known for the kinds of Kubernetes itself

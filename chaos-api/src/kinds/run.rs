@@ -20,7 +20,7 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
     status = "RunStatus",
     derive = "PartialEq",
     doc = "One execution of an Experiment, or of what is written in it.",
-    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a run has at most 63 characters"),
+    validation = Rule::new("self.metadata.name.size() <= 63").message("the name of a run must have at most 63 characters"),
     printcolumn = r#"{"name": "Experiment", "type": "string", "jsonPath": ".spec.experiment"}"#,
     printcolumn = r#"{"name": "Mode", "type": "string", "jsonPath": ".spec.mode", "priority": 1}"#,
     printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
@@ -35,21 +35,21 @@ use super::{ExperimentSpec, RunStatus, experiment::Param};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.experiment) != has(self.inline)")
-        .message("a run has exactly one of experiment and inline"),
+        .message("a run must have exactly one of experiment and inline"),
     validation = Rule::new("!has(self.inline) || !has(self.inline.keep)")
-        .message("keep is a field of experiments; a run has none"),
+        .message("keep is a field of experiments; a run must have none"),
     validation = Rule::new("!has(self.inline) || has(self.inline.steps)")
-        .message("a run has steps; probes alone are for probesFrom of experiments"),
+        .message("a run must have steps; probes alone are for probesFrom of experiments"),
     validation = Rule::new("has(self.experiment) == has(oldSelf.experiment) && (!has(self.experiment) || self.experiment == oldSelf.experiment)")
-        .message("the experiment of a run does not change; make another run"),
+        .message("the experiment of a run must not change; make another run"),
     validation = Rule::new("has(self.inline) == has(oldSelf.inline) && (!has(self.inline) || self.inline == oldSelf.inline)")
-        .message("what a run does does not change; make another run"),
+        .message("what a run does must not change; make another run"),
     validation = Rule::new("has(self.params) == has(oldSelf.params) && (!has(self.params) || self.params == oldSelf.params)")
-        .message("the params of a run do not change; make another run"),
+        .message("the params of a run must not change; make another run"),
     validation = Rule::new("self.mode == oldSelf.mode")
-        .message("the mode of a run does not change; make another run"),
+        .message("the mode of a run must not change; make another run"),
     validation = Rule::new("!oldSelf.halt || self.halt")
-        .message("a halted run stays halted; make another run")
+        .message("a halted run must stay halted; make another run")
 )]
 pub struct RunSpec {
     /// The name of an experiment in the run's namespace

@@ -24,7 +24,7 @@ pub struct Labels {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : !has(self.values) || self.values.size() == 0")
-        .message("`In` and `NotIn` need values, `Exists` and `DoesNotExist` take none")
+        .message("`In` and `NotIn` must have values, `Exists` and `DoesNotExist` must have none")
 )]
 pub struct Requirement {
     #[schemars(length(min = 1, max = 317))]

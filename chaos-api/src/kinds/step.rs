@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("[has(self.fault), has(self.pods), has(self.check), has(self.wait)].filter(x, x).size() == 1")
-        .message("a step has exactly one of fault, pods, check and wait"),
+        .message("a step must have exactly one of fault, pods, check and wait"),
     validation = Rule::new("!has(self.timeout) || duration(self.timeout) > duration('0s')")
-        .message("timeout is longer than nothing"),
+        .message("timeout must be longer than nothing"),
     validation = Rule::new("!has(self.pods) || !has(self.timeout) || duration(self.timeout) <= duration('1h')")
-        .message("the timeout of a pods step is at most 1h"),
+        .message("the timeout of a pods step must be at most 1h"),
     validation = Rule::new("!has(self.check) || !has(self.timeout) || duration(self.timeout) >= duration(self.check.__for__) && duration(self.timeout) <= duration('2h')")
-        .message("the timeout of a check is at least its for, and at most 2h")
+        .message("the timeout of a check must be at least its for, and at most 2h")
 )]
 pub struct Step {
     #[schemars(length(min = 1, max = 40), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -48,7 +48,7 @@ pub struct Step {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('1h')")
-        .message("for is longer than nothing and at most 1h")
+        .message("for must be longer than nothing and at most 1h")
 )]
 pub struct FaultStep {
     /// Which of the experiment's targets
@@ -69,7 +69,7 @@ pub struct FaultStep {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.gracePeriod) || duration(self.gracePeriod) <= duration('1h')")
-        .message("gracePeriod is at most 1h")
+        .message("gracePeriod must be at most 1h")
 )]
 pub struct PodsStep {
     /// Which of the experiment's targets
@@ -97,7 +97,7 @@ pub enum PodAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('1h')")
-        .message("for is longer than nothing and at most 1h")
+        .message("for must be longer than nothing and at most 1h")
 )]
 pub struct CheckStep {
     /// The names of probes of the experiment
@@ -113,7 +113,7 @@ pub struct CheckStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(
     validation = Rule::new("duration(self.__for__) > duration('0s') && duration(self.__for__) <= duration('1h')")
-        .message("for is longer than nothing and at most 1h")
+        .message("for must be longer than nothing and at most 1h")
 )]
 pub struct WaitStep {
     /// How long

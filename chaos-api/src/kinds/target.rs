@@ -11,9 +11,9 @@ use super::Labels;
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("!has(self.pick) || (type(self.pick) == int ? self.pick > 0 : self.pick.matches('^((100|[1-9][0-9]?)%(-(100|[1-9][0-9]?)%)?|all)$'))")
-        .message("pick is a number from 1 on, a share such as `50%`, a range of shares such as `10%-30%`, or `all`"),
+        .message("pick must be a number from 1 on, a share such as `50%`, a range of shares such as `10%-30%`, or `all`"),
     validation = Rule::new("has(self.pods) || has(self.owner)")
-        .message("a target has pods, or owner, or both")
+        .message("a target must have pods, or owner, or both")
 )]
 pub struct Target {
     /// The labels that the pods have

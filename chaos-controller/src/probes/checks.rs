@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chaos_api::kinds::Probe;
 use chaos_expression::ExpressionError;
 
-use crate::condition;
+use crate::condition::{self, Member};
 
 /// Texts that are kept of either kind; when there are more, all are checked anew.
 const MOST: usize = 4096;
@@ -16,7 +16,7 @@ const MOST: usize = 4096;
 pub struct Checks {
     /// By the probe as JSON, with its parameters put in.
     probes: BTreeMap<String, Option<String>>,
-    conditions: BTreeMap<String, Result<(), ExpressionError>>,
+    conditions: BTreeMap<String, Result<Vec<Member>, ExpressionError>>,
 }
 
 impl Checks {
@@ -28,8 +28,8 @@ impl Checks {
         self.probes.entry(text).or_insert_with(check).clone()
     }
 
-    /// Whether the condition of a step can be read.
-    pub fn condition(&mut self, text: &str) -> Result<(), ExpressionError> {
+    /// What the condition of a step asks for, if it can be read.
+    pub fn condition(&mut self, text: &str) -> Result<Vec<Member>, ExpressionError> {
         make_room(&mut self.conditions, text);
         let known = self.conditions.entry(text.to_owned());
         known.or_insert_with(|| condition::check(text)).clone()
@@ -51,7 +51,7 @@ mod tests {
         let mut checks = Checks::default();
         for number in 0..MOST + 3 {
             let failed = format!("probes.web.failed > {number}");
-            assert_eq!(checks.condition(&failed), Ok(()));
+            assert!(checks.condition(&failed).is_ok());
         }
         assert_eq!(checks.conditions.len(), 3);
         let first = checks.condition("probe.web.ok");

@@ -29,7 +29,7 @@ pub enum ProbeError {
     Duration { probe: String, field: &'static str, error: String },
     #[error("probe {probe}: ledger.step: {step} is no step of the experiment")]
     Step { probe: String, step: String },
-    #[error("probe {0}: the name is there twice; names of probes differ")]
+    #[error("probe {0}: the name is there twice; names of probes must differ")]
     Twice(String),
     #[error("probe {probe}: {mistake}")]
     Mistake { probe: String, mistake: String },

@@ -130,8 +130,11 @@ fn kind(root: &Node, object: &Value) -> Found {
         return match KINDS.contains(&kind) {
             true => wrong(
                 "apiVersion",
-                format!("a {kind} has not this `apiVersion`"),
-                format!("write {VERSION}"),
+                match kind {
+                    "Experiment" => format!("an Experiment has the apiVersion `{VERSION}`"),
+                    kind => format!("a {kind} has the apiVersion `{VERSION}`"),
+                },
+                format!("write `apiVersion: {VERSION}`"),
             ),
             false => Found::Other(what),
         };
@@ -140,18 +143,23 @@ fn kind(root: &Node, object: &Value) -> Found {
         return wrong(
             "apiVersion",
             format!("`{version}` is not known"),
-            format!("write {VERSION}"),
+            format!("write `{VERSION}`"),
         );
     }
     match kind {
         "Experiment" => Found::Kind(Kind::Experiment),
         "Run" => Found::Kind(Kind::Run),
+        "" => wrong(
+            "kind",
+            "the field `kind` is missing".to_owned(),
+            format!("write one of {}", KINDS.join(", ")),
+        ),
         other => {
             let help = match closest(other, KINDS) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are {}", KINDS.join(", ")),
             };
-            wrong("kind", format!("`{other}` is no kind of {VERSION}"), help)
+            wrong("kind", format!("`{other}` is no kind of `{VERSION}`"), help)
         }
     }
 }
@@ -194,11 +202,20 @@ impl Document {
             Value::Null => findings.push(finding(Vec::new(), "the field `spec` is missing")),
             value => findings.extend(schema::check(schema, value, spec)),
         }
-        findings.extend(rules::check(self));
+        let broken: Vec<places::Path> = findings.iter().map(|one| one.path.clone()).collect();
+        // A rule reads the fields of its part. Where one of these has not its form, the rule says nothing new.
+        let is_sound = |rule: &Finding| {
+            broken.iter().all(|path| {
+                !path.starts_with(&rule.path) || path.len() > rule.path.len() + 1
+            })
+        };
+        findings.extend(rules::check(self).into_iter().filter(is_sound));
         let said: Vec<places::Path> = findings.iter().map(|one| one.path.clone()).collect();
+        let scripted = script::check(self, &said);
+        let is_new = |finding: &Finding| !script::tells(&scripted, &finding.message);
         let mut mistakes: Vec<Mistake> =
-            findings.into_iter().map(|finding| self.placed(finding)).collect();
-        mistakes.extend(script::check(self, &said));
+            findings.into_iter().filter(is_new).map(|finding| self.placed(finding)).collect();
+        mistakes.extend(scripted);
         mistakes
     }
 

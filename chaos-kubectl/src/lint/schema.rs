@@ -45,10 +45,12 @@ impl Checker {
             && !is_number_or_text
             && !is_of(expected, value)
         {
-            let quoted = matches!((expected, value), ("string", Value::Number(_) | Value::Bool(_)));
+            let is_bare = matches!((expected, value), ("string", Value::Number(_) | Value::Bool(_)));
             self.add(path, format!("{} stands where {} must", kind(value), in_words(expected)));
-            if let Some(last) = self.findings.last_mut().filter(|_| quoted) {
-                last.help = Some(format!("write it in quotes: \"{value}\""));
+            if let Some(last) = self.findings.last_mut().filter(|_| is_bare) {
+                let pattern = schema["pattern"].as_str();
+                let united = pattern.and_then(|pattern| with_unit(pattern, &value.to_string()));
+                last.help = Some(united.unwrap_or(format!("write it in quotes: \"{value}\"")));
             }
             return;
         }
@@ -86,10 +88,10 @@ impl Checker {
         let Some(pattern) = schema["pattern"].as_str() else { return };
         if Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text)) {
             self.add(path, format!("`{text}` has not the form that it must have"));
-            let help = match example(pattern) {
+            let help = with_unit(pattern, text).unwrap_or_else(|| match example(pattern) {
                 Some(example) => format!("write it such as `{example}`"),
-                None => format!("the form is {pattern}"),
-            };
+                None => format!("the form is `{pattern}`"),
+            });
             if let Some(last) = self.findings.last_mut() {
                 last.help = Some(help);
             }
@@ -205,10 +207,21 @@ fn kind(value: &Value) -> String {
     }
 }
 
+/// What is said of a number that lacks nothing but its unit.
+fn with_unit(pattern: &str, number: &str) -> Option<String> {
+    let pattern = Regex::new(pattern).ok()?;
+    // Names with a letter more are names as well: only where a number alone is none.
+    let united = ["s", "%"].map(|unit| format!("{number}{unit}"));
+    let united = united.into_iter().find(|united| pattern.is_match(united))?;
+    let is_number = number.parse::<f64>().is_ok() && !pattern.is_match(number);
+    is_number.then(|| format!("write it with a unit, such as `{united}`"))
+}
+
 /// A text that has the form of a pattern.
 fn example(pattern: &str) -> Option<&'static str> {
     let pattern = Regex::new(pattern).ok()?;
-    ["5m", "30%", "slow-dns"].into_iter().find(|example| pattern.is_match(example))
+    // The form of names fits durations, too.
+    ["slow-dns", "5m", "30%"].into_iter().find(|example| pattern.is_match(example))
 }
 
 #[cfg(test)]
@@ -261,5 +274,14 @@ mod tests {
         let short = json!({ "type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?(h|m|s|ms))+$" });
         let found = check(&short, &json!("soon"), Vec::new());
         assert_eq!(found[0].help.as_deref(), Some("write it such as `5m`"));
+        for bare in [json!(5), json!("5")] {
+            let found = check(&short, &bare, Vec::new());
+            assert_eq!(found[0].help.as_deref(), Some("write it with a unit, such as `5s`"));
+        }
+        let name = json!({ "type": "string", "pattern": r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" });
+        let found = check(&name, &json!("Slow DNS"), Vec::new());
+        assert_eq!(found[0].help.as_deref(), Some("write it such as `slow-dns`"));
+        let found = check(&name, &json!(5), Vec::new());
+        assert_eq!(found[0].help.as_deref(), Some("write it in quotes: \"5\""));
     }
 }

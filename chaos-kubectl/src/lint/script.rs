@@ -33,6 +33,20 @@ pub fn check(document: &Document, said: &[Path]) -> Vec<Mistake> {
     found
 }
 
+/// Rules of the definitions, and what the controller says of the same mistake, with its place.
+const SAME: [(&str, &str); 4] = [
+    ("a fault's target must be one of the experiment's targets", " is not there"),
+    ("the target of pods must be one of the experiment's targets", " is not there"),
+    ("names of probes must differ", "names of probes must differ"),
+    ("the probes of a check must be probes of the experiment", " is no probe of the experiment"),
+];
+
+/// Whether one of these mistakes is the one that a rule is about.
+pub fn tells(mistakes: &[Mistake], rule: &str) -> bool {
+    let same = SAME.iter().filter(|(about, _)| *about == rule);
+    same.into_iter().any(|(_, said)| mistakes.iter().any(|one| one.message.contains(said)))
+}
+
 /// An experiment without the parts that cannot be read, and the indices of the steps that are not there: so that a
 /// mistake in one part does not hide those of the others.
 fn sound(spec: &Value) -> (Value, Vec<usize>) {
@@ -222,7 +236,7 @@ fn field(error: &ScriptError) -> &'static str {
     if let ScriptError::Duration { field, .. } = error {
         return field;
     }
-    if let ScriptError::Condition { .. } = error {
+    if let ScriptError::Condition { .. } | ScriptError::Unseen { .. } = error {
         return "if";
     }
     if let ScriptError::Impatient { .. } = error {

@@ -29,7 +29,7 @@ impl Report {
         let ended = status.and_then(|status| transition(&status.conditions, "Finished"));
         let steps = status.iter().flat_map(|status| &status.steps);
         let steps: Vec<StepReport> =
-            steps.map(|step| self::step(step, spec, status, &lines.events)).collect();
+            steps.map(|step| self::step(step, spec, status, ended, &lines.events)).collect();
         let mut samples: BTreeMap<String, Vec<Sample>> = BTreeMap::new();
         for sample in lines.samples {
             samples.entry(sample.probe.clone()).or_default().push(sample);
@@ -44,7 +44,7 @@ impl Report {
         let probes = probes.collect();
         let timeline = match lines.events.is_empty() {
             true => events(&steps, status, ended),
-            false => lines.events,
+            false => lines.events.into_iter().map(|event| named(event, status)).collect(),
         };
         Self {
             schema: SCHEMA,
@@ -91,6 +91,7 @@ fn step(
     step: &StepStatus,
     spec: Option<&ExperimentSpec>,
     status: Option<&RunStatus>,
+    run_ended: Option<Timestamp>,
     events: &[Event],
 ) -> StepReport {
     let deed = spec.and_then(|spec| spec.steps.iter().find(|one| one.name == step.name));
@@ -99,7 +100,9 @@ fn step(
             && ["StepEnded", "StepFailed"].contains(&event.what.as_str())
     };
     let noted = events.iter().rfind(is_end).map(|event| event.at);
+    // A step that was cut short was to end later than its Run.
     let planned = step.ends.as_ref().map(|ends| ends.0);
+    let planned = planned.map(|ends| run_ended.map_or(ends, |ended| ends.min(ended)));
     let place = format!("step {}: ", step.name);
     let conditions = status.iter().flat_map(|status| &status.conditions);
     let mut failures = conditions.filter(|one| one.reason == "Failed");
@@ -240,6 +243,17 @@ fn question(probe: &Probe) -> String {
         String::new()
     };
     in_one_line(&question)
+}
+
+/// An event, named by what it was: the controller calls every end before the last step a halt.
+fn named(event: Event, status: Option<&RunStatus>) -> Event {
+    match status.and_then(|status| status.reason) {
+        Some(reason @ (Reason::ProbeBroke | Reason::ProbeBlind)) if event.what == "Halted" => {
+            let message = format!("{reason:?}: {}", event.message);
+            Event { what: "Ended".to_owned(), message, ..event }
+        }
+        Some(_) | None => event,
+    }
 }
 
 /// What can be told of a Run whose report has no events.

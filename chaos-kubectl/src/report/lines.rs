@@ -28,6 +28,8 @@ pub struct Lines {
 pub struct PodLine {
     pub namespace: String,
     pub pod: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
     pub step: String,

@@ -16,11 +16,11 @@ const MOST_PODS: usize = 50;
 pub fn markdown(report: &Report) -> String {
     let mut parts = vec![heading(report), summary(report)];
     parts.extend(report.notes.iter().map(|note| format!("> **Note:** {}", text(note))));
-    parts.extend(steps(&report.steps));
+    parts.extend(steps(report));
     parts.extend(probes(&report.probes));
     parts.extend(exceptions(report));
     parts.extend(timeline(report));
-    parts.extend(pods(&report.pods));
+    parts.extend(pods(report));
     parts.extend((report.lines_cut > 0).then(|| words::cut(report.lines_cut)));
     parts.join("\n\n")
 }
@@ -51,8 +51,9 @@ fn summary(report: &Report) -> String {
     table(&["", ""], rows)
 }
 
-fn steps(steps: &[StepReport]) -> Option<String> {
-    let rows = steps.iter().map(|step| {
+fn steps(report: &Report) -> Option<String> {
+    let (hit, hits) = words::hits(report.mode);
+    let rows = report.steps.iter().map(|step| {
         let (phase, _) = words::phase(step);
         let failure = step.failure.as_ref().map(|why| format!(": {}", text(why)));
         vec![
@@ -60,12 +61,12 @@ fn steps(steps: &[StepReport]) -> Option<String> {
             code(&step.what),
             format!("{phase}{}", failure.unwrap_or_default()),
             words::pods_of(step),
-            words::number_or_none(step.ledger.injected),
+            words::number_or_none(hits(&step.ledger)),
             words::span(step.started, step.ended),
         ]
     });
-    let heading = ["Step", "What it does", "State", "Pods", "Injected", "Time (UTC)"];
-    section("Steps", steps.len(), &heading, rows)
+    let heading = ["Step", "What it does", "State", "Pods", hit, "Time (UTC)"];
+    section("Steps", report.steps.len(), &heading, rows)
 }
 
 fn probes(probes: &[ProbeReport]) -> Option<String> {
@@ -82,6 +83,7 @@ fn probes(probes: &[ProbeReport]) -> Option<String> {
             code(&probe.name),
             code(&probe.question),
             probe.expect.as_deref().map(code).unwrap_or_default(),
+            format!("{:?}", probe.during),
             result,
             format!("{} of {}", probe.failed, probe.checks),
             value(probe.baseline),
@@ -89,8 +91,17 @@ fn probes(probes: &[ProbeReport]) -> Option<String> {
             text(&probe.worst),
         ]
     });
-    let heading =
-        ["Probe", "Question", "Expected", "Result", "Failed", "Before", "Last", "Worst answer"];
+    let heading = [
+        "Probe",
+        "Question",
+        "Expected",
+        "During",
+        "Result",
+        "Failed",
+        "Before",
+        "Last",
+        "Worst answer",
+    ];
     section("Probes", probes.len(), &heading, rows)
 }
 
@@ -110,7 +121,9 @@ fn timeline(report: &Report) -> Option<String> {
     section("Timeline", report.timeline.len(), &["Time (UTC)", "What", "Step", "Message"], rows)
 }
 
-fn pods(pods: &[PodLine]) -> Option<String> {
+fn pods(report: &Report) -> Option<String> {
+    let pods = &report.pods;
+    let (hit, hits) = words::hits(report.mode);
     let rows = pods.iter().take(MOST_PODS).map(|line| {
         vec![
             code(&format!("{}/{}", line.namespace, line.pod)),
@@ -118,11 +131,11 @@ fn pods(pods: &[PodLine]) -> Option<String> {
             code(&line.step),
             text(&line.state),
             words::number_or_none(line.ledger.matched),
-            words::number_or_none(line.ledger.injected),
+            words::number_or_none(hits(&line.ledger)),
             line.refusal.as_deref().map(text).unwrap_or_default(),
         ]
     });
-    let heading = ["Pod", "Node", "Step", "State", "Matched", "Injected", "Why not"];
+    let heading = ["Pod", "Node", "Step", "State", "Matched", hit, "Why not"];
     let mut section = section("Pods", pods.len(), &heading, rows)?;
     if let Some(more) = pods.len().checked_sub(MOST_PODS).filter(|more| *more > 0) {
         section.push_str(&format!("\n\nand {more} more; `-o json` has them all"));

@@ -37,7 +37,7 @@ fn deviated() -> Value {
                 { "name": "kill", "phase": "Pending" },
             ],
             "probes": [
-                { "name": "checkout", "state": "Pass", "checks": 14, "failed": 2, "errors": 1, "broke": 1, "last": "200, 48ms",
+                { "name": "checkout", "state": "Pass", "checks": 14, "failed": 3, "errors": 0, "broke": 1, "last": "200, 48ms",
                   "worst": "500, 1.2s", "value": 0.048, "baseline": 0.05 },
                 { "name": "errors", "state": "Pass", "checks": 9, "failed": 1, "last": "0.012", "worst": "0.2", "value": 0.012, "baseline": 0.0101 },
             ],
@@ -61,7 +61,7 @@ fn lines() -> String {
         lines.push(json!({ "kind": "sample", "at": format!("2026-11-28T10:{:02}:{:02}Z", 8 + (45 + index * 5) / 60, (45 + index * 5) % 60),
             "probe": "checkout", "outcome": outcome, "value": value, "seen": format!("{status}, {:.0}ms", value * 1e3) }));
     }
-    lines.push(json!({ "kind": "sample", "at": "2026-11-28T10:09:50Z", "probe": "checkout", "outcome": "Error", "seen": "connection refused" }));
+    lines.push(json!({ "kind": "sample", "at": "2026-11-28T10:09:50Z", "probe": "checkout", "outcome": "Fail", "seen": "connection refused" }));
     for (index, value) in [0.0101, 0.0098, 0.2, 0.012].into_iter().enumerate() {
         lines.push(json!({ "kind": "sample", "at": format!("2026-11-28T10:09:{:02}Z", index * 15), "probe": "errors",
             "outcome": if value > 0.1 { "Fail" } else { "Pass" }, "value": value, "seen": value.to_string() }));
@@ -186,6 +186,29 @@ fn each_form_of_a_run_that_deviated() {
     assert_is(&page(&report), file!["golden/deviated.html"]);
     assert_is(&json_of(&report), file!["golden/deviated.json"]);
     assert_is(&junit(&report), file!["golden/deviated.xml"]);
+}
+
+#[test]
+fn a_shadow_run_has_the_counts_of_its_mode() {
+    let mut run = deviated();
+    run["spec"]["mode"] = json!("Shadow");
+    for ledger in ["/status/ledger", "/status/steps/1/ledger"] {
+        let ledger = run.pointer_mut(ledger).unwrap();
+        (ledger["injected"], ledger["shadowed"]) = (json!(0), json!(18_457));
+    }
+    let report = report(run, &lines());
+    for text in [markdown(&report), page(&report)] {
+        assert!(text.contains("Shadowed") && text.contains("18,457"), "{text}");
+        assert!(!text.contains("| Injected |") && !text.contains(">Injected<"), "{text}");
+    }
+}
+
+#[test]
+fn a_step_ends_with_its_run() {
+    let mut run = deviated();
+    run["status"]["steps"][1]["ends"] = json!("2026-11-28T10:20:00Z");
+    let report = report(run, "");
+    assert_eq!(report.steps[1].ended, report.ended);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Words what every form of a report says.
 
-use chaos_api::kinds::{Hypothesis, Mode, StepPhase, Verdict};
+use chaos_api::kinds::{Hypothesis, LedgerSums, Mode, StepPhase, Verdict};
 use chaos_fault::print_duration;
 use jiff::Timestamp;
 
@@ -90,6 +90,14 @@ pub fn phase(step: &StepReport) -> (&'static str, &'static str) {
         (StepPhase::Running, _) => ("running", "warn"),
         (StepPhase::Skipped, _) => ("skipped", "dim"),
         (StepPhase::Pending, _) => ("not begun", "dim"),
+    }
+}
+
+/// What the events are called that count in a mode, and how many of a ledger's they are.
+pub fn hits(mode: Mode) -> (&'static str, fn(&LedgerSums) -> u64) {
+    match mode {
+        Mode::Shadow => ("Shadowed", |ledger| ledger.shadowed),
+        Mode::Plan | Mode::Armed => ("Injected", |ledger| ledger.injected),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     file::{self, Changes, skeleton},
     follow::{OnInterrupt, Shown, follow},
     output,
+    signals::Signals,
 };
 
 /// Who writes what this program writes, in `managedFields`.
@@ -130,6 +131,30 @@ where
     api.get(name).await.map_err(|error| cluster.explain(error, asked()).into())
 }
 
+/// Makes the Run, prints it, and waits for its end if that was asked for.
+pub async fn execute(
+    cluster: &Cluster,
+    wanted: &Wanted,
+    wait: &WaitArgs,
+    format: Option<Output>,
+) -> Result<Exit, Failure> {
+    // Whoever wants a halt wants it also where the signal comes while the Run is being made.
+    let mut signals = wait.halt_on_interrupt.then(Signals::listen).transpose()?;
+    let made = match &mut signals {
+        Some(signals) => signals.beside(create(cluster, wanted)).await,
+        None => Some(create(cluster, wanted).await),
+    };
+    let Some(run) = made else {
+        output::note(&format!(
+            "It is not known whether the Run was made. `kubectl chaos list -n {}` shows it.",
+            wanted.namespace
+        ));
+        return Ok(Exit::Interrupted);
+    };
+    let run = run?;
+    finish(cluster, run, wait, format, signals).await
+}
+
 /// Makes the Run.
 pub async fn create(cluster: &Cluster, wanted: &Wanted) -> Result<Run, Failure> {
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
@@ -139,12 +164,12 @@ pub async fn create(cluster: &Cluster, wanted: &Wanted) -> Result<Run, Failure> 
     made.map_err(|error| cluster.explain(error, asked()).into())
 }
 
-/// Prints a Run that was made, and waits for its end if that was asked for.
-pub async fn finish(
+async fn finish(
     cluster: &Cluster,
     run: Run,
     wait: &WaitArgs,
     format: Option<Output>,
+    signals: Option<Signals>,
 ) -> Result<Exit, Failure> {
     let (namespace, name) = (run.namespace().unwrap_or_default(), run.name_any());
     if !wait.wait {
@@ -153,6 +178,10 @@ pub async fn finish(
         return Ok(Exit::Done);
     }
     let on_interrupt = if wait.halt_on_interrupt { OnInterrupt::Halt } else { OnInterrupt::Say };
+    let signals = match signals {
+        Some(signals) => signals,
+        None => Signals::listen()?,
+    };
     let shown = match format {
         Some(_) => Shown::Silent,
         None => {
@@ -160,7 +189,7 @@ pub async fn finish(
             Shown::Here
         }
     };
-    let followed = follow(cluster, &namespace, &name, shown, on_interrupt).await?;
+    let followed = follow(cluster, &namespace, &name, shown, on_interrupt, signals).await?;
     if format.is_some() {
         print(&followed.run, format)?;
     }

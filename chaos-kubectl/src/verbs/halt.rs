@@ -8,7 +8,7 @@ use kube::{
     api::{ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use super::{create::MANAGER, list, why::lease};
 use crate::{
@@ -22,11 +22,15 @@ use crate::{
     exit::Exit,
     failure::Failure,
     output,
+    run_name::RunName,
     view::HALT_REASON,
 };
 
 /// How often pods are looked at, while an end is waited for.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long the API server may take to answer where somebody waits at a terminal.
+const ANSWER: Duration = Duration::from_secs(10);
 
 /// How many pods are named where their faults go on.
 const MOST_NAMED: usize = 5;
@@ -40,17 +44,21 @@ pub async fn execute(cluster: &Cluster, args: &HaltArgs) -> Result<Exit, Failure
         output::note("kubectl chaos resume --cluster  lets Runs begin again");
         return wait(cluster, args, None, &Of::All).await;
     }
-    let namespace = &cluster.namespace;
-    let names = match &args.run {
-        Some(run) => vec![run.rsplit('/').next().unwrap_or(run).to_owned()],
+    let (namespace, names) = match &args.run {
+        Some(run) => {
+            let RunName { namespace, name } = RunName::of(run, cluster)?;
+            (namespace, vec![name])
+        }
         None => {
-            let runs = list::of(cluster, namespace).await?;
+            let runs = list::of(cluster, &cluster.namespace).await?;
             let goes_on = |run: &&Run| {
                 run.status.as_ref().is_none_or(|status| status.phase != RunPhase::Finished)
             };
-            runs.iter().filter(goes_on).map(|run| run.name_any()).collect()
+            let names = runs.iter().filter(goes_on).map(|run| run.name_any()).collect();
+            (cluster.namespace.clone(), names)
         }
     };
+    let namespace = &namespace;
     if names.is_empty() {
         output::note(&format!("no Run of namespace {namespace} goes on"));
         return Ok(Exit::Done);
@@ -62,7 +70,7 @@ pub async fn execute(cluster: &Cluster, args: &HaltArgs) -> Result<Exit, Failure
         let what = if has_ended { "had ended before" } else { "is being halted" };
         output::line(&format!("run {name} {what}"))?;
     }
-    wait(cluster, args, Some(&names), &Of::Runs { namespace, names: &names }).await
+    wait(cluster, args, Some((namespace, &names)), &Of::Runs { namespace, names: &names }).await
 }
 
 /// Halts a Run. It stays halted.
@@ -79,6 +87,22 @@ pub async fn halt_run(
     let patched = cluster.runs(namespace).patch(name, &params(), &Patch::Merge(change)).await;
     let asked = || Asked::to("patch", Resource::Runs, name, namespace);
     patched.map_err(|error| cluster.explain(error, asked()))
+}
+
+/// Halts a Run, and says so where the API server takes too long to answer. Whether the Run is halted is not known then.
+pub async fn halt_in_time(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    reason: Option<&str>,
+) -> Result<Run, ClusterError> {
+    let halted = timeout(ANSWER, halt_run(cluster, namespace, name, reason)).await;
+    halted.unwrap_or_else(|_| {
+        Err(ClusterError::Other {
+            asked: Asked::to("patch", Resource::Runs, name, namespace),
+            why: format!("no answer within {}", chaos_fault::print_duration(ANSWER)),
+        })
+    })
 }
 
 /// Halts the cluster, by the annotation of the Lease. The Lease is made where no controller has made it: agents obey it
@@ -123,7 +147,7 @@ fn params() -> PatchParams {
 async fn wait(
     cluster: &Cluster,
     args: &HaltArgs,
-    runs: Option<&[String]>,
+    runs: Option<(&str, &[String])>,
     of: &Of<'_>,
 ) -> Result<Exit, Failure> {
     if !args.wait {
@@ -140,7 +164,7 @@ async fn wait(
         };
         let still = pods.value().map(|pods| armed(pods, of)).unwrap_or_default();
         let running = match runs {
-            Some(names) => running(cluster, names).await?,
+            Some((namespace, names)) => running(cluster, namespace, names).await?,
             None => Vec::new(),
         };
         if still.is_empty() && running.is_empty() {
@@ -197,8 +221,12 @@ async fn pods(cluster: &Cluster, of: &Of<'_>) -> Result<Vec<Pod>, ClusterError> 
 }
 
 /// Those of these Runs that have not ended.
-async fn running(cluster: &Cluster, names: &[String]) -> Result<Vec<String>, Failure> {
-    let runs = list::of(cluster, &cluster.namespace).await?;
+async fn running(
+    cluster: &Cluster,
+    namespace: &str,
+    names: &[String],
+) -> Result<Vec<String>, Failure> {
+    let runs = list::of(cluster, namespace).await?;
     let goes_on = |run: &&Run| {
         names.contains(&run.name_any())
             && run.status.as_ref().is_some_and(|status| status.phase != RunPhase::Finished)

@@ -26,6 +26,15 @@ pub fn execute(args: &LintArgs) -> Result<Exit, Failure> {
         objects += checked.documents.len();
         mistakes += checked.mistakes.len();
     }
+    if objects + mistakes == 0 {
+        let places: Vec<String> =
+            args.filename.iter().map(|path| path.display().to_string()).collect();
+        output::error_line(&format!(
+            "error: there is no Experiment and no Run in {}; `-f` takes files, and directories with *.yaml, *.yml or *.json",
+            places.join(", ")
+        ));
+        return Ok(Exit::Failed);
+    }
     let objects = count(objects as u64, "object");
     if mistakes == 0 {
         output::line(&format!("no mistakes in {objects}"))?;

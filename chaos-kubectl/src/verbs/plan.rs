@@ -22,6 +22,7 @@ use crate::{
     output,
     printable::Printable,
     removable::Removable,
+    signals::Signals,
     terminal,
     view::planned,
 };
@@ -29,10 +30,12 @@ use crate::{
 /// Makes the Run, waits for its end, and removes it, however that went.
 pub async fn execute(cluster: &Cluster, args: &PlanArgs) -> Result<Exit, Failure> {
     let wanted = wanted(cluster, &args.what, Some(ModeName::Plan)).await?;
+    let signals = Signals::listen()?;
     let run = create(cluster, &wanted).await?;
     let name = run.name_any();
     let begun = Timestamp::now();
-    let watched = follow(cluster, &wanted.namespace, &name, Shown::Silent, OnInterrupt::Say);
+    let (silent, say) = (Shown::Silent, OnInterrupt::Say);
+    let watched = follow(cluster, &wanted.namespace, &name, silent, say, signals);
     let watched = timeout(args.timeout, watched).await;
     let asked = || Asked::to("delete", Resource::Runs, &name, &wanted.namespace);
     if let Err(error) =

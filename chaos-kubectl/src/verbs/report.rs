@@ -15,6 +15,7 @@ use crate::{
     output,
     printable::Printable,
     report::{Comparison, Lines, Report, comparison_page, junit, markdown, page},
+    run_name::RunName,
 };
 
 /// Reads the Run and what was written beside it, and prints the report.
@@ -55,11 +56,11 @@ fn compare(comparison: &Comparison, format: ReportFormat) -> Result<(), Failure>
 }
 
 async fn read(cluster: &Cluster, name: &str) -> Result<(Run, Report), Failure> {
-    let name = name.rsplit('/').next().unwrap_or(name);
-    let asked = || Asked::to("get", Resource::Runs, name, &cluster.namespace);
-    let run = cluster.runs(&cluster.namespace).get(name).await;
+    let RunName { namespace, name } = &RunName::of(name, cluster)?;
+    let asked = || Asked::to("get", Resource::Runs, name, namespace);
+    let run = cluster.runs(namespace).get(name).await;
     let run = run.map_err(|error| cluster.explain(error, asked()))?;
-    let (lines, notes) = match lines(cluster, &run).await {
+    let (lines, notes) = match lines(cluster, namespace, &run).await {
         Ok(lines) => (lines, Vec::new()),
         Err(note) => {
             output::note(&note);
@@ -71,13 +72,13 @@ async fn read(cluster: &Cluster, name: &str) -> Result<(Run, Report), Failure> {
 }
 
 /// What the controller has written beside the Run. Without that there is a report all the same: the error says what it lacks.
-async fn lines(cluster: &Cluster, run: &Run) -> Result<Lines, String> {
+async fn lines(cluster: &Cluster, namespace: &str, run: &Run) -> Result<Lines, String> {
     let lacks = |why: &str| format!("the report has no pods, samples and events: {why}");
     let Some(name) = run.status.as_ref().and_then(|status| status.report.as_ref()) else {
         return Ok(Lines::default());
     };
-    let asked = || Asked::to("get", Resource::ConfigMaps, name, &cluster.namespace);
-    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let asked = || Asked::to("get", Resource::ConfigMaps, name, namespace);
+    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), namespace);
     let report = match known(cluster, api.get(name).await, asked()) {
         Known::Is(report) => report,
         Known::No(why) => return Err(lacks(&why)),

@@ -7,7 +7,7 @@ use chaos_fault::closest;
 use kube::{ResourceExt as _, api::ListParams};
 use serde_json::{Map, json};
 
-use super::create::{Wanted, create, finish};
+use super::create::{self, Wanted};
 use crate::{
     cli::StartArgs,
     cluster::{Asked, Cluster, Resource},
@@ -27,8 +27,7 @@ pub async fn execute(cluster: &Cluster, args: &StartArgs) -> Result<Exit, Failur
     );
     let run = serde_json::from_value(object).map_err(|error| Failure::Output(error.into()))?;
     let wanted = Wanted { run, namespace: cluster.namespace.clone() };
-    let run = create(cluster, &wanted).await?;
-    finish(cluster, run, &args.wait, args.output).await
+    create::execute(cluster, &wanted, &args.wait, args.output).await
 }
 
 /// Says at once what the controller would refuse later: an Experiment or a parameter that is not there. Who may not read

@@ -7,21 +7,18 @@ use std::{
 };
 
 use chaos_api::kinds::Run;
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, future::LocalBoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
 use kube::{
     Api, ResourceExt as _,
     runtime::{WatchStreamExt as _, watcher, watcher::Event},
 };
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::{MissedTickBehavior, interval},
-};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::{halt::halt_run, list};
+use super::{halt::halt_in_time, list};
 use crate::{
     cli::TopArgs,
-    cluster::{Asked, Cluster, Resource},
+    cluster::{Asked, Cluster, ClusterError, Resource},
     exit::Exit,
     failure::Failure,
     keyboard::{Key, Keyboard},
@@ -29,9 +26,10 @@ use crate::{
     printable::{Printable, printable},
     rates::Rates,
     screen::Screen,
+    signals::Signals,
     terminal,
     text::{DIM, YELLOW, styled},
-    view::{Going, goes_on, hits, sums, top},
+    view::{Going, goes_on, hits, screenful, sums, top},
 };
 
 /// How often the time that is left is drawn.
@@ -42,12 +40,11 @@ pub async fn execute(cluster: &Cluster, args: &TopArgs) -> Result<Exit, Failure>
     if args.once || !terminal::is_live() {
         return once(cluster, args).await;
     }
-    let io = |what: &str| {
-        let what = what.to_owned();
-        move |source| Failure::Io { what, source }
-    };
-    let mut keyboard = Keyboard::open().map_err(io("read keys from the terminal"))?;
-    let mut terminated = signal(SignalKind::terminate()).map_err(io("listen for SIGTERM"))?;
+    let unread = |source| Failure::Io { what: "read keys from the terminal".to_owned(), source };
+    let mut keyboard = Keyboard::open().map_err(unread)?;
+    let mut signals = Signals::listen()?;
+    // Keys and signals are heard while the API server has not answered.
+    let mut halts: FuturesUnordered<LocalBoxFuture<'_, Halted>> = FuturesUnordered::new();
     let mut table = Table::new(args.all_namespaces, &cluster.namespace);
     let api = match args.all_namespaces {
         true => Api::all(cluster.client.clone()),
@@ -64,17 +61,22 @@ pub async fn execute(cluster: &Cluster, args: &TopArgs) -> Result<Exit, Failure>
                 None => return Ok(Exit::Failed),
             },
             _ = ticks.tick() => {}
-            _ = terminated.recv() => return Ok(Exit::Done),
+            _ = signals.next() => return Ok(Exit::Done),
+            Some((name, halted)) = halts.next() => table.answered(&name, halted),
             key = next(keyboard.as_mut()) => match (key, table.asked.take()) {
-                (Some(Key::Yes), Some((namespace, name))) => {
-                    let halted = halt_run(cluster, &namespace, &name, None).await;
-                    table.note = match halted {
-                        Ok(_) => format!("{namespace}/{name} is being halted"),
-                        Err(error) => error.to_string(),
-                    };
+                (Some(Key::Yes), Some(name)) => {
+                    table.note = format!("halting {}/{}", name.0, name.1);
+                    halts.push(Box::pin(async move {
+                        let halted = halt_in_time(cluster, &name.0, &name.1, None).await;
+                        (name, halted)
+                    }));
                 }
                 (Some(Key::Quit) | None, _) => {
                     table.draw()?;
+                    drop(keyboard);
+                    if !halts.is_empty() {
+                        output::note("A halt has not been answered yet; `kubectl chaos list` shows which Runs go on.");
+                    }
                     return Ok(Exit::Done);
                 }
                 (Some(key), _) => table.press(key),
@@ -128,6 +130,9 @@ fn missed(cluster: &Cluster, error: watcher::Error, args: &TopArgs) -> Result<St
 
 /// Namespace and name.
 type Name = (String, String);
+
+/// What the API server said to a halt.
+type Halted = (Name, Result<Run, ClusterError>);
 
 /// What is shown.
 struct Table {
@@ -196,6 +201,13 @@ impl Table {
         self.runs.insert(name(&run), run);
     }
 
+    fn answered(&mut self, (namespace, name): &Name, halted: Result<Run, ClusterError>) {
+        self.note = match halted {
+            Ok(_) => format!("{namespace}/{name} is being halted"),
+            Err(error) => error.to_string(),
+        };
+    }
+
     fn press(&mut self, key: Key) {
         let place = self.place_of_chosen();
         match key {
@@ -233,24 +245,22 @@ impl Table {
         }
         let size = terminal::size();
         let going = self.going()?;
-        let mut lines = vec![sums(&going, &self.place), String::new()];
-        lines.extend(top(
-            &going,
-            self.with_namespace,
-            self.place_of_chosen(),
-            Timestamp::now(),
-            size.width,
-        ));
-        lines.push(String::new());
-        lines.push(match &self.asked {
+        let (place, now) = (self.place_of_chosen(), Timestamp::now());
+        let table = top(&going, self.with_namespace, place, now, size.width);
+        let lines = screenful(sums(&going, &self.place), table, self.footer(), place, size.height);
+        self.screen.draw(&lines, size).map_err(|error| Failure::Output(error.into()))
+    }
+
+    /// What the keys do now.
+    fn footer(&self) -> String {
+        match &self.asked {
             Some((namespace, name)) => styled(
                 YELLOW,
                 &printable(&format!("halt {namespace}/{name}? y halts it, any other key does not")),
             ),
             None if !self.note.is_empty() => styled(YELLOW, &printable(&self.note)),
             None => styled(DIM, "j k choose   h halt   q quit"),
-        });
-        self.screen.draw(&lines, size).map_err(|error| Failure::Output(error.into()))
+        }
     }
 }
 

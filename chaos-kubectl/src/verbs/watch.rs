@@ -7,13 +7,16 @@ use crate::{
     exit::Exit,
     failure::Failure,
     follow::{OnInterrupt, Shown, follow},
+    run_name::RunName,
+    signals::Signals,
 };
 
 /// Shows the Run until it ends.
 pub async fn execute(cluster: &Cluster, args: &WatchArgs) -> Result<Exit, Failure> {
     let shown = if args.output.is_some() { Shown::Silent } else { Shown::Here };
-    let name = args.run.rsplit('/').next().unwrap_or(&args.run);
-    let followed = follow(cluster, &cluster.namespace, name, shown, OnInterrupt::Say).await?;
+    let RunName { namespace, name } = RunName::of(&args.run, cluster)?;
+    let signals = Signals::listen()?;
+    let followed = follow(cluster, &namespace, &name, shown, OnInterrupt::Say, signals).await?;
     if args.output.is_some() {
         print(&followed.run, args.output)?;
     }

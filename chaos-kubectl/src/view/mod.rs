@@ -27,7 +27,7 @@ pub use list::{list, phase_word};
 pub use plain::{changes, ledger_line};
 pub use planned::planned;
 pub use probes::{is_time, number_in_words};
-pub use top::{Going, goes_on, hits, sums, top};
+pub use top::{Going, goes_on, hits, screenful, sums, top};
 pub use why::why;
 
 use crate::{

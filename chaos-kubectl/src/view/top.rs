@@ -54,6 +54,43 @@ pub fn top(
     table(&rows, most)
 }
 
+/// The lines that a terminal of this height has room for: what is said above and below the table always, and of its rows
+/// those round the chosen one. `table` has its heading first.
+pub fn screenful(
+    sums: String,
+    table: Vec<String>,
+    footer: String,
+    chosen: Option<usize>,
+    height: usize,
+) -> Vec<String> {
+    // The last line of the terminal has the cursor.
+    let most = height.saturating_sub(1);
+    let blank = String::new;
+    let mut lines = Vec::new();
+    if table.len() + 4 <= most {
+        lines.extend([sums, blank()]);
+        lines.extend(table);
+        lines.push(blank());
+    } else if let Some((heading, rows)) = table.split_first() {
+        let room = most.saturating_sub(3).clamp(1, rows.len().max(1));
+        let first = chosen.unwrap_or(0).saturating_sub(room / 2).min(rows.len().saturating_sub(room));
+        let shown = rows.iter().skip(first).take(room);
+        if most > 3 {
+            let last = (first + room).min(rows.len());
+            lines.push(match rows.len() > room {
+                true => format!("{sums}{}", styled(DIM, &format!(", {} to {last} shown", first + 1))),
+                false => sums,
+            });
+        }
+        if most > 2 {
+            lines.push(heading.clone());
+        }
+        lines.extend(shown.cloned());
+    }
+    lines.push(footer);
+    lines
+}
+
 /// What is said above the table.
 pub fn sums(runs: &[Going], place: &str) -> String {
     let armed: u32 = runs

@@ -114,9 +114,9 @@ fn each_role_can_do_what_it_is_for_and_no_more() -> Result<()> {
             nothing.clone(),
             [
                 NoRight,
-                Refused("the mode of a run does not change"),
+                Refused("the mode of a run must not change"),
                 NoRight,
-                Refused("the mode of a run does not change"),
+                Refused("the mode of a run must not change"),
             ],
         ),
         (&pod, nothing.clone(), [NoRight; 4]),

@@ -13,11 +13,15 @@ use crate::{
 };
 
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 210.0;
+const HEIGHT: f64 = 224.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 26.0;
+const TOP: f64 = 40.0;
 const BOTTOM: f64 = 24.0;
+/// What has no number stands above all numbers: on their axis, the bottom would look like the best of them.
+const LANE: f64 = TOP - 12.0;
+/// Names of steps stand above that.
+const NAMES: f64 = 14.0;
 
 /// With more samples than these, only those that were not as expected have a dot.
 const MOST_DOTS: usize = 120;
@@ -34,6 +38,9 @@ pub fn chart(probe: &ProbeReport, report: &Report) -> Markup {
         svg viewBox=(format!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(label) {
             (bands(report, &axes))
             (grid(probe, &axes))
+            @if probe.samples.iter().any(|sample| number(sample).is_none()) {
+                text x=(px(LEFT - 7.0)) y=(px(LANE + 4.0)) text-anchor="end" { "none" }
+            }
             @if let Some(value) = baseline {
                 line.baseline x1=(px(LEFT)) x2=(px(WIDTH - RIGHT)) y1=(px(axes.y(value))) y2=(px(axes.y(value))) {}
             }
@@ -44,6 +51,26 @@ pub fn chart(probe: &ProbeReport, report: &Report) -> Markup {
             (marks(report, &axes))
         }
     }
+}
+
+/// What the signs of a chart mean: of those that are in it.
+pub fn legend(probe: &ProbeReport, report: &Report) -> String {
+    let has = |outcome: Outcome| probe.samples.iter().any(|sample| sample.outcome == outcome);
+    let is_broken = report.steps.iter().any(|step| step.started.is_some() && step.picked > 0);
+    let signs = [
+        (has(Outcome::Pass), "line and small dots: as expected"),
+        (has(Outcome::Fail), "large dots: failed"),
+        (has(Outcome::Error), "crosses: nobody can tell"),
+        (
+            probe.samples.iter().any(|sample| number(sample).is_none()),
+            "at the top edge: no number",
+        ),
+        (probe.baseline.is_some(), "dashed: before anything was broken"),
+        (is_broken, "shaded: steps that break pods"),
+        (!report.halts().is_empty(), "upright line: what ended the Run"),
+    ];
+    let shown = signs.into_iter().filter(|(is_there, _)| *is_there);
+    shown.map(|(_, words)| words).collect::<Vec<_>>().join(" · ")
 }
 
 /// From moments and numbers to places.
@@ -123,13 +150,13 @@ fn bands(report: &Report, axes: &Axes) -> Markup {
     html! {
         @for (from, to, name, breaks) in bands {
             @if breaks {
-                rect.band x=(px(from)) y=(px(TOP)) width=(px(to - from)) height=(px(HEIGHT - TOP - BOTTOM)) {}
+                rect.band x=(px(from)) y=(px(NAMES + 5.0)) width=(px(to - from)) height=(px(HEIGHT - NAMES - 5.0 - BOTTOM)) {}
                 @for edge in [from, to] {
-                    line.band-edge x1=(px(edge)) x2=(px(edge)) y1=(px(TOP)) y2=(px(HEIGHT - BOTTOM)) {}
+                    line.band-edge x1=(px(edge)) x2=(px(edge)) y1=(px(NAMES + 5.0)) y2=(px(HEIGHT - BOTTOM)) {}
                 }
-                text.band-text x=(px(from + 3.0)) y=(px(TOP - 5.0)) { (name) }
+                text.band-text x=(px(from + 3.0)) y=(px(NAMES)) { (name) }
             } @else {
-                text x=(px(from + 3.0)) y=(px(TOP - 5.0)) { (name) }
+                text x=(px(from + 3.0)) y=(px(NAMES)) { (name) }
             }
         }
     }
@@ -181,7 +208,7 @@ fn dots(probe: &ProbeReport, axes: &Axes) -> Markup {
     html! {
         @for sample in &probe.samples {
             @let x = axes.x(seconds(sample.at));
-            @let y = number(sample).map_or(HEIGHT - BOTTOM, |value| axes.y(value));
+            @let y = number(sample).map_or(LANE, |value| axes.y(value));
             @match sample.outcome {
                 Outcome::Pass => {
                     @if is_few { circle.pass cx=(px(x)) cy=(px(y)) r="2" { title { (told(sample)) } } }
@@ -218,6 +245,13 @@ fn marks(report: &Report, axes: &Axes) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_no_number_is_above_all_numbers() {
+        let axes = Axes { from: 0.0, to: 1.0, low: 0.0, high: 2.0, step: 1.0 };
+        assert!(LANE < axes.y(axes.high), "{LANE} {}", axes.y(axes.high));
+        assert!(NAMES < LANE - 4.0);
+    }
 
     #[test]
     fn steps_of_axes_are_round() {

@@ -3,12 +3,11 @@
 
 mod chart;
 
-use chaos_api::kinds::{Hypothesis, Mode};
+use chaos_api::kinds::Hypothesis;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
     compare::Comparison,
-    lines::PodLine,
     model::{ProbeReport, Report, StepReport},
     words,
 };
@@ -37,10 +36,10 @@ pub fn page(report: &Report) -> String {
             @for note in &report.notes { p.note { (note) } }
             (facts(report))
             (probes(report))
-            (steps(&report.steps))
+            (steps(report))
             (exceptions(report))
             (timeline(report))
-            (pods(&report.pods))
+            (pods(report))
             @if report.lines_cut > 0 { p.note { (words::cut(report.lines_cut)) } }
         },
     )
@@ -134,13 +133,11 @@ fn facts(report: &Report) -> Markup {
     let shown = ["Verdict", "Hypothesis", "Ledger"];
     let rows = words::summary(report).into_iter().filter(|(name, _)| !shown.contains(name));
     let ledger = report.ledger;
-    let hit = match report.mode {
-        Mode::Shadow => ledger.shadowed,
-        Mode::Plan | Mode::Armed => ledger.injected,
-    };
+    let (heading, hits) = words::hits(report.mode);
+    let hit = hits(&ledger);
     let share =
         |part: u64| format!("width:{:.2}%", 100.0 * part as f64 / ledger.matched.max(1) as f64);
-    let word = if report.mode == Mode::Shadow { "shadowed" } else { "injected" };
+    let word = heading.to_lowercase();
     html! {
         section.card {
             dl { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } }
@@ -177,13 +174,17 @@ fn probe(probe: &ProbeReport, report: &Report) -> Markup {
             header {
                 h3 { (probe.name) }
                 (chip(word, class))
+                (chip(&format!("{:?}", probe.during), "dim"))
                 span { (probe.message) }
             }
             p {
                 @if !probe.question.is_empty() { code { (probe.question) } }
                 @if let Some(expect) = &probe.expect { " must give " code { (expect) } }
             }
-            @if !probe.samples.is_empty() { div.chart { (chart::chart(probe, report)) } }
+            @if !probe.samples.is_empty() {
+                div.chart { (chart::chart(probe, report)) }
+                p.numbers { (chart::legend(probe, report)) }
+            }
             p.numbers {
                 (count(probe.checks, "check")) ", " (number(probe.failed.into())) " failed, "
                 (number(probe.errors.into())) " without an answer"
@@ -195,7 +196,9 @@ fn probe(probe: &ProbeReport, report: &Report) -> Markup {
     }
 }
 
-fn steps(steps: &[StepReport]) -> Markup {
+fn steps(report: &Report) -> Markup {
+    let steps = &report.steps;
+    let (heading, hits) = words::hits(report.mode);
     let phase = |step: &StepReport| {
         let (word, class) = words::phase(step);
         chip(word, class)
@@ -204,7 +207,7 @@ fn steps(steps: &[StepReport]) -> Markup {
         @if !steps.is_empty() {
             h2 { "Steps" }
             div.card.scroll { table {
-                tr { th { "Step" } th { "State" } th { "What it does" } th { "Pods" } th.number { "Injected" } th { "Time (UTC)" } }
+                tr { th { "Step" } th { "State" } th { "What it does" } th { "Pods" } th.number { (heading) } th { "Time (UTC)" } }
                 @for step in steps {
                     tr {
                         td { b { (step.name) } }
@@ -214,7 +217,7 @@ fn steps(steps: &[StepReport]) -> Markup {
                             @if let Some(why) = &step.failure { p.bad-text { (why) } }
                         }
                         td { (words::pods_of(step)) }
-                        td.number { (words::number_or_none(step.ledger.injected)) }
+                        td.number { (words::number_or_none(hits(&step.ledger))) }
                         td.time { (words::span(step.started, step.ended)) }
                     }
                 }
@@ -255,7 +258,9 @@ fn timeline(report: &Report) -> Markup {
     }
 }
 
-fn pods(pods: &[PodLine]) -> Markup {
+fn pods(report: &Report) -> Markup {
+    let pods = &report.pods;
+    let (heading, hits) = words::hits(report.mode);
     let class = |state: &str| match state {
         "Refused" => "bad",
         "Waiting" => "warn",
@@ -266,7 +271,7 @@ fn pods(pods: &[PodLine]) -> Markup {
         @if !pods.is_empty() {
             h2 { "Pods" }
             div.card.scroll { table {
-                tr { th { "Pod" } th { "Node" } th { "Step" } th { "State" } th.number { "Matched" } th.number { "Injected" } }
+                tr { th { "Pod" } th { "Node" } th { "Step" } th { "State" } th.number { "Matched" } th.number { (heading) } }
                 @for line in pods.iter().take(MOST_PODS) {
                     tr {
                         td.message { (line.namespace) "/" (line.pod) @if let Some(why) = &line.refusal { p.bad-text { (why) } } }
@@ -274,7 +279,7 @@ fn pods(pods: &[PodLine]) -> Markup {
                         td { (line.step) }
                         td { (chip(&line.state.to_lowercase(), class(&line.state))) }
                         td.number { (words::number_or_none(line.ledger.matched)) }
-                        td.number { (words::number_or_none(line.ledger.injected)) }
+                        td.number { (words::number_or_none(hits(&line.ledger))) }
                     }
                 }
             } }
