@@ -112,7 +112,7 @@ pub struct WaitArgs {
     /// Watch the Run until it ends; the exit code tells how it did
     #[arg(short, long)]
     pub wait: bool,
-    /// Ctrl-C and SIGTERM halt the Run, while it is waited for
+    /// Ctrl-C and SIGTERM halt the Run, while it is made and waited for; a second signal leaves at once
     #[arg(long, requires = "wait")]
     pub halt_on_interrupt: bool,
 }
@@ -181,7 +181,7 @@ pub struct PlanArgs {
 /// Watch a Run until it ends; the exit code tells how it did
 #[derive(Debug, Args)]
 pub struct WatchArgs {
-    /// The name of the Run
+    /// The name of the Run, or NAMESPACE/NAME
     pub run: String,
     /// How the Run is printed when it has ended; for people, if nothing is said
     #[arg(short, long, value_enum)]
@@ -222,12 +222,12 @@ Examples:
   kubectl chaos report slow-payments-7k2 -o junit --exit-code > chaos.xml
   kubectl chaos report slow-payments-7k2 --compare slow-payments-4fd")]
 pub struct ReportArgs {
-    /// The name of the Run
+    /// The name of the Run, or NAMESPACE/NAME
     pub run: String,
     /// In which form
     #[arg(short, long, value_enum, default_value = "md")]
     pub output: ReportFormat,
-    /// Another Run of the namespace: both side by side, what differs first
+    /// Another Run, or NAMESPACE/NAME: both side by side, what differs first
     #[arg(long, value_name = "OTHER")]
     pub compare: Option<String>,
     /// Exit as `run --wait` of this Run would have; 4 while it goes on. Without this, 0
@@ -255,7 +255,7 @@ Examples:
   kubectl chaos halt --all -n shop
   kubectl chaos halt --cluster --reason INC-4711")]
 pub struct HaltArgs {
-    /// The name of the Run
+    /// The name of the Run, or NAMESPACE/NAME
     pub run: Option<String>,
     /// Every Run of the namespace that goes on
     #[arg(long)]

@@ -20,7 +20,8 @@ use clap::{Args, Parser, Subcommand};
 ///
 /// Exit codes: 0 done (a Run: Confirmed, and its hypothesis Held or without probes; or Planned), 1 something is wrong, 2
 /// wrong usage, 3 the hypothesis Deviated, 4 nothing is proven (a Run that was refused, failed, or is not Confirmed), 5
-/// people halted or deleted a Run, 130 interrupted while the Run goes on.
+/// something else ended a Run (people, hours, ceilings or the label of its namespace, the halt of the cluster; or it was
+/// deleted), 130 interrupted while the Run goes on.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-chaos", bin_name = "kubectl chaos", version, max_term_width = 100)]
 pub struct Cli {

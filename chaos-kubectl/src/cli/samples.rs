@@ -34,7 +34,7 @@ fn words(line: &str) -> Vec<String> {
 fn commands(text: &str) -> Vec<Vec<String>> {
     let mut commands = Vec::new();
     for line in text.replace("\\\n", " ").lines() {
-        let line = line.trim().trim_start_matches("$ ");
+        let line = line.trim().trim_start_matches("$ ").trim_start_matches("exec ");
         let words = words(line);
         match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["kubectl", "chaos", ..] => commands.push(words[2..].to_vec()),

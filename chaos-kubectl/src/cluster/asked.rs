@@ -79,9 +79,9 @@ impl Resource {
             Self::Runs | Self::Experiments => "the ClusterRoles chaos-author and edit have it",
             Self::Leases if !reads => "the Role chaos-lever in the namespace of the agents has it",
             Self::Leases => "the Roles chaos-doctor and chaos-lever have it",
+            Self::ConfigMaps => "the ClusterRole chaos-reporter has it, and so has view",
+            Self::Budgets => "the ClusterRoles chaos-viewer and chaos-runner have it, and so has view",
             Self::Pods
-            | Self::ConfigMaps
-            | Self::Budgets
             | Self::Deployments
             | Self::StatefulSets
             | Self::DaemonSets

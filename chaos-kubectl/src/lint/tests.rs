@@ -75,18 +75,6 @@ spec:
     assert_data_eq!(
         report(text),
         str![[r#"
-error: spec: the names of probes differ
- --> x.yaml:4:1
-  |
-4 | spec:
-  | ^^^^
-
-error: spec: the probes of a check are probes of the experiment
- --> x.yaml:4:1
-  |
-4 | spec:
-  | ^^^^
-
 error: probe home: `$(host)` is no parameter; there are: none
  --> x.yaml:6:5
   |
@@ -99,13 +87,13 @@ error: probe errors: expect: `valeu` is not known; there are `value`, `items`, `
 10 |     expect: valeu < 0.05
    |             ^^^^^^^^^^^^
 
-error: spec.probes[2]: every is 1s to 10m
+error: spec.probes[2]: every must be 1s to 10m
   --> x.yaml:11:5
    |
 11 |   - name: errors
    |     ^^^^
 
-error: probe errors: the name is there twice; names of probes differ
+error: probe errors: the name is there twice; names of probes must differ
   --> x.yaml:11:11
    |
 11 |   - name: errors
@@ -162,13 +150,7 @@ spec:
     assert_data_eq!(
         report(text),
         str![[r#"
-error: spec: a fault's target is one of the experiment's targets
- --> x.yaml:4:1
-  |
-4 | spec:
-  | ^^^^
-
-error: spec: the names of steps differ
+error: spec: names of steps must differ
  --> x.yaml:4:1
   |
 4 | spec:
@@ -200,7 +182,7 @@ error: spec.limits.share: 30 stands where a text must
 14 |   limits: {share: 30}
    |                   ^^
    |
-   = help: write it in quotes: "30"
+   = help: write it with a unit, such as `30%`
 
 error: `dorp` is not a verb
   --> x.yaml:21:9
@@ -210,7 +192,7 @@ error: `dorp` is not a verb
    |
    = help: did you mean `drop`?
 
-error: spec.steps[1].fault: for is longer than nothing and at most 1h
+error: spec.steps[1].fault: for must be longer than nothing and at most 1h
   --> x.yaml:24:5
    |
 24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
@@ -228,7 +210,7 @@ error: step slow: `$(latncy)` is no parameter; there are: latency
 24 |     fault: {target: cache, do: delay $(latncy), for: 2h}
    |                                      ^^^^^^^^^
 
-error: spec.steps[2]: a step has exactly one of fault, pods, check and wait
+error: spec.steps[2]: a step must have exactly one of fault, pods, check and wait
   --> x.yaml:25:5
    |
 25 |   - name: both
@@ -297,7 +279,7 @@ error: metadata: metadata.name or metadata.generateName is missing
 47 | metadata: {}
    | ^^^^^^^^
 
-error: spec: a run has exactly one of experiment and inline
+error: spec: a run must have exactly one of experiment and inline
   --> x.yaml:48:1
    |
 48 | spec: {}
@@ -337,9 +319,9 @@ error: `chaos-agent.dev/v1` is not known
 6 | apiVersion: chaos-agent.dev/v1
   |             ^^^^^^^^^^^^^^^^^^
   |
-  = help: write chaos-agent.dev/v1alpha1
+  = help: write `chaos-agent.dev/v1alpha1`
 
-error: `Experimnet` is no kind of chaos-agent.dev/v1alpha1
+error: `Experimnet` is no kind of `chaos-agent.dev/v1alpha1`
   --> x.yaml:10:7
    |
 10 | kind: Experimnet
@@ -347,13 +329,13 @@ error: `Experimnet` is no kind of chaos-agent.dev/v1alpha1
    |
    = help: did you mean `Experiment`?
 
-error: a Run has not this `apiVersion`
+error: a Run has the apiVersion `chaos-agent.dev/v1alpha1`
   --> x.yaml:12:1
    |
 12 | kind: Run
    | ^^^^
    |
-   = help: write chaos-agent.dev/v1alpha1
+   = help: write `apiVersion: chaos-agent.dev/v1alpha1`
 
 error: this is no YAML: unclosed bracket '['
   --> x.yaml:14:4
@@ -397,4 +379,31 @@ fn functions_are_those_that_the_controller_has() {
         let said = report(&GOOD.replace("where: age > duration('5m')", &format!("where: {call}")));
         assert!(said.contains("target web: where: ") && said.contains(expected), "{call}: {said}");
     }
+}
+
+#[test]
+fn conditions_ask_for_what_probes_have() {
+    let text = |condition: &str, from: &str| {
+        format!(
+            "\
+apiVersion: chaos-agent.dev/v1alpha1
+kind: Experiment
+metadata: {{name: slow, namespace: shop}}
+spec:
+  probes: [{{name: home, tcp: {{address: 'db:5432'}}, every: 5}}]
+{from}  steps: [{{name: rest, wait: {{for: 1m}}, if: {condition}}}]
+"
+        )
+    };
+    let said = report(&text("probes.hoem.ok", "").replace("every: 5", "every: 5s"));
+    assert!(said.contains("step rest: if: `probes.hoem` is not there; there are: home"), "{said}");
+    let said = report(&text("probes.home.okay", "").replace("every: 5", "every: 5s"));
+    assert!(said.contains("`probes.home.okay` is not there; there are: ok, failed"), "{said}");
+    let library = "  probesFrom: [{experiment: others}]\n";
+    let said = report(&text("probes.cart.ok", library).replace("every: 5", "every: 5s"));
+    assert_eq!(said, "");
+    // One mistake is told once, although a rule is about the same field.
+    let said = report(&text("probes.home.ok", ""));
+    assert!(said.contains("write it with a unit, such as `5s`"), "{said}");
+    assert_eq!(said.matches("error: ").count(), 1, "{said}");
 }

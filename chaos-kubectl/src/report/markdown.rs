@@ -3,8 +3,7 @@
 use chaos_api::kinds::{Hypothesis, Verdict};
 
 use super::{
-    lines::PodLine,
-    model::{ProbeReport, Report, StepReport},
+    model::{ProbeReport, Report},
     words,
 };
 use crate::{printable::in_one_line, text::count, view::number_in_words};

@@ -6,9 +6,6 @@ use serde_json::{Value, json};
 use super::plugin::User;
 use crate::experiments::scene::{SHOP, Scene};
 
-/// What the ClusterRole view has on a cluster with a controller that gathers it.
-const VIEW: &str = "system:aggregate-to-view";
-
 /// An experiment of three seconds.
 fn short(sentence: &str) -> Value {
     json!({ "inline": {
@@ -21,7 +18,7 @@ fn runs_are_reported_and_compared() -> Result<()> {
     let scene = Scene::set()?;
     let _controller = scene.controller("a")?;
     let runner = User::new(&scene.plane, "ada", &["chaos-runner"], &[])?;
-    let viewer = User::new(&scene.plane, "eve", &["chaos-viewer", VIEW], &[])?;
+    let viewer = User::new(&scene.plane, "eve", &["chaos-viewer", "chaos-reporter"], &[])?;
     // Somebody has made an object of the name that the report of a Run will have.
     let taken = ["create", "configmap", "taken-report", "--namespace", SHOP, "--from-literal=a=b"];
     scene.plane.kubectl(&taken)?;
@@ -38,7 +35,7 @@ fn runs_are_reported_and_compared() -> Result<()> {
     let partial = runner.says(&["report", "slow"])?;
     partial.expect(
         0,
-        &["Run shop/slow", "you may not get configmaps", "the ClusterRole view has it"],
+        &["Run shop/slow", "you may not get configmaps", "the ClusterRole chaos-reporter has it"],
     )?;
     let whole = viewer.says(&["report", "slow"])?;
     let whole = whole.expect(

@@ -298,8 +298,8 @@ fn a_step_is_skipped_where_its_condition_does_not_hold_and_fails_where_there_is_
     for (condition, on_error, phase, reason) in [
         ("probes.web.ok", "Halt", StepPhase::Done, Reason::Completed),
         ("!probes.web.ok", "Halt", StepPhase::Skipped, Reason::Completed),
-        ("probes.db.ok", "Halt", StepPhase::Failed, Reason::StepFailed),
-        ("probes.db.ok", "Continue", StepPhase::Failed, Reason::Completed),
+        ("probes['d' + 'b'].ok", "Halt", StepPhase::Failed, Reason::StepFailed),
+        ("probes['d' + 'b'].ok", "Continue", StepPhase::Failed, Reason::Completed),
     ] {
         let mut spec = with_probe(json!({}));
         let step = json!({ "name": "rest", "wait": { "for": "1s" }, "if": condition, "onError": on_error });
