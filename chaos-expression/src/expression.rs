@@ -43,9 +43,7 @@ impl Expression {
         let mut walk = Walk::with(known);
         walk.check(&mut tree)?;
         match Kind::before(&tree) {
-            None | Some(Kind::Bool) => {
-                Ok(Self { tree, used: walk.used, members: walk.members })
-            },
+            None | Some(Kind::Bool) => Ok(Self { tree, used: walk.used, members: walk.members }),
             Some(kind) => Err(ExpressionError::NoBool(kind.name())),
         }
     }

@@ -224,10 +224,7 @@ impl<'a> Following<'a> {
 
     fn lost(&self, why: String) -> ClusterError {
         let (namespace, name) = (self.run.namespace().unwrap_or_default(), self.run.name_any());
-        ClusterError::Other {
-            asked: Asked::to("watch", Resource::Runs, &name, &namespace),
-            why,
-        }
+        ClusterError::Other { asked: Asked::to("watch", Resource::Runs, &name, &namespace), why }
     }
 }
 

@@ -60,7 +60,11 @@ mod tests {
             ("shop/slow-7k2", Some("shop"), "shop"),
         ] {
             let read = read(text, asked, "till").unwrap();
-            assert_eq!((read.namespace.as_str(), read.name.as_str()), (place, "slow-7k2"), "{text}");
+            assert_eq!(
+                (read.namespace.as_str(), read.name.as_str()),
+                (place, "slow-7k2"),
+                "{text}"
+            );
         }
     }
 

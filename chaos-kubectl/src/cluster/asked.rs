@@ -80,7 +80,9 @@ impl Resource {
             Self::Leases if !reads => "the Role chaos-lever in the namespace of the agents has it",
             Self::Leases => "the Roles chaos-doctor and chaos-lever have it",
             Self::ConfigMaps => "the ClusterRole chaos-reporter has it, and so has view",
-            Self::Budgets => "the ClusterRoles chaos-viewer and chaos-runner have it, and so has view",
+            Self::Budgets => {
+                "the ClusterRoles chaos-viewer and chaos-runner have it, and so has view"
+            }
             Self::Pods
             | Self::Deployments
             | Self::StatefulSets

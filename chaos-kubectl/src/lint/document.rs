@@ -205,9 +205,9 @@ impl Document {
         let broken: Vec<places::Path> = findings.iter().map(|one| one.path.clone()).collect();
         // A rule reads the fields of its part. Where one of these has not its form, the rule says nothing new.
         let is_sound = |rule: &Finding| {
-            broken.iter().all(|path| {
-                !path.starts_with(&rule.path) || path.len() > rule.path.len() + 1
-            })
+            broken
+                .iter()
+                .all(|path| !path.starts_with(&rule.path) || path.len() > rule.path.len() + 1)
         };
         findings.extend(rules::check(self).into_iter().filter(is_sound));
         let said: Vec<places::Path> = findings.iter().map(|one| one.path.clone()).collect();

@@ -45,7 +45,8 @@ impl Checker {
             && !is_number_or_text
             && !is_of(expected, value)
         {
-            let is_bare = matches!((expected, value), ("string", Value::Number(_) | Value::Bool(_)));
+            let is_bare =
+                matches!((expected, value), ("string", Value::Number(_) | Value::Bool(_)));
             self.add(path, format!("{} stands where {} must", kind(value), in_words(expected)));
             if let Some(last) = self.findings.last_mut().filter(|_| is_bare) {
                 let pattern = schema["pattern"].as_str();

@@ -483,20 +483,14 @@ fn a_low_terminal_shows_the_chosen_run_and_what_the_keys_do() {
         let footer = "halt shop/x? y halts it".to_owned();
         plain(&screenful("9 Runs".to_owned(), table(), footer, Some(chosen), height))
     };
-    assert_eq!(
-        shown(0, 6),
-        "9 Runs, 1 to 2 shown\nHEADING\nrow 0\nrow 1\nhalt shop/x? y halts it"
-    );
-    assert_eq!(
-        shown(5, 6),
-        "9 Runs, 5 to 6 shown\nHEADING\nrow 4\nrow 5\nhalt shop/x? y halts it"
-    );
-    assert_eq!(
-        shown(8, 6),
-        "9 Runs, 8 to 9 shown\nHEADING\nrow 7\nrow 8\nhalt shop/x? y halts it"
-    );
+    assert_eq!(shown(0, 6), "9 Runs, 1 to 2 shown\nHEADING\nrow 0\nrow 1\nhalt shop/x? y halts it");
+    assert_eq!(shown(5, 6), "9 Runs, 5 to 6 shown\nHEADING\nrow 4\nrow 5\nhalt shop/x? y halts it");
+    assert_eq!(shown(8, 6), "9 Runs, 8 to 9 shown\nHEADING\nrow 7\nrow 8\nhalt shop/x? y halts it");
     assert_eq!(shown(8, 4), "HEADING\nrow 8\nhalt shop/x? y halts it");
-    assert_eq!(shown(0, 15), format!("9 Runs\n\n{}\n\nhalt shop/x? y halts it", table().join("\n")));
+    assert_eq!(
+        shown(0, 15),
+        format!("9 Runs\n\n{}\n\nhalt shop/x? y halts it", table().join("\n"))
+    );
     // Whatever the height, the screen has room for all of it, and the chosen row is there.
     for height in 4..20 {
         for chosen in 0..9 {

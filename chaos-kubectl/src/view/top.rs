@@ -73,12 +73,15 @@ pub fn screenful(
         lines.push(blank());
     } else if let Some((heading, rows)) = table.split_first() {
         let room = most.saturating_sub(3).clamp(1, rows.len().max(1));
-        let first = chosen.unwrap_or(0).saturating_sub(room / 2).min(rows.len().saturating_sub(room));
+        let first =
+            chosen.unwrap_or(0).saturating_sub(room / 2).min(rows.len().saturating_sub(room));
         let shown = rows.iter().skip(first).take(room);
         if most > 3 {
             let last = (first + room).min(rows.len());
             lines.push(match rows.len() > room {
-                true => format!("{sums}{}", styled(DIM, &format!(", {} to {last} shown", first + 1))),
+                true => {
+                    format!("{sums}{}", styled(DIM, &format!(", {} to {last} shown", first + 1)))
+                }
                 false => sums,
             });
         }

@@ -119,7 +119,10 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     let mut checked = one_step(json!(1), "5m");
     checked["probes"] = json!([probe(json!({}))]);
     checked["steps"] = checking("30s");
-    refused(&object("Experiment", checked.clone()), "the timeout of a check must be at least its for")?;
+    refused(
+        &object("Experiment", checked.clone()),
+        "the timeout of a check must be at least its for",
+    )?;
     checked["steps"] = checking("2m");
     apply(&object("Experiment", checked))?;
     refused(

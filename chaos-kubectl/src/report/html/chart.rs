@@ -61,10 +61,7 @@ pub fn legend(probe: &ProbeReport, report: &Report) -> String {
         (has(Outcome::Pass), "line and small dots: as expected"),
         (has(Outcome::Fail), "large dots: failed"),
         (has(Outcome::Error), "crosses: nobody can tell"),
-        (
-            probe.samples.iter().any(|sample| number(sample).is_none()),
-            "at the top edge: no number",
-        ),
+        (probe.samples.iter().any(|sample| number(sample).is_none()), "at the top edge: no number"),
         (probe.baseline.is_some(), "dashed: before anything was broken"),
         (is_broken, "shaded: steps that break pods"),
         (!report.halts().is_empty(), "upright line: what ended the Run"),
