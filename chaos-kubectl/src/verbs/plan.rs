@@ -30,8 +30,8 @@ use crate::{
 /// Makes the Run, waits for its end, and removes it, however that went.
 pub async fn execute(cluster: &Cluster, args: &PlanArgs) -> Result<Exit, Failure> {
     let wanted = wanted(cluster, &args.what, Some(ModeName::Plan)).await?;
-    let signals = Signals::listen()?;
     let run = create(cluster, &wanted).await?;
+    let signals = Signals::listen()?;
     let name = run.name_any();
     let begun = Timestamp::now();
     let (silent, say) = (Shown::Silent, OnInterrupt::Say);
