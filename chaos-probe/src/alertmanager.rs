@@ -85,7 +85,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             body,
             latency: std::time::Duration::ZERO,
-            room: Room::default(),
+            _room: Room::default(),
         };
         answer(&response).map(|answer| (answer.value, answer.seen))
     }

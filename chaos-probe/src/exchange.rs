@@ -48,7 +48,7 @@ pub struct Response {
     /// From the first look at the name to the last byte.
     pub latency: Duration,
     /// Of the body.
-    pub room: Room,
+    pub _room: Room,
 }
 
 impl Request {
@@ -137,7 +137,7 @@ async fn talk(
     });
     let body = body.await?;
     let (status, headers) = (parts.status.as_u16(), parts.headers);
-    Ok(Response { status, headers, body, latency: waited, room })
+    Ok(Response { status, headers, body, latency: waited, _room: room })
 }
 
 fn message(request: Request) -> Result<hyper::Request<Full<Bytes>>, Trouble> {

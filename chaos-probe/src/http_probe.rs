@@ -145,7 +145,7 @@ fn method(method: Option<HttpMethod>) -> Method {
 
 /// What an expression has of an answer.
 pub fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trouble> {
-    let Response { status, headers, body, latency } = response;
+    let Response { status, headers, body, latency, .. } = response;
     let mut variables =
         Variables::default().int("status", i64::from(*status)).duration("latency", *latency);
     let seen = format!("{status}, {}", duration::shown(*latency));

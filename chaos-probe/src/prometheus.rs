@@ -187,7 +187,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             body,
             latency: std::time::Duration::ZERO,
-            room: Room::default(),
+            _room: Room::default(),
         };
         answer(&response, &expectation).map(|answer| answer.value)
     }
