@@ -316,3 +316,31 @@ async fn a_secret_without_a_cluster_is_an_error() {
     expect(&sample, Outcome::Error, "there is no API server");
     assert_eq!(server.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn a_secret_is_read_once_a_question() {
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "shop" },
+        "data": { "token": "c3dvcmRmaXNo" } });
+    let headers = "Content-Type: application/json\r\nConnection: close\r\n";
+    let api = Server::answering(ok(headers, &secret.to_string())).await;
+    let client = kube::Client::try_from(kube::Config::new(api.url().parse().unwrap())).unwrap();
+    let networks = ["127.0.0.0/8".parse().unwrap()].into_iter().collect();
+    let asker = Asker::new(Settings { networks, ..Settings::default() }, Some(client));
+    let server = Server::answering(ok("", "")).await;
+    let header =
+        |name: &str| json!({ "name": name, "secretKeyRef": { "name": "shop", "key": "token" } });
+    let headers = [header("X-First"), header("X-Second")];
+    let sample = ask(&asker, json!({ "http": { "url": server.url(), "headers": headers } })).await;
+    expect(&sample, Outcome::Pass, "200, ");
+    let sent = server.requests().remove(0).to_lowercase();
+    assert!(sent.contains("x-first: swordfish\r\n") && sent.contains("x-second: swordfish\r\n"));
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_floods_with_cookies_is_an_error() {
+    let cookies: String = (0..33).map(|number| format!("Set-Cookie: c{number}=1\r\n")).collect();
+    let server = Server::answering(ok(&cookies, "")).await;
+    let question = json!({ "http": { "url": server.url(), "session": "jason" } });
+    expect(&ask(&asker(), question).await, Outcome::Error, "more than 32 cookies");
+}
