@@ -19,7 +19,8 @@
 //! Strangers name the hosts. A name is resolved, each of its addresses is checked against the allowed [`Networks`], and
 //! the connection is made to the address that was checked. Redirects are not followed, bodies not unpacked, and everything
 //! is bounded in time and memory: the steps of an expression, the values in an answer, the bytes of all answers at a time.
-//! Answers are judged on threads of their own. What a question says of an error has no text of the answer.
+//! Answers are judged on threads of their own. An error has no text of the answer, except what Prometheus and Alertmanager
+//! say about a query.
 
 mod account;
 mod alertmanager;
