@@ -2,8 +2,8 @@
 
 use crate::ExpressionError;
 
-/// A step is a part of an expression that is evaluated, or 16 bytes of text that are read or written. On a slow machine they
-/// take some tenths of a second.
+/// A step is a part of an expression that is evaluated, an element that is copied or compared, or 16 bytes of text that are
+/// read or written. On a slow machine they take some tenths of a second.
 const MOST_STEPS: usize = 1_000_000;
 
 /// What is left of the steps.
@@ -22,7 +22,7 @@ impl Cost {
         Ok(())
     }
 
-    /// Takes the steps for text of this length away.
+    /// Takes the steps for text of this length away, in bytes.
     pub fn charge_bytes(&mut self, length: usize) -> Result<(), ExpressionError> {
         self.charge(length / 16)
     }

@@ -7,7 +7,7 @@ use crate::ExpressionError;
 /// Reads a duration such as `1m30s`, `-1.5h` or `0`.
 pub fn read_duration(text: &str) -> Result<chrono::Duration, ExpressionError> {
     let wrong = || {
-        ExpressionError::Value(format!("`{text}` is not a duration, such as `800ms` or `1m30s`"))
+        ExpressionError::Value("a text is not a duration, such as `800ms` or `1m30s`".to_owned())
     };
     let (is_negative, rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -69,7 +69,7 @@ pub fn read_time(text: &str) -> Result<DateTime<FixedOffset>, ExpressionError> {
     let is_strict = text.as_bytes().get(10) == Some(&b'T') && !text.contains('z');
     let read = DateTime::parse_from_rfc3339(text).ok().filter(|_| is_strict);
     read.ok_or_else(|| {
-        ExpressionError::Value(format!("`{text}` is not a time, such as `2026-11-28T10:00:00Z`"))
+        ExpressionError::Value("a text is not a time, such as `2026-11-28T10:00:00Z`".to_owned())
     })
 }
 

@@ -8,6 +8,8 @@ use crate::{
 };
 
 /// Why an expression is not evaluated, or has no result.
+///
+/// It has nothing of the values of variables, but their types: whoever reads the error may not be allowed to read them.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ExpressionError {
     #[error("it is {0} bytes long, and at most {LONGEST} are read; write it shorter")]
@@ -44,8 +46,10 @@ pub enum ExpressionError {
     TooExpensive,
     #[error("no such key: {0}; ask `has(…)` first where it may be missing")]
     NoKey(String),
-    #[error("there is no element {index} in a list of {length}")]
-    NoElement { index: i64, length: usize },
+    #[error("no such key as the one that is computed; ask by `in` first where it may be missing")]
+    NoComputedKey,
+    #[error("a list has no such element; ask `size(…)` first where it may be missing")]
+    NoElement,
     #[error("{operation} does not go with {operands}")]
     NoOverload { operation: String, operands: String },
     #[error("{0}")]
@@ -56,7 +60,7 @@ impl ExpressionError {
     /// Whether another value of the variables could have a result: a key, or an element, is missing.
     pub fn is_missing(&self) -> bool {
         match self {
-            Self::NoKey(_) | Self::NoElement { .. } => true,
+            Self::NoKey(_) | Self::NoComputedKey | Self::NoElement => true,
             Self::TooLong(_)
             | Self::TooDeep
             | Self::TooManyLoops

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use cel::{
     Value,
-    common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, operators},
+    common::ast::{
+        CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue, operators,
+    },
     objects::Key,
 };
 
@@ -12,7 +14,7 @@ use crate::{
     ExpressionError, Variables,
     cost::Cost,
     functions::{self, MATH, no_overload},
-    operators::{index, negate, operate},
+    operators::{index, length, negate, operate},
 };
 
 /// One evaluation: the values of variables, and those that loops bind.
@@ -31,13 +33,22 @@ impl<'v> Evaluation<'v> {
     pub fn value(&mut self, part: &IdedExpr) -> Result<Value, ExpressionError> {
         self.cost.charge(1)?;
         match &part.expr {
-            Expr::Literal(literal) => Value::try_from(literal.to_val().as_ref())
-                .map_err(|error| ExpressionError::Value(error.to_string())),
+            Expr::Literal(literal) => {
+                if let LiteralValue::String(text) = literal {
+                    self.cost.charge_bytes(text.inner().len())?;
+                }
+                Value::try_from(literal.to_val().as_ref())
+                    .map_err(|error| ExpressionError::Value(error.to_string()))
+            }
             Expr::Ident(name) => self.variable(name),
             Expr::Select(select) => {
                 let of = self.value(&select.operand)?;
                 let key = Value::String(Arc::new(select.field.clone()));
-                match (index(&of, &key), select.test) {
+                match (index(&of, &key, &mut self.cost), select.test) {
+                    (Err(ExpressionError::TooExpensive), _) => Err(ExpressionError::TooExpensive),
+                    (Err(ExpressionError::NoComputedKey), false) => {
+                        Err(ExpressionError::NoKey(select.field.clone()))
+                    }
                     (found, false) => found,
                     (found, true) => Ok(Value::Bool(found.is_ok())),
                 }
@@ -56,6 +67,7 @@ impl<'v> Evaluation<'v> {
                         .value(&entry.key)?
                         .try_into()
                         .map_err(|key| no_overload("{…: …}", &[key]))?;
+                    self.cost.charge_bytes(length(&key))?;
                     let value = self.value(&entry.value)?;
                     if fields.insert(key, value).is_some() {
                         return Err(ExpressionError::Value("a map has a key twice".to_owned()));
@@ -70,7 +82,8 @@ impl<'v> Evaluation<'v> {
         }
     }
 
-    fn variable(&self, name: &str) -> Result<Value, ExpressionError> {
+    fn variable(&mut self, name: &str) -> Result<Value, ExpressionError> {
+        self.cost.charge_bytes(name.len())?;
         let bound = self.bound.iter().rev().find(|(bound, _)| bound == name);
         let value = bound.map(|(_, value)| value).or_else(|| self.variables.get(name));
         value.cloned().ok_or_else(|| ExpressionError::Value(format!("`{name}` has no value now")))
@@ -100,7 +113,8 @@ impl<'v> Evaluation<'v> {
                 }
                 match <[Value; 2]>::try_from(values) {
                     Ok([left, right]) if call.target.is_none() => {
-                        operate(name, left, right, &mut self.cost)
+                        let value = operate(name, left, right, &mut self.cost);
+                        value.map_err(|error| with_key(error, args))
                     }
                     Ok(values) => functions::call(name, &values, &mut self.cost),
                     Err(values) => functions::call(name, &values, &mut self.cost),
@@ -139,8 +153,15 @@ impl<'v> Evaluation<'v> {
     /// A loop. The parser makes no others than these of `all`, `exists`, `exists_one`, `filter` and `map`.
     fn each(&mut self, each: &ComprehensionExpr) -> Result<Value, ExpressionError> {
         let items = match self.value(&each.iter_range)? {
-            Value::List(list) => list.to_vec(),
-            Value::Map(map) => map.map.keys().map(Value::from).collect(),
+            Value::List(list) => {
+                self.cost.charge(list.len())?;
+                list.to_vec()
+            }
+            Value::Map(map) => {
+                self.cost.charge(map.map.len())?;
+                self.cost.charge_bytes(map.map.keys().map(length).sum())?;
+                map.map.keys().map(Value::from).collect()
+            }
             other => return Err(no_overload("a loop", &[other])),
         };
         let Expr::Call(step) = &each.loop_step.expr else { return Err(ExpressionError::Panicked) };
@@ -219,6 +240,19 @@ impl<'v> Evaluation<'v> {
 /// Whether what is before the dot is the name `math`, and no value.
 pub fn is_math(target: &IdedExpr, function: &str) -> bool {
     matches!(&target.expr, Expr::Ident(name) if name == MATH) && functions::is_of_math(function)
+}
+
+/// Names the key that is missing where it is written in the expression.
+fn with_key(error: ExpressionError, args: &[IdedExpr]) -> ExpressionError {
+    let written = match args.last().map(|key| &key.expr) {
+        Some(Expr::Literal(LiteralValue::String(text))) => text.inner().to_owned(),
+        Some(Expr::Literal(LiteralValue::Int(number))) => number.inner().to_string(),
+        Some(_) | None => return error,
+    };
+    match error {
+        ExpressionError::NoComputedKey => ExpressionError::NoKey(written),
+        other => other,
+    }
 }
 
 /// What a loop adds to its list.

@@ -113,13 +113,56 @@ mod tests {
         let long = "x".repeat(1 << 20);
         let many = json!(vec![1; 100_000]);
         let variables = Variables::default().string("body", &long).json("items", &many);
-        let holds = |text: &str| Expression::compile(text, &["body", "items"])?.holds(&variables);
+        let names = ["body", "items", "latency", "now"];
+        let holds = |text: &str| Expression::compile(text, &names)?.holds(&variables);
         let grown = format!("({}) == ''", ["body"; 100].join(" + "));
         assert_eq!(holds(&grown), Err(ExpressionError::TooExpensive));
         assert_eq!(holds("items.all(i, items == items)"), Err(ExpressionError::TooExpensive));
         assert_eq!(holds("items.map(i, body + body) == []"), Err(ExpressionError::TooExpensive));
+        for often in [
+            "items.all(i, size(body) > 1)",
+            "items.all(i, body < body + 'x')",
+            "items.all(i, !body.endsWith(body + 'x') && body.startsWith(body))",
+            "items.all(i, double(body) > 1.0)",
+            "items.all(i, int(body) > 1)",
+            "items.all(i, duration(body) > latency)",
+            "items.all(i, timestamp(body) == now)",
+            "items.all(i, !(body in {'x': 1}))",
+            "items.all(i, {'x': 1}[body] == 1)",
+            "items.all(i, {body: 1}.size() == 1)",
+            "[body, body, body, body].map(i, [i, i, i, i, i, i, i].max()) == []",
+            "body.matches('(x|xx|xxx){200}y')",
+        ] {
+            assert_eq!(holds(often), Err(ExpressionError::TooExpensive), "{often}");
+        }
         assert_eq!(holds("items.all(i, i == 1)"), Ok(true));
         assert_eq!(holds("body.contains('y')"), Ok(false));
+        assert_eq!(holds("body.matches('^x+y$')"), Ok(false));
+    }
+
+    #[test]
+    fn errors_tell_nothing_of_the_values() {
+        let json = json!({ "word": "swordfish", "number": 4711, "large": 4711e200, "list": [1] });
+        for text in [
+            "int(json.word) == 1",
+            "double(json.word) == 1.0",
+            "duration(json.word) == duration('1s')",
+            "timestamp(json.word) == timestamp('2026-11-28T10:00:00Z')",
+            "{'a': 1}[json.word] == 1",
+            "{1: 1}[json.number] == 1",
+            "json.list[json.number] == 1",
+            "int(json.large) == 1",
+            "-json.word == 'a'",
+            "json.word + json.number == 'a'",
+            "json.word",
+            "json[json.word]",
+        ] {
+            let variables = Variables::default().json("json", &json);
+            let error =
+                Expression::compile(text, &["json"]).unwrap().holds(&variables).unwrap_err();
+            let error = error.to_string();
+            assert!(!error.contains("swordfish") && !error.contains("4711"), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     duration::{read_duration, read_time},
     kind::Kind,
     operators::compare,
+    pattern::Pattern,
 };
 
 /// How a function is written.
@@ -76,27 +77,33 @@ pub fn all_written() -> String {
 /// Calls a function that [`is_known`]. The value before a dot is the first of `values`.
 pub fn call(name: &str, values: &[Value], cost: &mut Cost) -> Result<Value, ExpressionError> {
     match (name, values) {
-        ("size", [of]) => size(of),
-        ("int", [of]) => int(of),
-        ("double", [of]) => double(of),
-        ("duration", [Value::String(text)]) => read_duration(text).map(Value::Duration),
-        ("timestamp", [Value::String(text)]) => read_time(text).map(Value::Timestamp),
+        ("size", [of]) => size(of, cost),
+        ("int", [of]) => int(of, cost),
+        ("double", [of]) => double(of, cost),
+        ("duration", [Value::String(text)]) => {
+            cost.charge_bytes(text.len())?;
+            read_duration(text).map(Value::Duration)
+        }
+        ("timestamp", [Value::String(text)]) => {
+            cost.charge_bytes(text.len())?;
+            read_time(text).map(Value::Timestamp)
+        }
         ("startsWith", [Value::String(text), Value::String(part)]) => {
+            cost.charge_bytes(part.len().min(text.len()))?;
             Ok(Value::Bool(text.starts_with(part.as_str())))
         }
         ("endsWith", [Value::String(text), Value::String(part)]) => {
+            cost.charge_bytes(part.len().min(text.len()))?;
             Ok(Value::Bool(text.ends_with(part.as_str())))
         }
         ("contains", [Value::String(text), Value::String(part)]) => {
-            cost.charge_bytes(text.len())?;
+            cost.charge_bytes(text.len().saturating_add(part.len()))?;
             Ok(Value::Bool(text.contains(part.as_str())))
         }
-        // The pattern was translated and tried when the expression was compiled.
         ("matches", [Value::String(text), Value::String(pattern)]) => {
-            cost.charge_bytes(text.len().saturating_mul(4))?;
-            let pattern = regex::Regex::new(pattern)
+            let pattern = Pattern::compile(pattern)
                 .map_err(|error| ExpressionError::Value(error.to_string()))?;
-            Ok(Value::Bool(pattern.is_match(text)))
+            pattern.matches(text, cost).map(Value::Bool)
         }
         ("min", [Value::List(list)]) => extreme(name, list, Ordering::Less, cost),
         ("max", [Value::List(list)]) => extreme(name, list, Ordering::Greater, cost),
@@ -104,10 +111,9 @@ pub fn call(name: &str, values: &[Value], cost: &mut Cost) -> Result<Value, Expr
         ("least", [Value::List(list)]) => numbers(name, list, Ordering::Less, cost),
         ("greatest", values) => numbers(name, values, Ordering::Greater, cost),
         ("least", values) => numbers(name, values, Ordering::Less, cost),
-        ("abs", [Value::Int(number)]) => number
-            .checked_abs()
-            .map(Value::Int)
-            .ok_or_else(|| ExpressionError::Value(format!("{number} has no absolute value"))),
+        ("abs", [Value::Int(number)]) => number.checked_abs().map(Value::Int).ok_or_else(|| {
+            ExpressionError::Value("the least int has no absolute value".to_owned())
+        }),
         ("abs", [Value::Float(number)]) => Ok(Value::Float(number.abs())),
         ("ceil", [Value::Float(number)]) => Ok(Value::Float(number.ceil())),
         ("floor", [Value::Float(number)]) => Ok(Value::Float(number.floor())),
@@ -125,40 +131,46 @@ pub fn no_overload(operation: &str, values: &[Value]) -> ExpressionError {
     }
 }
 
-fn size(of: &Value) -> Result<Value, ExpressionError> {
+fn size(of: &Value, cost: &mut Cost) -> Result<Value, ExpressionError> {
     let size = match of {
         Value::List(list) => list.len(),
         Value::Map(map) => map.map.len(),
-        Value::String(text) => text.chars().count(),
+        Value::String(text) => {
+            cost.charge_bytes(text.len())?;
+            text.chars().count()
+        }
         other => return Err(no_overload("size", std::slice::from_ref(other))),
     };
     Ok(Value::Int(size.try_into().unwrap_or(i64::MAX)))
 }
 
-fn int(of: &Value) -> Result<Value, ExpressionError> {
-    let wrong =
-        |text: &dyn std::fmt::Display| ExpressionError::Value(format!("`{text}` is no int"));
+fn int(of: &Value, cost: &mut Cost) -> Result<Value, ExpressionError> {
+    let wrong = |what: &str| ExpressionError::Value(format!("a {what} is no int"));
     match of {
         Value::Int(number) => Ok(Value::Int(*number)),
         // What follows are 2^63 and its negative.
         Value::Float(number) if number.abs() < 9_223_372_036_854_775_808.0 => {
             Ok(Value::Int(*number as i64))
         }
-        Value::Float(number) => Err(wrong(number)),
-        Value::String(text) => text.parse().map(Value::Int).map_err(|_| wrong(text)),
+        Value::Float(_) => Err(wrong("number")),
+        Value::String(text) => {
+            cost.charge_bytes(text.len())?;
+            text.parse().map(Value::Int).map_err(|_| wrong("text"))
+        }
         other => Err(no_overload("int", std::slice::from_ref(other))),
     }
 }
 
-fn double(of: &Value) -> Result<Value, ExpressionError> {
+fn double(of: &Value, cost: &mut Cost) -> Result<Value, ExpressionError> {
     match of {
         Value::Int(number) => Ok(Value::Float(*number as f64)),
         Value::Float(number) => Ok(Value::Float(*number)),
         Value::String(text) => {
+            cost.charge_bytes(text.len())?;
             let is_plain =
                 text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
             let read = text.parse().ok().filter(|number: &f64| is_plain && number.is_finite());
-            let wrong = || ExpressionError::Value(format!("`{text}` is no double"));
+            let wrong = || ExpressionError::Value("a text is no double".to_owned());
             read.map(Value::Float).ok_or_else(wrong)
         }
         other => Err(no_overload("double", std::slice::from_ref(other))),
@@ -189,10 +201,10 @@ fn extreme(
     let empty = || ExpressionError::Value(format!("`{name}` of an empty list has no value"));
     let (first, others) = values.split_first().ok_or_else(empty)?;
     // One value alone is compared with itself, so that it is of a type that can be.
-    compare(name, first, first)?;
+    compare(name, first, first, cost)?;
     let mut found = first;
     for other in others {
-        if compare(name, other, found)? == wanted {
+        if compare(name, other, found, cost)? == wanted {
             found = other;
         }
     }

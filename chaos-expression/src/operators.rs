@@ -17,18 +17,18 @@ pub fn operate(
     right: Value,
     cost: &mut Cost,
 ) -> Result<Value, ExpressionError> {
-    let compared = |wanted: fn(Ordering) -> bool| {
-        compare(operator, &left, &right).map(|ordering| Value::Bool(wanted(ordering)))
+    let mut compared = |wanted: fn(Ordering) -> bool| {
+        compare(operator, &left, &right, cost).map(|ordering| Value::Bool(wanted(ordering)))
     };
     match operator {
-        operators::EQUALS => equal(&left, &right, cost).map(Value::Bool),
-        operators::NOT_EQUALS => equal(&left, &right, cost).map(|equal| Value::Bool(!equal)),
         operators::LESS => compared(Ordering::is_lt),
         operators::LESS_EQUALS => compared(Ordering::is_le),
         operators::GREATER => compared(Ordering::is_gt),
         operators::GREATER_EQUALS => compared(Ordering::is_ge),
+        operators::EQUALS => equal(&left, &right, cost).map(Value::Bool),
+        operators::NOT_EQUALS => equal(&left, &right, cost).map(|equal| Value::Bool(!equal)),
         operators::IN => contains(&right, &left, cost).map(Value::Bool),
-        operators::INDEX => index(&left, &right),
+        operators::INDEX => index(&left, &right, cost),
         _ => calculate(operator, left, right, cost),
     }
 }
@@ -58,6 +58,7 @@ pub fn equal(left: &Value, right: &Value, cost: &mut Cost) -> Result<bool, Expre
                 return Ok(false);
             }
             for (key, left) in left.map.iter() {
+                cost.charge_bytes(length(key))?;
                 let Some(right) = right.get(key) else { return Ok(false) };
                 if !equal(left, right, cost)? {
                     return Ok(false);
@@ -74,7 +75,15 @@ pub fn equal(left: &Value, right: &Value, cost: &mut Cost) -> Result<bool, Expre
 }
 
 /// The order of numbers, texts, booleans, durations and times; of nothing else.
-pub fn compare(operation: &str, left: &Value, right: &Value) -> Result<Ordering, ExpressionError> {
+pub fn compare(
+    operation: &str,
+    left: &Value,
+    right: &Value,
+    cost: &mut Cost,
+) -> Result<Ordering, ExpressionError> {
+    if let (Value::String(left), Value::String(right)) = (left, right) {
+        cost.charge_bytes(left.len().min(right.len()))?;
+    }
     let ordering = match (left, right) {
         (Value::Int(_) | Value::Float(_), Value::Int(_) | Value::Float(_))
         | (Value::String(_), Value::String(_))
@@ -96,27 +105,38 @@ fn contains(container: &Value, value: &Value, cost: &mut Cost) -> Result<bool, E
             }
             Ok(false)
         }
-        (Value::Map(map), Value::String(key)) => Ok(map.get(&KeyRef::String(key)).is_some()),
+        (Value::Map(map), Value::String(key)) => {
+            cost.charge_bytes(key.len())?;
+            Ok(map.get(&KeyRef::String(key)).is_some())
+        }
         (Value::Map(map), Value::Int(key)) => Ok(map.get(&Key::Int(*key)).is_some()),
         (container, value) => Err(no_overload("in", &[value.clone(), container.clone()])),
     }
 }
 
+/// How long a key is, in bytes: whoever looks for it reads all of it.
+pub fn length(key: &Key) -> usize {
+    match key {
+        Key::String(text) => text.len(),
+        Key::Int(_) | Key::Uint(_) | Key::Bool(_) => 0,
+    }
+}
+
 /// An element of a list, or what a map has for a key.
-pub fn index(of: &Value, at: &Value) -> Result<Value, ExpressionError> {
+pub fn index(of: &Value, at: &Value, cost: &mut Cost) -> Result<Value, ExpressionError> {
     match (of, at) {
         (Value::List(list), Value::Int(index)) => {
             let found = usize::try_from(*index).ok().and_then(|index| list.get(index));
-            let missing = || ExpressionError::NoElement { index: *index, length: list.len() };
-            found.cloned().ok_or_else(missing)
+            found.cloned().ok_or(ExpressionError::NoElement)
         }
         (Value::Map(map), Value::String(key)) => {
+            cost.charge_bytes(key.len())?;
             let found = map.get(&KeyRef::String(key));
-            found.cloned().ok_or_else(|| ExpressionError::NoKey(key.to_string()))
+            found.cloned().ok_or(ExpressionError::NoComputedKey)
         }
         (Value::Map(map), Value::Int(key)) => {
             let found = map.get(&Key::Int(*key));
-            found.cloned().ok_or_else(|| ExpressionError::NoKey(key.to_string()))
+            found.cloned().ok_or(ExpressionError::NoComputedKey)
         }
         (of, at) => Err(no_overload("[…]", &[of.clone(), at.clone()])),
     }
@@ -158,10 +178,9 @@ fn calculate(
 /// The number with the other sign.
 pub fn negate(value: &Value) -> Result<Value, ExpressionError> {
     match value {
-        Value::Int(number) => number
-            .checked_neg()
-            .map(Value::Int)
-            .ok_or_else(|| ExpressionError::Value(format!("-({number}) is too large"))),
+        Value::Int(number) => number.checked_neg().map(Value::Int).ok_or_else(|| {
+            ExpressionError::Value("a number with the other sign is too large".to_owned())
+        }),
         Value::Float(number) => Ok(Value::Float(-number)),
         other => Err(no_overload("-", std::slice::from_ref(other))),
     }

@@ -1,6 +1,49 @@
-//! Translates regular expressions of Go (RE2) into those of the crate `regex`, which reads some of them otherwise.
+//! Translates regular expressions of Go (RE2) into those of the crate `regex`, which reads some of them otherwise, and bounds
+//! what they cost.
 
-use crate::ExpressionError;
+use std::{iter::Peekable, str::Chars};
+
+use regex::{Regex, RegexBuilder};
+
+use crate::{ExpressionError, cost::Cost};
+
+/// How often a part may be repeated, as in RE2.
+const MOST_REPETITIONS: u32 = 1000;
+
+/// How large a compiled pattern may be, in KiB.
+const LARGEST: usize = 64;
+
+/// A pattern that is compiled.
+pub struct Pattern {
+    regex: Regex,
+    /// In KiB, at most twice what it is: by this a byte of text takes longer.
+    size: usize,
+}
+
+impl Pattern {
+    /// Compiles what [`translate`] gave.
+    pub fn compile(translated: &str) -> Result<Self, regex::Error> {
+        let mut size = 1;
+        loop {
+            let compiled = RegexBuilder::new(translated)
+                .size_limit(size << 10)
+                .dfa_size_limit(LARGEST << 12)
+                .build();
+            match compiled {
+                Ok(regex) => return Ok(Self { regex, size }),
+                Err(regex::Error::CompiledTooBig(_)) if size < LARGEST => size *= 2,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Whether it is found in a text.
+    pub fn matches(&self, text: &str, cost: &mut Cost) -> Result<bool, ExpressionError> {
+        // Where a state machine of the pattern would be too large, each byte is looked at for each of its parts.
+        cost.charge_bytes(text.len().saturating_mul(self.size).saturating_mul(4))?;
+        Ok(self.regex.is_match(text))
+    }
+}
 
 /// The pattern that matches here what `pattern` matches there: `\d`, `\w`, `\s` and `\b` mean ASCII.
 ///
@@ -19,7 +62,13 @@ pub fn translate(pattern: &str) -> Result<String, ExpressionError> {
                     return refuse("it ends with `\\`".to_owned());
                 };
                 match escape(escaped, in_class) {
-                    Some(written) => translated.push_str(&written),
+                    Some(written) => {
+                        translated.push_str(&written);
+                        // Braces after these name signs, and repeat nothing.
+                        if "xpP".contains(escaped) && characters.peek() == Some(&'{') {
+                            copy_until('}', &mut characters, &mut translated);
+                        }
+                    }
                     None => return refuse(format!("`\\{escaped}` is not supported; leave it out")),
                 }
                 continue;
@@ -35,12 +84,7 @@ pub fn translate(pattern: &str) -> Result<String, ExpressionError> {
             ('[', true) => {
                 // A name such as `[:alpha:]`, to its end.
                 translated.push('[');
-                for part in characters.by_ref() {
-                    translated.push(part);
-                    if part == ']' {
-                        break;
-                    }
-                }
+                copy_until(']', &mut characters, &mut translated);
                 continue;
             }
             ('[', false) => {
@@ -57,6 +101,17 @@ pub fn translate(pattern: &str) -> Result<String, ExpressionError> {
                 continue;
             }
             (']', true) => in_class = false,
+            ('{', false) => {
+                let numbers: String = characters.clone().take_while(|sign| *sign != '}').collect();
+                let mut numbers = numbers.split(',').filter(|number| !number.is_empty());
+                let is_too_often = |number: &str| {
+                    number.bytes().all(|byte| byte.is_ascii_digit())
+                        && number.parse().map_or(true, |number: u32| number > MOST_REPETITIONS)
+                };
+                if numbers.any(is_too_often) {
+                    return refuse(format!("it repeats a part more than {MOST_REPETITIONS} times"));
+                }
+            }
             ('(', false) if next == Some('?') => {
                 let flags: String =
                     characters.clone().skip(1).take_while(|flag| !":<)".contains(*flag)).collect();
@@ -68,13 +123,23 @@ pub fn translate(pattern: &str) -> Result<String, ExpressionError> {
         }
         translated.push(character);
     }
-    match regex::Regex::new(&translated) {
+    match Pattern::compile(&translated) {
         Ok(_) => Ok(translated),
         Err(regex::Error::CompiledTooBig(_)) => refuse("it is too large".to_owned()),
         Err(error) => {
             let error = error.to_string();
             let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
             refuse(why.to_owned())
+        }
+    }
+}
+
+/// Copies signs to the one that ends them.
+fn copy_until(end: char, from: &mut Peekable<Chars<'_>>, to: &mut String) {
+    for sign in from {
+        to.push(sign);
+        if sign == end {
+            return;
         }
     }
 }
@@ -120,9 +185,12 @@ mod tests {
             (r"^(?i)WEB$", "web", true),
             (r"a\.b", "axb", false),
             (r"\<a\>", "<a>", true),
+            (r"^a{1000}$", "a", false),
+            (r"^\x{2003}$", "\u{2003}", true),
+            (r"^[a{2}]+$", "{2}", true),
         ] {
             let translated = translate(pattern).unwrap();
-            let found = regex::Regex::new(&translated).unwrap().is_match(text);
+            let found = Regex::new(&translated).unwrap().is_match(text);
             assert_eq!(found, expected, "{pattern} as {translated} on {text}");
         }
     }
@@ -130,8 +198,22 @@ mod tests {
     #[test]
     fn what_is_read_otherwise_is_refused() {
         for pattern in [
-            r"[a&&b]", r"[a--b]", r"[a~~b]", r"[[a]b]", r"(?x)a b", r"(?u)a", r"\Ba", r"\Qa\E",
-            r"\u0041", "(", r"\", r"[a",
+            r"[a&&b]",
+            r"[a--b]",
+            r"[a~~b]",
+            r"[[a]b]",
+            r"(?x)a b",
+            r"(?u)a",
+            r"\Ba",
+            r"\Qa\E",
+            r"\u0041",
+            "(",
+            r"\",
+            r"[a",
+            "a{1001}",
+            "a{2,1001}",
+            "a{99999999999}",
+            "(a{100}){100}",
         ] {
             assert!(translate(pattern).is_err(), "{pattern}");
         }

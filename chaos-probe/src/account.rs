@@ -4,27 +4,36 @@ use std::time::Duration;
 
 use http::header::ACCEPT;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use kube::{Client, client::Body};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::{asker::Asking, trouble::Trouble};
+use crate::{
+    asker::{Asker, Asking},
+    connection::Patience,
+    json::{self, JsonError},
+    room::Room,
+    trouble::Trouble,
+};
 
-/// In bytes.
-const MOST: usize = 4 << 20;
+/// In bytes, of an answer.
+const MOST: usize = 1 << 20;
 
+/// How long the API server is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A service account that the controller reads as.
 pub struct Account<'a> {
+    asker: &'a Asker,
     client: &'a Client,
     asking: &'a Asking,
 }
 
 impl<'a> Account<'a> {
     /// The account of an experiment.
-    pub fn of(client: Option<&'a Client>, asking: &'a Asking) -> Result<Self, Trouble> {
-        let client = client.ok_or_else(|| {
+    pub fn of(asker: &'a Asker, asking: &'a Asking) -> Result<Self, Trouble> {
+        let client = asker.client().ok_or_else(|| {
             Trouble::Question("there is no API server to read from; ask in a cluster".to_owned())
         })?;
         if asking.service_account.is_empty() {
@@ -34,19 +43,33 @@ impl<'a> Account<'a> {
             ));
         }
         checked("serviceAccountName", &asking.service_account)?;
-        Ok(Self { client, asking })
+        Ok(Self { asker, client, asking })
     }
 
-    /// Reads an object or a list. `what` says for people what that is.
-    pub async fn read(&self, path: &str, what: &str) -> Result<Value, Trouble> {
-        let answered = timeout(PATIENCE, self.ask(path, what)).await;
-        let late = || {
-            Trouble::Question(format!("{what}: no answer of the API server within {PATIENCE:?}"))
-        };
+    /// Where the account is.
+    pub fn namespace(&self) -> &str {
+        &self.asking.namespace
+    }
+
+    /// Reads an object or a list, which has its room as long as it lives. `what` says for people what that is.
+    pub async fn read(
+        &self,
+        path: &str,
+        what: &str,
+        patience: Patience,
+    ) -> Result<(Value, Room), Trouble> {
+        let left = patience.left().min(PATIENCE);
+        let answered = timeout(left, self.ask(path, what, patience)).await;
+        let late = || Trouble::Question(format!("{what}: no answer of the API server in time"));
         answered.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn ask(&self, path: &str, what: &str) -> Result<Value, Trouble> {
+    async fn ask(
+        &self,
+        path: &str,
+        what: &str,
+        patience: Patience,
+    ) -> Result<(Value, Room), Trouble> {
         let failed = |why: &dyn std::fmt::Display| Trouble::Question(format!("{what}: {why}"));
         let Asking { namespace, service_account, .. } = self.asking;
         let request = http::Request::get(path)
@@ -59,6 +82,9 @@ impl<'a> Account<'a> {
             .map_err(|error| failed(&error))?;
         let response = self.client.send(request).await.map_err(|error| failed(&error))?;
         let status = response.status();
+        let announced = response.body().size_hint().upper();
+        let announced = announced.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(MOST);
+        let room = self.asker.rooms().take(announced.min(MOST), patience).await?;
         let body = Limited::new(response.into_body(), MOST).collect().await;
         let body = body.map_err(|error| {
             if error.is::<LengthLimitError>() {
@@ -68,10 +94,16 @@ impl<'a> Account<'a> {
             }
             failed(&error)
         })?;
-        let object: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+        let body = body.to_bytes();
+        let read = move || Ok((json::read::<Value>(&body), room));
+        let (object, room) = self.asker.judges().run(read).await?;
+        if object == Err(JsonError::TooMany) {
+            return Err(failed(&JsonError::TooMany));
+        }
+        let object = object.unwrap_or_default();
         let message = object["message"].as_str().unwrap_or_default();
         match status.as_u16() {
-            200 => Ok(object),
+            200 => Ok((object, room)),
             403 => Err(failed(&remedy(self.asking, message))),
             404 => Err(failed(&"it is not there")),
             _ => Err(failed(&format!("the API server answers {status}: {message}"))),

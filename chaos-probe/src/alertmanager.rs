@@ -10,6 +10,7 @@ use crate::{
     duration,
     exchange::{Request, Response, exchange},
     expectation::Answer,
+    json,
     location::Location,
     trouble::Trouble,
 };
@@ -21,7 +22,7 @@ const MOST: usize = 1 << 20;
 const MOST_NAMES: usize = 3;
 
 /// Asks, where the probe or the controller's flag says.
-pub async fn ask(asker: &Asker, alertmanager: &AlertmanagerProbe) -> Result<Answer, Trouble> {
+pub async fn ask(asker: &Asker, alertmanager: &AlertmanagerProbe) -> Result<Response, Trouble> {
     let (url, trust) = match (&alertmanager.url, asker.alertmanager()) {
         (Some(url), _) => (url.as_str(), Trust::Networks(asker.networks())),
         (None, Some(url)) => (url, Trust::Flag),
@@ -33,8 +34,7 @@ pub async fn ask(asker: &Asker, alertmanager: &AlertmanagerProbe) -> Result<Answ
     let patience = Patience::of(duration::timeout(alertmanager.timeout.as_deref())?);
     let location = Location::of_url(url).map_err(Trouble::Question)?;
     let location = location.below("/api/v2/alerts", &query(&alertmanager.matchers));
-    let response = exchange(Request::get(location, MOST), trust, asker.tls()?, patience).await?;
-    answer(&response).map_err(Trouble::Question)
+    exchange(asker, Request::get(location, MOST), trust, patience).await
 }
 
 fn query(matchers: &[String]) -> String {
@@ -48,14 +48,15 @@ fn query(matchers: &[String]) -> String {
     query.finish()
 }
 
-fn answer(response: &Response) -> Result<Answer, String> {
+/// What an expression has of an answer.
+pub fn answer(response: &Response) -> Result<Answer, String> {
     let Response { status, body, .. } = response;
     if *status != 200 {
-        let said: Value = serde_json::from_slice(body).unwrap_or_default();
+        let said: Value = json::read(body).unwrap_or_default();
         let said = said.as_str().or_else(|| said["message"].as_str()).unwrap_or_default();
         return Err(format!("Alertmanager answers {status}: {said}"));
     }
-    let alerts: Vec<Value> = serde_json::from_slice(body)
+    let alerts: Vec<Value> = json::read(body)
         .map_err(|error| format!("the answer is not one of Alertmanager: {error}"))?;
     let names: Vec<&str> =
         alerts.iter().filter_map(|alert| alert["labels"]["alertname"].as_str()).collect();
@@ -75,6 +76,7 @@ fn answer(response: &Response) -> Result<Answer, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::Room;
 
     fn ask(status: u16, body: &str) -> Result<(Option<f64>, String), String> {
         let body = body.as_bytes().to_vec();
@@ -83,6 +85,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             body,
             latency: std::time::Duration::ZERO,
+            _room: Room::default(),
         };
         answer(&response).map(|answer| (answer.value, answer.seen))
     }

@@ -7,12 +7,19 @@ use jiff::Timestamp;
 use kube::Client;
 
 use crate::{
-    Networks, Outcome, Sample, alertmanager, expectation::Expectation, http_probe, kubernetes,
-    prometheus, question::Question, session::Sessions, tcp, tls::Tls, trouble::Trouble,
+    Networks, Outcome, Sample, alertmanager,
+    expectation::{Answer, Expectation},
+    http_probe,
+    judging::Judges,
+    kubernetes, prometheus,
+    question::Question,
+    resolver::Resolver,
+    room::Rooms,
+    session::Sessions,
+    tcp,
+    tls::Tls,
+    trouble::Trouble,
 };
-
-/// Shorter values of Secrets are in any text.
-const SHORTEST_SECRET: usize = 4;
 
 /// Where probes may ask.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +54,9 @@ struct Inner {
     client: Option<Client>,
     sessions: Sessions,
     tls: Result<Tls, String>,
+    resolver: Resolver,
+    rooms: Rooms,
+    judges: Judges,
 }
 
 impl Asker {
@@ -60,8 +70,16 @@ impl Asker {
         client: Option<Client>,
         tls: Result<Tls, String>,
     ) -> Self {
-        let sessions = Sessions::default();
-        Self { inner: Arc::new(Inner { settings, client, sessions, tls }) }
+        let inner = Inner {
+            settings,
+            client,
+            sessions: Sessions::default(),
+            tls,
+            resolver: Resolver::of_system(),
+            rooms: Rooms::default(),
+            judges: Judges::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Asks once. `probe` has its parameters filled in. `baseline` is what was measured before anything was broken; until
@@ -70,7 +88,7 @@ impl Asker {
         let at = Timestamp::now();
         let mut sent = Vec::new();
         let asked = self.question(asking, probe, baseline, at, &mut sent).await;
-        let mut sample = asked.unwrap_or_else(|trouble| {
+        let sample = asked.unwrap_or_else(|trouble| {
             // Only these are asked of a service that its users need; the others are asked about one.
             let outcome =
                 match (probe.http.is_some() || probe.tcp.is_some()) && trouble.is_failure() {
@@ -79,15 +97,17 @@ impl Asker {
                 };
             Sample::new(at, outcome, None, &trouble.to_string())
         });
-        for secret in sent.iter().filter(|secret| secret.len() >= SHORTEST_SECRET) {
-            sample.seen = sample.seen.replace(secret.as_str(), "…");
-        }
-        sample
+        sample.shown(&sent)
     }
 
     /// Drops the sessions of a run.
     pub fn forget(&self, run_uid: &str) {
         self.inner.sessions.forget(run_uid);
+    }
+
+    /// Drops the sessions of all runs: another controller asks from now on.
+    pub fn forget_all(&self) {
+        self.inner.sessions.forget_all();
     }
 
     async fn question(
@@ -103,23 +123,53 @@ impl Asker {
         })?;
         let expectation = Expectation::of(probe, question)
             .map_err(|error| Trouble::Question(format!("expect: {error}")))?;
-        let answer = match question {
-            Question::Http(http) => http_probe::ask(self, asking, http, &expectation, sent).await?,
-            Question::Tcp(tcp) => tcp::ask(self, tcp, &expectation).await?,
-            Question::Prometheus(prometheus) => {
-                prometheus::ask(self, prometheus, &expectation).await?
+        // What is read of an answer, and its room, live as long as it is judged.
+        match question {
+            Question::Http(http) => {
+                let response = http_probe::ask(self, asking, http, sent).await?;
+                let read =
+                    move |expectation: &Expectation| http_probe::answer(&response, expectation);
+                self.judge(expectation, read, baseline, at).await
             }
-            Question::Alertmanager(alertmanager) => alertmanager::ask(self, alertmanager).await?,
+            Question::Tcp(tcp) => {
+                let answer = tcp::ask(self, tcp, &expectation).await?;
+                Ok(expectation.judge(answer, baseline, at))
+            }
+            Question::Prometheus(prometheus) => {
+                let response = prometheus::ask(self, prometheus).await?;
+                let read = move |expectation: &Expectation| {
+                    prometheus::answer(&response, expectation).map_err(Trouble::Question)
+                };
+                self.judge(expectation, read, baseline, at).await
+            }
+            Question::Alertmanager(alertmanager) => {
+                let response = alertmanager::ask(self, alertmanager).await?;
+                let read = move |_: &Expectation| {
+                    alertmanager::answer(&response).map_err(Trouble::Question)
+                };
+                self.judge(expectation, read, baseline, at).await
+            }
             Question::Kubernetes(objects) => {
-                return kubernetes::ask(self, asking, objects, &expectation, baseline, at).await;
+                let objects = kubernetes::ask(self, asking, objects).await?;
+                let judged = move || Ok(kubernetes::judged(objects, &expectation, baseline, at));
+                self.inner.judges.run(judged).await
             }
             Question::Ledger => {
-                return Err(Trouble::Question(
-                    "a ledger is not asked; it is judged at the end".to_owned(),
-                ));
+                Err(Trouble::Question("a ledger is not asked; it is judged at the end".to_owned()))
             }
-        };
-        Ok(expectation.judge(answer, baseline, at))
+        }
+    }
+
+    /// Reads an answer and judges it. What `read` holds, such as the room of the answer, lives until then.
+    async fn judge(
+        &self,
+        expectation: Expectation,
+        read: impl Fn(&Expectation) -> Result<Answer, Trouble> + Send + 'static,
+        baseline: Option<f64>,
+        at: Timestamp,
+    ) -> Result<Sample, Trouble> {
+        let judged = move || Ok(expectation.judge(read(&expectation)?, baseline, at));
+        self.inner.judges.run(judged).await
     }
 
     pub(crate) fn networks(&self) -> &Networks {
@@ -136,6 +186,18 @@ impl Asker {
 
     pub(crate) fn client(&self) -> Option<&Client> {
         self.inner.client.as_ref()
+    }
+
+    pub(crate) fn resolver(&self) -> &Resolver {
+        &self.inner.resolver
+    }
+
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.inner.rooms
+    }
+
+    pub(crate) fn judges(&self) -> &Judges {
+        &self.inner.judges
     }
 
     pub(crate) fn sessions(&self) -> &Sessions {

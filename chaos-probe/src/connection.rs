@@ -5,12 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 
-use crate::{networks::Networks, trouble::Trouble};
+use crate::{networks::Networks, resolver::Resolver, trouble::Trouble};
 
 /// Addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -65,16 +62,20 @@ impl Trust<'_> {
 
 /// Connects to one of the addresses of a host, in the order in which they are resolved.
 pub async fn connect(
+    resolver: &Resolver,
     host: &str,
     port: u16,
     trust: Trust<'_>,
     patience: Patience,
 ) -> Result<TcpStream, Trouble> {
-    let addresses = resolve(host, port, patience).await?;
-    let allowed: Vec<SocketAddr> =
-        addresses.iter().copied().filter(|address| trust.allows(address.ip())).collect();
+    let addresses = resolver.resolve(host, patience).await?;
+    let allowed: Vec<SocketAddr> = addresses
+        .iter()
+        .filter(|address| trust.allows(**address))
+        .map(|address| SocketAddr::new(*address, port))
+        .collect();
     if let ([], Some(first)) = (allowed.as_slice(), addresses.first()) {
-        return Err(Trouble::NotAllowed { host: host.to_owned(), address: first.ip() });
+        return Err(Trouble::NotAllowed { host: host.to_owned(), address: *first });
     }
     let mut last = Trouble::Timeout(patience.whole());
     let count = allowed.len().min(MOST_ADDRESSES);
@@ -91,18 +92,4 @@ pub async fn connect(
         }
     }
     Err(last)
-}
-
-async fn resolve(host: &str, port: u16, patience: Patience) -> Result<Vec<SocketAddr>, Trouble> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let failed = |why: String| Trouble::NotResolved { host: host.to_owned(), why };
-    let found = timeout(patience.left(), lookup_host((host, port))).await;
-    let found = found.map_err(|_| failed(format!("no answer within {:?}", patience.whole())))?;
-    let found: Vec<SocketAddr> = found.map_err(|error| failed(error.to_string()))?.collect();
-    if found.is_empty() {
-        return Err(failed("it has no address".to_owned()));
-    }
-    Ok(found)
 }

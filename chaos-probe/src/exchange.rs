@@ -1,6 +1,6 @@
 //! Sends one request over HTTP/1.1, and reads the answer within bounds.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body_util::{BodyExt as _, Full};
@@ -16,9 +16,10 @@ use tokio::{
 };
 
 use crate::{
+    asker::Asker,
     connection::{Patience, Trust, connect},
     location::Location,
-    tls::Tls,
+    room::{Room, Rooms},
     trouble::Trouble,
 };
 
@@ -46,6 +47,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// From the first look at the name to the last byte.
     pub latency: Duration,
+    /// Of the body.
+    pub _room: Room,
 }
 
 impl Request {
@@ -57,31 +60,36 @@ impl Request {
 
 /// Sends a request. Redirects are answers, and what is compressed stays so.
 pub async fn exchange(
+    asker: &Asker,
     request: Request,
     trust: Trust<'_>,
-    tls: &Tls,
     patience: Patience,
 ) -> Result<Response, Trouble> {
+    let begun = Instant::now();
     let Location { host, port, is_secure, .. } = &request.location;
-    let stream = connect(host, *port, trust, patience).await?;
-    if *is_secure {
-        let stream = tls.begin(host, stream, patience).await?;
-        over(stream, request, patience).await
+    let stream = connect(asker.resolver(), host, *port, trust, patience).await?;
+    let mut response = if *is_secure {
+        let stream = asker.tls()?.begin(host, stream, patience).await?;
+        talk(asker.rooms(), stream, request, patience).await?
     } else {
-        over(stream, request, patience).await
-    }
+        talk(asker.rooms(), stream, request, patience).await?
+    };
+    // What is left out is how long the answer has waited for room here.
+    response.latency = begun.elapsed().saturating_sub(response.latency);
+    Ok(response)
 }
 
-async fn over(
-    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    request: Request,
+async fn within<T>(
     patience: Patience,
-) -> Result<Response, Trouble> {
-    let answered = timeout(patience.left(), talk(stream, request, patience)).await;
-    answered.unwrap_or(Err(Trouble::Timeout(patience.whole())))
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
+    let done = timeout(patience.left(), work).await;
+    done.unwrap_or(Err(Trouble::Timeout(patience.whole())))
 }
 
+/// Sends and reads. The latency is how long the answer has waited for room.
 async fn talk(
+    rooms: &Rooms,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     request: Request,
     patience: Patience,
@@ -89,32 +97,47 @@ async fn talk(
     let most = request.most;
     let address = request.location.authority.clone();
     let failed = |error: hyper::Error| Trouble::of_http(&address, &error);
-    let (mut sender, connection) = http1::Builder::new()
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(MOST_HEADER_BYTES)
-        .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
-        .await
-        .map_err(failed)?;
+    let message = message(request)?;
     // It ends with this function, however that ends.
     let mut tasks = JoinSet::new();
-    tasks.spawn(connection);
-    let answer = sender.send_request(message(request)?).await.map_err(failed)?;
+    let answer = within(patience, async {
+        let (mut sender, connection) = http1::Builder::new()
+            .max_headers(MOST_HEADERS)
+            .max_buf_size(MOST_HEADER_BYTES)
+            .handshake::<_, Full<Bytes>>(TokioIo::new(stream))
+            .await
+            .map_err(failed)?;
+        tasks.spawn(connection);
+        let answer = sender.send_request(message).await.map_err(failed)?;
+        Ok((sender, answer))
+    });
+    // The connection may end once nobody can send any more.
+    let (_sender, answer) = answer.await?;
     let (parts, mut body) = answer.into_parts();
     let too_long = || Trouble::TooLong { most };
-    if usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX) > most {
+    let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    if bytes(body.size_hint().lower()) > most {
         return Err(too_long());
     }
-    let mut read = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(failed)?;
-        let Some(data) = frame.data_ref() else { continue };
-        if read.len() + data.len() > most {
-            return Err(too_long());
+    // Who does not answer takes no room.
+    let waiting = Instant::now();
+    let room = rooms.take(body.size_hint().upper().map_or(most, bytes).min(most), patience).await?;
+    let waited = waiting.elapsed();
+    let body = within(patience, async {
+        let mut read = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(failed)?;
+            let Some(data) = frame.data_ref() else { continue };
+            if read.len() + data.len() > most {
+                return Err(too_long());
+            }
+            read.extend_from_slice(data);
         }
-        read.extend_from_slice(data);
-    }
-    let status = parts.status.as_u16();
-    Ok(Response { status, headers: parts.headers, body: read, latency: patience.spent() })
+        Ok(read)
+    });
+    let body = body.await?;
+    let (status, headers) = (parts.status.as_u16(), parts.headers);
+    Ok(Response { status, headers, body, latency: waited, _room: room })
 }
 
 fn message(request: Request) -> Result<hyper::Request<Full<Bytes>>, Trouble> {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{Outcome, Sample, question::Question};
 
 /// What must hold.
+#[derive(Debug, Clone)]
 pub struct Expectation {
     /// Nothing where the kind of the objects says it.
     expression: Option<Expression>,
@@ -41,6 +42,10 @@ impl Expectation {
         let Some(expression) = &self.expression else {
             return failed("there is no `expect`; say what must hold".to_owned());
         };
+        let is_used = self.uses("value") || self.uses("baseline");
+        if is_used && [value, baseline].into_iter().flatten().any(|number| !number.is_finite()) {
+            return failed("the number is infinite; something is divided by 0".to_owned());
+        }
         if let Some(value) = value {
             variables = variables.double("value", value);
         }

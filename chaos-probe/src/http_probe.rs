@@ -4,6 +4,7 @@ use chaos_api::kinds::{HttpHeader, HttpMethod, HttpProbe};
 use chaos_expression::Variables;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{
     account::Account,
@@ -12,8 +13,9 @@ use crate::{
     duration,
     exchange::{Request, Response, exchange},
     expectation::{Answer, Expectation},
+    json,
     location::Location,
-    secret,
+    secret::Secrets,
     session::Where,
     trouble::Trouble,
 };
@@ -21,19 +23,43 @@ use crate::{
 /// How much of a body is read where nothing is said, in bytes.
 const BYTES: u32 = 65_536;
 
+/// Headers that say how a request is sent, which is not the probe's to say.
+const OWN_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
 /// The values of Secrets that were sent.
 pub type Sent = Vec<String>;
+
+/// Whether a header says how a request is sent.
+pub fn is_own(name: &str) -> bool {
+    OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
 
 /// Asks, and says what was sent that nobody may see.
 pub async fn ask(
     asker: &Asker,
     asking: &Asking,
     http: &HttpProbe,
-    expectation: &Expectation,
     sent: &mut Sent,
-) -> Result<Answer, Trouble> {
+) -> Result<Response, Trouble> {
+    let patience = Patience::of(duration::timeout(http.timeout.as_deref())?);
     let location = Location::of_url(&http.url).map_err(Trouble::Question)?;
-    let mut headers = headers(asker, asking, &http.headers, sent).await?;
+    let mut headers = headers(asker, asking, &http.headers, patience, sent).await?;
+    if patience.spent() > patience.left() {
+        return Err(Trouble::Question(format!(
+            "reading Secrets has taken more than half of the {:?} that the service has; give the probe a longer `timeout`",
+            patience.whole()
+        )));
+    }
     let mut body = http.body.clone().unwrap_or_default().into_bytes();
     if !http.form.is_empty() {
         let mut form = form_urlencoded::Serializer::new(String::new());
@@ -55,32 +81,40 @@ pub async fn ask(
     }
     let most = http.bytes.unwrap_or(BYTES).try_into().unwrap_or(usize::MAX);
     let request = Request { location, method: method(http.method), headers, body, most };
-    let patience = Patience::of(duration::timeout(http.timeout.as_deref())?);
     let trust = Trust::Networks(asker.networks());
-    let response = exchange(request, trust, asker.tls()?, patience).await?;
+    let response = exchange(asker, request, trust, patience).await?;
     if let Some(jar) = &jar {
-        asker.sessions().keep(jar, at, &response.headers, Timestamp::now());
+        let kept = asker.sessions().keep(jar, at, &response.headers, Timestamp::now());
+        kept.map_err(Trouble::Question)?;
     }
-    answer(&response, expectation)
+    Ok(response)
 }
 
 async fn headers(
     asker: &Asker,
     asking: &Asking,
     written: &[HttpHeader],
+    patience: Patience,
     sent: &mut Sent,
 ) -> Result<HeaderMap, Trouble> {
     let mut headers = HeaderMap::new();
+    let mut secrets = Secrets::default();
     for one in written {
         let wrong = |why: &str| Trouble::Question(format!("header {}: {why}", one.name));
         let name = HeaderName::from_bytes(one.name.as_bytes())
             .map_err(|_| wrong("its name is no name of a header"))?;
+        if is_own(name.as_str()) {
+            return Err(wrong("it is written by the controller; leave it out"));
+        }
+        if name == header::HOST && headers.contains_key(header::HOST) {
+            return Err(wrong("it is there more than once; write it once"));
+        }
         let value = match (&one.value, &one.secret_key_ref) {
             (Some(value), None) => HeaderValue::from_str(value)
                 .map_err(|_| wrong("its value has signs that no header can have"))?,
             (None, Some(of)) => {
-                let account = Account::of(asker.client(), asking)?;
-                let read = secret::read(&account, &asking.namespace, of).await?;
+                let account = Account::of(asker, asking)?;
+                let read = secrets.read(&account, of, patience).await?;
                 sent.extend(String::from_utf8(read.clone()).ok());
                 let mut value = HeaderValue::from_bytes(&read).map_err(|_| {
                     wrong("the value of the Secret has signs that no header can have, such as a line feed at its end")
@@ -110,8 +144,8 @@ fn method(method: Option<HttpMethod>) -> Method {
 }
 
 /// What an expression has of an answer.
-fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trouble> {
-    let Response { status, headers, body, latency } = response;
+pub fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trouble> {
+    let Response { status, headers, body, latency, .. } = response;
     let mut variables =
         Variables::default().int("status", i64::from(*status)).duration("latency", *latency);
     let seen = format!("{status}, {}", duration::shown(*latency));
@@ -129,7 +163,9 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trou
     if expectation.uses("body") || expectation.uses("json") {
         let coding = headers.get(header::CONTENT_ENCODING).map(HeaderValue::as_bytes);
         if let Some(coding) = coding.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-            let coding = String::from_utf8_lossy(coding);
+            let known = ["gzip", "deflate", "br", "zstd"];
+            let known = known.into_iter().find(|name| coding.eq_ignore_ascii_case(name.as_bytes()));
+            let coding = known.unwrap_or("in another way");
             return wrong(format!(
                 "the body is compressed ({coding}), and is not unpacked; ask for one that is not"
             ));
@@ -142,7 +178,7 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Trou
         }
     }
     if expectation.uses("json") {
-        match serde_json::from_slice(body) {
+        match json::read::<Value>(body) {
             Ok(json) => variables = variables.json("json", &json),
             Err(error) => return wrong(format!("the body is no JSON: {error}")),
         }

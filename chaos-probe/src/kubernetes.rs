@@ -9,44 +9,53 @@ use serde_json::Value;
 
 use crate::{
     Outcome, Sample,
-    account::{Account, checked},
+    account::{Account, PATIENCE, checked},
     asker::{Asker, Asking},
+    connection::Patience,
     expectation::{Answer, Expectation},
     readiness::{is_going, unready},
     resource::Resource,
+    room::Room,
     trouble::Trouble,
 };
 
 /// Objects of one list.
 const MOST: usize = 500;
 
-/// Asks, and judges what there is.
+/// What there is of a kind.
+pub struct Objects {
+    kind: String,
+    items: Vec<Value>,
+    _room: Room,
+}
+
+/// Asks for objects; there is at least one.
 pub async fn ask(
     asker: &Asker,
     asking: &Asking,
     probe: &KubernetesProbe,
-    expectation: &Expectation,
-    baseline: Option<f64>,
-    at: Timestamp,
-) -> Result<Sample, Trouble> {
+) -> Result<Objects, Trouble> {
     if probe.kind == "Secret" {
         return Err(Trouble::Question("Secrets are not probed".to_owned()));
     }
-    let account = Account::of(asker.client(), asking)?;
+    let account = Account::of(asker, asking)?;
+    let patience = Patience::of(PATIENCE);
     let resource = match Resource::known(probe) {
         Some(resource) => resource,
-        None => Resource::ask(&account, probe).await?,
+        None => Resource::ask(&account, probe, patience).await?,
     };
     let path = resource.path(&asking.namespace);
-    let items = match &probe.name {
+    let (items, room) = match &probe.name {
         Some(name) => {
             let name = checked("name", name)?;
             let what = format!("{} {name}", probe.kind);
-            vec![account.read(&format!("{path}/{name}"), &what).await?]
+            let (object, room) = account.read(&format!("{path}/{name}"), &what, patience).await?;
+            (vec![object], room)
         }
         None => {
             let path = format!("{path}?{}", query(&probe.labels));
-            items(account.read(&path, &resource.plural).await?, &resource.plural)?
+            let (list, room) = account.read(&path, &resource.plural, patience).await?;
+            (items(list, &resource.plural)?, room)
         }
     };
     if items.is_empty() {
@@ -56,7 +65,7 @@ pub async fn ask(
             resource.plural
         )));
     }
-    Ok(judged(&probe.kind, items, expectation, baseline, at))
+    Ok(Objects { kind: probe.kind.clone(), items, _room: room })
 }
 
 fn query(labels: &BTreeMap<String, String>) -> String {
@@ -81,13 +90,14 @@ fn items(mut list: Value, plural: &str) -> Result<Vec<Value>, Trouble> {
     }
 }
 
-fn judged(
-    kind: &str,
-    items: Vec<Value>,
+/// Judges what there is.
+pub fn judged(
+    objects: Objects,
     expectation: &Expectation,
     baseline: Option<f64>,
     at: Timestamp,
 ) -> Sample {
+    let Objects { kind, items, _room } = objects;
     let count = items.len();
     let counted = match count {
         1 => "1 object".to_owned(),
@@ -98,13 +108,13 @@ fn judged(
         let variables = Variables::default().json("items", &items.into());
         return expectation.judge(Answer { variables, value, seen: counted }, baseline, at);
     }
-    let staying: Vec<&Value> = items.iter().filter(|item| !is_going(kind, item)).collect();
+    let staying: Vec<&Value> = items.iter().filter(|item| !is_going(&kind, item)).collect();
     if staying.is_empty() {
         return Sample::new(at, Outcome::Fail, value, &format!("{counted}, all of them going"));
     }
     let mut unready = staying.into_iter().filter_map(|item| {
         let name = item["metadata"]["name"].as_str().unwrap_or_default();
-        unready(kind, item).map(|why| format!("{name}: {why}"))
+        unready(&kind, item).map(|why| format!("{name}: {why}"))
     });
     match unready.next() {
         None => Sample::new(at, Outcome::Pass, value, &format!("{counted}, as ready as declared")),
@@ -131,7 +141,8 @@ mod tests {
         let question = Question::of(&probe).unwrap();
         let expectation = Expectation::of(&probe, question).unwrap();
         let Value::Array(items) = items else { panic!("a list") };
-        let sample = judged("Pod", items, &expectation, None, Timestamp::UNIX_EPOCH);
+        let objects = Objects { kind: "Pod".to_owned(), items, _room: Room::default() };
+        let sample = judged(objects, &expectation, None, Timestamp::UNIX_EPOCH);
         (sample.outcome, sample.seen)
     }
 

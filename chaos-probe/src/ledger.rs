@@ -12,7 +12,7 @@ use crate::{
 
 /// Judges a `ledger` probe by these counts.
 pub fn judge_ledger(probe: &Probe, sums: &LedgerSums, at: Timestamp) -> Sample {
-    let failed = |why: &str| Sample::new(at, Outcome::Error, None, why);
+    let failed = |why: &str| Sample::new(at, Outcome::Error, None, why).shown(&[]);
     let Some(question @ Question::Ledger) = Question::of(probe) else {
         return failed("it is no ledger probe");
     };
@@ -33,7 +33,7 @@ pub fn judge_ledger(probe: &Probe, sums: &LedgerSums, at: Timestamp) -> Sample {
     }
     let seen = format!("{injected} of {matched} injected, {lost} lost");
     let value = Some(injected as f64);
-    expectation.judge(Answer { variables, value, seen }, None, at)
+    expectation.judge(Answer { variables, value, seen }, None, at).shown(&[])
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@
 //!
 //! Strangers name the hosts. A name is resolved, each of its addresses is checked against the allowed [`Networks`], and
 //! the connection is made to the address that was checked. Redirects are not followed, bodies not unpacked, and everything
-//! is bounded in time and memory.
+//! is bounded in time and memory: the steps of an expression, the values in an answer, the bytes of all answers at a time.
+//! Answers are judged on threads of their own. An error has no text of the answer, except what Prometheus and Alertmanager
+//! say about a query.
 
 mod account;
 mod alertmanager;
@@ -28,6 +30,8 @@ mod duration;
 mod exchange;
 mod expectation;
 mod http_probe;
+mod json;
+mod judging;
 mod kubernetes;
 mod ledger;
 mod location;
@@ -36,7 +40,9 @@ mod networks;
 mod prometheus;
 mod question;
 mod readiness;
+mod resolver;
 mod resource;
+mod room;
 mod sample;
 mod secret;
 mod session;

@@ -2,29 +2,18 @@
 
 use std::time::Duration;
 
-use chaos_api::kinds::{HttpProbe, KubernetesProbe, Probe};
+use chaos_api::kinds::{HttpHeader, HttpProbe, KubernetesProbe, Probe};
 use chaos_expression::{Expression, Variables};
 use http::{HeaderName, HeaderValue};
 
 use crate::{
     account::checked,
     duration,
+    http_probe::is_own,
     location::{Location, host_and_port},
     question::Question,
     resource::{Resource, checked_version},
 };
-
-/// Headers that say how a request is sent, which is not the probe's to say.
-const OWN_HEADERS: [&str; 8] = [
-    "connection",
-    "content-length",
-    "expect",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "keep-alive",
-];
 
 /// Everything that is wrong with a probe whose parameters are filled in. Each says the field, and what would be right.
 pub fn mistakes(probe: &Probe) -> Vec<String> {
@@ -111,12 +100,16 @@ fn of_http(http: &HttpProbe) -> Vec<String> {
     if http.body.is_some() && !http.form.is_empty() {
         found.push("http: it has body and form; a request has one of them".to_owned());
     }
+    let is_host = |header: &&HttpHeader| header.name.eq_ignore_ascii_case("host");
+    if http.headers.iter().filter(is_host).count() > 1 {
+        found.push("http.headers: Host is there more than once; write it once".to_owned());
+    }
     for header in &http.headers {
         let name = &header.name;
         if HeaderName::from_bytes(name.as_bytes()).is_err() {
             found.push(format!("http.headers: `{name}` is no name of a header"));
         }
-        if OWN_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
+        if is_own(name) {
             found.push(format!("http.headers: {name} is written by the controller; leave it out"));
         }
         if header.value.is_some() == header.secret_key_ref.is_some() {
@@ -253,6 +246,17 @@ mod tests {
             (
                 http("headers", json!([{ "name": "Content-Length", "value": "1" }])),
                 "written by the controller",
+            ),
+            (
+                http("headers", json!([{ "name": "Proxy-Connection", "value": "close" }])),
+                "written by the controller",
+            ),
+            (
+                http(
+                    "headers",
+                    json!([{ "name": "Host", "value": "a" }, { "name": "host", "value": "b" }]),
+                ),
+                "Host is there more than once",
             ),
             (
                 http("headers", json!([{ "name": "A", "value": "a\nb" }])),

@@ -13,7 +13,7 @@ const NEVER: [&str; 2] = ["169.254.0.0/16", "fe80::/10"];
 
 /// Only where a network is listed that is a part of these, however large other networks are: this machine, many machines
 /// at once, and credentials of the machine at addresses that look private.
-const SPECIAL: [&str; 10] = [
+const SPECIAL: [&str; 12] = [
     "0.0.0.0/8",
     "127.0.0.0/8",
     "224.0.0.0/4",
@@ -24,6 +24,9 @@ const SPECIAL: [&str; 10] = [
     "ff00::/8",
     "fd00:ec2::254/128",
     "fd20:ce::254/128",
+    "fd00:42::42/128",
+    // NAT64 of a site: where in it the IPv4 address is depends on the site.
+    "64:ff9b:1::/48",
 ];
 
 /// The networks that probes may connect to.
@@ -51,32 +54,44 @@ impl Networks {
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let is_in = |list: &[&str], address: IpAddr| nets(list).any(|net| net.contains(&address));
-        let embedded = embedded(address).map(IpAddr::V4);
-        if is_in(&NEVER, address) || embedded.is_some_and(|inner| is_in(&NEVER, inner)) {
+        let embedded: Vec<IpAddr> = embedded(address).into_iter().map(IpAddr::V4).collect();
+        if is_in(&NEVER, address) || embedded.iter().any(|inner| is_in(&NEVER, *inner)) {
             return false;
         }
         if let Some(special) = nets(&SPECIAL).find(|net| net.contains(&address)) {
             return self.allowed.iter().any(|net| net.contains(&address) && special.contains(net));
         }
         self.allowed.iter().any(|net| net.contains(&address))
-            && embedded.is_none_or(|inner| self.contain(inner))
+            && embedded.into_iter().all(|inner| self.contain(inner))
     }
 }
 
-/// The IPv4 address that an IPv6 address leads to on its way: by translation (NAT64) or in a tunnel (6to4).
-fn embedded(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(address) = address else { return None };
+/// The IPv4 addresses that an IPv6 address can lead to on its way: by translation (NAT64, SIIT) or in a tunnel (6to4).
+fn embedded(address: IpAddr) -> Vec<Ipv4Addr> {
+    let IpAddr::V6(address) = address else { return Vec::new() };
     let of = |high: u16, low: u16| {
         let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
-        Some(Ipv4Addr::new(a, b, c, d))
+        Ipv4Addr::new(a, b, c, d)
     };
     match address.segments() {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => of(high, low),
-        [0x2002, high, low, ..] => of(high, low),
-        [0, 0, 0, 0, 0, 0, high, low] if address != Ipv6Addr::LOCALHOST && high != 0 => {
-            of(high, low)
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => vec![of(high, low)],
+        // The places of RFC 6052 for prefixes of 48, 56, 64 and 96 bits; its bits 64 to 71 are left out.
+        [0x64, 0xff9b, 1, ..] => {
+            let [_, _, _, _, _, _, a, b, _, d, e, f, g, _, _, _] = address.octets();
+            let [.., high, low] = address.segments();
+            vec![
+                Ipv4Addr::new(a, b, d, e),
+                Ipv4Addr::new(b, d, e, f),
+                Ipv4Addr::new(d, e, f, g),
+                of(high, low),
+            ]
         }
-        _ => None,
+        [0, 0, 0, 0, 0xffff, 0, high, low] => vec![of(high, low)],
+        [0x2002, high, low, ..] => vec![of(high, low)],
+        [0, 0, 0, 0, 0, 0, high, low] if address != Ipv6Addr::LOCALHOST && high != 0 => {
+            vec![of(high, low)]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -116,6 +131,9 @@ mod tests {
             ("ff02::1", false),
             ("100.100.100.200", false),
             ("fd00:ec2::254", false),
+            ("fd00:42::42", false),
+            ("::ffff:0:a9fe:a9fe", false),
+            ("64:ff9b:1::a00:1", false),
         ] {
             assert_eq!(networks.contain(address.parse().unwrap()), expected, "{address}");
         }
@@ -136,6 +154,13 @@ mod tests {
             (&everything, "64:ff9b::a9fe:a9fe", false),
             (&everything, "fe80::1", false),
             (&everything, "fd00:ec2::254", false),
+            (&everything, "::ffff:0:a9fe:a9fe", false),
+            (&everything, "::ffff:0:808:808", true),
+            (&everything, "fd00:42::42", false),
+            (&everything, "64:ff9b:1::808:808", false),
+            (&listed(&["64:ff9b:1::/48"]), "64:ff9b:1::808:808", true),
+            (&listed(&["64:ff9b:1::/48"]), "64:ff9b:1::a9fe:a9fe", false),
+            (&listed(&["64:ff9b:1::/48"]), "64:ff9b:1:a9fe:a9:fe00::", false),
             (&listed(&["127.0.0.0/8"]), "127.0.0.1", true),
             (&listed(&["127.0.0.0/8"]), "::ffff:127.0.0.1", true),
             (&listed(&["127.0.0.0/8"]), "10.0.0.1", false),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chaos_api::kinds::PrometheusProbe;
 use chaos_expression::Variables;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     asker::Asker,
@@ -13,6 +13,7 @@ use crate::{
     duration,
     exchange::{Request, Response, exchange},
     expectation::{Answer, Expectation},
+    json,
     location::Location,
     trouble::Trouble,
 };
@@ -21,11 +22,7 @@ use crate::{
 const MOST: usize = 1 << 20;
 
 /// Asks, where the probe or the controller's flag says.
-pub async fn ask(
-    asker: &Asker,
-    prometheus: &PrometheusProbe,
-    expectation: &Expectation,
-) -> Result<Answer, Trouble> {
+pub async fn ask(asker: &Asker, prometheus: &PrometheusProbe) -> Result<Response, Trouble> {
     let (url, trust) = match (&prometheus.url, asker.prometheus()) {
         (Some(url), _) => (url.as_str(), Trust::Networks(asker.networks())),
         (None, Some(url)) => (url, Trust::Flag),
@@ -40,8 +37,7 @@ pub async fn ask(
         .append_pair("timeout", &format!("{}ms", patience.whole().as_millis()))
         .finish();
     let location = Location::of_url(url).map_err(Trouble::Question)?.below("/api/v1/query", &query);
-    let response = exchange(Request::get(location, MOST), trust, asker.tls()?, patience).await?;
-    answer(&response, expectation).map_err(Trouble::Question)
+    exchange(asker, Request::get(location, MOST), trust, patience).await
 }
 
 /// An answer of the API, as far as it is read.
@@ -70,9 +66,10 @@ struct Series {
 /// A time, and a number that is written as a text.
 type Point = (serde::de::IgnoredAny, String);
 
-fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, String> {
+/// What an expression has of an answer.
+pub fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, String> {
     let Response { status, body, .. } = response;
-    let reply: Reply = match serde_json::from_slice(body) {
+    let reply: Reply = match json::read(body) {
         Ok(reply) => reply,
         Err(_) if *status != 200 => return Err(format!("Prometheus answers {status}")),
         Err(error) => return Err(format!("the answer is not one of Prometheus: {error}")),
@@ -85,7 +82,8 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Stri
         ));
     }
     let Data { result_type, result } = reply.data.ok_or("the answer has no data")?;
-    let failed = |error| format!("the answer is not one of Prometheus: {error}");
+    // The error of what cannot be read would have parts of it.
+    let failed = |_| "the answer is not one of Prometheus".to_owned();
     let series: Vec<Series> = match result_type.as_str() {
         "vector" => serde_json::from_value(result).map_err(failed)?,
         "scalar" => {
@@ -93,7 +91,8 @@ fn answer(response: &Response, expectation: &Expectation) -> Result<Answer, Stri
             vec![Series { metric: BTreeMap::new(), value: Some(point) }]
         }
         "matrix" => return Err("the query gives a range; leave `[…]` at its end out".to_owned()),
-        other => return Err(format!("the query gives a {other}, and no number")),
+        "string" => return Err("the query gives a text, and no number".to_owned()),
+        _ => return Err("the answer is not one of Prometheus".to_owned()),
     };
     judged(series, expectation)
 }
@@ -104,7 +103,7 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
         let point = one.value.as_ref().ok_or("the query gives histograms, and no numbers")?;
         let (_, text) = point;
         // Rust reads what Go writes, `+Inf` and `NaN` included.
-        let number: f64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+        let number: f64 = text.parse().map_err(|_| "a value is no number")?;
         if number.is_nan() {
             let hint = "a rate without any events, divided by itself, gives this";
             return Err(format!("the number is NaN; {hint}"));
@@ -129,8 +128,9 @@ fn judged(series: Vec<Series>, expectation: &Expectation) -> Result<Answer, Stri
             return Err("a number is infinite; something is divided by 0".to_owned());
         }
         let items = series.iter().zip(&numbers);
-        let items: Vec<Value> =
-            items.map(|(one, number)| json!({ "labels": one.metric, "value": number })).collect();
+        let items: Vec<Value> = items
+            .map(|(one, number)| serde_json::json!({ "labels": one.metric, "value": number }))
+            .collect();
         variables = variables.json("items", &items.into());
     }
     Ok(Answer { variables, value, seen })
@@ -155,7 +155,10 @@ pub fn shown(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::room::Room;
 
     #[test]
     fn numbers_are_short() {
@@ -184,6 +187,7 @@ mod tests {
             headers: http::HeaderMap::new(),
             body,
             latency: std::time::Duration::ZERO,
+            _room: Room::default(),
         };
         answer(&response, &expectation).map(|answer| answer.value)
     }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::{
     account::{Account, checked},
+    connection::Patience,
     trouble::Trouble,
 };
 
@@ -54,7 +55,11 @@ impl Resource {
     }
 
     /// What the API server says of a kind.
-    pub async fn ask(account: &Account<'_>, probe: &KubernetesProbe) -> Result<Self, Trouble> {
+    pub async fn ask(
+        account: &Account<'_>,
+        probe: &KubernetesProbe,
+        patience: Patience,
+    ) -> Result<Self, Trouble> {
         let version = probe.api_version.as_deref().ok_or_else(|| {
             Trouble::Question(format!(
                 "`{}` is no kind of Kubernetes itself; write its `apiVersion`",
@@ -63,7 +68,7 @@ impl Resource {
         })?;
         checked_version(version).map_err(Trouble::Question)?;
         let what = format!("the kinds of {version}");
-        let list = account.read(&base(version), &what).await?;
+        let (list, _room) = account.read(&base(version), &what, patience).await?;
         Self::in_list(version, &probe.kind, &list).ok_or_else(|| {
             Trouble::Question(format!(
                 "{version} has no kind `{}`; check `kubectl api-resources`",

@@ -9,8 +9,14 @@ use jiff::Timestamp;
 /// Of a session and host.
 const MOST_COOKIES: usize = 32;
 
-/// Of all runs.
-const MOST_JARS: usize = 1024;
+/// Of a run.
+const MOST_JARS: usize = 16;
+
+/// In bytes, of the cookies of a session and host.
+const MOST_IN_JAR: usize = 64 << 10;
+
+/// In bytes, of the cookies of all runs.
+const MOST_IN_ALL: usize = 16 << 20;
 
 /// In bytes, of a name and its value.
 const LONGEST_COOKIE: usize = 4096;
@@ -54,8 +60,14 @@ impl Sessions {
         (!sent.is_empty()).then(|| sent.join("; "))
     }
 
-    /// Keeps what an answer gives.
-    pub fn keep(&self, key: &JarKey, at: Where<'_>, headers: &HeaderMap, now: Timestamp) {
+    /// Keeps what an answer gives. The error says why there is no room for it.
+    pub fn keep(
+        &self,
+        key: &JarKey,
+        at: Where<'_>,
+        headers: &HeaderMap,
+        now: Timestamp,
+    ) -> Result<(), String> {
         let given = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok());
         let given: Vec<Cookie<'_>> = given
             .filter(|text| text.len() <= LONGEST_COOKIE)
@@ -65,21 +77,26 @@ impl Sessions {
             })
             .collect();
         if given.is_empty() {
-            return;
+            return Ok(());
         }
         let mut jars = self.jars.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if jars.len() >= MOST_JARS && !jars.contains_key(key) {
-            return;
+        let of_run = jars.keys().filter(|(uid, ..)| *uid == key.0).count();
+        if of_run >= MOST_JARS && !jars.contains_key(key) {
+            return Err(format!(
+                "the run has cookies of {MOST_JARS} sessions and hosts, and at most as many are kept; use fewer sessions"
+            ));
         }
+        let mut left = MOST_IN_ALL.saturating_sub(jars.values().map(size).sum());
         let jar = jars.entry(key.clone()).or_default();
         let now = now.as_second();
+        jar.retain(|_, kept| kept.ends.is_none_or(|ends| ends > now));
         for cookie in given {
             let expires = cookie.expires_datetime().map(|time| time.unix_timestamp());
             let ends =
                 cookie.max_age().map(|age| now.saturating_add(age.whole_seconds())).or(expires);
             if ends.is_some_and(|ends| ends <= now) {
                 jar.remove(cookie.name());
-            } else if jar.len() < MOST_COOKIES || jar.contains_key(cookie.name()) {
+            } else {
                 let path = cookie.path().filter(|path| path.starts_with('/'));
                 let kept = Kept {
                     value: cookie.value().to_owned(),
@@ -87,9 +104,28 @@ impl Sessions {
                     is_secure: cookie.secure() == Some(true),
                     ends,
                 };
+                let replaced =
+                    jar.remove(cookie.name()).map_or(0, |kept| length(cookie.name(), &kept));
+                left += replaced;
+                let added = length(cookie.name(), &kept);
+                if jar.len() >= MOST_COOKIES || size(jar) + added > MOST_IN_JAR {
+                    return Err(format!(
+                        "the session has more than {MOST_COOKIES} cookies or {MOST_IN_JAR} bytes of them, and no more are kept; use \
+                         several sessions"
+                    ));
+                }
+                left = left.checked_sub(added).ok_or_else(|| {
+                    format!("the sessions of all runs have {MOST_IN_ALL} bytes of cookies, and no more are kept; wait until other runs end")
+                })?;
                 jar.insert(cookie.name().to_owned(), kept);
             }
         }
+        Ok(())
+    }
+
+    /// Drops the cookies of all runs.
+    pub fn forget_all(&self) {
+        self.jars.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clear();
     }
 
     /// Drops the cookies of a run.
@@ -97,6 +133,15 @@ impl Sessions {
         let mut jars = self.jars.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         jars.retain(|(uid, _, _), _| uid != run_uid);
     }
+}
+
+/// What a jar takes of memory, in bytes.
+fn size(jar: &BTreeMap<String, Kept>) -> usize {
+    jar.iter().map(|(name, kept)| length(name, kept)).sum()
+}
+
+fn length(name: &str, kept: &Kept) -> usize {
+    name.len() + kept.value.len() + kept.path.len()
 }
 
 /// The path that a cookie is for where it does not say one.
@@ -139,7 +184,7 @@ mod tests {
             "=6",
             "nothing",
         ];
-        sessions.keep(&key("a", "web:80"), at, &given(&lines), now);
+        sessions.keep(&key("a", "web:80"), at, &given(&lines), now).unwrap();
         let sent = |run: &str, host: &str, path: &str, seconds: i64| {
             let now = now + jiff::SignedDuration::from_secs(seconds);
             sessions.header(&key(run, host), Where { path, is_secure: false }, now)
@@ -149,10 +194,15 @@ mod tests {
         assert_eq!(sent("a", "web:80", "/shopping", 61).as_deref(), Some("id=1"));
         assert_eq!(sent("b", "web:80", "/", 0), None);
         assert_eq!(sent("a", "other.example:80", "/", 0), None);
-        sessions.keep(&key("a", "web:80"), at, &given(&["id=; Path=/; Max-Age=0"]), now);
+        let gone = given(&["id=; Path=/; Max-Age=0"]);
+        sessions.keep(&key("a", "web:80"), at, &gone, now).unwrap();
         assert_eq!(sent("a", "web:80", "/", 0).as_deref(), Some("short=4"));
         sessions.forget("a");
         assert_eq!(sent("a", "web:80", "/", 0), None);
+        sessions.keep(&key("b", "web:80"), at, &given(&["id=1; Path=/"]), now).unwrap();
+        assert!(sent("b", "web:80", "/", 0).is_some());
+        sessions.forget_all();
+        assert_eq!(sent("b", "web:80", "/", 0), None);
     }
 
     #[test]
@@ -161,14 +211,30 @@ mod tests {
         let lines: Vec<String> = (0..200).map(|number| format!("c{number}={number}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
         let at = Where { path: "/", is_secure: false };
-        sessions.keep(&key("a", "web:80"), at, &given(&lines), Timestamp::UNIX_EPOCH);
-        sessions.keep(
-            &key("a", "web:80"),
-            at,
-            &given(&[&format!("x={}", "y".repeat(5000))]),
-            Timestamp::UNIX_EPOCH,
-        );
-        let sent = sessions.header(&key("a", "web:80"), at, Timestamp::UNIX_EPOCH).unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let keep = |run: &str, host: &str, lines: &[&str]| {
+            sessions.keep(&key(run, host), at, &given(lines), now)
+        };
+        let error = keep("a", "web:80", &lines).unwrap_err();
+        assert!(error.contains("more than 32 cookies"), "{error}");
+        // As in browsers.
+        keep("a", "web:81", &[&format!("x={}", "y".repeat(5000))]).unwrap();
+        let sent = sessions.header(&key("a", "web:80"), at, now).unwrap();
         assert_eq!(sent.split("; ").count(), MOST_COOKIES);
+        keep("a", "web:80", &["c1=changed"]).unwrap();
+
+        let large: Vec<String> =
+            (0..20).map(|number| format!("c{number}={}", "y".repeat(4000))).collect();
+        let large: Vec<&str> = large.iter().map(String::as_str).collect();
+        let error = keep("large", "web:80", &large).unwrap_err();
+        assert!(error.contains("65536 bytes"), "{error}");
+        for host in 0..MOST_JARS {
+            keep("b", &format!("web-{host}:80"), &["id=1"]).unwrap();
+        }
+        assert!(keep("b", "web:80", &["id=1"]).unwrap_err().contains("16 sessions"));
+        keep("c", "web:80", &["id=1"]).unwrap();
+        let mut results = (0..1000).map(|run| keep(&format!("run-{run}"), "web:80", &large[..16]));
+        let error = results.find_map(Result::err).unwrap();
+        assert!(error.contains("wait until other runs end"), "{error}");
     }
 }

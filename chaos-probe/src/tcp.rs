@@ -20,7 +20,8 @@ pub async fn ask(
 ) -> Result<Answer, Trouble> {
     let (host, port) = host_and_port(&tcp.address).map_err(Trouble::Question)?;
     let patience = Patience::of(duration::timeout(tcp.timeout.as_deref())?);
-    let connected = connect(&host, port, Trust::Networks(asker.networks()), patience).await;
+    let connected =
+        connect(asker.resolver(), &host, port, Trust::Networks(asker.networks()), patience).await;
     let latency = patience.spent();
     let (is_connected, seen) = match connected {
         Ok(_) => (true, format!("connected, {}", duration::shown(latency))),

@@ -33,6 +33,10 @@ pub enum Trouble {
     NoHttp { address: String, why: String },
     #[error("the body is longer than {most} bytes; ask for less, or give the probe more `bytes`")]
     TooLong { most: usize },
+    #[error(
+        "there is no room for the answer beside others within {0:?}; ask less often, or for fewer `bytes`"
+    )]
+    NoRoom(Duration),
     #[error("{0}")]
     Question(String),
 }
@@ -54,6 +58,7 @@ impl Trouble {
             | Self::Tls { .. }
             | Self::NoHttp { .. }
             | Self::TooLong { .. }
+            | Self::NoRoom(_)
             | Self::Question(_) => false,
         }
     }

@@ -166,8 +166,18 @@ async fn what_cannot_be_read_is_an_error() {
     expect(&ask(&asker(), patient(&gzip, "status == 200")).await, Outcome::Pass, "200");
     let html = Server::answering(ok("", "<html>")).await;
     expect(&ask(&asker(), patient(&html, "json.up")).await, Outcome::Error, "no JSON");
-    let deep = Server::answering(ok("", &"[".repeat(60_000))).await;
+    let deep = Server::answering(ok("", &"[".repeat(40_000))).await;
     expect(&ask(&asker(), patient(&deep, "json.up")).await, Outcome::Error, "no JSON");
+    let wide = Server::answering(ok("", &format!("[{}[]]", "[],".repeat(30_000)))).await;
+    let wide =
+        json!({ "http": { "url": wide.url(), "bytes": 100_000 }, "expect": "size(json) > 1" });
+    expect(&ask(&asker(), wide).await, Outcome::Error, "more than 50000 values");
+    let told = Server::answering(ok("", r#"{"word": "swordfish"}"#)).await;
+    for expected in ["int(json.word) == 1", "duration(body) > latency", "{'a': 1}[json.word] == 1"]
+    {
+        let sample = ask(&asker(), patient(&told, expected)).await;
+        assert!(sample.outcome == Outcome::Error && !sample.seen.contains("fish"), "{sample:?}");
+    }
     let bytes =
         Server::answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\xff\xfe".to_vec()).await;
     expect(&ask(&asker(), patient(&bytes, "body == ''")).await, Outcome::Error, "no text");
@@ -252,6 +262,16 @@ async fn requests_are_sent_as_they_are_written() {
         "{requests:?}"
     );
     assert!(requests[2].starts_with("HEAD / "), "{requests:?}");
+    for (names, expected) in [
+        (["Host", "host"], "header host: it is there more than once"),
+        (["Transfer-Encoding", "A"], "written by the controller"),
+        (["A", "Proxy-Connection"], "written by the controller"),
+    ] {
+        let headers = names.map(|name| json!({ "name": name, "value": "a" }));
+        let question = json!({ "http": { "url": server.url(), "headers": headers } });
+        expect(&ask(&asker(), question).await, Outcome::Error, expected);
+    }
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
@@ -295,4 +315,32 @@ async fn a_secret_without_a_cluster_is_an_error() {
         ask(&asker(), json!({ "http": { "url": server.url(), "headers": [header] } })).await;
     expect(&sample, Outcome::Error, "there is no API server");
     assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn a_secret_is_read_once_a_question() {
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "shop" },
+        "data": { "token": "c3dvcmRmaXNo" } });
+    let headers = "Content-Type: application/json\r\nConnection: close\r\n";
+    let api = Server::answering(ok(headers, &secret.to_string())).await;
+    let client = kube::Client::try_from(kube::Config::new(api.url().parse().unwrap())).unwrap();
+    let networks = ["127.0.0.0/8".parse().unwrap()].into_iter().collect();
+    let asker = Asker::new(Settings { networks, ..Settings::default() }, Some(client));
+    let server = Server::answering(ok("", "")).await;
+    let header =
+        |name: &str| json!({ "name": name, "secretKeyRef": { "name": "shop", "key": "token" } });
+    let headers = [header("X-First"), header("X-Second")];
+    let sample = ask(&asker, json!({ "http": { "url": server.url(), "headers": headers } })).await;
+    expect(&sample, Outcome::Pass, "200, ");
+    let sent = server.requests().remove(0).to_lowercase();
+    assert!(sent.contains("x-first: swordfish\r\n") && sent.contains("x-second: swordfish\r\n"));
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_floods_with_cookies_is_an_error() {
+    let cookies: String = (0..33).map(|number| format!("Set-Cookie: c{number}=1\r\n")).collect();
+    let server = Server::answering(ok(&cookies, "")).await;
+    let question = json!({ "http": { "url": server.url(), "session": "jason" } });
+    expect(&ask(&asker(), question).await, Outcome::Error, "more than 32 cookies");
 }

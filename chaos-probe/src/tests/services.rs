@@ -64,6 +64,11 @@ async fn prometheus_is_asked_where_the_flag_says_and_what_it_lacks_is_an_error()
     for (answer, expected) in [
         (ok("", nothing), "gives no data"),
         (ok("", "<html>"), "not one of Prometheus"),
+        (ok("", &ONE.replace("0.031", "+Inf")), "the number is infinite"),
+        (
+            ok("", &ONE.replace("[1764409200.1,\"0.031\"]", "\"swordfish\"")),
+            "not one of Prometheus",
+        ),
         (
             "HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n".to_owned(),
             "answers 302",
@@ -74,6 +79,7 @@ async fn prometheus_is_asked_where_the_flag_says_and_what_it_lacks_is_an_error()
         let settings = Settings { prometheus: Some(server.url()), ..Settings::default() };
         let sample = ask(&Asker::new(settings, None), prometheus("value < 1")).await;
         expect(&sample, Outcome::Error, expected);
+        assert!(!sample.seen.contains("swordfish"), "{sample:?}");
     }
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let settings = Settings { prometheus: Some(format!("http://{gone}")), ..Settings::default() };
