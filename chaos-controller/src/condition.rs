@@ -20,6 +20,18 @@ pub fn holds(text: &str, probes: &[ProbeStatus]) -> Result<bool, ExpressionError
     Expression::compile(text, &[PROBES])?.holds(&variables)
 }
 
+/// Whether a condition names a probe, as `probes.NAME` or `probes['NAME']`.
+pub fn names(text: &str, probe: &str) -> bool {
+    let packed: String = text.chars().filter(|one| !one.is_whitespace()).collect();
+    let is_in_brackets = ['\'', '"']
+        .iter()
+        .any(|quote| packed.contains(&format!("{PROBES}[{quote}{probe}{quote}]")));
+    let field = format!("{PROBES}.{probe}");
+    let ends = |behind: &str| !behind.starts_with(|one: char| one.is_alphanumeric() || one == '_');
+    let mut fields = packed.match_indices(&field);
+    is_in_brackets || fields.any(|(at, _)| ends(&packed[at + field.len()..]))
+}
+
 /// What a condition sees of a probe. A number that was never seen is not there: to ask for it is an error.
 fn of_probe(probe: &ProbeStatus) -> Value {
     let mut seen = json!({
@@ -63,6 +75,20 @@ mod tests {
             ("has(probes['no-data'].value)", false),
         ] {
             assert_eq!(holds(text, &probes()), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_probe_is_found_in_a_condition() {
+        for (text, expected) in [
+            ("probes.hit.ok", true),
+            ("!( probes . hit .ok)", true),
+            ("probes['hit'].failed > 0", true),
+            ("probes[ \"hit\" ].ok", true),
+            ("probes.hits.ok && probes['a-hit'].ok", false),
+            ("probes.web.value > 1.0", false),
+        ] {
+            assert_eq!(names(text, "hit"), expected, "{text}");
         }
     }
 
