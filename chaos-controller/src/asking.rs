@@ -2,15 +2,17 @@
 //! nothing but the questions behind it.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use chaos_probe::{Asker, Sample};
+use chaos_api::kinds::RunPhase;
+use chaos_probe::{Asker, Outcome, Sample};
+use jiff::Timestamp;
 use tokio::{
-    sync::Notify,
-    task::{AbortHandle, JoinSet},
+    sync::{Notify, Semaphore},
+    task::{AbortHandle, Id, JoinSet},
     time::{Instant, sleep_until},
 };
 
@@ -51,33 +53,57 @@ enum Lane {
 }
 
 /// What is being asked, and when what is asked next.
-#[derive(Default)]
 pub struct Questions {
     lanes: BTreeMap<LaneKey, OfLane>,
-    asking: JoinSet<(LaneKey, String, Sample)>,
+    asking: JoinSet<Sample>,
+    /// Which probe of which lane a task asks, and when that began.
+    asked: HashMap<Id, (LaneKey, String, Timestamp)>,
+    /// For those whose time has come.
+    slots: Arc<Semaphore>,
 }
 
 #[derive(Default)]
 struct OfLane {
     /// In the order of the experiment.
     questions: Vec<Question>,
-    /// When each probe is to be asked next; one that is missing was never asked.
+    /// When each probe is to be asked next.
     due: BTreeMap<String, Instant>,
     /// While one of them is asked.
     asked: Option<AbortHandle>,
+}
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self {
+            lanes: BTreeMap::new(),
+            asking: JoinSet::new(),
+            asked: HashMap::new(),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
 }
 
 impl Questions {
     /// The answers that came since the last time.
     pub fn answers(&mut self) -> Samples {
         let mut samples = Samples::new();
-        while let Some(answered) = self.asking.try_join_next() {
-            // One that was aborted is not wanted any more.
-            let Ok((key, probe, sample)) = answered else { continue };
-            if let Some(lane) = self.lanes.get_mut(&key) {
-                lane.asked = None;
-                samples.entry(key.0).or_default().push((probe, sample));
-            }
+        while let Some(ended) = self.asking.try_join_next_with_id() {
+            let (id, answer) = match ended {
+                Ok((id, sample)) => (id, Ok(sample)),
+                Err(error) => (error.id(), Err(error)),
+            };
+            let Some((key, probe, at)) = self.asked.remove(&id) else { continue };
+            let lane = self.lanes.get_mut(&key);
+            // One that was aborted is not wanted any more, and its lane may ask something else.
+            let is_of = |lane: &&mut OfLane| lane.asked.as_ref().is_some_and(|own| own.id() == id);
+            let Some(lane) = lane.filter(is_of) else { continue };
+            lane.asked = None;
+            let sample = answer.unwrap_or_else(|error| {
+                tracing::error!(%error, run = key.0, probe, "a probe was not asked to the end");
+                let seen = "the controller could not ask to the end; its log says why".to_owned();
+                Sample { at, outcome: Outcome::Error, value: None, seen }
+            });
+            samples.entry(key.0).or_default().push((probe, sample));
         }
         samples
     }
@@ -95,28 +121,27 @@ impl Questions {
                 (at <= now + HORIZON).then(|| (at, key.clone(), question.clone()))
             })
             .collect();
+        // Who has waited longest is the first.
         due.sort_by_key(|(at, ..)| *at);
         let share = self.share();
         for (at, key, question) in due {
-            if self.asking.len() >= AT_ONCE {
-                break;
-            }
             if self.of_run(&key.0) >= share {
                 continue;
             }
-            let (asker, changed) = (asker.clone(), changed.clone());
+            let (asker, slots) = (asker.clone(), self.slots.clone());
+            let tells = Tells(changed.clone());
             let probe = question.probing.probe.name.clone();
             let next = at.max(now) + question.every;
-            let answer = {
-                let (key, probe) = (key.clone(), probe.clone());
-                async move {
-                    sleep_until(at).await;
-                    let sample = asker.ask(&question).await;
-                    changed.notify_one();
-                    (key, probe, sample)
-                }
+            let answer = async move {
+                // Also where it ends without an answer.
+                let _tells = tells;
+                sleep_until(at).await;
+                // One that waits for its time occupies nothing. Nobody closes it.
+                let _slot = slots.acquire().await;
+                asker.ask(&question).await
             };
             let handle = self.asking.spawn(answer);
+            self.asked.insert(handle.id(), (key.clone(), probe.clone(), Timestamp::now()));
             if let Some(lane) = self.lanes.get_mut(&key) {
                 lane.due.insert(probe, next);
                 lane.asked = Some(handle);
@@ -128,9 +153,9 @@ impl Questions {
     fn want(&mut self, wanted: Vec<Question>, asker: &impl Ask) {
         let mut lanes: BTreeMap<LaneKey, Vec<Question>> = BTreeMap::new();
         for question in wanted {
-            let probe = &question.probing.probe;
-            let session = probe.http.as_ref().and_then(|http| http.session.clone());
-            let lane = session.map_or_else(|| Lane::Probe(probe.name.clone()), Lane::Session);
+            let name = || Lane::Probe(question.probing.probe.name.clone());
+            let session = question.probing.session().map(str::to_owned);
+            let lane = session.map_or_else(name, Lane::Session);
             lanes.entry((question.asking.run_uid.clone(), lane)).or_default().push(question);
         }
         let runs = |keys: &mut dyn Iterator<Item = &LaneKey>| -> BTreeSet<String> {
@@ -147,7 +172,7 @@ impl Questions {
         });
         before.difference(&now).for_each(|run| asker.forget(run));
         for (key, questions) in lanes {
-            self.lanes.entry(key).or_default().questions = questions;
+            self.lanes.entry(key).or_default().want(questions);
         }
     }
 
@@ -164,15 +189,46 @@ impl Questions {
 }
 
 impl OfLane {
-    /// What is asked next, and when: what was never asked, in the order of the experiment, then what is due first.
+    /// Takes over what is asked from now on. In another phase of the run everything is asked anew; what is under way when
+    /// nothing is broken any more would tell of what was before.
+    fn want(&mut self, questions: Vec<Question>) {
+        let mut first = Instant::now();
+        let phase = questions.first().map(|question| question.phase);
+        let before = self.questions.first().map(|question| question.phase);
+        if before.is_some() && before != phase {
+            // A status has whole seconds: what is asked in this one would count for the phase before.
+            first += Duration::from_secs(1);
+            self.due.clear();
+            if phase == Some(RunPhase::Recovering)
+                && let Some(asked) = self.asked.take()
+            {
+                asked.abort();
+            }
+        }
+        for question in &questions {
+            self.due.entry(question.probing.probe.name.clone()).or_insert(first);
+        }
+        self.questions = questions;
+    }
+
+    /// What is asked next, and since when it is due, or will be: among those of one moment, in the order of the experiment.
     fn next(&self, now: Instant) -> Option<(Instant, &Question)> {
         let due = |question: &&Question| {
             let at = self.due.get(&question.probing.probe.name).copied();
             // One that is asked more often than before does not wait as long as it had to then.
-            at.map(|at| at.min(now + question.every))
+            at.unwrap_or(now).min(now + question.every)
         };
         let next = self.questions.iter().min_by_key(due)?;
-        Some((due(&next).map_or(now, |at| at.max(now)), next))
+        Some((due(&next), next))
+    }
+}
+
+/// Tells the loop that a task has ended, however it has.
+struct Tells(Arc<Notify>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        self.0.notify_one();
     }
 }
 
@@ -197,6 +253,8 @@ mod tests {
         takes: Duration,
         /// Probes whose names begin so are never answered.
         hangs: Option<String>,
+        /// To ask these panics.
+        panics: bool,
     }
 
     impl Ask for Fake {
@@ -210,12 +268,13 @@ mod tests {
             };
             let probe = question.probing.probe.name.clone();
             self.asked.lock().unwrap().push((run.clone(), probe.clone(), open));
+            assert!(!self.panics, "as the test wants it");
             if self.hangs.as_ref().is_some_and(|hangs| probe.starts_with(hangs.as_str())) {
                 return std::future::pending().await;
             }
             tokio::time::sleep(self.takes).await;
             *self.open.lock().unwrap().entry(run).or_default() -= 1;
-            let at = jiff::Timestamp::now();
+            let at = Timestamp::now();
             Sample { at, outcome: Outcome::Pass, value: None, seen: String::new() }
         }
 
@@ -234,8 +293,8 @@ mod tests {
             run_uid: run.into(),
             service_account: "default".into(),
         };
-        let probing = Probing { probe, every, recover: every };
-        Question { asking, probing, every, baseline: None }
+        let probing = Probing { probe, every, recover: every, timeout: every };
+        Question { asking, probing, every, baseline: None, phase: RunPhase::Running }
     }
 
     /// Looks until there are so many answers: the probes, in their order.
@@ -293,6 +352,69 @@ mod tests {
         look(&mut questions, &wanted, &fake, 10).await;
         let asked = fake.asked.lock().unwrap();
         assert_eq!(asked.iter().filter(|(run, ..)| run == "bad").count(), AT_ONCE / 2);
+    }
+
+    #[tokio::test]
+    async fn nobody_starves_where_a_run_has_more_probes_than_its_share() {
+        let mut questions = Questions::default();
+        let fake = Fake::default();
+        let wanted: Vec<Question> =
+            (0..100).map(|n| question("run", &format!("web-{n}"), None, 1)).collect();
+        look(&mut questions, &wanted, &fake, 400).await;
+        let asked = fake.asked.lock().unwrap();
+        let names: BTreeSet<&String> = asked.iter().map(|(_, probe, _)| probe).collect();
+        assert_eq!(names.len(), 100);
+    }
+
+    #[tokio::test]
+    async fn one_that_waits_for_its_time_is_in_nobodys_way() {
+        let mut questions = Questions::default();
+        let fake = Fake::default();
+        // Each of as many runs as there are slots waits a second for its next question.
+        let mut wanted: Vec<Question> =
+            (0..AT_ONCE).map(|n| question(&format!("run-{n}"), "web", None, 1_000)).collect();
+        look(&mut questions, &wanted, &fake, AT_ONCE).await;
+        questions.ask(wanted.clone(), &fake, &Arc::new(Notify::new()));
+        assert_eq!(questions.asking.len(), AT_ONCE);
+        wanted.push(question("other", "web", None, 1));
+        look(&mut questions, &wanted, &fake, 1).await;
+        assert_eq!(fake.asked.lock().unwrap().last().unwrap().0, "other");
+    }
+
+    #[tokio::test]
+    async fn a_question_that_ends_without_an_answer_is_an_error_and_is_asked_again() {
+        let mut questions = Questions::default();
+        let fake = Fake { panics: true, ..Fake::default() };
+        let wanted = [question("run", "web", None, 1)];
+        let changed = Arc::new(Notify::new());
+        for _ in 0..3 {
+            questions.ask(wanted.to_vec(), &fake, &changed);
+            let mut samples = Samples::new();
+            while samples.is_empty() {
+                changed.notified().await;
+                tokio::task::yield_now().await;
+                samples = questions.answers();
+            }
+            let (probe, sample) = &samples["run"][0];
+            assert_eq!((probe.as_str(), sample.outcome), ("web", Outcome::Error));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_under_way_when_nothing_is_broken_any_more_is_asked_anew() {
+        let mut questions = Questions::default();
+        let hangs = Fake { hangs: Some("web".into()), ..Fake::default() };
+        let mut wanted = [question("run", "web", Some("jason"), 60_000)];
+        questions.ask(wanted.to_vec(), &hangs, &Arc::new(Notify::new()));
+        while hangs.asked.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        wanted[0].phase = RunPhase::Recovering;
+        wanted[0].every = Duration::from_millis(1);
+        let fake = Fake::default();
+        assert_eq!(look(&mut questions, &wanted, &fake, 1).await, ["web"]);
+        // Its session stays.
+        assert!(hangs.forgotten.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

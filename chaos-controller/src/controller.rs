@@ -1,14 +1,14 @@
 //! Looks, decides and writes, as long as this controller leads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use chaos_api::kinds::{Experiment, Run, RunStatus};
-use chaos_kube::PodName;
 use chaos_probe::Asker;
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ use crate::{
     agents::Agents,
     asking::Questions,
     budgets::Budget,
-    events,
+    events::{self, Happening},
     fresh::Fresh,
     hosts::Hosts,
     lease::Leadership,
@@ -158,6 +158,7 @@ impl Controller {
         if !self.leadership.may_act() {
             // Whoever leads meanwhile writes what is not known here.
             self.state = State::default();
+            self.asker.forget_all();
             return;
         }
         let observed = self.observe(changed);
@@ -215,7 +216,8 @@ impl Controller {
         observed
     }
 
-    /// Says what probes have decided and takes away, then says what will be done, then does what was said before.
+    /// Tells agents which runs end, says what probes have decided, and takes away; then says what will be done, then does
+    /// what was said before.
     async fn act(&mut self, actions: Actions) {
         let Actions {
             ending,
@@ -230,13 +232,17 @@ impl Controller {
             experiments,
             forget,
         } = actions;
-        for (run, status) in decisions {
-            self.write_run(&run, status).await;
+        // What a hand has ended, or the lever, does not wait until others are written.
+        let decided: BTreeSet<String> = decisions.iter().map(|(run, _)| full_name(run)).collect();
+        if !decided.is_empty() {
+            self.tell(ending.difference(&decided).cloned().collect()).await;
         }
-        if let Err(error) = self.leadership.tell(ending).await {
-            tracing::warn!(%error, "agents were not told which runs end");
-        }
+        let decided = self.write_decisions(decisions).await;
+        self.tell(ending).await;
         self.annotate(clear).await;
+        for (run, news) in decided {
+            self.publish(&run, news).await;
+        }
         for run in resume {
             self.resume_report(&run).await;
         }
@@ -257,6 +263,38 @@ impl Controller {
             let deleted = write::delete_run(self.client.clone(), &run);
             self.within_patience("the end of a run's retention", deleted).await;
         }
+    }
+
+    async fn tell(&mut self, ending: BTreeSet<String>) {
+        if let Err(error) = self.leadership.tell(ending).await {
+            tracing::warn!(%error, "agents were not told which runs end");
+        }
+    }
+
+    /// Writes what probes have decided about runs, of all of them together. The runs, with what is to be published of them.
+    async fn write_decisions(
+        &mut self,
+        decisions: Vec<(Arc<Run>, RunStatus)>,
+    ) -> Vec<(Run, Vec<Happening>)> {
+        let requests = decisions.into_iter().map(|(run, status)| {
+            let (client, name) = (self.client.clone(), full_name(&run));
+            let write = async move {
+                let news = events::between(run.status.as_ref(), &status);
+                (write::run_status(client, &run, status).await, news)
+            };
+            (name, write)
+        });
+        let mut decided = Vec::new();
+        for (run, (written, news)) in self.paced(requests).await {
+            match written {
+                Ok(written) => {
+                    self.note_written(written.clone());
+                    decided.push((written, news));
+                }
+                Err(error) => tracing::warn!(run, %error, "what a probe decided was not written"),
+            }
+        }
+        decided
     }
 
     /// Changes annotations.
@@ -292,23 +330,23 @@ impl Controller {
         }
     }
 
-    /// Makes requests about pods, as many as the pace allows; the next look goes on with the rest. Those that were
+    /// Makes requests about objects, as many as the pace allows; the next look goes on with the rest. Those that were
     /// answered in time, with the answers.
-    async fn paced<T>(
+    async fn paced<K: Display, T>(
         &self,
-        requests: impl Iterator<Item = (PodName, impl Future<Output = T>)>,
-    ) -> Vec<(PodName, T)> {
+        requests: impl Iterator<Item = (K, impl Future<Output = T>)>,
+    ) -> Vec<(K, T)> {
         let (begin, leadership) = (tokio::time::Instant::now(), &self.leadership);
-        let one = |(place, (pod, request)): (u32, (PodName, _))| async move {
+        let one = |(place, (object, request)): (u32, (K, _))| async move {
             sleep_until(begin + Duration::from_secs(1) * place / PACE).await;
             if !leadership.may_act() {
                 return None;
             }
             let answer = timeout(leadership.patience(), request).await;
             if answer.is_err() {
-                tracing::warn!(%pod, "the API server did not answer");
+                tracing::warn!(%object, "the API server did not answer");
             }
-            Some((pod, answer.ok()?))
+            Some((object, answer.ok()?))
         };
         let answers = stream::iter((0..PACE).zip(requests)).map(one).buffer_unordered(AT_ONCE);
         answers.filter_map(async |answer| answer).collect().await
@@ -324,7 +362,10 @@ impl Controller {
                 Vec::new()
             })
         });
-        self.state.memory.reports.resume(&run.uid().unwrap_or_default(), lines, Timestamp::now());
+        let probes = run.status.as_ref().map_or(&[][..], |status| &status.probes);
+        let is_own = |name: &str| probes.iter().any(|probe| probe.name == name);
+        let (uid, now) = (run.uid().unwrap_or_default(), Timestamp::now());
+        self.state.memory.reports.resume(&uid, lines, is_own, now);
     }
 
     async fn write_report(&mut self, run: &Run) {
@@ -357,27 +398,37 @@ impl Controller {
 
     async fn write_run(&mut self, run: &Run, status: RunStatus) {
         let uid = run.uid().unwrap_or_default();
-        let is_due = |at: &Instant| at.elapsed() >= CADENCE;
-        let is_soon = self.state.written.get(&uid).is_some_and(|at| !is_due(at));
+        let is_soon = self.state.written.get(&uid).is_some_and(|at| at.elapsed() < CADENCE);
         if is_soon && !is_urgent(run.status.as_ref(), &status) {
             return;
         }
         let news = events::between(run.status.as_ref(), &status);
         let written = write::run_status(self.client.clone(), run, status);
         if let Some(run) = self.within_patience("the status of a run", written).await {
-            let reference = run.object_ref(&());
-            self.state.written.retain(|_, at| !is_due(at));
-            self.state.written.insert(uid, Instant::now());
-            self.state.runs.put(run);
-            let reporter = Reporter {
-                controller: FIELD_MANAGER.to_owned(),
-                instance: Some(self.identity.clone()),
-            };
-            let recorder = Recorder::new(self.client.clone(), reporter);
-            for event in news.into_iter().map(events::event) {
-                let published = async { recorder.publish(&event, &reference).await };
-                self.within_patience("an event", published).await;
-            }
+            self.note_written(run.clone());
+            self.publish(&run, news).await;
+        }
+    }
+
+    /// Keeps a run as it was written.
+    fn note_written(&mut self, run: Run) {
+        let uid = run.uid().unwrap_or_default();
+        self.state.written.retain(|_, at| at.elapsed() < CADENCE);
+        self.state.written.insert(uid, Instant::now());
+        self.state.runs.put(run);
+    }
+
+    /// Publishes what has happened to a run as events.
+    async fn publish(&self, run: &Run, news: Vec<Happening>) {
+        let reference = run.object_ref(&());
+        let reporter = Reporter {
+            controller: FIELD_MANAGER.to_owned(),
+            instance: Some(self.identity.clone()),
+        };
+        let recorder = Recorder::new(self.client.clone(), reporter);
+        for event in news.into_iter().map(events::event) {
+            let published = async { recorder.publish(&event, &reference).await };
+            self.within_patience("an event", published).await;
         }
     }
 
@@ -404,6 +455,11 @@ impl Controller {
             }
         }
     }
+}
+
+/// A run as agents are told of it.
+fn full_name(run: &Run) -> String {
+    format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any())
 }
 
 /// By namespace and name.
@@ -482,7 +538,10 @@ fn is_urgent(before: Option<&RunStatus>, now: &RunStatus) -> bool {
     };
     // What another leader must know, or would have to see again.
     let probes = |status: &RunStatus| -> Vec<_> {
-        status.probes.iter().map(|probe| (probe.broke > 0, probe.recovered)).collect()
+        {
+            let probes = status.probes.iter();
+            probes.map(|one| (one.broke > 0, one.while_broken > 0, one.recovered)).collect()
+        }
     };
     before.phase != now.phase
         || before.reason != now.reason

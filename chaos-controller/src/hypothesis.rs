@@ -7,12 +7,12 @@ use chaos_api::kinds::{
         self, AllHeld, BaselineBroken, Cut, NeverBroke, NotRecovered, NothingDone, ProbeBlind,
         ProbeBroke, ProbeErrors,
     },
-    Mode, ProbeState, ProbeStatus, Reason, RunStatus,
+    Mode, ProbeState, ProbeStatus, Reason, RunStatus, StepPhase,
 };
 
 use crate::{
     counted::counted,
-    probes::{Probing, not_recovered},
+    probes::{Probing, first_broken, has_recovered, not_recovered},
 };
 
 /// What is said of the service.
@@ -35,14 +35,22 @@ pub fn judge(status: &RunStatus, probings: &[Probing], mode: Mode) -> Option<Jud
             format!("probe {} failed while pods were broken: {}", probe.name, probe.worst);
         return Some(of(Hypothesis::Deviated, ProbeBroke, message));
     }
+    if let Some(message) = failed_check(status) {
+        return Some(of(Hypothesis::Deviated, ProbeBroke, message));
+    }
     if let Some((reason, message)) = cut_short(status, mode) {
         return Some(of(Hypothesis::Unknown, reason, message));
     }
-    let mut deviations = probes().filter_map(|(probing, probe)| deviation(probing, probe, mode));
+    let is_broken = is_armed(mode) && first_broken(status).is_some();
+    let deviation = |(probing, probe): (&Probing, &ProbeStatus)| deviation(probing, probe, mode);
+    let mut deviations = probes().filter_map(deviation);
     if let Some((reason, message)) = deviations.next() {
         return Some(of(Hypothesis::Deviated, reason, message));
     }
-    if let Some(message) = probes().find_map(|(probing, probe)| doubt(probing, probe, mode)) {
+    let doubt = |(probing, probe): (&Probing, &ProbeStatus)| {
+        doubt(probing, probe, mode).or_else(|| unseen(probing, probe).filter(|_| is_broken))
+    };
+    if let Some(message) = probes().find_map(doubt) {
         return Some(of(Hypothesis::Unknown, ProbeErrors, message));
     }
     let checks: u32 = status.probes.iter().map(|probe| probe.checks).sum();
@@ -64,6 +72,22 @@ fn has_broken(probing: &Probing, probe: &ProbeStatus) -> bool {
         During::Halt => probe.broke > 0,
         During::Record | During::MustBreak => false,
     }
+}
+
+/// What a step has waited for in vain, where the run has ended by it and a probe of it has failed.
+fn failed_check(status: &RunStatus) -> Option<String> {
+    if status.reason != Some(Reason::StepFailed) {
+        return None;
+    }
+    let spec = status.spec.as_ref()?;
+    let steps = spec.steps.iter().zip(&status.steps);
+    let failed = steps.filter(|(_, step)| step.phase == StepPhase::Failed);
+    let mut checks = failed.filter_map(|(asked, _)| asked.check.as_ref());
+    let is_failing = |name: &String| {
+        let mut probes = status.probes.iter();
+        probes.any(|probe| probe.name == *name && probe.state == ProbeState::Fail)
+    };
+    checks.any(|check| check.probes.iter().any(is_failing)).then(|| status.message.clone())
 }
 
 /// Why nobody can tell, where a run has not done all of its steps.
@@ -96,32 +120,49 @@ fn deviation(
     if !probing.is_asked() {
         return None;
     }
-    if must_break(probing, mode) && probe.broke == 0 {
+    if must_break(probing, mode) && probe.broke == 0 && probe.while_broken > 0 {
         let message =
             format!("probe {} had to fail while pods were broken, and did not", probe.name);
         return Some((NeverBroke, message));
     }
-    (!probe.recovered).then(|| (NotRecovered, not_recovered(probing, probe)))
+    // Where there is no answer at the end, nobody knows whether it still holds.
+    let is_lost = !probe.recovered || probe.state == ProbeState::Fail;
+    is_lost.then(|| (NotRecovered, not_recovered(probing, probe)))
 }
 
 /// What a probe has not seen.
 fn doubt(probing: &Probing, probe: &ProbeStatus, mode: Mode) -> Option<String> {
     let is_proven = must_break(probing, mode) && probe.broke > 0;
-    (probe.errors > 0 && !is_proven).then(|| {
+    let ends_well = !probing.is_asked() || has_recovered(probe);
+    (probe.errors > 0 && !(is_proven && ends_well)).then(|| {
         let ProbeStatus { name, errors, checks, .. } = probe;
         format!("probe {name} had no answer {errors} of {checks} times")
     })
 }
 
+/// What nobody has seen: how the service was while pods were broken.
+fn unseen(probing: &Probing, probe: &ProbeStatus) -> Option<String> {
+    let is_decisive = match probing.probe.during {
+        During::Halt | During::MustBreak => probing.is_asked(),
+        During::Record => false,
+    };
+    (is_decisive && probe.while_broken == 0).then(|| {
+        format!("probe {} had no answer to a question asked while pods were broken", probe.name)
+    })
+}
+
 /// Whether the hypothesis is that a probe fails. Where nothing is broken, nothing has to.
 fn must_break(probing: &Probing, mode: Mode) -> bool {
-    let is_armed = match mode {
+    match probing.probe.during {
+        During::MustBreak => is_armed(mode),
+        During::Halt | During::Record => false,
+    }
+}
+
+fn is_armed(mode: Mode) -> bool {
+    match mode {
         Mode::Armed => true,
         Mode::Plan | Mode::Shadow => false,
-    };
-    match probing.probe.during {
-        During::MustBreak => is_armed,
-        During::Halt | During::Record => false,
     }
 }
 
@@ -135,7 +176,7 @@ mod tests {
     fn probing(probe: Value) -> Probing {
         let probe: Probe = serde_json::from_value(probe).unwrap();
         let second = std::time::Duration::from_secs(20);
-        Probing { probe, every: second, recover: second }
+        Probing { probe, every: second, recover: second, timeout: second }
     }
 
     fn asked(during: &str) -> Probing {
@@ -155,6 +196,7 @@ mod tests {
             name: "web".into(),
             state: ProbeState::Pass,
             checks: 10,
+            while_broken: 4,
             recovered: true,
             last: "200, 3ms".into(),
             worst: "500, 9ms".into(),
@@ -221,6 +263,55 @@ mod tests {
             (status.probes[0].broke, status.probes[0].errors) = (1, 2);
         });
         assert_eq!(hypothesis, Hypothesis::Held);
+    }
+
+    #[test]
+    fn nobody_knows_where_nothing_was_seen_while_pods_were_broken() {
+        for during in ["Halt", "MustBreak"] {
+            let unseen = |status: &mut RunStatus| status.probes[0].while_broken = 0;
+            let (hypothesis, reason, message) = judged(asked(during), Mode::Armed, unseen);
+            assert_eq!((hypothesis, reason), (Hypothesis::Unknown, ProbeErrors), "{during}");
+            let expected = "probe web had no answer to a question asked while pods were broken";
+            assert_eq!(message, expected);
+            // Where nothing is broken, there is nothing to be seen.
+            assert_eq!(judged(asked(during), Mode::Shadow, unseen).0, Hypothesis::Held);
+        }
+        let (hypothesis, ..) =
+            judged(asked("Record"), Mode::Armed, |status| status.probes[0].while_broken = 0);
+        assert_eq!(hypothesis, Hypothesis::Held);
+    }
+
+    #[test]
+    fn what_held_once_and_fails_at_the_end_has_not_recovered() {
+        for (state, expected) in [
+            (ProbeState::Fail, (Hypothesis::Deviated, NotRecovered)),
+            (ProbeState::Error, (Hypothesis::Unknown, ProbeErrors)),
+        ] {
+            let (hypothesis, reason, _) = judged(asked("MustBreak"), Mode::Armed, |status| {
+                let probe = &mut status.probes[0];
+                (probe.state, probe.broke, probe.errors) = (state, 1, 1);
+            });
+            assert_eq!((hypothesis, reason), expected);
+        }
+    }
+
+    #[test]
+    fn a_check_that_waits_in_vain_for_a_probe_that_fails_speaks_against_the_hypothesis() {
+        for (state, expected) in [
+            (ProbeState::Fail, (Hypothesis::Deviated, ProbeBroke)),
+            (ProbeState::Error, (Hypothesis::Unknown, Cut)),
+            (ProbeState::Pass, (Hypothesis::Unknown, Cut)),
+        ] {
+            let (hypothesis, reason, message) = judged(asked("Record"), Mode::Armed, |status| {
+                let check = json!({ "name": "slow", "check": { "probes": ["web"], "for": "5s" } });
+                status.spec = serde_json::from_value(json!({ "steps": [check] })).unwrap();
+                status.reason = Some(Reason::StepFailed);
+                status.steps[0].phase = StepPhase::Failed;
+                status.probes[0].state = state;
+            });
+            assert_eq!((hypothesis, reason), expected);
+            assert_eq!(message, "it was said");
+        }
     }
 
     #[test]

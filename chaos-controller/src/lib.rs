@@ -13,6 +13,7 @@
 mod addresses;
 mod agents;
 mod asking;
+mod bounded;
 mod budgets;
 mod ceilings;
 mod condition;

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use crate::{
+    bounded::fit,
     observed::Observed,
     pods::{Annotation, PodFacts},
     probes::Question,
@@ -73,6 +74,9 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
             actions.ending.insert(format!("{namespace}/{}", run.name_any()));
         }
         actions.ask.extend(progress.questions);
+        if run.status.as_ref() != Some(&progress.status) {
+            fit(&mut progress.status);
+        }
         report(run, &progress.status, observed.now, memory, &mut actions);
         if run.status.as_ref() != Some(&progress.status) {
             let had_reason = run.status.as_ref().is_some_and(|status| status.reason.is_some());
@@ -101,8 +105,13 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
     let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
     memory.ledgers.retain(|uid| runs.contains(uid));
     memory.addresses.retain(|uid| runs.contains(uid));
-    memory.reports.retain(|uid| runs.contains(uid));
-    memory.watches.retain(|uid| runs.contains(uid));
+    let is_live = |run: &&Arc<Run>| {
+        run.status.as_ref().is_none_or(|status| status.phase != RunPhase::Finished)
+    };
+    let live: BTreeSet<String> =
+        observed.runs.iter().filter(is_live).filter_map(|run| run.uid()).collect();
+    memory.reports.retain(|uid| live.contains(uid));
+    memory.watches.retain(|uid| live.contains(uid));
     actions
 }
 

@@ -19,7 +19,7 @@ use crate::{
     params::Filled,
     peers::network,
     pick::{Amount, AmountError},
-    probes::{self, Checks, ProbeError, Probing},
+    probes::{self, Checks, ProbeError, Probing, Values},
     removal::grace,
 };
 
@@ -74,6 +74,10 @@ pub enum ScriptError {
     Duration { step: String, field: &'static str, error: String },
     #[error("step {step}: check: {name} is no probe of the experiment; there are: {known}")]
     Probe { step: String, name: String, known: String },
+    #[error(
+        "step {step}: {field}: {name} is a ledger, which is judged once, when the last step has ended; name a probe that is asked"
+    )]
+    Unjudged { step: String, field: &'static str, name: String },
     #[error("step {step}: timeout: the probes are to hold for {lasting}, and {timeout} is less")]
     Impatient { step: String, lasting: String, timeout: String },
     #[error("step {step}: if: {error}")]
@@ -201,13 +205,14 @@ impl Script {
         if length > LONGEST {
             return Err(ScriptError::TooLong(length));
         }
-        let mut params: BTreeMap<&str, &str> =
-            spec.params.iter().map(|(name, value)| (name.as_str(), value.0.as_str())).collect();
+        let own = spec.params.iter().map(|(name, value)| (name.as_str(), value.0.as_str()));
+        let mut values = Values { all: own.collect(), ..Values::default() };
         for (name, value) in given {
-            match params.get_mut(name.as_str()) {
+            match values.all.get_mut(name.as_str()) {
                 Some(before) => *before = value,
                 None => return Err(ScriptError::UnknownParam(name.clone())),
             }
+            values.given.insert(name);
         }
         let mut targets = BTreeMap::new();
         for (name, target) in &spec.targets {
@@ -226,13 +231,13 @@ impl Script {
             }
         }
         let peers = spec.peers.clone();
-        let probes = probes::read(spec, &params, checks)?;
+        let probes = probes::read(spec, &values, checks)?;
         let steps: Vec<Act> = spec
             .steps
             .iter()
             .map(|step| {
                 check_probes(step, spec)?;
-                act(step, &targets, &peers, &params, mode)
+                act(step, &targets, &peers, &values.all, mode)
             })
             .collect::<Result<_, _>>()?;
         // Libraries have probes of their own.
@@ -248,6 +253,12 @@ impl Script {
                 checked.map_err(|error| ScriptError::Condition { step: step.clone(), error })?;
             if let Some((what, known)) = unseen(&asked, known.as_deref()) {
                 return Err(ScriptError::Unseen { step: step.clone(), what, known });
+            }
+            let mut ledgers = spec.probes.iter().filter(|probe| probe.ledger.is_some());
+            if let Some(probe) = ledgers.find(|one| asked.iter().any(|(name, _)| *name == one.name))
+            {
+                let (step, name) = (step.clone(), probe.name.clone());
+                return Err(ScriptError::Unjudged { step, field: "if", name });
             }
         }
         Ok(Self { targets, peers, probes, steps, limits: Limits::read(&spec.limits)? })
@@ -348,10 +359,16 @@ fn act(
     })
 }
 
-/// Refuses a check of probes that are not there; those of other experiments come with the copy that a run works from.
+/// Refuses a check of ledgers, and of probes that are not there; those of other experiments come with the copy that a run works from.
 fn check_probes(step: &Step, spec: &ExperimentSpec) -> Result<(), ScriptError> {
     let Some(CheckStep { probes, .. }) = &step.check else { return Ok(()) };
-    let is_there = |name: &&String| spec.probes.iter().any(|probe| probe.name == **name);
+    let of = |name: &String| spec.probes.iter().find(|probe| probe.name == *name);
+    let is_ledger = |name: &&String| of(name).is_some_and(|probe| probe.ledger.is_some());
+    if let Some(name) = probes.iter().find(is_ledger) {
+        let (step, name) = (step.name.clone(), name.clone());
+        return Err(ScriptError::Unjudged { step, field: "check", name });
+    }
+    let is_there = |name: &&String| of(name).is_some();
     let unknown = probes.iter().find(|name| !is_there(name));
     let Some(name) = unknown.filter(|_| spec.probes_from.is_empty()) else { return Ok(()) };
     let known: Vec<&str> = spec.probes.iter().map(|probe| probe.name.as_str()).collect();

@@ -28,10 +28,10 @@ pub enum HypothesisReason {
     NotRecovered,
     /// A probe failed before anything was broken.
     BaselineBroken,
-    /// A probe had no answer three times in a row.
+    /// A probe had no answer three times in a row, or none for too long.
     ProbeBlind,
-    /// A probe had no usable answer at least once, so nobody knows whether it failed; this does not count of a probe
-    /// that had to fail, and did.
+    /// A probe had no usable answer at least once, or none while pods were broken, so nobody knows whether it failed;
+    /// this does not count of a probe that had to fail, and did.
     ProbeErrors,
     /// The run ended before its steps did.
     Cut,
@@ -61,6 +61,8 @@ pub struct ProbeStatus {
     pub failed_in_a_row: u32,
     /// The errors since the last answer
     pub errors_in_a_row: u32,
+    /// Answers, as expected or not, to questions that were asked while pods were broken
+    pub while_broken: u32,
     /// Failures, while pods were broken, beyond those that are forgiven
     pub broke: u32,
     /// What was seen last, such as `200, 231ms`

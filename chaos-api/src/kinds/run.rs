@@ -59,7 +59,8 @@ pub struct RunSpec {
     /// What is done, in place of an experiment's
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inline: Option<ExperimentSpec>,
-    /// Values of `$(NAME)` in sentences and probes, before those of the experiment
+    /// Values of `$(NAME)` in sentences and probes, before those of the experiment; not of probes that are asked with the
+    /// rights of its service account
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 16))]
     pub params: BTreeMap<String, Param>,

@@ -88,11 +88,11 @@ pub enum Reason {
     Refused,
     /// A step could not be done, and nothing was to be done without it.
     StepFailed,
-    /// A probe failed, or had no answer three times in a row, before anything was broken: nothing was.
+    /// A probe failed, or had no answer, before anything was broken: nothing was.
     BaselineBroken,
     /// A probe failed while pods were broken.
     ProbeBroke,
-    /// A probe had no answer three times in a row.
+    /// A probe had no answer three times in a row, or none for too long.
     ProbeBlind,
     /// Somebody halted it.
     Halted,

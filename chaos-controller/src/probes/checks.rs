@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chaos_api::kinds::Probe;
 use chaos_expression::ExpressionError;
+use sha2::{Digest as _, Sha256};
 
 use crate::condition::{self, Member};
 
@@ -14,8 +15,8 @@ const MOST: usize = 4096;
 /// What was checked, each once.
 #[derive(Debug, Default)]
 pub struct Checks {
-    /// By the probe as JSON, with its parameters put in.
-    probes: BTreeMap<String, Option<String>>,
+    /// By the digest of the probe as JSON, with its parameters put in.
+    probes: BTreeMap<[u8; 32], Option<String>>,
     conditions: BTreeMap<String, Result<Vec<Member>, ExpressionError>>,
 }
 
@@ -24,20 +25,22 @@ impl Checks {
     pub fn probe(&mut self, probe: &Probe) -> Option<String> {
         let check = || chaos_probe::mistakes(probe).into_iter().next();
         let Ok(text) = serde_json::to_string(probe) else { return check() };
-        make_room(&mut self.probes, &text);
-        self.probes.entry(text).or_insert_with(check).clone()
+        let key = Sha256::digest(text).into();
+        make_room(&mut self.probes, &key);
+        self.probes.entry(key).or_insert_with(check).clone()
     }
 
     /// What the condition of a step asks for, if it can be read.
     pub fn condition(&mut self, text: &str) -> Result<Vec<Member>, ExpressionError> {
-        make_room(&mut self.conditions, text);
-        let known = self.conditions.entry(text.to_owned());
+        let key = text.to_owned();
+        make_room(&mut self.conditions, &key);
+        let known = self.conditions.entry(key);
         known.or_insert_with(|| condition::check(text)).clone()
     }
 }
 
-fn make_room<T>(known: &mut BTreeMap<String, T>, text: &str) {
-    if known.len() >= MOST && !known.contains_key(text) {
+fn make_room<K: Ord, T>(known: &mut BTreeMap<K, T>, key: &K) {
+    if known.len() >= MOST && !known.contains_key(key) {
         known.clear();
     }
 }

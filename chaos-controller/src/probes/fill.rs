@@ -33,6 +33,12 @@ pub fn fill(probe: &Probe, params: &Params<'_>) -> Result<Probe, String> {
     })
 }
 
+/// Whether a probe is asked with the rights of a service account.
+pub fn needs_account(probe: &Probe) -> bool {
+    let mut headers = probe.http.iter().flat_map(|http| &http.headers);
+    probe.kubernetes.is_some() || headers.any(|header| header.secret_key_ref.is_some())
+}
+
 fn http(probe: &HttpProbe, params: &Params<'_>) -> Result<HttpProbe, String> {
     let text = |text: &String| Filled::of(text, params).map(|filled| filled.text);
     let header = |header: &HttpHeader| -> Result<HttpHeader, String> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use chaos_api::kinds::{ExperimentSpec, Probe};
+use chaos_api::kinds::ExperimentSpec;
 use thiserror::Error;
 
-use super::fill::fill;
+use super::fill::{fill, needs_account};
 
 /// The most probes that a run has. A definition allows an experiment as many.
 const MOST: usize = 16;
@@ -63,12 +63,6 @@ pub fn with_probes<'a>(
         return Err(LibraryError::TooMany(copy.probes.len()));
     }
     Ok(copy)
-}
-
-/// Whether a probe is asked with the rights of a service account.
-fn needs_account(probe: &Probe) -> bool {
-    let mut headers = probe.http.iter().flat_map(|http| &http.headers);
-    probe.kubernetes.is_some() || headers.any(|header| header.secret_key_ref.is_some())
 }
 
 #[cfg(test)]

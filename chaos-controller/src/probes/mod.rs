@@ -6,6 +6,7 @@ mod fill;
 mod library;
 mod outlook;
 mod reading;
+mod stage;
 mod tally;
 
 use std::collections::BTreeMap;
@@ -14,11 +15,13 @@ use chaos_api::kinds::{ProbeStatus, RunPhase, RunStatus};
 use chaos_probe::{Asking, Outcome, Sample};
 use jiff::Timestamp;
 
+use self::stage::stage;
 pub use self::{
     checks::Checks,
     library::{LibraryError, with_probes},
-    outlook::{Recovery, Steadiness, not_recovered, recovery, steadiness, why_to_end},
-    reading::{ProbeError, Probing, read},
+    outlook::{Recovery, Steadiness, not_recovered, recovery, steadiness, too_late, why_to_end},
+    reading::{ProbeError, Probing, Values, read},
+    stage::{first_broken, has_recovered},
     tally::{Stage, cut, take},
 };
 
@@ -33,6 +36,8 @@ pub struct Question {
     /// Between two questions.
     pub every: std::time::Duration,
     pub baseline: Option<f64>,
+    /// Of the run, when it is wanted.
+    pub phase: RunPhase,
 }
 
 /// What is kept of the probes of runs from one look to the next, by the UIDs of runs.
@@ -42,12 +47,14 @@ pub struct Watches {
 }
 
 /// What is known of the probes of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Watch {
     /// As in its status, which may be older: what is only counted is not written at once.
     pub probes: Vec<ProbeStatus>,
     /// What was seen before anything is broken, in the order of the probes. Another leader sees that for itself.
     pub before: Vec<Before>,
+    /// When this controller began to ask.
+    pub began: Timestamp,
 }
 
 /// What a probe has answered before anything is broken.
@@ -65,6 +72,7 @@ impl Watches {
         probings: &[Probing],
         status: &RunStatus,
         samples: &[(String, Sample)],
+        now: Timestamp,
     ) -> &Watch {
         let begin = || {
             let of = |probing: &Probing| {
@@ -75,7 +83,7 @@ impl Watches {
                     .unwrap_or_else(|| ProbeStatus { name: name.clone(), ..ProbeStatus::default() })
             };
             let before = vec![Before::default(); probings.len()];
-            Watch { probes: probings.iter().map(of).collect(), before }
+            Watch { probes: probings.iter().map(of).collect(), before, began: now }
         };
         let watch = self.of_runs.entry(run_uid.to_owned()).or_insert_with(begin);
         let of_probes = probings.iter().zip(&mut watch.probes).zip(&mut watch.before);
@@ -83,7 +91,7 @@ impl Watches {
             let own = samples.iter().filter(|(name, _)| *name == probing.probe.name);
             for (_, sample) in own {
                 let stage = stage(status, sample.at);
-                take(probe, &probing.probe, stage, sample);
+                take(probe, probing, stage, sample);
                 if status.phase == RunPhase::Baseline {
                     before.answers = before.answers.saturating_add(1);
                     let is_good = sample.outcome == Outcome::Pass;
@@ -108,7 +116,7 @@ impl Watches {
         let Some(watch) = self.of_runs.get_mut(run_uid) else { return Vec::new() };
         let mut probes = watch.probes.iter_mut();
         if let Some(status) = probes.find(|status| status.name == probe.probe.name) {
-            take(status, &probe.probe, Stage::During, sample);
+            take(status, probe, Stage::During, sample);
         }
         watch.probes.clone()
     }
@@ -116,18 +124,6 @@ impl Watches {
     /// Forgets runs that `is_live` does not know.
     pub fn retain(&mut self, is_live: impl Fn(&str) -> bool) {
         self.of_runs.retain(|run_uid, _| is_live(run_uid));
-    }
-}
-
-/// What was broken when a question was asked.
-fn stage(status: &RunStatus, asked: Timestamp) -> Stage {
-    let first = status.steps.iter().filter_map(|step| step.started.as_ref()).min();
-    if status.phase == RunPhase::Baseline || first.is_none_or(|begun| asked < begun.0) {
-        return Stage::Before;
-    }
-    match &status.recovering {
-        Some(since) if asked >= since.0 => Stage::After,
-        Some(_) | None => Stage::During,
     }
 }
 
@@ -158,7 +154,7 @@ mod tests {
         let probe = json!({ "name": "web", "http": { "url": "http://web" } });
         let probe: Probe = serde_json::from_value(probe).unwrap();
         let second = std::time::Duration::from_secs(1);
-        vec![Probing { probe, every: second, recover: second }]
+        vec![Probing { probe, every: second, recover: second, timeout: second }]
     }
 
     fn sample(second: i64, outcome: Outcome) -> (String, Sample) {
@@ -179,22 +175,23 @@ mod tests {
             .unwrap()
         };
         let (probings, mut watches) = (probings(), Watches::default());
+        let now = Timestamp::UNIX_EPOCH;
         let early = [sample(1, Outcome::Pass), sample(2, Outcome::Fail), sample(4, Outcome::Pass)];
-        let watch = watches.take("run", &probings, &status("Baseline"), &early);
+        let watch = watches.take("run", &probings, &status("Baseline"), &early, now);
         assert_eq!((watch.before[0].answers, watch.before[0].values.len()), (3, 2));
         assert_eq!(watches.set_baselines("run")[0].baseline, Some(2.5));
         // The first was asked before the step began, and answered after that.
         let mixed = [sample(9, Outcome::Fail), sample(11, Outcome::Fail)];
-        let watch = watches.take("run", &probings, &status("Running"), &mixed);
+        let watch = watches.take("run", &probings, &status("Running"), &mixed, now);
         assert_eq!((watch.probes[0].broke, watch.probes[0].failed), (1, 3));
         let written = watch.probes.clone();
 
         let mut next = Watches::default();
         let status = RunStatus { probes: written, ..status("Recovering") };
         let late = [sample(29, Outcome::Pass), sample(29, Outcome::Fail)];
-        let probe = next.take("run", &probings, &status, &late).probes[0].clone();
+        let probe = next.take("run", &probings, &status, &late, now).probes[0].clone();
         assert_eq!((probe.broke, probe.recovered, probe.baseline), (2, false, Some(2.5)));
         let again = [sample(31, Outcome::Pass)];
-        assert!(next.take("run", &probings, &status, &again).probes[0].recovered);
+        assert!(next.take("run", &probings, &status, &again, now).probes[0].recovered);
     }
 }

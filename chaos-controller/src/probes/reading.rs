@@ -9,7 +9,10 @@ use chaos_api::kinds::{ExperimentSpec, Probe};
 use chaos_fault::parse_duration;
 use thiserror::Error;
 
-use super::{Checks, fill::fill};
+use super::{
+    Checks,
+    fill::{fill, needs_account},
+};
 
 /// Between two questions, where a probe does not say.
 const EVERY: Duration = Duration::from_secs(5);
@@ -20,11 +23,25 @@ const RECOVER: Duration = Duration::from_secs(30);
 /// Before anything is broken, and when nothing is any more, probes are asked at least this often.
 const BRISK: Duration = Duration::from_secs(1);
 
+/// How long an answer is waited for, where a probe does not say.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest probe, in bytes of JSON, with its parameters put in.
+const LONGEST: usize = 32 * 1024;
+
 /// What is wrong with a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ProbeError {
     #[error("probe {probe}: `$({name})` is no parameter; there are: {known}")]
     Param { probe: String, name: String, known: String },
+    #[error(
+        "probe {probe}: it is asked with the rights of the experiment's service account, so only the experiment says what `$({name})` is; leave {name} out of the run's params"
+    )]
+    Given { probe: String, name: String },
+    #[error(
+        "probe {probe}: it is {bytes} bytes long as JSON with its parameters put in, and {LONGEST} are allowed; use shorter values, or use them fewer times"
+    )]
+    TooLong { probe: String, bytes: usize },
     #[error("probe {probe}: {field}: {error}")]
     Duration { probe: String, field: &'static str, error: String },
     #[error("probe {probe}: ledger.step: {step} is no step of the experiment")]
@@ -40,6 +57,8 @@ impl ProbeError {
     pub fn probe(&self) -> &str {
         match self {
             Self::Param { probe, .. }
+            | Self::Given { probe, .. }
+            | Self::TooLong { probe, .. }
             | Self::Duration { probe, .. }
             | Self::Step { probe, .. }
             | Self::Twice(probe)
@@ -56,6 +75,8 @@ pub struct Probing {
     pub every: Duration,
     /// Within which time after the last step it must hold again.
     pub recover: Duration,
+    /// How long an answer may take, with those of the same session, which come one after the other.
+    pub timeout: Duration,
 }
 
 impl Probing {
@@ -64,32 +85,77 @@ impl Probing {
         self.probe.ledger.is_none()
     }
 
+    /// Probes of the same session are asked one after the other.
+    pub fn session(&self) -> Option<&str> {
+        self.probe.http.as_ref().and_then(|http| http.session.as_deref())
+    }
+
     /// Between two questions, before anything is broken and after that.
     pub fn brisk(&self) -> Duration {
         self.every.min(BRISK)
     }
 }
 
+/// The values of parameters, by their names.
+#[derive(Debug, Clone, Default)]
+pub struct Values<'a> {
+    pub all: BTreeMap<&'a str, &'a str>,
+    /// Those of `all` that a run has given in place of the experiment's.
+    pub given: BTreeSet<&'a str>,
+}
+
 /// Reads all probes of an experiment.
 pub fn read(
     spec: &ExperimentSpec,
-    params: &BTreeMap<&str, &str>,
+    values: &Values<'_>,
     checks: &mut Checks,
 ) -> Result<Vec<Probing>, ProbeError> {
     let mut names = BTreeSet::new();
     if let Some(twice) = spec.probes.iter().find(|probe| !names.insert(&probe.name)) {
         return Err(ProbeError::Twice(twice.name.clone()));
     }
-    spec.probes.iter().map(|probe| read_one(probe, spec, params, checks)).collect()
+    let read = spec.probes.iter().map(|probe| read_one(probe, spec, values, checks));
+    let mut probings = read.collect::<Result<Vec<Probing>, ProbeError>>()?;
+    let mut of_sessions: BTreeMap<String, Duration> = BTreeMap::new();
+    for probing in &probings {
+        if let Some(session) = probing.session() {
+            *of_sessions.entry(session.to_owned()).or_default() += probing.timeout;
+        }
+    }
+    for probing in &mut probings {
+        let all = probing.session().and_then(|session| of_sessions.get(session));
+        probing.timeout = all.copied().unwrap_or(probing.timeout);
+    }
+    Ok(probings)
+}
+
+/// How long one answer may take, as it is written.
+fn timeout(probe: &Probe) -> Option<&String> {
+    let http = probe.http.as_ref().and_then(|one| one.timeout.as_ref());
+    let tcp = probe.tcp.as_ref().and_then(|one| one.timeout.as_ref());
+    let prometheus = probe.prometheus.as_ref().and_then(|one| one.timeout.as_ref());
+    let alertmanager = probe.alertmanager.as_ref().and_then(|one| one.timeout.as_ref());
+    http.or(tcp).or(prometheus).or(alertmanager)
 }
 
 fn read_one(
     probe: &Probe,
     spec: &ExperimentSpec,
-    params: &BTreeMap<&str, &str>,
+    values: &Values<'_>,
     checks: &mut Checks,
 ) -> Result<Probing, ProbeError> {
     let of = || probe.name.clone();
+    let Values { all: params, given } = values;
+    if needs_account(probe) {
+        // Or whoever may make a run would say what is read with the rights of the account, and who gets it.
+        let own = params.iter().filter(|(name, _)| !given.contains(*name));
+        let own = own.map(|(name, value)| (*name, *value)).collect();
+        if let Err(name) = fill(probe, &own)
+            && given.contains(name.as_str())
+        {
+            return Err(ProbeError::Given { probe: of(), name });
+        }
+    }
     let probe = fill(probe, params).map_err(|name| ProbeError::Param {
         probe: of(),
         name,
@@ -114,12 +180,17 @@ fn read_one(
     if let Some(step) = step.filter(|step| !is_there(step)) {
         return Err(ProbeError::Step { probe: of(), step: step.clone() });
     }
+    let bytes = serde_json::to_string(&probe).map_or(usize::MAX, |text| text.len());
+    if bytes > LONGEST {
+        return Err(ProbeError::TooLong { probe: of(), bytes });
+    }
     if let Some(mistake) = checks.probe(&probe) {
         return Err(ProbeError::Mistake { probe: of(), mistake });
     }
     Ok(Probing {
         every: duration("every", &probe.every, EVERY)?,
         recover: duration("recover", &probe.recover, RECOVER)?,
+        timeout: timeout(&probe).and_then(|text| parse_duration(text).ok()).unwrap_or(TIMEOUT),
         probe,
     })
 }
@@ -135,8 +206,9 @@ mod tests {
             "probes": probes, "targets": { "web": { "pods": {} } },
             "steps": [{ "name": "slow", "wait": { "for": "1s" } }],
         });
-        let params = BTreeMap::from([("host", "web.shop")]);
-        read(&serde_json::from_value(spec).unwrap(), &params, &mut Checks::default())
+        let all = BTreeMap::from([("host", "web.shop")]);
+        let values = Values { all, ..Values::default() };
+        read(&serde_json::from_value(spec).unwrap(), &values, &mut Checks::default())
     }
 
     #[test]
@@ -151,6 +223,55 @@ mod tests {
         assert_eq!(probes.iter().map(times).collect::<Vec<_>>(), [(5, 30), (10, 60)]);
         assert_eq!(probes[1].brisk(), Duration::from_secs(1));
         assert_eq!(probes[0].probe.http.as_ref().unwrap().url, "http://web.shop/");
+    }
+
+    #[test]
+    fn an_answer_may_take_as_long_as_those_of_its_session_together() {
+        let of = |name: &str, session: Option<&str>, timeout: Option<&str>| {
+            let http = json!({ "url": "http://web", "session": session, "timeout": timeout });
+            json!({ "name": name, "http": http })
+        };
+        let probes = read_spec(json!([
+            of("a", Some("jason"), Some("2s")),
+            of("b", Some("jason"), None),
+            of("c", None, Some("2s")),
+        ]));
+        let seconds: Vec<u64> = probes.unwrap().iter().map(|one| one.timeout.as_secs()).collect();
+        assert_eq!(seconds, [7, 7, 2]);
+    }
+
+    #[test]
+    fn what_is_read_by_an_account_has_no_values_of_a_run() {
+        let of = |probe: Value| {
+            let step = json!({ "name": "rest", "wait": { "for": "1s" } });
+            let spec = json!({ "probes": [probe], "steps": [step] });
+            let all = BTreeMap::from([("host", "thief"), ("path", "/")]);
+            let values = Values { all, given: BTreeSet::from(["host"]) };
+            read(&serde_json::from_value(spec).unwrap(), &values, &mut Checks::default())
+        };
+        let secret = |url: &str| {
+            let word = json!({ "name": "shop", "key": "word" });
+            let header = json!({ "name": "Authorization", "secretKeyRef": word });
+            json!({ "name": "web", "http": { "url": url, "headers": [header] } })
+        };
+        let objects =
+            json!({ "name": "web", "kubernetes": { "kind": "Deployment", "name": "$(host)" } });
+        for probe in [secret("http://$(host)$(path)"), objects] {
+            let error = of(probe).unwrap_err();
+            let given = ProbeError::Given { probe: "web".into(), name: "host".into() };
+            assert_eq!(error, given);
+            assert!(error.to_string().ends_with("leave host out of the run's params"), "{error}");
+        }
+        assert!(of(secret("http://web$(path)")).is_ok());
+        assert!(of(json!({ "name": "web", "http": { "url": "http://$(host)" } })).is_ok());
+    }
+
+    #[test]
+    fn values_make_no_probe_as_long_as_they_like() {
+        let body = "$(host)".repeat(LONGEST / "web.shop".len());
+        let http = json!({ "url": "http://web", "method": "POST", "body": body });
+        let error = read_spec(json!([{ "name": "web", "http": http }])).unwrap_err();
+        assert!(error.to_string().contains("32768 are allowed"), "{error}");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 //! not over before everything holds again.
 
 use chaos_api::kinds::{Mode, ProbeState, ProbeStatus, Reason, RunPhase, RunStatus, StepPhase};
-use chaos_probe::{Asking, judge_ledger};
+use chaos_probe::Asking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::{Progress, Turn, plan_in_words};
 use crate::{
     probes::{
-        Probing, Question, Recovery, Steadiness, not_recovered, recovery, steadiness, why_to_end,
+        Probing, Question, Recovery, Steadiness, has_recovered, not_recovered, recovery,
+        steadiness, too_late, why_to_end,
     },
     script::Script,
 };
@@ -18,7 +19,8 @@ impl Turn<'_> {
     pub(super) fn take_samples(&mut self, script: &Script, status: &mut RunStatus) {
         let uid = &self.identity.uid;
         let samples = self.observed.samples.get(uid).map(Vec::as_slice).unwrap_or_default();
-        let watch = self.memory.watches.take(uid, &script.probes, status, samples);
+        let now = self.observed.now;
+        let watch = self.memory.watches.take(uid, &script.probes, status, samples, now);
         status.probes.clone_from(&watch.probes);
         if status.report.is_some() {
             for (probe, sample) in samples {
@@ -44,33 +46,40 @@ impl Turn<'_> {
             },
             every: if is_brisk { probing.brisk() } else { probing.every },
             baseline: probe.baseline,
+            phase: status.phase,
             probing: probing.clone(),
         };
-        asked.filter(|(probing, _)| probing.is_asked()).map(question).collect()
+        // A plan asks each once.
+        let is_planned = self.run.spec.mode == Mode::Plan;
+        let is_wanted = |(probing, probe): &(&Probing, &ProbeStatus)| {
+            probing.is_asked() && !(is_planned && probe.checks > 0)
+        };
+        asked.filter(is_wanted).map(question).collect()
     }
 
     /// Waits for a steady state, and begins the first step.
     pub(super) fn before(&mut self, mut status: RunStatus, script: &Script) -> Progress {
         let uid = &self.identity.uid;
-        let watch = self.memory.watches.take(uid, &script.probes, &status, &[]);
+        let now = self.observed.now;
+        let watch = self.memory.watches.take(uid, &script.probes, &status, &[], now);
+        let late = too_late(&script.probes, watch, now);
         if self.run.spec.mode == Mode::Plan {
-            if script
-                .probes
-                .iter()
-                .zip(&watch.before)
-                .any(|(one, seen)| one.is_asked() && seen.answers == 0)
-            {
-                return Progress::of(status);
+            let mut all = script.probes.iter().zip(&status.probes);
+            if all.any(|(one, seen)| one.is_asked() && seen.checks == 0) {
+                return match late {
+                    None => Progress::of(status),
+                    Some(why) => self.not_steady(status, script, why),
+                };
             }
             let message = format!("{}; {}", plan_in_words(&status, script), seen(&status));
             return Progress::of(self.finish(status, &script.probes, Reason::Planned, message));
         }
         match steadiness(&script.probes, watch) {
-            Steadiness::Asking => Progress::of(status),
-            Steadiness::Broken(why) => {
-                self.set(&mut status, "SteadyBefore", false, "BaselineBroken", &why);
-                Progress::of(self.finish(status, &script.probes, Reason::BaselineBroken, why))
-            }
+            Steadiness::Asking => match late {
+                None => Progress::of(status),
+                Some(why) => self.not_steady(status, script, why),
+            },
+            Steadiness::Broken(why) => self.not_steady(status, script, why),
             Steadiness::Steady => {
                 status.probes = self.memory.watches.set_baselines(uid);
                 self.set(&mut status, "SteadyBefore", true, "Steady", "every probe holds");
@@ -80,9 +89,17 @@ impl Turn<'_> {
         }
     }
 
+    /// Ends a run before anything is broken.
+    fn not_steady(&self, mut status: RunStatus, script: &Script, why: String) -> Progress {
+        self.set(&mut status, "SteadyBefore", false, "BaselineBroken", &why);
+        Progress::of(self.finish(status, &script.probes, Reason::BaselineBroken, why))
+    }
+
     /// Why a probe ends the run now, if one does. The run's step is looked at first, so that what its pods have said counts.
     pub(super) fn breaks(&mut self, status: &mut RunStatus, script: &Script) -> bool {
-        let Some((reason, why)) = why_to_end(&script.probes, &status.probes) else { return false };
+        let (uid, now) = (&self.identity.uid, self.observed.now);
+        let watch = self.memory.watches.take(uid, &script.probes, status, &[], now);
+        let Some((reason, why)) = why_to_end(&script.probes, watch, now) else { return false };
         if status.steps.iter().any(|step| step.phase == StepPhase::Running) {
             let seen = self.step(status.clone(), script).status;
             for (step, seen) in status.steps.iter_mut().zip(seen.steps) {
@@ -127,7 +144,7 @@ impl Turn<'_> {
             Recovery::Waiting => Progress::of(status),
             Recovery::Over => {
                 let mut all = script.probes.iter().zip(&status.probes);
-                let lost = all.find(|(one, probe)| one.is_asked() && !probe.recovered);
+                let lost = all.find(|(one, probe)| one.is_asked() && !has_recovered(probe));
                 match lost.map(|(probing, probe)| not_recovered(probing, probe)) {
                     None => self.set(
                         &mut status,
@@ -152,22 +169,6 @@ impl Turn<'_> {
         };
         let message = status.message.clone();
         self.finish(status, &script.probes, reason, message)
-    }
-
-    /// Judges what the kernels have counted, once: when every step was done.
-    fn judge_ledgers(&mut self, script: &Script, status: &mut RunStatus) {
-        for probing in &script.probes {
-            let Some(ledger) = &probing.probe.ledger else { continue };
-            let of = |name: &String| status.steps.iter().find(|step| step.name == *name);
-            let sums = match ledger.step.as_ref().map(of) {
-                None => Some(status.ledger),
-                Some(step) => step.map(|step| step.ledger),
-            };
-            let sample = judge_ledger(&probing.probe, &sums.unwrap_or_default(), self.observed.now);
-            let uid = &self.identity.uid;
-            status.probes = self.memory.watches.judge(uid, probing, &sample);
-            self.memory.reports.note_sample(uid, &probing.probe.name, &sample);
-        }
     }
 }
 

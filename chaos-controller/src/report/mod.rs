@@ -138,8 +138,15 @@ impl Reports {
         self.books.get(run_uid).is_some_and(|book| book.is_whole)
     }
 
-    /// Adds what was written before, where nothing newer is known, and says that another controller leads now.
-    pub fn resume(&mut self, run_uid: &str, written: Vec<Entry>, now: Timestamp) {
+    /// Adds what was written before, where nothing newer is known, and says that another controller leads now. Whoever may
+    /// write ConfigMaps may have written it: of samples, those of the run's own probes are taken.
+    pub fn resume(
+        &mut self,
+        run_uid: &str,
+        written: Vec<Entry>,
+        is_own: impl Fn(&str) -> bool,
+        now: Timestamp,
+    ) {
         let book = self.books.entry(run_uid.to_owned()).or_default();
         let newer = std::mem::take(&mut book.events);
         let (mut samples, mut before) = (Vec::new(), std::mem::take(&mut book.samples));
@@ -152,7 +159,10 @@ impl Reports {
                         book.lines.insert(key, line);
                     }
                 }
-                Entry::Record(Record::Sample(sample)) => samples.push(sample),
+                Entry::Record(Record::Sample(sample)) if is_own(&sample.probe) => {
+                    samples.push(sample);
+                }
+                Entry::Record(Record::Sample(_)) => {}
                 Entry::Record(Record::Event(event)) => book.events.push(event),
             }
         }
@@ -413,7 +423,7 @@ mod tests {
         next.note_sample("run", "web", &sample(9));
         // Without what was before it would overwrite that.
         assert!(next.packed("run").is_none());
-        next.resume("run", before, at(8));
+        next.resume("run", before, |probe| probe == "web", at(8));
         assert_eq!(pods(&next), [line(0, "Armed"), line(1, "Ended")]);
         next.note_removed("run", "slow", |uid| uid == line(1, "Ended").uid);
         assert_eq!(pods(&next), [line(1, "Ended"), line(0, "Removed")]);

@@ -20,7 +20,12 @@ impl Samples {
     pub fn bound(&mut self, most: usize) -> bool {
         let (was_cut, is_full) = (self.is_cut, self.kept.len() > most.max(1));
         while self.kept.len() > most.max(1) {
+            let before = self.kept.len();
             self.thin();
+            // Of two, the first and the last stay.
+            if self.kept.len() == before {
+                self.kept.remove(0);
+            }
         }
         self.is_cut |= is_full;
         self.is_cut && !was_cut
@@ -51,8 +56,27 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
+    use proptest::prelude::*;
 
     use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_was_answered_there_are_no_more_than_allowed_and_the_last_stays(
+            passes in prop::collection::vec(any::<bool>(), 1..60),
+            most in 0_usize..20,
+        ) {
+            let mut samples = Samples::default();
+            for (second, is_pass) in (0..).zip(&passes) {
+                let outcome = if *is_pass { OutcomeWord::Pass } else { OutcomeWord::Fail };
+                samples.push(sample(second, outcome));
+            }
+            samples.bound(most);
+            prop_assert!(samples.kept.len() <= most.max(1));
+            let last = samples.kept.last().map(|one| one.at.as_second());
+            prop_assert_eq!(last, Some(i64::try_from(passes.len()).unwrap() - 1));
+        }
+    }
 
     fn sample(second: i64, outcome: OutcomeWord) -> SampleRecord {
         let at = Timestamp::from_second(second).unwrap();

@@ -224,7 +224,10 @@ fn probe_field(error: &ScriptError) -> Option<&'static str> {
         ProbeError::Duration { field, .. } => Some(field),
         ProbeError::Twice(_) => Some("name"),
         ProbeError::Mistake { mistake, .. } => mistake.starts_with("expect").then_some("expect"),
-        ProbeError::Param { .. } | ProbeError::Step { .. } => None,
+        ProbeError::Param { .. }
+        | ProbeError::Given { .. }
+        | ProbeError::TooLong { .. }
+        | ProbeError::Step { .. } => None,
     }
 }
 
@@ -233,7 +236,7 @@ fn field(error: &ScriptError) -> &'static str {
     if let ScriptError::Target { .. } = error {
         return "target";
     }
-    if let ScriptError::Duration { field, .. } = error {
+    if let ScriptError::Duration { field, .. } | ScriptError::Unjudged { field, .. } = error {
         return field;
     }
     if let ScriptError::Condition { .. } | ScriptError::Unseen { .. } = error {
@@ -259,7 +262,7 @@ fn of_step(prefix: &Path, index: usize, field: &str) -> Path {
     at.extend(path(&["steps", &index.to_string()]));
     match field {
         "" => {}
-        "timeout" | "if" => at.push(field.to_owned()),
+        "timeout" | "if" | "check" => at.push(field.to_owned()),
         field => at.extend(path(&["fault", field])),
     }
     at

@@ -256,13 +256,133 @@ fn ledgers_are_judged_when_the_last_step_has_ended() {
 fn a_plan_asks_each_probe_once_and_says_what_it_has_seen() {
     let mut world = World::new(&[("a", 2)]);
     world.service.insert("web".into(), Outcome::Fail);
-    world.run_in_mode("run", with_probe(json!({})), "Plan");
-    world.pass(4);
+    let mut spec = with_probe(json!({}));
+    spec["probes"] = json!([probe("web", json!({})), probe("slow", json!({}))]);
+    world.silent.insert("slow".into());
+    world.run_in_mode("run", spec, "Plan");
+    world.pass(10);
+    assert_eq!((world.status("run").phase, world.questions.len()), (RunPhase::Baseline, 1));
+    world.silent.clear();
+    world.pass(2);
     let status = world.status("run");
-    assert_eq!((status.reason, world.questions.len()), (Some(Reason::Planned), 1));
-    assert!(status.message.ends_with("; probe web does not hold (500, 2s)"), "{}", status.message);
+    assert_eq!((status.reason, world.questions.len()), (Some(Reason::Planned), 2));
+    assert!(
+        status.message.contains("; probe web does not hold (500, 2s); probe slow holds"),
+        "{}",
+        status.message
+    );
     assert_eq!(status.hypothesis_reason, Some(HypothesisReason::NothingDone));
     assert_eq!(world.writes, 0);
+}
+
+#[test]
+fn a_probe_that_is_never_answered_is_noticed() {
+    // Before anything is broken: 2 minutes, and three times its timeout.
+    for mode in ["Armed", "Plan"] {
+        let mut world = World::new(&[("a", 2)]);
+        world.silent.insert("web".into());
+        world.run_in_mode("run", with_probe(json!({})), mode);
+        world.pass(134);
+        assert_eq!(world.status("run").phase, RunPhase::Baseline);
+        world.pass(4);
+        let status = world.status("run");
+        assert_eq!((status.reason, world.writes), (Some(Reason::BaselineBroken), 0));
+        assert!(status.message.contains("probe web had no answer"), "{}", status.message);
+    }
+    // While pods are broken: three times 1s, its timeout of 5s, and 5s.
+    let mut world = armed(with_probe(json!({})));
+    world.silent.insert("web".into());
+    world.pass(10);
+    assert_eq!(world.held().len(), 2);
+    world.pass(6);
+    assert!(world.held().is_empty());
+    let status = world.status("run");
+    assert_eq!((status.phase, status.reason), (RunPhase::Recovering, Some(Reason::ProbeBlind)));
+}
+
+#[test]
+fn nobody_knows_whether_it_held_where_nothing_was_seen_while_pods_were_broken() {
+    let mut spec = with_probe(json!({ "every": "10m" }));
+    spec["steps"][0]["fault"]["for"] = json!("30s");
+    let mut world = World::new(&[("a", 2)]);
+    world.run("run", spec);
+    world.settle();
+    world.pass(4);
+    assert_eq!(world.status("run").phase, RunPhase::Running);
+    world.pass(60);
+    let expected =
+        (Some(Reason::Completed), Some(Verdict::Inconclusive), Some(HypothesisReason::ProbeErrors));
+    assert_eq!(result(&world), expected);
+}
+
+#[test]
+fn a_ledger_without_data_is_no_pass() {
+    let mut spec = one_step("all", "20s");
+    let none = json!({ "name": "none", "ledger": { "step": "more" }, "expect": "lost == 0" });
+    spec["probes"] = json!([none, probe("web", json!({}))]);
+    let mut more = spec["steps"][0].clone();
+    (more["name"], more["if"]) = (json!("more"), json!("!probes.web.ok"));
+    spec["steps"] = json!([spec["steps"][0], more]);
+    let mut world = World::new(&[("a", 2)]);
+    world.run("run", spec);
+    world.pass(60);
+    let (_, _, hypothesis) = result(&world);
+    assert_eq!(hypothesis, Some(HypothesisReason::ProbeErrors));
+    let ledger = world.status("run").probes[0].clone();
+    assert_eq!((ledger.state, ledger.checks), (ProbeState::Error, 1));
+}
+
+#[test]
+fn a_ledger_is_judged_once_also_where_the_status_is_not_written() {
+    let mut spec = one_step("all", "20s");
+    spec["probes"] = json!([{ "name": "hit", "ledger": {}, "expect": "injected >= 0" }]);
+    let mut world = World::new(&[("a", 2)]);
+    world.run("run", spec);
+    world.settle();
+    world.pass(20);
+    world.now += jiff::SignedDuration::from_secs(15);
+    // Two looks without a write, as if the API server was not there.
+    world.look();
+    world.look();
+    world.pass(5);
+    assert_eq!(world.status("run").probes[0].checks, 1);
+}
+
+#[test]
+fn hours_that_end_while_probes_must_hold_again_change_no_result() {
+    let mut spec = with_probe(json!({}));
+    spec["steps"][0]["fault"]["for"] = json!("20s");
+    let mut world = World::new(&[("a", 2)]);
+    world.run("run", spec);
+    world.pass(10);
+    world.service.insert("web".into(), Outcome::Fail);
+    world.pass(4);
+    assert_eq!(world.status("run").phase, RunPhase::Recovering);
+    let hours = crate::names::HOURS;
+    world.annotations.insert(hours.into(), "Mon 00-01 Europe/Berlin".into());
+    world.pass(3);
+    assert_eq!(world.status("run").phase, RunPhase::Recovering);
+    world.service.clear();
+    world.pass(3);
+    assert_eq!(result(&world).0, Some(Reason::ProbeBroke));
+}
+
+#[test]
+fn what_is_judged_at_the_end_is_no_condition_of_a_step() {
+    for (step, field) in [
+        (json!({ "name": "c", "check": { "probes": ["hit"], "for": "2s" } }), "check"),
+        (json!({ "name": "c", "wait": { "for": "2s" }, "if": "probes.hit.ok" }), "if"),
+    ] {
+        let mut spec = one_step("all", "20s");
+        spec["probes"] = json!([{ "name": "hit", "ledger": {}, "expect": "injected > 0" }]);
+        spec["steps"] = json!([spec["steps"][0], step]);
+        let mut world = World::new(&[("a", 2)]);
+        world.run("run", spec);
+        world.pass(2);
+        assert_eq!(result(&world).0, Some(Reason::Refused));
+        let message = world.status("run").message;
+        assert!(message.contains(&format!("step c: {field}: hit is a ledger")), "{message}");
+    }
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! Plays a cluster by maps: pods, agents, runs, and a clock that the test sets.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chaos_api::{
     NodeFeatures, Policy,
-    kinds::{Condition, Experiment, Run, RunStatus},
+    kinds::{Condition, Experiment, Run, RunPhase, RunStatus},
 };
 use chaos_kube::{FAULTS, FEATURES, STATUS, digest};
 use chaos_plan::KernelFeatures;
@@ -86,10 +89,14 @@ pub struct World {
     pub services: BTreeMap<(String, String), Arc<Service>>,
     /// What the service of the probes answers, by their names; those that are missing pass.
     pub service: BTreeMap<String, Outcome>,
+    /// Probes that are asked and never answered.
+    pub silent: BTreeSet<String>,
     /// Whether it has much to say.
     pub answer_at_length: bool,
     /// When each probe of each run was asked last.
     asked: BTreeMap<(String, String), Timestamp>,
+    /// Those that are asked when nothing is broken any more.
+    after: BTreeSet<(String, String)>,
     /// What was asked, in this order, with the baselines.
     pub questions: Vec<(String, Option<f64>)>,
     samples: Samples,
@@ -132,8 +139,10 @@ impl World {
             runs: BTreeMap::new(),
             services: BTreeMap::new(),
             service: BTreeMap::new(),
+            silent: BTreeSet::new(),
             answer_at_length: false,
             asked: BTreeMap::new(),
+            after: BTreeSet::new(),
             questions: Vec::new(),
             samples: Samples::new(),
             memory: Memory::default(),
@@ -239,7 +248,7 @@ impl World {
 
     pub fn nodes_of(&self, pods: &[String]) -> usize {
         let nodes = pods.iter().map(|pod| &self.pods[pod].node);
-        nodes.collect::<std::collections::BTreeSet<_>>().len()
+        nodes.collect::<BTreeSet<_>>().len()
     }
 
     pub fn text(&self, pod: &str) -> Option<String> {
@@ -478,7 +487,9 @@ impl World {
         for run in &actions.resume {
             let uid = run.metadata.uid.as_deref().unwrap();
             let written = self.reports.get(uid).cloned().unwrap_or_default();
-            self.memory.reports.resume(uid, written, self.now);
+            let probes = &run.status.as_ref().unwrap().probes;
+            let is_own = |name: &str| probes.iter().any(|probe| probe.name == name);
+            self.memory.reports.resume(uid, written, is_own, self.now);
         }
         for run in &actions.reports {
             let uid = run.metadata.uid.as_deref().unwrap();
@@ -499,7 +510,15 @@ impl World {
     fn ask(&mut self, questions: &[Question]) {
         for question in questions {
             let (run, name) = (question.asking.run_uid.clone(), &question.probing.probe.name);
+            if self.silent.contains(name) {
+                continue;
+            }
             let key = (run.clone(), name.clone());
+            // What is asked when nothing is broken any more begins in the next second.
+            if question.phase == RunPhase::Recovering && self.after.insert(key.clone()) {
+                self.asked.insert(key, self.now);
+                continue;
+            }
             let every = SignedDuration::try_from(question.every).unwrap();
             if self.asked.get(&key).is_some_and(|at| self.now.duration_since(*at) < every) {
                 continue;
