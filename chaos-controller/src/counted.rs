@@ -23,6 +23,8 @@ mod tests {
 
     #[test]
     fn one_has_no_ending() {
+        let both = (counted(1_u32, "pod"), counted(2_u32, "pod"));
+        assert_eq!(both, ("1 pod".to_owned(), "2 pods".to_owned()));
         let pods = |number: u32| format!("{} {} free", counted(number, "pod"), be(number));
         assert_eq!([0, 1, 2].map(pods), ["0 pods are free", "1 pod is free", "2 pods are free"]);
     }

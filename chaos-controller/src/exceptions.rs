@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use chaos_api::kinds::ExceptionStatus;
 use chaos_kube::PodName;
 
+use crate::obeyed::is_obeyed;
+
 /// Groups that a status has at most.
 const MOST: usize = 50;
 
 /// In bytes.
 const LONGEST_MESSAGE: usize = 160;
-
-/// Whether a character changes the direction of the text behind it.
-fn is_of_direction(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
 
 /// Messages with how many pods each is about, and one of these.
 #[derive(Debug, Default)]
@@ -27,8 +24,7 @@ impl Exceptions {
     pub fn add(&mut self, message: impl Into<String>, pod: &PodName) {
         // Whoever may write on pods chooses some of these words, and they are shown on terminals.
         let message: String = message.into();
-        let is_plain = |c: char| !c.is_control() && !is_of_direction(c);
-        let message = message.chars().map(|c| if is_plain(c) { c } else { '\u{fffd}' }).collect();
+        let message = message.chars().map(|c| if is_obeyed(c) { '\u{fffd}' } else { c }).collect();
         let group = self.groups.entry(message).or_insert_with(|| (0, pod.to_string()));
         group.0 += 1;
     }

@@ -32,6 +32,7 @@ mod limits;
 mod mistakes;
 mod names;
 mod namespaces;
+mod obeyed;
 mod observed;
 mod ownership;
 mod params;
@@ -62,6 +63,7 @@ use chaos_kube::ENABLED;
 use chaos_probe::Asker;
 pub use chaos_probe::{Networks, Settings as ProbeSettings};
 use controller::{Controller, Stores};
+pub use counted::counted;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
     batch::v1::Job,
@@ -77,6 +79,7 @@ use kube::{
 use lease::Leadership;
 pub use mistakes::{Part, SpecMistake, mistakes};
 pub use names::{AGENT_LABEL, FIELD_MANAGER};
+pub use obeyed::is_obeyed;
 pub use params::Filled;
 pub use probes::ProbeError;
 pub use report::KEY as REPORT_KEY;

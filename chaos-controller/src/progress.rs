@@ -285,12 +285,7 @@ impl Turn<'_> {
             return Progress { is_ending: true, ..Progress::of(status) };
         }
         let (reason, why) = decided.unwrap_or((reason, why));
-        for step in &mut status.steps {
-            if step.phase == StepPhase::Running {
-                step.phase = StepPhase::Failed;
-                step.pods.clear();
-            }
-        }
+        fail_running(&mut status);
         Progress::of(self.finish(status, probes, reason, why))
     }
 
@@ -460,6 +455,16 @@ enum Missing {
 
 fn not_enabled(namespace: &str) -> String {
     format!("namespace {namespace} does not allow faults; label it {ENABLED}=true")
+}
+
+/// Says of the step that runs that it was not done to its end.
+fn fail_running(status: &mut RunStatus) {
+    for step in &mut status.steps {
+        if step.phase == StepPhase::Running {
+            step.phase = StepPhase::Failed;
+            step.pods.clear();
+        }
+    }
 }
 
 /// When a step's time is over.

@@ -206,19 +206,9 @@ impl<'a> Following<'a> {
     /// Ends where a right is missing; else the watch begins again by itself.
     fn missed(&mut self, error: watcher::Error) -> Result<(), Failure> {
         let (namespace, name) = (self.run.namespace().unwrap_or_default(), self.run.name_any());
-        let asked = |verb| Asked::to(verb, Resource::Runs, &name, &namespace);
-        let explained = match error {
-            watcher::Error::InitialListFailed(error) => self.cluster.explain(error, asked("list")),
-            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-                self.cluster.explain(error, asked("watch"))
-            }
-            // The history was too short; the watch lists anew.
-            watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => return Ok(()),
-        };
-        if explained.is_forbidden() {
-            return Err(explained.into());
+        if let Some(why) = self.cluster.rewatched(error, (&name, &namespace))? {
+            self.painter.say(&why);
         }
-        self.painter.say(&format!("{explained}; trying again"));
         Ok(())
     }
 

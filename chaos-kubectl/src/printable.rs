@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 
+use chaos_controller::is_obeyed;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
@@ -78,21 +79,6 @@ pub fn value(value: Value) -> Value {
         }
         other @ (Value::Null | Value::Bool(_) | Value::Number(_)) => other,
     }
-}
-
-/// Control characters (C0, DEL, C1), and what changes the direction of text or breaks lines unseen.
-fn is_obeyed(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{061c}'
-                | '\u{200e}'
-                | '\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{fffe}'
-                | '\u{ffff}'
-        )
 }
 
 #[cfg(test)]

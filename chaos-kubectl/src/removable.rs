@@ -1,6 +1,7 @@
 //! Says which pods a step of a plan may remove, and what PodDisruptionBudgets say of them. Pure.
 
 use chaos_api::kinds::Target;
+use chaos_controller::counted;
 use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
 use kube::{
     ResourceExt as _,
@@ -8,10 +9,7 @@ use kube::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    diagnosis::{Known, why::is_ready},
-    text::count,
-};
+use crate::diagnosis::{Known, why::is_ready};
 
 /// What is known of the pods of a step that removes some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +82,7 @@ fn in_words(budget: &PodDisruptionBudget, pods: &[&Pod]) -> Option<String> {
     let whole = |number: i32| u32::try_from(number).unwrap_or(0);
     Some(format!(
         "PodDisruptionBudget {name} lets {} go now: {} of {} are healthy, and {} must be",
-        count(whole(status.disruptions_allowed), "pod"),
+        counted(whole(status.disruptions_allowed), "pod"),
         status.current_healthy,
         status.expected_pods,
         status.desired_healthy

@@ -123,12 +123,6 @@ pub fn number(number: u64) -> String {
     grouped
 }
 
-/// `1 pod`, `2 pods`.
-pub fn count(number: impl Into<u64>, singular: &str) -> String {
-    let number = number.into();
-    format!("{number} {singular}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,6 +152,5 @@ mod tests {
     fn numbers_are_grouped() {
         let grouped = [0, 999, 1_000, 91_823, 1_234_567].map(number);
         assert_eq!(grouped, ["0", "999", "1,000", "91,823", "1,234,567"]);
-        assert_eq!((count(1_u32, "pod"), count(2_u32, "pod")), ("1 pod".into(), "2 pods".into()));
     }
 }

@@ -5,36 +5,23 @@ use chaos_expression::Variables;
 use serde_json::Value;
 
 use crate::{
-    asker::Asker,
-    connection::{Patience, Trust},
-    duration,
-    exchange::{Request, Response, exchange},
-    expectation::Answer,
-    json,
-    location::Location,
-    trouble::Trouble,
+    asker::Asker, connection::Patience, duration, exchange::Response, expectation::Answer, json,
+    server::Server, trouble::Trouble,
 };
-
-/// In bytes, of an answer.
-const MOST: usize = 1 << 20;
 
 /// Alerts that are named to people.
 const MOST_NAMES: usize = 3;
 
 /// Asks, where the probe or the controller's flag says.
 pub async fn ask(asker: &Asker, alertmanager: &AlertmanagerProbe) -> Result<Response, Trouble> {
-    let (url, trust) = match (&alertmanager.url, asker.alertmanager()) {
-        (Some(url), _) => (url.as_str(), Trust::Networks(asker.networks())),
-        (None, Some(url)) => (url, Trust::Flag),
-        (None, None) => {
-            let remedy = "start the controller with `--alertmanager`, or write `url`";
-            return Err(Trouble::Question(format!("there is no Alertmanager; {remedy}")));
-        }
-    };
     let patience = Patience::of(duration::timeout(alertmanager.timeout.as_deref())?);
-    let location = Location::of_url(url).map_err(Trouble::Question)?;
-    let location = location.below("/api/v2/alerts", &query(&alertmanager.matchers));
-    exchange(asker, Request::get(location, MOST), trust, patience).await
+    let server = Server {
+        name: "Alertmanager",
+        own: alertmanager.url.as_deref(),
+        by_flag: asker.alertmanager(),
+        flag: "--alertmanager",
+    };
+    server.get(asker, ("/api/v2/alerts", &query(&alertmanager.matchers)), patience).await
 }
 
 fn query(matchers: &[String]) -> String {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::trouble::Trouble;
+use chaos_api::kinds::Probe;
+
+use crate::{question::Question, trouble::Trouble};
 
 /// How long an answer is waited for where nothing is said.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,6 +21,12 @@ pub fn timeout(text: Option<&str>) -> Result<Duration, Trouble> {
         return Err(Trouble::Question(format!("timeout: {text} is more than {LONGEST:?}")));
     }
     Ok(read)
+}
+
+/// How long an answer to a probe takes at most: what it says, or what holds where it says nothing that can be read.
+pub fn longest(probe: &Probe) -> Duration {
+    let said = Question::of(probe).and_then(Question::timeout);
+    timeout(said).unwrap_or(TIMEOUT)
 }
 
 /// For people, with as many digits as they look at.

@@ -45,6 +45,7 @@ mod resource;
 mod room;
 mod sample;
 mod secret;
+mod server;
 mod session;
 mod tcp;
 #[cfg(test)]
@@ -53,6 +54,7 @@ mod tls;
 mod trouble;
 
 pub use asker::{Asker, Asking, Settings};
+pub use duration::longest;
 pub use ledger::judge_ledger;
 pub use mistakes::mistakes;
 pub use networks::Networks;

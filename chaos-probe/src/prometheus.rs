@@ -9,35 +9,29 @@ use serde_json::Value;
 
 use crate::{
     asker::Asker,
-    connection::{Patience, Trust},
+    connection::Patience,
     duration,
-    exchange::{Request, Response, exchange},
+    exchange::Response,
     expectation::{Answer, Expectation},
     json,
-    location::Location,
+    server::Server,
     trouble::Trouble,
 };
 
-/// In bytes, of an answer.
-const MOST: usize = 1 << 20;
-
 /// Asks, where the probe or the controller's flag says.
 pub async fn ask(asker: &Asker, prometheus: &PrometheusProbe) -> Result<Response, Trouble> {
-    let (url, trust) = match (&prometheus.url, asker.prometheus()) {
-        (Some(url), _) => (url.as_str(), Trust::Networks(asker.networks())),
-        (None, Some(url)) => (url, Trust::Flag),
-        (None, None) => {
-            let remedy = "start the controller with `--prometheus`, or write `url`";
-            return Err(Trouble::Question(format!("there is no Prometheus; {remedy}")));
-        }
-    };
     let patience = Patience::of(duration::timeout(prometheus.timeout.as_deref())?);
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("query", &prometheus.query)
         .append_pair("timeout", &format!("{}ms", patience.whole().as_millis()))
         .finish();
-    let location = Location::of_url(url).map_err(Trouble::Question)?.below("/api/v1/query", &query);
-    exchange(asker, Request::get(location, MOST), trust, patience).await
+    let server = Server {
+        name: "Prometheus",
+        own: prometheus.url.as_deref(),
+        by_flag: asker.prometheus(),
+        flag: "--prometheus",
+    };
+    server.get(asker, ("/api/v1/query", &query), patience).await
 }
 
 /// An answer of the API, as far as it is read.

@@ -102,6 +102,11 @@ impl Watches {
         watch
     }
 
+    /// What is known of the probes of a run, once its samples were counted.
+    pub fn of(&self, run_uid: &str) -> Option<&Watch> {
+        self.of_runs.get(run_uid)
+    }
+
     /// Says what the numbers were before anything is broken.
     pub fn set_baselines(&mut self, run_uid: &str) -> Vec<ProbeStatus> {
         let Some(watch) = self.of_runs.get_mut(run_uid) else { return Vec::new() };

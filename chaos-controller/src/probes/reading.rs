@@ -23,9 +23,6 @@ const RECOVER: Duration = Duration::from_secs(30);
 /// Before anything is broken, and when nothing is any more, probes are asked at least this often.
 const BRISK: Duration = Duration::from_secs(1);
 
-/// How long an answer is waited for, where a probe does not say.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The longest probe, in bytes of JSON, with its parameters put in.
 const LONGEST: usize = 32 * 1024;
 
@@ -129,15 +126,6 @@ pub fn read(
     Ok(probings)
 }
 
-/// How long one answer may take, as it is written.
-fn timeout(probe: &Probe) -> Option<&String> {
-    let http = probe.http.as_ref().and_then(|one| one.timeout.as_ref());
-    let tcp = probe.tcp.as_ref().and_then(|one| one.timeout.as_ref());
-    let prometheus = probe.prometheus.as_ref().and_then(|one| one.timeout.as_ref());
-    let alertmanager = probe.alertmanager.as_ref().and_then(|one| one.timeout.as_ref());
-    http.or(tcp).or(prometheus).or(alertmanager)
-}
-
 fn read_one(
     probe: &Probe,
     spec: &ExperimentSpec,
@@ -180,17 +168,18 @@ fn read_one(
     if let Some(step) = step.filter(|step| !is_there(step)) {
         return Err(ProbeError::Step { probe: of(), step: step.clone() });
     }
-    let bytes = serde_json::to_string(&probe).map_or(usize::MAX, |text| text.len());
-    if bytes > LONGEST {
-        return Err(ProbeError::TooLong { probe: of(), bytes });
+    let too_long = |bytes| ProbeError::TooLong { probe: of(), bytes };
+    let text = serde_json::to_string(&probe).map_err(|_| too_long(usize::MAX))?;
+    if text.len() > LONGEST {
+        return Err(too_long(text.len()));
     }
-    if let Some(mistake) = checks.probe(&probe) {
+    if let Some(mistake) = checks.probe(&probe, &text) {
         return Err(ProbeError::Mistake { probe: of(), mistake });
     }
     Ok(Probing {
         every: duration("every", &probe.every, EVERY)?,
         recover: duration("recover", &probe.recover, RECOVER)?,
-        timeout: timeout(&probe).and_then(|text| parse_duration(text).ok()).unwrap_or(TIMEOUT),
+        timeout: chaos_probe::longest(&probe),
         probe,
     })
 }

@@ -5,7 +5,7 @@ use chaos_api::kinds::{Mode, ProbeState, ProbeStatus, Reason, RunPhase, RunStatu
 use chaos_probe::Asking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Progress, Turn, plan_in_words};
+use super::{Progress, Turn, fail_running, plan_in_words};
 use crate::{
     probes::{
         Probing, Question, Recovery, Steadiness, has_recovered, not_recovered, recovery,
@@ -61,7 +61,8 @@ impl Turn<'_> {
     pub(super) fn before(&mut self, mut status: RunStatus, script: &Script) -> Progress {
         let uid = &self.identity.uid;
         let now = self.observed.now;
-        let watch = self.memory.watches.take(uid, &script.probes, &status, &[], now);
+        // The samples of this look were counted before.
+        let Some(watch) = self.memory.watches.of(uid) else { return Progress::of(status) };
         let late = too_late(&script.probes, watch, now);
         if self.run.spec.mode == Mode::Plan {
             let mut all = script.probes.iter().zip(&status.probes);
@@ -98,7 +99,7 @@ impl Turn<'_> {
     /// Why a probe ends the run now, if one does. The run's step is looked at first, so that what its pods have said counts.
     pub(super) fn breaks(&mut self, status: &mut RunStatus, script: &Script) -> bool {
         let (uid, now) = (&self.identity.uid, self.observed.now);
-        let watch = self.memory.watches.take(uid, &script.probes, status, &[], now);
+        let Some(watch) = self.memory.watches.of(uid) else { return false };
         let Some((reason, why)) = why_to_end(&script.probes, watch, now) else { return false };
         if status.steps.iter().any(|step| step.phase == StepPhase::Running) {
             let seen = self.step(status.clone(), script).status;
@@ -116,12 +117,7 @@ impl Turn<'_> {
         if self.held() > 0 {
             return Progress { is_ending: true, ..Progress::of(status) };
         }
-        for step in &mut status.steps {
-            if step.phase == StepPhase::Running {
-                step.phase = StepPhase::Failed;
-                step.pods.clear();
-            }
-        }
+        fail_running(&mut status);
         Progress::of(self.recover(status, script))
     }
 

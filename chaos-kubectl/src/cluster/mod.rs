@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
+    runtime::watcher,
 };
 
 use crate::cli::ClusterArgs;
@@ -69,5 +70,27 @@ impl Cluster {
     /// Says what an error of a request means.
     pub fn explain(&self, error: kube::Error, asked: Asked) -> ClusterError {
         ClusterError::of(error, asked, &self.url)
+    }
+
+    /// Says why a watch of Runs begins again; nothing where that is usual. An error where a right is missing, as it would
+    /// for ever.
+    pub fn rewatched(
+        &self,
+        error: watcher::Error,
+        (name, namespace): (&str, &str),
+    ) -> Result<Option<String>, ClusterError> {
+        let asked = |verb| Asked::to(verb, Resource::Runs, name, namespace);
+        let explained = match error {
+            watcher::Error::InitialListFailed(error) => self.explain(error, asked("list")),
+            watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
+                self.explain(error, asked("watch"))
+            }
+            // The history was too short; the watch lists anew.
+            watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => return Ok(None),
+        };
+        match explained.is_forbidden() {
+            true => Err(explained),
+            false => Ok(Some(format!("{explained}; trying again"))),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use chaos_api::NodeFeatures;
+use chaos_controller::counted;
 use chaos_kube::{ALLOW_VERBS, ENABLED, FEATURES, GUARD_PATIENCE, HALT};
 use chaos_plan::{Capability, Support};
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use kube::ResourceExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{Known, why::is_ready};
-use crate::{cluster::Asked, text::count, view::age};
+use crate::{cluster::Asked, view::age};
 
 /// Replicas of the controller that survive the loss of one.
 const REPLICAS: usize = 2;
@@ -146,7 +147,7 @@ fn controllers(facts: &Facts) -> Vec<Check> {
     const SUBJECT: &str = "controller";
     judge(SUBJECT, &facts.controllers, |pods| {
         let ready = pods.iter().filter(|pod| is_ready(pod)).count();
-        let finding = format!("{ready} of {} ready", count(pods.len() as u64, "replica"));
+        let finding = format!("{ready} of {} ready", counted(pods.len() as u64, "replica"));
         let namespace = &facts.agent_namespace;
         let check = match (pods.len(), ready) {
             (0, _) => Check::new(Verdict::Bad, SUBJECT, format!("none in namespace {namespace}"))
@@ -245,7 +246,7 @@ fn agents(facts: &Facts) -> Vec<Check> {
             }
         }
         rows.sort_by(|one, other| one.subject.cmp(&other.subject));
-        let finding = format!("{ready} of {} ready", count(pods.len() as u64, "agent"));
+        let finding = format!("{ready} of {} ready", counted(pods.len() as u64, "agent"));
         let verdict = if ready == pods.len() { Verdict::Good } else { Verdict::Note };
         checks.push(Check::new(verdict, SUBJECT, finding));
         if versions.len() > 1 {

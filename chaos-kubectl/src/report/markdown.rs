@@ -1,12 +1,13 @@
 //! Writes a report as Markdown, for pull requests and chats. What strangers chose is text there, never markup.
 
 use chaos_api::kinds::{Hypothesis, Verdict};
+use chaos_controller::counted;
 
 use super::{
     model::{ProbeReport, Report},
     words,
 };
-use crate::{printable::in_one_line, text::count, view::number_in_words};
+use crate::{printable::in_one_line, view::number_in_words};
 
 /// Pods that have a line of their own; the others are counted.
 const MOST_PODS: usize = 50;
@@ -108,7 +109,7 @@ fn exceptions(report: &Report) -> Option<String> {
     let rows = report
         .exceptions
         .iter()
-        .map(|one| vec![count(one.count, "pod"), text(&one.message), code(&one.example)]);
+        .map(|one| vec![counted(one.count, "pod"), text(&one.message), code(&one.example)]);
     section("Exceptions", report.exceptions.len(), &["Pods", "What", "Such as"], rows)
 }
 

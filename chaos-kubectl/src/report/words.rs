@@ -1,11 +1,12 @@
 //! Words what every form of a report says.
 
 use chaos_api::kinds::{Hypothesis, LedgerSums, Mode, StepPhase, Verdict};
+use chaos_controller::counted;
 use chaos_fault::print_duration;
 use jiff::Timestamp;
 
 use super::model::{Judged, Report, StepReport};
-use crate::text::{count, number};
+use crate::text::number;
 
 /// How a Run ended, in some words: `Confirmed, Held`.
 pub fn outcome(report: &Report) -> String {
@@ -61,8 +62,8 @@ pub fn summary(report: &Report) -> Vec<(&'static str, String)> {
         rows.push(("Time", format!("{} UTC{}", date(started), lasted.unwrap_or_default())));
     }
     let picked = report.steps.iter().map(|step| step.picked).max().unwrap_or(0);
-    let pods = count(report.targets.selected, "pod");
-    let nodes = count(report.targets.nodes, "node");
+    let pods = counted(report.targets.selected, "pod");
+    let nodes = counted(report.targets.nodes, "node");
     rows.push(("Targets", format!("{picked} picked of {pods}, on {nodes}")));
     let ledger = report.ledger;
     let mut counts = vec![format!("matched {}", number(ledger.matched))];
@@ -116,7 +117,7 @@ pub fn number_or_none(value: u64) -> String {
 
 /// What is said of lines for which there was no room.
 pub fn cut(lines: u64) -> String {
-    format!("{} had no room in the report of the controller.", count(lines, "line"))
+    format!("{} had no room in the report of the controller.", counted(lines, "line"))
 }
 
 /// `10:09:00`.

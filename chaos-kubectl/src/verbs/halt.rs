@@ -23,7 +23,7 @@ use crate::{
     failure::Failure,
     output,
     run_name::RunName,
-    view::HALT_REASON,
+    view::{HALT_REASON, goes_on},
 };
 
 /// How often pods are looked at, while an end is waited for.
@@ -51,10 +51,7 @@ pub async fn execute(cluster: &Cluster, args: &HaltArgs) -> Result<Exit, Failure
         }
         None => {
             let runs = list::of(cluster, &cluster.namespace).await?;
-            let goes_on = |run: &&Run| {
-                run.status.as_ref().is_none_or(|status| status.phase != RunPhase::Finished)
-            };
-            let names = runs.iter().filter(goes_on).map(|run| run.name_any()).collect();
+            let names = runs.iter().filter(|run| goes_on(run)).map(|run| run.name_any()).collect();
             (cluster.namespace.clone(), names)
         }
     };
@@ -65,9 +62,7 @@ pub async fn execute(cluster: &Cluster, args: &HaltArgs) -> Result<Exit, Failure
     }
     for name in &names {
         let run = halt_run(cluster, namespace, name, reason).await?;
-        let has_ended =
-            run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Finished);
-        let what = if has_ended { "had ended before" } else { "is being halted" };
+        let what = if goes_on(&run) { "is being halted" } else { "had ended before" };
         output::line(&format!("run {name} {what}"))?;
     }
     wait(cluster, args, Some((namespace, &names)), &Of::Runs { namespace, names: &names }).await
@@ -227,11 +222,11 @@ async fn running(
     names: &[String],
 ) -> Result<Vec<String>, Failure> {
     let runs = list::of(cluster, namespace).await?;
-    let goes_on = |run: &&Run| {
+    let still_goes = |run: &&Run| {
         names.contains(&run.name_any())
             && run.status.as_ref().is_some_and(|status| status.phase != RunPhase::Finished)
     };
-    Ok(runs.iter().filter(goes_on).map(|run| run.name_any()).collect())
+    Ok(runs.iter().filter(still_goes).map(|run| run.name_any()).collect())
 }
 
 fn left(armed: &[String], running: &[String], waited: Duration) -> String {

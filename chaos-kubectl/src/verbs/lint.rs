@@ -2,13 +2,14 @@
 
 use std::io::IsTerminal as _;
 
+use chaos_controller::counted;
+
 use crate::{
     cli::LintArgs,
     exit::Exit,
     failure::Failure,
     lint::{Checked, render, sources},
     output,
-    text::count,
 };
 
 /// Checks the files, and prints every mistake on standard output.
@@ -35,11 +36,11 @@ pub fn execute(args: &LintArgs) -> Result<Exit, Failure> {
         ));
         return Ok(Exit::Failed);
     }
-    let objects = count(objects as u64, "object");
+    let objects = counted(objects as u64, "object");
     if mistakes == 0 {
         output::line(&format!("no mistakes in {objects}"))?;
         return Ok(Exit::Done);
     }
-    output::note(&format!("{} in {objects}", count(mistakes as u64, "mistake")));
+    output::note(&format!("{} in {objects}", counted(mistakes as u64, "mistake")));
     Ok(Exit::Failed)
 }

@@ -18,7 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{halt::halt_in_time, list};
 use crate::{
     cli::TopArgs,
-    cluster::{Asked, Cluster, ClusterError, Resource},
+    cluster::{Cluster, ClusterError},
     exit::Exit,
     failure::Failure,
     keyboard::{Key, Keyboard},
@@ -46,9 +46,9 @@ pub async fn execute(cluster: &Cluster, args: &TopArgs) -> Result<Exit, Failure>
     // Keys and signals are heard while the API server has not answered.
     let mut halts: FuturesUnordered<LocalBoxFuture<'_, Halted>> = FuturesUnordered::new();
     let mut table = Table::new(args.all_namespaces, &cluster.namespace);
-    let api = match args.all_namespaces {
-        true => Api::all(cluster.client.clone()),
-        false => cluster.runs(&cluster.namespace),
+    let (api, place) = match args.all_namespaces {
+        true => (Api::all(cluster.client.clone()), ""),
+        false => (cluster.runs(&cluster.namespace), cluster.namespace.as_str()),
     };
     let mut events = pin!(watcher(api, watcher::Config::default()).default_backoff());
     let mut ticks = interval(TICK);
@@ -57,7 +57,9 @@ pub async fn execute(cluster: &Cluster, args: &TopArgs) -> Result<Exit, Failure>
         tokio::select! {
             event = events.next() => match event {
                 Some(Ok(event)) => table.take(event),
-                Some(Err(error)) => table.note = missed(cluster, error, args)?,
+                Some(Err(error)) => {
+                    table.note = cluster.rewatched(error, ("", place))?.unwrap_or_default();
+                }
                 None => return Ok(Exit::Failed),
             },
             _ = ticks.tick() => {}
@@ -106,26 +108,6 @@ async fn once(cluster: &Cluster, args: &TopArgs) -> Result<Exit, Failure> {
         top(&table.going()?, table.with_namespace, None, Timestamp::now(), terminal::size().width);
     output::line(&lines.join("\n"))?;
     Ok(Exit::Done)
-}
-
-/// What is said of a watch that begins again; an error where a right is missing.
-fn missed(cluster: &Cluster, error: watcher::Error, args: &TopArgs) -> Result<String, Failure> {
-    let place = if args.all_namespaces { "" } else { cluster.namespace.as_str() };
-    let asked = |verb| Asked::to(verb, Resource::Runs, "", place);
-    let explained = match error {
-        watcher::Error::InitialListFailed(error) => cluster.explain(error, asked("list")),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            cluster.explain(error, asked("watch"))
-        }
-        // The history was too short; the watch lists anew.
-        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => {
-            return Ok(String::new());
-        }
-    };
-    if explained.is_forbidden() {
-        return Err(explained.into());
-    }
-    Ok(format!("{explained}; trying again"))
 }
 
 /// Namespace and name.

@@ -1,6 +1,7 @@
 //! Renders a Run as it stands now: what `watch` rewrites in place.
 
 use chaos_api::kinds::{Mode, Run, RunPhase, RunStatus, Step, StepPhase, StepStatus, TargetCounts};
+use chaos_controller::counted;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::{
     printable::Printable,
-    text::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, count, number, pad, styled, table, width, wrap},
+    text::{BOLD, CYAN, DIM, GREEN, RED, YELLOW, number, pad, styled, table, width, wrap},
 };
 
 /// How long a Run may go without a word before the controller is asked after.
@@ -170,7 +171,7 @@ fn targets(counts: &TargetCounts, picked: u32, done: &str, most: usize) -> Strin
             parts.push(styled(style, &format!("{number} {word}")));
         }
     }
-    parts.push(styled(DIM, &format!("of {selected} selected, on {}", count(nodes, "node"))));
+    parts.push(styled(DIM, &format!("of {selected} selected, on {}", counted(nodes, "node"))));
     let words = parts.join("  ");
     let head = format!("{}  ", styled(DIM, "targets"));
     let room = most.saturating_sub(width(&head) + width(&words) + 2).min(BAR);
@@ -209,7 +210,7 @@ fn exceptions(status: &RunStatus, most: usize) -> Vec<String> {
         .take(MOST_EXCEPTIONS)
         .map(|one| {
             vec![
-                styled(YELLOW, &count(one.count, "pod")),
+                styled(YELLOW, &counted(one.count, "pod")),
                 format!("{} (such as {})", one.message, one.example),
             ]
         })

@@ -1,16 +1,14 @@
 //! Renders what has changed of a Run, as lines for a pipe or a log.
 
 use chaos_api::kinds::{ProbeStatus, Run, RunPhase, RunStatus, StepPhase, TargetCounts};
+use chaos_controller::counted;
 use kube::ResourceExt as _;
 
 use super::{
     deed, done_word, halt_reason, hypothesis, in_words, ledger, probes::state_word, state,
     step_word, verdict,
 };
-use crate::{
-    printable::{Printable, in_one_line},
-    text::count,
-};
+use crate::printable::{Printable, in_one_line};
 
 /// Lines about what is other than before; none where only the ledger has moved.
 pub fn changes(before: Option<&Printable<Run>>, after: &Printable<Run>) -> Vec<String> {
@@ -49,7 +47,7 @@ pub fn changes(before: Option<&Printable<Run>>, after: &Printable<Run>) -> Vec<S
         let is_new =
             known.is_none_or(|known| known.iter().all(|other| other.message != one.message));
         if is_new {
-            let pods = count(one.count, "pod");
+            let pods = counted(one.count, "pod");
             lines.push(format!("{pods}: {} (such as {})", one.message, one.example));
         }
     }
@@ -84,7 +82,7 @@ fn probes(earlier: Option<&RunStatus>, status: &RunStatus) -> Vec<String> {
     };
     let is_news = |probe: &&ProbeStatus| state(&probe.name).unwrap_or_default() != probe.state;
     let line = |probe: &ProbeStatus| {
-        let checks = count(probe.checks, "check");
+        let checks = counted(probe.checks, "check");
         let mut line = format!("probe {}: {} after {checks}", probe.name, state_word(probe.state));
         if !probe.last.is_empty() {
             line.push_str(&format!(" ({})", probe.last));

@@ -1,13 +1,14 @@
 //! Renders what a Run of mode `Plan` has found: what would be done, and what stands against it.
 
 use chaos_api::kinds::{Reason, Run, RunStatus};
+use chaos_controller::counted;
 use kube::ResourceExt as _;
 
 use super::in_words;
 use crate::{
     printable::Printable,
     removable::Removable,
-    text::{BOLD, DIM, GREEN, RED, YELLOW, count, styled, table, wrap},
+    text::{BOLD, DIM, GREEN, RED, YELLOW, styled, table, wrap},
 };
 
 /// The pods whose names are shown; the others are counted.
@@ -47,7 +48,7 @@ pub fn planned(
             .iter()
             .map(|one| {
                 vec![
-                    styled(YELLOW, &count(one.count, "pod")),
+                    styled(YELLOW, &counted(one.count, "pod")),
                     format!("{} (such as {})", one.message, one.example),
                 ]
             })
@@ -62,9 +63,9 @@ fn targets(run: &Run, status: &RunStatus, namespace: &str, most: usize) -> Vec<S
     let mut lines = vec![String::new(), styled(BOLD, "targets")];
     let summary = format!(
         "{} selected in namespace {namespace}; {} picked for the first step, on {}",
-        count(counts.selected, "ready pod"),
+        counted(counts.selected, "ready pod"),
         status.steps.iter().map(|step| step.picked).find(|picked| *picked > 0).unwrap_or(0),
-        count(counts.nodes, "node"),
+        counted(counts.nodes, "node"),
     );
     lines.extend(wrap(&summary, most));
     if counts.refused > 0 {
@@ -86,7 +87,7 @@ fn steps(run: &Run, status: &RunStatus, most: usize) -> Vec<String> {
         .map(|step| {
             let planned = status.steps.iter().find(|one| one.name == step.name);
             let pods = planned.filter(|_| step.fault.is_some() || step.pods.is_some());
-            let pods = pods.map(|one| count(one.picked, "pod")).unwrap_or_default();
+            let pods = pods.map(|one| counted(one.picked, "pod")).unwrap_or_default();
             vec![step.name.clone(), pods, in_words(step)]
         })
         .collect();
@@ -103,7 +104,7 @@ fn removals(removable: &Removable, most: usize) -> Vec<String> {
         more => format!(" and {more} more"),
     };
     if !pods.is_empty() {
-        let of = count(pods.len() as u64, "pod");
+        let of = counted(pods.len() as u64, "pod");
         let which = match (*picked as usize == pods.len(), *is_narrower) {
             (true, false) => String::new(),
             (_, false) => format!("{picked} of {of}, others in each Run: "),

@@ -1,10 +1,11 @@
 //! Renders the probes of a Run: what each has seen last, beside its baseline.
 
 use chaos_api::kinds::{ExperimentSpec, ProbeState, ProbeStatus, Run, RunStatus};
+use chaos_controller::counted;
 
 use crate::{
     printable::in_one_line,
-    text::{BOLD, DIM, GREEN, RED, YELLOW, count, number, styled, table},
+    text::{BOLD, DIM, GREEN, RED, YELLOW, number, styled, table},
 };
 
 /// A line for each probe.
@@ -64,7 +65,7 @@ fn checks(probe: &ProbeStatus) -> String {
     let ProbeStatus { checks, failed, errors, .. } = *probe;
     let mut parts = vec![format!("{}/{} failed", number(failed.into()), number(checks.into()))];
     if errors > 0 {
-        parts.push(count(errors, "error"));
+        parts.push(counted(errors, "error"));
     }
     parts.join(", ")
 }

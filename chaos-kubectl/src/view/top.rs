@@ -1,6 +1,7 @@
 //! Renders the Runs that go on as a table with one of them chosen: what `top` rewrites in place.
 
 use chaos_api::kinds::{LedgerSums, Mode, Run, RunPhase, StepPhase};
+use chaos_controller::counted;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     printable::Printable,
-    text::{BOLD, DIM, count, number, styled, table},
+    text::{BOLD, DIM, number, styled, table},
 };
 
 /// A Run, and what is known of it besides.
@@ -107,8 +108,8 @@ pub fn sums(runs: &[Going], place: &str) -> String {
         .filter(|status| worst(status).is_some_and(|probe| state_word(probe.state) == "fail"));
     let words = format!(
         "{} in {place}, {} armed, {} with a probe that fails",
-        count(runs.len() as u64, "Run"),
-        count(armed, "pod"),
+        counted(runs.len() as u64, "Run"),
+        counted(armed, "pod"),
         failing.count()
     );
     styled(DIM, &words)

@@ -4,6 +4,7 @@
 mod chart;
 
 use chaos_api::kinds::Hypothesis;
+use chaos_controller::counted;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
@@ -11,10 +12,7 @@ use super::{
     model::{ProbeReport, Report, StepReport},
     words,
 };
-use crate::{
-    text::{count, number},
-    view::number_in_words,
-};
+use crate::{text::number, view::number_in_words};
 
 /// The page may load nothing and run nothing, whatever is in it.
 const POLICY: &str =
@@ -186,7 +184,7 @@ fn probe(probe: &ProbeReport, report: &Report) -> Markup {
                 p.numbers { (chart::legend(probe, report)) }
             }
             p.numbers {
-                (count(probe.checks, "check")) ", " (number(probe.failed.into())) " failed, "
+                (counted(probe.checks, "check")) ", " (number(probe.failed.into())) " failed, "
                 (number(probe.errors.into())) " without an answer"
                 @if let Some(baseline) = probe.baseline { " · before " (value(baseline)) }
                 @if let Some(last) = probe.value { " · last " (value(last)) }
@@ -233,7 +231,7 @@ fn exceptions(report: &Report) -> Markup {
             div.card.scroll { table {
                 tr { th { "Pods" } th { "What" } th { "Such as" } }
                 @for one in &report.exceptions {
-                    tr { td.time { (count(one.count, "pod")) } td.message { (one.message) } td { code { (one.example) } } }
+                    tr { td.time { (counted(one.count, "pod")) } td.message { (one.message) } td { code { (one.example) } } }
                 }
             } }
         }
