@@ -1,7 +1,9 @@
 //! Names that users, manifests and agents rely on.
 
+use chaos_api::kinds::Run;
 /// The Lease by which one controller leads. It is also the guard of agents, whose annotations say what is halted.
 pub use chaos_kube::{GUARD as LEASE, HALT, HALTED_RUNS};
+use kube::ResourceExt as _;
 
 /// Who writes the fault annotation of pods, and the status of experiments and runs.
 pub const FIELD_MANAGER: &str = "chaos-controller";
@@ -16,3 +18,8 @@ pub const HOURS: &str = "chaos-agent.dev/hours";
 
 /// The label of ConfigMaps with reports.
 pub const REPORT_LABEL: &str = "chaos-agent.dev/report";
+
+/// A run as agents are told of it.
+pub fn full_name(run: &Run) -> String {
+    format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any())
+}

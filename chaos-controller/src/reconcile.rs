@@ -13,6 +13,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     bounded::fit,
+    names::full_name,
     observed::Observed,
     pods::{Annotation, PodFacts},
     probes::Question,
@@ -70,8 +71,7 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
         texts.extend(progress.texts);
         actions.remove.extend(progress.removals);
         if progress.is_ending {
-            let namespace = run.namespace().unwrap_or_default();
-            actions.ending.insert(format!("{namespace}/{}", run.name_any()));
+            actions.ending.insert(full_name(run));
         }
         actions.ask.extend(progress.questions);
         if run.status.as_ref() != Some(&progress.status) {

@@ -1,25 +1,30 @@
 //! Reads what an experiment says: its sentences with parameters put in, its durations, its expressions. What is wrong is
 //! told with the step or target it is in.
 
+mod deed;
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use chaos_api::kinds::{
-    CheckStep, ExperimentSpec, Mode, OnError, Peer, PodAction, Replaced, Step, Target,
-};
+use chaos_api::kinds::{CheckStep, ExperimentSpec, Mode, Peer, Step};
 use chaos_fault::{Fault, parse_duration, print_duration};
-use thiserror::Error;
 
+use self::error::LONGEST;
+pub use self::{
+    deed::{Act, Choice, Deed},
+    error::ScriptError,
+};
 use crate::{
     condition::unseen,
-    expression::{ExpressionError, Expressions},
-    limits::{Limits, LimitsError},
+    expression::Expressions,
+    limits::Limits,
     params::Filled,
     peers::network,
-    pick::{Amount, AmountError},
-    probes::{self, Checks, ProbeError, Probing, Values},
+    pick::Amount,
+    probes::{self, Checks, Probing, Values},
     removal::grace,
 };
 
@@ -32,64 +37,6 @@ const REMOVAL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How much longer a step may wait for probes than they must hold, where it does not say.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The longest copy of an experiment that a run's status has room for, in bytes of JSON.
-const LONGEST: usize = 12 * 1024;
-
-/// What is wrong with an experiment.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum ScriptError {
-    #[error(
-        "the experiment is {0} bytes long as JSON, and at most {LONGEST} fit into the status of a run; use fewer or shorter steps"
-    )]
-    TooLong(usize),
-    #[error("step {step}: `do` cannot be read:\n{report}")]
-    Sentences { step: String, report: String },
-    #[error("step {step} has none of fault, pods, check and wait")]
-    Nothing { step: String },
-    #[error("step {step}: `do` has no sentence")]
-    Empty { step: String },
-    #[error("step {step}: `do` has `{clause}`, which the controller writes itself; {remedy}")]
-    Clause { step: String, clause: &'static str, remedy: &'static str },
-    #[error("step {step}: `$({name})` is no parameter; there are: {known}")]
-    Param { step: String, name: String, known: String },
-    #[error(
-        "step {step}: the value of `$({name})` has {character:?}, which ends a sentence; give what stands in one, such as `400ms`"
-    )]
-    Value { step: String, name: String, character: char },
-    #[error("step {step}: target {target} is not there")]
-    Target { step: String, target: String },
-    #[error("step {step}: `@{name}` is no peer; there are: {known}{hint}")]
-    Peer { step: String, name: String, known: String, hint: &'static str },
-    #[error(
-        "peer {peer}: cidr: `{text}` is not an address or network, or has bits set behind its prefix; write it such as `10.0.0.0/8`"
-    )]
-    Cidr { peer: String, text: String },
-    #[error("the parameter {0} is not one of the experiment's")]
-    UnknownParam(String),
-    #[error("target {target}: where: {error}")]
-    Where { target: String, error: ExpressionError },
-    #[error("target {target}: pick: {error}")]
-    Pick { target: String, error: AmountError },
-    #[error("step {step}: {field}: {error}")]
-    Duration { step: String, field: &'static str, error: String },
-    #[error("step {step}: check: {name} is no probe of the experiment; there are: {known}")]
-    Probe { step: String, name: String, known: String },
-    #[error(
-        "step {step}: {field}: {name} is a ledger, which is judged once, when the last step has ended; name a probe that is asked"
-    )]
-    Unjudged { step: String, field: &'static str, name: String },
-    #[error("step {step}: timeout: the probes are to hold for {lasting}, and {timeout} is less")]
-    Impatient { step: String, lasting: String, timeout: String },
-    #[error("step {step}: if: {error}")]
-    Condition { step: String, error: chaos_expression::ExpressionError },
-    #[error("step {step}: if: {what} is not there; there are: {known}")]
-    Unseen { step: String, what: String, known: String },
-    #[error(transparent)]
-    Probing(#[from] ProbeError),
-    #[error("limits: {0}")]
-    Limits(#[from] LimitsError),
-}
-
 /// An experiment that can be run.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -98,98 +45,6 @@ pub struct Script {
     pub probes: Vec<Probing>,
     pub steps: Vec<Act>,
     pub limits: Limits,
-}
-
-/// Which pods, and how many.
-#[derive(Debug, Clone)]
-pub struct Choice {
-    pub target: Target,
-    pub amount: Amount,
-}
-
-/// A step that can be done.
-#[derive(Debug, Clone)]
-pub struct Act {
-    pub name: String,
-    pub deed: Deed,
-    /// Where it does not hold, the step is skipped.
-    pub condition: Option<String>,
-    pub timeout: Duration,
-    pub on_error: OnError,
-}
-
-/// What a step does.
-#[derive(Debug, Clone)]
-pub enum Deed {
-    Fault {
-        target: String,
-        /// Once for each container that is meant; with the names of peers.
-        faults: Vec<Fault>,
-        lasting: Duration,
-    },
-    Pods {
-        target: String,
-        action: PodAction,
-        /// In seconds.
-        grace: Option<u32>,
-        /// How long it may take.
-        timeout: Duration,
-    },
-    Check {
-        /// By their names.
-        probes: Vec<String>,
-        /// How long all of them must hold.
-        lasting: Duration,
-        /// How long it may take.
-        timeout: Duration,
-    },
-    Wait(Duration),
-}
-
-impl Deed {
-    /// How long it takes, at most.
-    pub fn lasting(&self) -> Duration {
-        match self {
-            Self::Fault { lasting, .. } | Self::Wait(lasting) => *lasting,
-            Self::Pods { timeout, .. } | Self::Check { timeout, .. } => *timeout,
-        }
-    }
-
-    /// The target whose pods it is about.
-    pub fn target(&self) -> Option<&str> {
-        match self {
-            Self::Fault { target, .. } | Self::Pods { target, .. } => Some(target),
-            Self::Check { .. } | Self::Wait(_) => None,
-        }
-    }
-}
-
-impl Act {
-    /// Whether the run ends where the step cannot be done.
-    pub fn stops_at_errors(&self) -> bool {
-        match self.on_error {
-            OnError::Halt => true,
-            OnError::Continue => false,
-        }
-    }
-}
-
-impl Choice {
-    /// Where its pods are, for a run in the namespace `home`.
-    pub fn namespaces<'a>(&'a self, home: &'a str) -> Vec<&'a str> {
-        match self.target.namespaces.as_slice() {
-            [] => vec![home],
-            named => named.iter().map(String::as_str).collect(),
-        }
-    }
-
-    /// Whether pods that go are replaced.
-    pub fn is_followed(&self) -> bool {
-        match self.target.replaced {
-            Replaced::Follow => true,
-            Replaced::Drop => false,
-        }
-    }
 }
 
 impl Script {
@@ -466,6 +321,7 @@ fn for_containers(faults: Vec<Fault>, containers: &[String], mode: Mode) -> Vec<
 
 #[cfg(test)]
 mod tests {
+    use chaos_api::kinds::OnError;
     use serde_json::{Value, json};
 
     use super::*;

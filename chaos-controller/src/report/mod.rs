@@ -1,26 +1,24 @@
 //! Keeps what has become of each pod of a run, what its probes have answered, and what has happened, for the report that
 //! is written beside it: one line of JSON for each, compressed. A status has no room for thousands of pods.
 
+mod line;
+mod pack;
 mod record;
 mod samples;
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Read as _, Write as _},
-};
+use std::{collections::BTreeMap, io};
 
-use chaos_api::kinds::{LedgerSums, RunStatus};
+use chaos_api::kinds::RunStatus;
 use chaos_probe::Sample;
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 
-pub use self::record::{EventRecord, Record, SampleRecord};
-use self::samples::Samples;
-use crate::{
-    events::{Happening, between},
-    pods::PodFacts,
+pub use self::{
+    line::{Entry, Line, State},
+    pack::unpack,
+    record::{EventRecord, Record, SampleRecord},
 };
+use self::{pack::pack, samples::Samples};
+use crate::events::{Happening, between};
 
 /// The key under which the ConfigMap of a report has it.
 pub const KEY: &str = "report.jsonl.gz";
@@ -28,62 +26,12 @@ pub const KEY: &str = "report.jsonl.gz";
 /// A report is written this often, and when its run ends.
 const CADENCE: SignedDuration = SignedDuration::from_secs(60);
 
-/// In bytes, before it is compressed. A ConfigMap has room for 1 MiB, also of what cannot be compressed.
-const LONGEST: usize = 960 * 1024;
-
 /// Answers of all probes of a run together, and of one probe.
 const MOST_SAMPLES: usize = 3_200;
 const MOST_SAMPLES_OF_ONE: usize = 2_000;
 
 /// What has happened, of one run.
 const MOST_EVENTS: usize = 500;
-
-/// Room for the line that says how much was cut.
-const CUT_LINE: usize = 64;
-
-/// What has become of a pod in a step.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
-    pub namespace: String,
-    pub pod: String,
-    pub uid: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub node: Option<String>,
-    pub step: String,
-    pub state: State,
-    /// What its agent has counted.
-    #[serde(flatten)]
-    pub counts: LedgerSums,
-    /// Why it was not armed, or not removed
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-}
-
-/// How far a pod is, or was when it was seen last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum State {
-    /// In order of what is kept where there is no room for all.
-    Refused,
-    Waiting,
-    Armed,
-    Ended,
-    Removed,
-}
-
-/// A line of a report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Entry {
-    Record(Record),
-    Pod(Line),
-}
-
-/// The last line of a report that has no room for all.
-#[derive(Serialize)]
-struct Cut {
-    /// Lines that were left out: of pods that did as they were told.
-    cut: usize,
-}
 
 /// The reports of runs, by their UID.
 #[derive(Debug, Default)]
@@ -109,22 +57,6 @@ struct Book {
     written: Option<Timestamp>,
     /// Why the API server has refused it, as long as it does.
     refusal: Option<String>,
-}
-
-impl Line {
-    /// Of a pod in a step.
-    pub fn of(pod: &PodFacts, step: &str, state: State) -> Self {
-        Self {
-            namespace: pod.name.namespace.clone(),
-            pod: pod.name.name.clone(),
-            uid: pod.uid.clone(),
-            node: pod.node.clone(),
-            step: step.to_owned(),
-            state,
-            counts: LedgerSums::default(),
-            refusal: None,
-        }
-    }
 }
 
 impl Reports {
@@ -320,50 +252,14 @@ impl Book {
     }
 }
 
-/// What has happened and the lines of pods that were not armed come first, then answers of probes, then the rest.
-fn pack(book: &Book) -> io::Result<Vec<u8>> {
-    let mut lines: Vec<&Line> = book.lines.values().collect();
-    lines.sort_by_key(|line| (line.state, &line.step, &line.namespace, &line.pod));
-    let is_exception = |line: &&&Line| line.state < State::Armed;
-    let exceptions = lines.iter().take_while(is_exception).count();
-    let (exceptions, others) = lines.split_at(exceptions);
-    let mut samples: Vec<&SampleRecord> = book.samples.values().flat_map(Samples::iter).collect();
-    samples.sort_by_key(|sample| sample.at);
-    let event = |event: &EventRecord| Entry::Record(Record::Event(event.clone()));
-    let sample = |sample: &&SampleRecord| Entry::Record(Record::Sample((*sample).clone()));
-    let pod = |line: &&Line| Entry::Pod((*line).clone());
-    let entries = book.events.iter().map(event).chain(exceptions.iter().map(pod));
-    let entries = entries.chain(samples.iter().map(sample)).chain(others.iter().map(pod));
-    let count = book.events.len() + samples.len() + lines.len();
-    let mut text = String::new();
-    for (index, entry) in entries.enumerate() {
-        let line = serde_json::to_string(&entry)?;
-        if text.len() + line.len() + 1 > LONGEST - CUT_LINE {
-            text.push_str(&serde_json::to_string(&Cut { cut: count - index })?);
-            text.push('\n');
-            break;
-        }
-        text.push_str(&line);
-        text.push('\n');
-    }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes())?;
-    encoder.finish()
-}
-
-/// The lines of a report that was written. What is no line is left out, such as what says how much was cut.
-pub fn unpack(packed: &[u8]) -> io::Result<Vec<Entry>> {
-    let mut text = String::new();
-    let most = u64::try_from(LONGEST).unwrap_or(u64::MAX);
-    GzDecoder::new(packed).take(most).read_to_string(&mut text)?;
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use flate2::read::GzDecoder;
     use serde_json::json;
 
-    use super::*;
+    use super::{pack::LONGEST, *};
 
     fn line(number: usize, state: &str) -> Line {
         serde_json::from_value(json!({
