@@ -10,13 +10,18 @@ mod recovery;
 mod scene;
 mod seccomp;
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    env,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use anyhow::{Context, Result};
 use chaos_tests::node::Node;
 use libtest_mimic::{Arguments, Completion, Trial};
 use scene::Scene;
-use xtask::node::NodeKit;
+use xtask::node::{END_VARIABLE, NodeKit};
 
 /// A test that may say why it does nothing.
 type Test = fn(&Scene) -> Result<Completion>;
@@ -28,17 +33,29 @@ fn main() -> Result<ExitCode> {
     let tests =
         [faults::TESTS, recovery::TESTS, seccomp::TESTS, capabilities::TESTS, experiments::TESTS]
             .concat();
+    let end = end()?;
+    let is_over = move || end.is_some_and(|end| SystemTime::now() >= end);
     // A list needs no node.
-    let scene = if arguments.list { None } else { Some(Arc::new(set()?)) };
+    let scene = if arguments.list || is_over() { None } else { Some(Arc::new(set()?)) };
     let trials = tests.into_iter().map(|(name, test): (&str, Test)| {
         let scene = scene.clone();
         Trial::ignorable_test(name, move || {
+            if is_over() {
+                return Ok(Completion::ignored_with("the time for tests of this change is over"));
+            }
             let scene = scene.context("a list runs no test")?;
             test(&scene).map_err(|error| format!("{error:?}").into())
         })
     });
     let trials = trials.collect();
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
+}
+
+/// From when on no test is begun.
+fn end() -> Result<Option<SystemTime>> {
+    let Ok(text) = env::var(END_VARIABLE) else { return Ok(None) };
+    let seconds = text.parse().with_context(|| format!("{END_VARIABLE}={text}: no number"))?;
+    Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
 fn set() -> Result<Scene> {

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 /// The environment variable that names the file with the [`NodeKit`].
 pub const KIT_VARIABLE: &str = "CHAOS_NODE_KIT";
 
+/// The environment variable with the moment, in seconds since 1970, from which on the tests of a node begin none.
+pub const END_VARIABLE: &str = "CHAOS_NODE_TESTS_END";
+
 /// A machine whose first command makes it a node, as soon as its setup is written and it has a
 /// network interface.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -9,7 +9,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{ExitCode, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
@@ -17,7 +17,7 @@ use beside::Beside;
 use cargo_metadata::{MetadataCommand, TargetKind};
 use clap::ValueEnum;
 pub use report::Report;
-use xtask::paths;
+use xtask::{node::END_VARIABLE, paths};
 
 use crate::{
     command::cargo,
@@ -103,7 +103,7 @@ impl Extent {
 pub fn run(args: &Args) -> Result<ExitCode> {
     let mut report = Report::default();
     let filter = args.filter.as_deref();
-    run_kinds(&args.kinds(), Extent::of_flag(args.all), filter, &mut report)?;
+    run_kinds(&args.kinds(), Extent::of_flag(args.all), filter, None, &mut report)?;
     print!("{report}");
     if let Some(path) = &args.results {
         let text = serde_json::to_vec(&report).context("write the results")?;
@@ -122,7 +122,7 @@ pub struct Ran {
 
 /// Runs the tests of these kinds and adds their results. Those of the lab keep the processors busy, which those
 /// on this machine's kernel and those of Kubernetes leave idle, waiting for what they have sent: the lab's
-/// run beside them, and give way to them.
+/// run beside them, and give way to them. At `end` no further test of a node is begun.
 ///
 /// # Errors
 /// When what they need cannot be set up.
@@ -130,6 +130,7 @@ pub fn run_kinds(
     kinds: &[Kind],
     extent: Extent,
     filter: Option<&str>,
+    end: Option<SystemTime>,
     report: &mut Report,
 ) -> Result<Vec<Ran>> {
     let mut parts: Vec<Part> = Vec::new();
@@ -156,7 +157,7 @@ pub fn run_kinds(
         let took = match beside.take_if(|_| kind == Kind::Lab) {
             Some(beside) => beside.finish(report)?,
             None => {
-                if let Err(error) = run_kind(kind, extent, filter, report) {
+                if let Err(error) = run_kind(kind, extent, filter, end, report) {
                     report.broke(format!("{}: {error:#}", kind.name()));
                 }
                 start.elapsed()
@@ -186,11 +187,17 @@ impl Kind {
     }
 }
 
-fn run_kind(kind: Kind, extent: Extent, filter: Option<&str>, report: &mut Report) -> Result<()> {
+fn run_kind(
+    kind: Kind,
+    extent: Extent,
+    filter: Option<&str>,
+    end: Option<SystemTime>,
+    report: &mut Report,
+) -> Result<()> {
     match kind {
         Kind::Unit => {
             let workspace = ["--workspace", "--exclude", INTEGRATION];
-            cargo_test(&workspace, &[], filter, None, report)
+            cargo_test(&workspace, &[], filter, &[], report)
         }
         Kind::Native => {
             let of_the_kernel = |name: &str| name != NODE && name != KUBERNETES;
@@ -198,7 +205,7 @@ fn run_kind(kind: Kind, extent: Extent, filter: Option<&str>, report: &mut Repor
         }
         Kind::Kubernetes => integration_tests(kind, |name| name == KUBERNETES, filter, report),
         Kind::Lab => vm::test(extent, filter, report),
-        Kind::Node => on_nodes(extent, filter, report),
+        Kind::Node => on_nodes(extent, filter, end, report),
     }
 }
 
@@ -217,26 +224,36 @@ fn integration_tests(
     if kind == Kind::Native {
         // The tests of the guards themselves, of the demo and of the benchmark.
         let own = ["--package", INTEGRATION, "--lib", "--bins"];
-        cargo_test(&own, &harness_args, filter, None, report)?;
+        cargo_test(&own, &harness_args, filter, &[], report)?;
     }
     for target in integration_targets()?.iter().filter(|name| is_chosen(name)) {
         let select = ["--workspace", "--test", target];
-        cargo_test(&select, &harness_args, filter, None, report)?;
+        cargo_test(&select, &harness_args, filter, &[], report)?;
     }
     Ok(())
 }
 
 /// Runs the tests of a node on one kernel after the other. A node that can't be made ready for its
 /// tests is in the report.
-fn on_nodes(extent: Extent, filter: Option<&str>, report: &mut Report) -> Result<()> {
+fn on_nodes(
+    extent: Extent,
+    filter: Option<&str>,
+    end: Option<SystemTime>,
+    report: &mut Report,
+) -> Result<()> {
+    let end = end.map(|end| {
+        let since_1970 = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (END_VARIABLE, since_1970.as_secs().to_string().into())
+    });
     let parts = vm::node::Parts::build(vm::Settings::DEFAULT)?;
     for (kernel, cgroups) in vm::node::tested(extent) {
         let node = parts.prepare(&kernel, cgroups)?;
         let place = format!("{} with {cgroups}", kernel.name);
         println!("\nA node on {place}:");
         let select = ["--workspace", "--test", NODE];
+        let variables: Vec<_> = [node.variable()].into_iter().chain(end.clone()).collect();
         let mut found = Report::default();
-        cargo_test(&select, &[], filter, Some(node.variable()), &mut found)?;
+        cargo_test(&select, &[], filter, &variables, &mut found)?;
         report.add(&place, found);
     }
     Ok(())
@@ -260,11 +277,11 @@ fn cargo_test(
     select: &[&str],
     harness_args: &[&str],
     filter: Option<&str>,
-    variable: Option<(&str, PathBuf)>,
+    variables: &[(&str, PathBuf)],
     report: &mut Report,
 ) -> Result<()> {
     let mut command = cargo();
-    command.envs(variable);
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.args(["test", "--no-fail-fast"]).args(select).args(filter);
     // A test that can't run here says why on standard error, which is hidden otherwise.
     command.args(["--", "--show-output"]).args(harness_args);
