@@ -2,6 +2,7 @@
 //! its Deployment, and when the controller is removed with a Run going on, nothing stays broken.
 
 mod slow_store;
+mod tutorial;
 
 use std::{
     collections::BTreeMap,
@@ -30,6 +31,7 @@ pub const TESTS: &[(&str, Test)] = &[
         "experiments::a_slow_store_deviates_and_is_healed",
         slow_store::a_slow_store_deviates_and_is_healed,
     ),
+    ("experiments::the_tutorial_does_what_it_says", tutorial::the_tutorial_does_what_it_says),
     // The last one, as it removes the controller.
     (
         "experiments::a_run_keeps_its_share_and_ends_with_the_controller",

@@ -32,6 +32,10 @@ use crate::{
 /// How long a step waits for the last ledgers after its faults have ended.
 const FAREWELL: SignedDuration = SignedDuration::from_secs(10);
 
+/// Faults that end no longer before their step than this are on time: a text says how long in whole seconds, so they may end
+/// one too soon, and the clock of a node is not quite that of the controller.
+const ON_TIME: SignedDuration = SignedDuration::from_secs(2);
+
 /// What the agent of a pod says of a text.
 enum Answer {
     Armed,
@@ -325,7 +329,7 @@ impl Turn<'_> {
         let evidence = &mut status.steps[index].evidence;
         evidence.armed = evidence.armed.max(counts.armed + counts.ended);
         evidence.refused = evidence.refused.max(counts.refused);
-        if !is_over {
+        if ends.duration_since(now) > ON_TIME {
             evidence.early = evidence.early.max(counts.ended);
         }
         status.targets = counts;

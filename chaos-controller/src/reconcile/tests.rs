@@ -8,7 +8,7 @@ mod reports;
 mod targets;
 mod world;
 
-use chaos_api::kinds::{Reason, RunPhase, StepPhase, Verdict};
+use chaos_api::kinds::{Reason, RunPhase, StepPhase, Verdict, VerdictReason};
 use chaos_probe::Outcome;
 use serde_json::json;
 use world::{Agent, World, one_step};
@@ -44,6 +44,28 @@ fn a_run_breaks_as_many_pods_as_are_picked_and_ends() {
     assert!(world.held().is_empty());
     let finished = world.condition("run", "Finished").unwrap();
     assert_eq!((finished.status.as_str(), finished.reason.as_str()), ("True", "Completed"));
+}
+
+#[test]
+fn faults_that_end_in_the_last_second_of_their_step_are_on_time() {
+    for (before, verdict, reason) in [
+        (1, Verdict::Confirmed, VerdictReason::AllInjected),
+        (10, Verdict::Mismatch, VerdictReason::EndedEarly),
+    ] {
+        let mut world = World::new(&[("a", 1)]);
+        world.run("run", one_step("1", "1m"));
+        world.settle();
+        world.count("a-0", 100, 100);
+        world.pass(60 - before);
+        world.end("a-0");
+        world.settle();
+        world.pass(before + 1);
+        world.settle();
+        let status = world.status("run");
+        assert_eq!(status.reason, Some(Reason::Completed), "{}", status.message);
+        let judged = (status.verdict, status.verdict_reason);
+        assert_eq!(judged, (Some(verdict), Some(reason)), "{}", status.verdict_message);
+    }
 }
 
 #[test]

@@ -127,6 +127,31 @@ fn the_picked_pod_is_broken_counted_and_healed_by_a_halt() -> Result<()> {
 }
 
 #[test]
+fn a_step_that_is_done_to_its_end_is_confirmed() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let kubelet = cluster.kubelet()?;
+    let pods = [kubelet.run(&PodSpec::new(SHOP, "web-0"))?];
+    let server = Server::start(&pods[0])?;
+    let (_agent, account) = ready(&cluster, &pods)?;
+    let _controller = Controller::start(&account, "a")?;
+    run(
+        &cluster,
+        &json!({
+            "targets": { "any": { "pods": {} } },
+            "steps": [{ "name": "refuse",
+                        "fault": { "target": "any", "do": "fail connect with ECONNREFUSED", "for": "10s" } }],
+        }),
+    )?;
+    await_status(&cluster, |status| status["targets"]["armed"] == 1)?;
+    assert_eq!(server.connect(&pods[0], "main", 20)?.failed(), 20);
+    let ended = await_status(&cluster, |status| status["phase"] == "Finished")?;
+    assert_eq!(ended["reason"], "Completed", "{ended:#}");
+    assert_eq!(ended["verdict"], "Confirmed", "{ended:#}");
+    assert_eq!(ended["ledger"]["injected"], 20, "{ended:#}");
+    Ok(())
+}
+
+#[test]
 fn a_probe_sees_what_the_kernel_breaks_and_the_pod_is_healed() -> Result<()> {
     let cluster = Cluster::start()?;
     let kubelet = cluster.kubelet()?;

@@ -76,7 +76,7 @@ fn deploy(scene: &Scene) -> Result<Pod> {
     let redis = Deployment::redis("redis", MAIN, &ARGUMENTS);
     shop.deploy(&redis.listening_on(REDIS_PORT))?;
     let store = SocketAddr::from((REDIS, REDIS_PORT));
-    let job = RedisPage { bind: any(TCP), store, timeout: TIMEOUT };
+    let job = RedisPage { bind: any(TCP), store, timeout: TIMEOUT, stale: false };
     let page = Deployment::new("page", vec![(MAIN, job.into())]);
     shop.deploy(&page.listening_on(TCP))
 }

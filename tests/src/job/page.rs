@@ -12,12 +12,15 @@ pub struct RedisPage {
     pub store: SocketAddr,
     /// How long connecting to it, and its answer, may take.
     pub timeout: Duration,
+    /// Where the Redis gives no number, the one that it gave last is shown.
+    #[serde(default)]
+    pub stale: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PagesServed {
     /// Whole requests.
     pub requests: u64,
-    /// Those that were answered with an error, as the Redis gave no number.
+    /// Those for which the Redis gave no number.
     pub errors: u64,
 }

@@ -3,7 +3,10 @@
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::TcpStream,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
 
@@ -22,6 +25,7 @@ pub fn serve(options: &RedisPage, stage: &Stage) -> Result<PagesServed> {
     let listener = listen(options.bind)?;
     stage.ready(listener.local_addr().context("read the socket's address")?.as_socket())?;
     let (requests, errors) = (AtomicU64::new(0), AtomicU64::new(0));
+    let last = Mutex::new(None);
     let serve_client = |client: TcpStream| {
         // Nobody is left to tell of a client that went away.
         if await_request(&client, options).is_err() {
@@ -30,6 +34,7 @@ pub fn serve(options: &RedisPage, stage: &Stage) -> Result<PagesServed> {
         requests.fetch_add(1, Ordering::Relaxed);
         let visits = count_visit(options);
         errors.fetch_add(u64::from(visits.is_err()), Ordering::Relaxed);
+        let visits = if options.stale { or_last(visits, &last) } else { visits };
         let _ = answer(&client, visits);
     };
     let serve_client = &serve_client;
@@ -62,6 +67,15 @@ fn count_visit(options: &RedisPage) -> io::Result<String> {
     BufReader::new(store).read_line(&mut reply)?;
     let visits = reply.trim_end().strip_prefix(':').map(str::to_owned);
     visits.ok_or_else(|| io::Error::other(format!("the store said {reply:?}")))
+}
+
+/// The number of visits, which is kept; where there is none, the one that was kept.
+fn or_last(visits: io::Result<String>, last: &Mutex<Option<String>>) -> io::Result<String> {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    match visits {
+        Ok(visits) => Ok(last.insert(visits).clone()),
+        Err(error) => last.clone().ok_or(error),
+    }
 }
 
 fn answer(mut client: &TcpStream, visits: io::Result<String>) -> io::Result<()> {
