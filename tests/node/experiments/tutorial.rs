@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use chaos_tests::{control_plane::Identity, program};
 use libtest_mimic::Completion;
 use xtask::paths::workspace;
@@ -48,7 +48,7 @@ pub fn the_tutorial_does_what_it_says(scene: &Scene) -> Result<Completion> {
         let code = parts.get(index + 1).and_then(|part| part.lines().next()).map(str::trim);
         ensure!(code == Some("0"), "{}: exit code {code:?}\n{printed}", act.command);
         if let Some(missing) = missing(&act.prints, &printed) {
-            anyhow::bail!("{}: expected {missing:?} in\n{printed}", act.command);
+            bail!("{}: expected {missing:?} in\n{printed}", act.command);
         }
     }
     Ok(Completion::Completed)
