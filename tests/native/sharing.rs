@@ -2,6 +2,7 @@
 //! books.
 
 use std::{
+    ffi::CString,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -47,8 +48,9 @@ impl By {
     fn programs(self, network: &TestNetns, interface: &str) -> Result<[usize; 2]> {
         match self {
             Self::Links => network.run(|| {
+                let name = CString::new(interface)?;
                 let at = |side| -> Result<usize> {
-                    let (_, found) = SchedClassifier::query_tcx(interface, side)?;
+                    let (_, found) = SchedClassifier::query_tcx(name.as_c_str(), side)?;
                     Ok(found.iter().filter(|it| it.name() == FRAME_JUMP.as_bytes()).count())
                 };
                 Ok([at(TcAttachType::Egress)?, at(TcAttachType::Ingress)?])
@@ -285,11 +287,11 @@ fn frames_of_all_go_on_when_the_agent_is_killed() -> Result<()> {
     let guests = (0..3)
         .map(|number| {
             let guest = Guest::new(&claim, &format!("target-{number}"), &network)?;
-            daemon.arm(&guest.cgroup, "corrupt udp for 10m")?;
+            daemon.arm(&guest.cgroup, "corrupt egress udp for 10m")?;
             Ok(guest)
         })
         .collect::<Result<Vec<_>>>()?;
-    assert_eq!(by.programs(&network, "lo")?, [1, 1]);
+    assert_eq!(by.programs(&network, "lo")?, [1, 0]);
     for guest in &guests {
         assert_eq!(arrived(&network, &guest.cgroup, 10)?, 0);
     }
