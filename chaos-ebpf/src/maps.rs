@@ -21,8 +21,8 @@ use chaos_ebpf_common::{
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{
-        self, Callers, Ends, FrameGroup, FrameMember, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS, NamespaceUser, PathKey,
-        PeerKey4, PeerKey6, PortKey, UsedNamespace,
+        self, Callers, Ends, FrameGroup, FrameMember, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS,
+        NamespaceUser, PathKey, PeerKey4, PeerKey6, PortKey, UsedNamespace,
     },
 };
 

@@ -168,8 +168,7 @@ fn each_target_of_a_network_has_its_own_faults_and_books() -> Result<()> {
         let mut at_work = Vec::new();
         for guest in &guests {
             let place = Place::here().cgroup(&guest.cgroup).netns(network);
-            let (from, to) =
-                if leaves { (place, pair.server()) } else { (pair.server(), place) };
+            let (from, to) = if leaves { (place, pair.server()) } else { (pair.server(), place) };
             let sink = Victim::start(UdpSink { bind }, to)?;
             let send = UdpSend {
                 interval: Duration::from_micros(200),

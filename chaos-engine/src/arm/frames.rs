@@ -14,15 +14,15 @@ use std::{
 
 use chaos_plan::{DelayLine, Hook, Position};
 
-pub(super) use self::{
-    groups::SharedLink,
-    of_text::{SharedFrames, TextFrames, Wanted},
-};
 use self::{
     bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
     embedded_server::has_embedded_server,
     groups::Groups,
     served::Served,
+};
+pub(super) use self::{
+    groups::SharedLink,
+    of_text::{SharedFrames, TextFrames, Wanted},
 };
 use super::{
     ArmError,

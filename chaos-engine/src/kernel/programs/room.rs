@@ -6,7 +6,6 @@ use chaos_ebpf_common::{
     MAX_PREFIXES, SLOT_BITS, flow_numbers::MAX_NUMBERED, line::PLACES, tables,
 };
 
-
 use super::{RING_BYTES, Set};
 use crate::kernel::{
     KernelError,
