@@ -158,7 +158,7 @@ impl Bench<'_> {
         progress("frames of a bystander that leave");
         let _target = self.scene.courier(&self.scene.sender)?;
         let mut courier = self.scene.courier(&self.scene.bystander)?;
-        let variants = frames_of_others("corrupt egress udp")?;
+        let variants = frames_of_others("corrupt egress udp", 1.10)?;
         let rows = self.send(&self.scene.sender, &mut courier, variants)?;
         let title = "A packet that leaves a process beside targets with faults on frames";
         Ok(Section { title, unit: "ns a datagram", rows })
@@ -168,7 +168,7 @@ impl Bench<'_> {
         progress("frames of a bystander that arrive");
         let _target = self.scene.courier(&self.scene.sender)?;
         let mut courier = self.scene.courier_to(&self.scene.bystander)?;
-        let variants = frames_of_others("corrupt ingress udp")?;
+        let variants = frames_of_others("corrupt ingress udp", 1.35)?;
         let rows = self.send(&self.scene.sender, &mut courier, variants)?;
         let title = "A packet that arrives for a process beside targets with faults on frames";
         Ok(Section { title, unit: "ns a datagram", rows })
@@ -325,11 +325,12 @@ impl Bench<'_> {
     }
 }
 
-fn frames_of_others(faults: &str) -> Result<[Variant; 3]> {
+/// `aim` is for many targets.
+fn frames_of_others(faults: &str, aim: f64) -> Result<[Variant; 3]> {
     Ok([
         Variant::new("nothing armed", "")?,
-        Variant::new("another cgroup armed", faults)?.aim(1.10),
-        Variant::new("50 cgroups armed", faults)?.crowd(SHARING).aim(1.35),
+        Variant::new("another cgroup armed", faults)?,
+        Variant::new("50 cgroups armed", faults)?.crowd(SHARING).aim(aim),
     ])
 }
 
