@@ -61,13 +61,13 @@ pub const CALL_GUARD_OPEN: &str = "call_guard_open";
 /// The same where the arguments are a `struct file` and a mask of accesses.
 pub const CALL_GUARD_ACCESS: &str = "call_guard_access";
 
-/// What the agent makes besides: the programs that stand at interfaces for one target each, and the table by which they
-/// jump to those above.
+/// What the agent makes besides: the programs that stand at interfaces, each for the targets of a network namespace or, at
+/// a delay line, for one of them, and the table by which they jump to those above.
 pub const FRAME_JUMP: &str = "frame_jump";
 pub const FRAME_JUMPS: &str = "FRAME_JUMPS";
 
 /// Each map. `AYA_LOGS` is aya-log's ring of messages.
-pub const MAPS: [&str; 33] = [
+pub const MAPS: [&str; 35] = [
     "ASKED",
     "AYA_LOGS",
     "BEAT",
@@ -79,6 +79,8 @@ pub const MAPS: [&str; 33] = [
     "FILES",
     "FIRST_SETS",
     "FLOWS",
+    "FRAME_GROUPS",
+    "FRAME_MEMBERS",
     "FRAME_OWNERS",
     "GIVEN",
     "HEADS",

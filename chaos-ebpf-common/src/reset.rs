@@ -3,7 +3,7 @@
 //! [RFC 9293]: https://www.rfc-editor.org/rfc/rfc9293
 //! [RFC 5961]: https://www.rfc-editor.org/rfc/rfc5961
 
-use crate::checksum::{fold, pseudo, sum};
+use crate::checksum::{fold, sum};
 
 /// A TCP header without options.
 pub const HEADER: usize = 20;
@@ -14,7 +14,7 @@ const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 
 /// What a segment is in the protocol number of its packet.
-const TCP: u8 = 6;
+pub const TCP: u8 = 6;
 
 /// The fixed part of a segment's header, as it came along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,17 +89,16 @@ pub struct Reset {
 }
 
 impl Reset {
-    /// The segment, without options, window and payload. `partial`: a device is to complete its
-    /// checksum.
+    /// The segment, without options, window and payload. `before`: what the pseudo header adds
+    /// ([`pseudo`](crate::checksum::pseudo)). `partial`: a device is to complete its checksum.
     #[inline(always)]
-    pub fn segment(&self, addresses: &[u8; 32], partial: bool) -> [u8; HEADER] {
+    pub fn segment(&self, before: u64, partial: bool) -> [u8; HEADER] {
         let [a, b, c, d] = self.ports.to_be_bytes();
         let [e, f, g, h] = self.sequence.to_be_bytes();
         let [i, j, k, l] = self.acknowledged.to_be_bytes();
         let offset = (HEADER as u8 / 4) << 4;
         let mut segment =
             [a, b, c, d, e, f, g, h, i, j, k, l, offset, self.flags, 0, 0, 0, 0, 0, 0];
-        let before = pseudo(addresses, TCP, HEADER as u32);
         let checksum = if partial { fold(before) } else { !fold(before + sum(&segment)) };
         [segment[16], segment[17]] = checksum.to_be_bytes();
         segment
@@ -109,19 +108,21 @@ impl Reset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::pseudo;
 
-    const NOWHERE: [u8; 32] = [0; 32];
+    /// Between addresses of zeroes.
+    const NOWHERE: u64 = TCP as u64 + HEADER as u64;
 
     fn segment(flags: u8, sequence: u32, acknowledged: u32) -> Segment {
         let reset = Reset { ports: 40000 << 16 | 6379, sequence, acknowledged, flags };
-        let mut bytes = reset.segment(&NOWHERE, false);
+        let mut bytes = reset.segment(NOWHERE, false);
         bytes[12] = 8 << 4;
         Segment(bytes)
     }
 
     /// Ports, sequence number, acknowledgement, flags.
     fn told(reset: Reset) -> (u16, u16, u32, u32, u8) {
-        let bytes = reset.segment(&NOWHERE, false);
+        let bytes = reset.segment(NOWHERE, false);
         let found = Segment(bytes);
         assert_eq!((found.header(), found.is_reset()), (Some(20), true));
         let ports = found.word(0);
@@ -167,15 +168,16 @@ mod tests {
 
     #[test]
     fn checksums_are_right_or_left_to_the_device() {
-        let mut addresses = NOWHERE;
+        let mut addresses = [0; 32];
         addresses[..4].copy_from_slice(&[10, 200, 0, 1]);
         addresses[16..20].copy_from_slice(&[10, 200, 0, 2]);
         let reset = segment(SYN, 7000, 0).backward(0);
-        let whole = reset.segment(&addresses, false);
-        assert_eq!(fold(pseudo(&addresses, 6, 20) + sum(&whole)), 0xffff);
+        let before = pseudo(&addresses, TCP, HEADER as u32);
+        let whole = reset.segment(before, false);
+        assert_eq!(fold(before + sum(&whole)), 0xffff);
         // What a device does: it sums from the header on, whatever is in the field, and puts the
         // complement there.
-        let completed = !fold(sum(&reset.segment(&addresses, true)));
+        let completed = !fold(sum(&reset.segment(before, true)));
         assert_eq!(completed.to_be_bytes(), whole[16..18]);
     }
 }

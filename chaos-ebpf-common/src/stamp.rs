@@ -78,6 +78,16 @@ pub fn next(before: [u32; WORDS], instance: u32, kind: EventKind, stages: u32) -
     Stamp { instance, hops, kind: kind as u32, stages }.to_words()
 }
 
+/// The number of the target that has put the stamp there, as a process with this random number counts; `None` where there
+/// is none, or it was lifted. A number that the process has given nobody is of another process.
+#[inline(always)]
+pub fn put_by(words: [u32; WORDS], random: u32) -> Option<u32> {
+    match Stamp::from_words(words) {
+        Some(Stamp { instance, .. }) if instance != NOBODY => Some(instance.wrapping_sub(random)),
+        _ => None,
+    }
+}
+
 /// What `instance` makes of a frame with these words. Its own stamp comes off, so that those behind it
 /// on the way meet the frame as a new one. It asks nothing about a frame with another's: programs are
 /// asked in turn, so it was asked about when it came by before the other's, or will be when the other
@@ -136,6 +146,18 @@ mod tests {
                 assert_eq!(met, Met { behind: ALL, lifted: None }, "{random} {target}");
             }
         }
+    }
+
+    #[test]
+    fn a_process_knows_which_of_its_targets_has_put_a_stamp() {
+        for (random, target) in [(1, 1), (77, 500), (MOST_RANDOM, u16::MAX.into())] {
+            let words = next([0; WORDS], instance(random, target), IN, 3);
+            assert_eq!(put_by(words, random), Some(target));
+            assert_ne!(put_by(words, random + 1), Some(target));
+            let lifted = meet(words, instance(random, target), IN).lifted.unwrap();
+            assert_eq!(put_by(lifted, random), None);
+        }
+        assert_eq!(put_by([1, 2, 3, 4], 7), None);
     }
 
     #[test]

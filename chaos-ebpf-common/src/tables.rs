@@ -112,6 +112,33 @@ pub struct FrameOwner {
     pub padding: u32,
 }
 
+/// The targets in a network namespace, whose frames the same programs at its interfaces ask about: a group.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct FrameGroup {
+    /// The depths in the hierarchy of cgroups at which they are, one bit each.
+    pub depths: u64,
+    /// The number of the only one, or [`FrameGroup::SEVERAL`].
+    pub only: u32,
+    pub padding: u32,
+}
+
+impl FrameGroup {
+    /// There are several targets, or none.
+    pub const SEVERAL: u32 = u32::MAX;
+}
+
+/// A cgroup that may be a target of a group.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct FrameMember {
+    /// Its id.
+    pub cgroup: u64,
+    /// The number of the group.
+    pub group: u32,
+    pub padding: u32,
+}
+
 /// A network namespace in which a process of a target has made a socket.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -210,6 +237,10 @@ mod pod {
     unsafe impl aya::Pod for super::Callers {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::FrameOwner {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FrameGroup {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::FrameMember {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::NamespaceUser {}
 }

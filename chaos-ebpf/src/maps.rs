@@ -21,8 +21,8 @@ use chaos_ebpf_common::{
     record::{RING_BYTES, Record},
     rule::{Rule, RuleSet, RuleState},
     tables::{
-        self, Callers, Ends, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS, NamespaceUser, PathKey,
-        PeerKey4, PeerKey6, PortKey, UsedNamespace,
+        self, Callers, Ends, FrameGroup, FrameMember, FrameOwner, MAX_ENDED, MAX_FILES, MAX_PATHS,
+        NamespaceUser, PathKey, PeerKey4, PeerKey6, PortKey, UsedNamespace,
     },
 };
 
@@ -90,6 +90,15 @@ pub static TARGETS: HashMap<u64, u32, 1> = HashMap::new();
 /// One element: whom programs at functions of the kernel have to do with.
 #[btf_map]
 pub static CALLERS: Array<Callers, 1> = Array::new();
+
+/// The targets in each network namespace, by the numbers of groups. What is not written yet is a trial's.
+#[btf_map]
+pub static FRAME_GROUPS: Array<FrameGroup, 1> = Array::new();
+
+/// The numbers of the targets of groups. Without room of its own beforehand, as most targets are in one group.
+#[btf_map]
+pub static FRAME_MEMBERS: HashMap<FrameMember, u32, 1, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
 
 /// Whose frames programs at interfaces ask about, by the numbers of targets.
 #[btf_map]

@@ -1,4 +1,4 @@
-//! Reads from a socket whether it is connected, and whether the target owns it.
+//! Reads from a socket whether it is connected, and to which cgroups it belongs.
 //!
 //! What a classifier may ask about a socket that it has looked up does not include its cgroup
 //! (`bpf_sk_ancestor_cgroup_id` is for cgroup hooks), so this follows the kernel's own pointers, as
@@ -6,7 +6,6 @@
 //! <https://github.com/torvalds/linux/blob/v6.12/net/core/filter.c> `__bpf_sk_ancestor_cgroup_id`
 
 use aya_ebpf::Global;
-use chaos_ebpf_common::tables::FrameOwner;
 
 use crate::kernel_memory::read;
 
@@ -59,30 +58,39 @@ pub fn is_the_kernels(socket: u64) -> bool {
     read::<u8>(socket + (bit / 8) as u64) >> (bit % 8) & 1 == 1
 }
 
-/// Whether it belongs to this cgroup or to one below.
+/// The address of its cgroup, which stays there for as long as the program runs; 0 where it has none.
 #[inline(always)]
-pub fn belongs_to(socket: u64, owner: &FrameOwner) -> bool {
+pub fn cgroup(socket: u64) -> u64 {
     let socket = match state(socket) {
         NEW_SYN_RECV => read(socket + SOCKET_LISTENER.load() as u64),
-        TIME_WAIT => return false,
+        TIME_WAIT => return 0,
         _ => socket,
     };
     let cgroup: u64 = read(socket + SOCKET_CGROUP.load() as u64);
     // Before 5.15 the lowest bits say that this is no pointer, where controllers of cgroup v1 use it.
-    if cgroup == 0 || cgroup & 3 != 0 {
-        return false;
+    if cgroup & 3 != 0 { 0 } else { cgroup }
+}
+
+/// The id of the cgroup at this depth to which the one at this address belongs; 0 where that is less deep.
+#[inline(always)]
+pub fn ancestor(cgroup: u64, level: u32) -> u64 {
+    chaos_ancestor(cgroup, level)
+}
+
+/// A function of its own, so that what it reads is on the stack while it works only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_ancestor(cgroup: u64, level: u32) -> u64 {
+    let own: u32 = read(cgroup + CGROUP_LEVEL.load() as u64);
+    if own < level {
+        return 0;
     }
-    let level: u32 = read(cgroup + CGROUP_LEVEL.load() as u64);
-    if level < owner.level {
-        return false;
-    }
-    let ancestor = cgroup + CGROUP_ANCESTORS.load() as u64 + 8 * owner.level as u64;
-    let ancestor: u64 = read(ancestor);
+    let ancestor: u64 = read(cgroup + CGROUP_ANCESTORS.load() as u64 + 8 * level as u64);
     if ANCESTORS_ARE_IDS.load() != 0 {
-        return ancestor == owner.cgroup;
+        return ancestor;
     }
     let node: u64 = read(ancestor + CGROUP_NODE.load() as u64);
-    read::<u64>(node + NODE_ID.load() as u64) == owner.cgroup
+    read(node + NODE_ID.load() as u64)
 }
 
 #[inline(always)]

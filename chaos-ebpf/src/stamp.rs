@@ -23,6 +23,12 @@ fn instance(skb: *mut __sk_buff) -> u32 {
     stamp::instance(INSTANCE.load(), frame_target(skb))
 }
 
+/// The number of the target that has put a stamp on the frame, if it has one; [`stamp::put_by`].
+#[inline(always)]
+pub fn put_by(skb: *mut __sk_buff) -> Option<u32> {
+    stamp::put_by(Notes::read(skb).0, INSTANCE.load())
+}
+
 /// What is in the control block at the place of the stamp.
 #[derive(Clone, Copy)]
 pub struct Notes([u32; stamp::WORDS]);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use chaos_engine::{
     arm::collect_filters,
     cgroup::{CgroupRoot, Owner},
-    kernel::{FrameHooks, Link, Naming, Programs, Room},
+    kernel::{FrameGroup, Link, Naming, Programs, Room},
 };
 use chaos_plan::{Hook, KernelFeatures, Position, Support};
 use chaos_tests::{
@@ -84,7 +84,7 @@ fn gone(root: &CgroupRoot) -> Result<String> {
 }
 
 /// Puts a program on what leaves the client, by a filter of this name.
-fn attach(pair: &Pair<Quiet>, programs: &FrameHooks, name: &str) -> Result<Link> {
+fn attach(pair: &Pair<Quiet>, programs: &FrameGroup, name: &str) -> Result<Link> {
     pair.client_netns.run(|| {
         let index = nix::net::if_::if_nametoindex("eth0").context("find eth0")?;
         let naming = Naming { write: &|_| name.to_owned(), read: &|_| None };
@@ -102,7 +102,7 @@ fn filters_of_killed_agents_do_nothing_and_are_collected() -> Result<()> {
     let before = Snapshot::take(&pair.claim, &namespaces)?;
     let own = Owner::current(&root)?.name("chaos-agent-filter-", 1);
     for (name, is_left) in [(gone(&root)?, true), (own, false), ("tcx_egress".to_owned(), false)] {
-        let programs = Programs::load(Room::default())?.frames(u64::MAX, 0)?;
+        let programs = Programs::load(Room::default())?.frame_group()?;
         let link = attach(&pair, &programs, &name)?;
         assert_eq!(collect_filters(&root)?, usize::from(is_left), "{name}");
         if is_left {
@@ -137,7 +137,7 @@ fn filters_of_others_stay_and_so_does_what_they_came_to_use() -> Result<()> {
     let root = CgroupRoot::discover()?;
     let namespaces = [&pair.client_netns];
     let gone = gone(&root)?;
-    let programs = Programs::load(Room::default())?.frames(u64::MAX, 0)?;
+    let programs = Programs::load(Room::default())?.frame_group()?;
     forget(attach(&pair, &programs, &gone)?);
     let ours = Snapshot::take(&pair.claim, &namespaces)?;
     add_foreign(&pair)?;

@@ -1,26 +1,21 @@
-//! Many targets at once: each has its own dice, budgets and books, whoever else is busy; and where there is no room for
-//! another one, the others keep what they have.
+//! Many targets at once: each has its own dice, budgets and books, whoever else is busy.
 
-use std::{collections::BTreeMap, thread::sleep, time::Duration};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use chaos_plan::Hook;
 use chaos_tests::{
     cgroup::TestCgroup,
     clock::is_emulated,
-    job::{Call, Repeated, SocketKind, UdpSend, UdpSink},
+    job::{Call, Repeated, SocketKind},
     machine::Quiet,
-    netns::TestNetns,
     ordinals::Ordinals,
     process::Place,
     require,
     victim::Victim,
 };
 
-use crate::{
-    agent::{Agent, has, has_frames},
-    pair::idle,
-};
+use crate::agent::{Agent, has};
 
 /// About as many as an agent takes when it is not told another number.
 const TARGETS: usize = 250;
@@ -111,45 +106,6 @@ fn each_of_250_targets_keeps_its_own_dice_budgets_and_books() -> Result<()> {
     // Who was not asked has counted nothing.
     for number in (0..TARGETS).filter(|number| !asked.contains(number)) {
         assert_eq!(agent.counts(&cgroups[number], 0)?.matched, 0, "target {number}");
-    }
-    Ok(())
-}
-
-/// As many programs as an interface takes by links (kernel 6.6, `BPF_MPROG_MAX`).
-const AT_INTERFACE: usize = 63;
-
-#[test]
-fn an_interface_that_is_full_refuses_another_target_and_keeps_the_others() -> Result<()> {
-    let claim = Quiet::acquire()?;
-    require!("frames", since 4, 5; has_frames(&claim));
-    let network = TestNetns::new()?;
-    let mut agent = Agent::new(&claim)?.with_targets(AT_INTERFACE as u32 + 2);
-    let mut targets = Vec::new();
-    for number in 0..=AT_INTERFACE {
-        let cgroup = TestCgroup::new(&claim, &format!("target-{number}"))?;
-        let idle = idle(Place::here().cgroup(&cgroup).netns(&network))?;
-        let armed = agent.arm(&cgroup, "corrupt egress udp");
-        targets.push((idle, cgroup));
-        if number < AT_INTERFACE {
-            armed?;
-        } else if agent.armory.features().stand_in(Hook::TcxEgress).is_filter() {
-            // Filters have no such bound.
-            armed?;
-        } else {
-            let refused = format!("{:#}", armed.err().context("one more was armed")?);
-            ensure!(refused.contains("it has 63 programs"), "{refused}");
-        }
-    }
-    let arrived = |cgroup: &TestCgroup| -> Result<u64> {
-        let place = || Place::here().cgroup(cgroup).netns(&network);
-        let sink = Victim::start(UdpSink { bind: "127.0.0.1:0".parse()? }, place())?;
-        Victim::run(UdpSend::new(sink.address(), 10), place())?;
-        sleep(Duration::from_millis(20));
-        Ok(sink.stop()?.received)
-    };
-    for place in [0, AT_INTERFACE / 2, AT_INTERFACE - 1] {
-        assert_eq!(arrived(&targets[place].1)?, 0, "target {place}");
-        assert_eq!(agent.counts(&targets[place].1, 0)?.injected, 10, "target {place}");
     }
     Ok(())
 }

@@ -49,6 +49,7 @@ mod resets;
 mod runtime;
 mod scope;
 mod seccomp;
+mod sharing;
 mod storm;
 mod symlinks;
 mod syscalls;

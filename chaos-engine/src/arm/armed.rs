@@ -20,7 +20,7 @@ use self::{
 };
 pub(super) use self::{rule::ends, told::Drained};
 use super::{
-    frames::{Place, SharedFrames, TextFrames},
+    frames::{Place, SharedFrames, SharedLink, TextFrames},
     lease::InForce,
     line::Leaving,
     retired::Retired,
@@ -34,7 +34,7 @@ use super::{
 use crate::{
     cgroup::{Cgroup, CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
     descriptors::{Descriptors, TooFew},
-    kernel::{Holding, KernelError, Link, Programs, Room, Text, wait_for_running_programs},
+    kernel::{Holding, KernelError, Programs, Room, Text, wait_for_running_programs},
     seccomp::{SharedRules, SharedRulesError, SpawnError},
 };
 
@@ -302,7 +302,7 @@ impl Armed {
         (Retired::new(links, self), leaving)
     }
 
-    fn end(&mut self) -> (Vec<Link>, Leaving) {
+    fn end(&mut self) -> (Vec<SharedLink>, Leaving) {
         if let Some(shared) = &self.shared {
             shared.close();
         }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod embedded_server;
+mod groups;
 mod of_text;
 mod served;
 
@@ -13,11 +14,15 @@ use std::{
 
 use chaos_plan::{DelayLine, Hook, Position};
 
-pub(super) use self::of_text::{SharedFrames, TextFrames, Wanted};
 use self::{
     bounds::{FIRST, MOST_NAMESPACES, at_once, is_left, most_interfaces},
     embedded_server::has_embedded_server,
+    groups::Groups,
     served::Served,
+};
+pub(super) use self::{
+    groups::SharedLink,
+    of_text::{SharedFrames, TextFrames, Wanted},
 };
 use super::{
     ArmError,
@@ -38,7 +43,8 @@ const LINE_PROGRAMS: usize = 2;
 /// noticed then, and programs that somebody detached.
 const REST: Duration = Duration::from_secs(3);
 
-/// What is attached to the interfaces of one target, for all texts that are armed on it.
+/// What is attached to the interfaces of one target, for all texts that are armed on it. It shares the programs with other
+/// targets in the same network namespace.
 ///
 /// How many there are is up to the target's processes, and attaching to each takes a grace period of
 /// the kernel (10 ms). So there is a bound of them, and the work is done in turns.
@@ -67,7 +73,7 @@ struct Frames {
     /// The log knows that there are such, or interfaces beyond theirs.
     told: bool,
     /// No longer wanted, and still attached.
-    unwanted: Vec<Link>,
+    unwanted: Vec<SharedLink>,
     /// Where a rule holds frames, or answers in place of Docker's name server.
     line: Option<RunningLine>,
     /// What it shares with those of other targets.
@@ -75,6 +81,8 @@ struct Frames {
     /// Lines whose last rule has ended.
     leaving: Leaving,
     programs: FrameHooks,
+    /// Those of all targets.
+    groups: Groups,
     /// Where it is heard of interfaces that come.
     news: News,
 }
@@ -89,7 +97,7 @@ pub(super) struct Place<'a> {
 }
 
 impl Frames {
-    fn new(programs: FrameHooks, lines: SharedLines, news: News) -> Self {
+    fn new(programs: FrameHooks, groups: Groups, lines: SharedLines, news: News) -> Self {
         Self {
             served: BTreeMap::new(),
             namespaces: None,
@@ -109,6 +117,7 @@ impl Frames {
             lines,
             leaving: Leaving::default(),
             programs,
+            groups,
             news,
         }
     }
@@ -185,6 +194,9 @@ impl Frames {
     fn settle(&mut self, stop: impl FnOnce()) {
         let hooks = self.hooks.clone();
         self.take_off(|hook| !hooks.contains(&hook));
+        if hooks.is_empty() {
+            self.served.values_mut().for_each(Served::leave);
+        }
         if self.line.is_some() && self.needs_no_line() {
             stop();
             self.stop_line();
@@ -198,10 +210,11 @@ impl Frames {
         }
     }
 
-    /// Takes what is attached, to be detached.
-    fn take_links(&mut self) -> Vec<Link> {
+    /// Takes what is attached to interfaces, to be detached where no other target has it. No program asks about the target
+    /// any more.
+    fn take_links(&mut self) -> Vec<SharedLink> {
         let mut links = std::mem::take(&mut self.unwanted);
-        links.extend(self.namespaces.take());
+        self.namespaces = None;
         let served = std::mem::take(&mut self.served);
         links.extend(served.into_values().flat_map(|served| served.links.into_values()));
         links
@@ -410,8 +423,9 @@ impl Frames {
             let by_filter = self.hooks.iter().any(|hook| hook.is_filter());
             line.serve(key, &self.programs, owner, by_filter.then_some(naming))?;
         }
-        let at = (self.hooks.as_slice(), self.position);
-        served.serve(at, &self.programs, naming, room, (at_once, turn))
+        // When it has a device there: from here on, programs that others have attached may send frames to it.
+        served.join((key, self.position), &self.groups, &self.programs)?;
+        served.serve(&self.hooks, naming, room, (at_once, turn))
     }
 
     /// Forgets the namespaces that no process of the target is in any more; the oldest first, where

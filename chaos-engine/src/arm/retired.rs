@@ -3,20 +3,20 @@
 
 use super::{
     Armed,
+    frames::SharedLink,
     turn::{Turn, drop_within},
 };
-use crate::kernel::Link;
 
-/// Programs to detach, which takes a grace period of the kernel for each.
+/// Programs to detach, where no other target has them, which takes a grace period of the kernel for each.
 pub(super) struct Retired {
-    links: Vec<Link>,
+    links: Vec<SharedLink>,
     /// After the links, so that packets meet no program whose maps are on their way out.
     _rest: Armed,
 }
 
 impl Retired {
     /// Those links of a target, of which the last is detached first.
-    pub(super) fn new(links: Vec<Link>, rest: Armed) -> Self {
+    pub(super) fn new(links: Vec<SharedLink>, rest: Armed) -> Self {
         Self { links, _rest: rest }
     }
 

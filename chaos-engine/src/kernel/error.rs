@@ -26,8 +26,8 @@ pub enum KernelError {
     Attach { hook: Hook, object: String, source: ProgramError },
     /// <https://github.com/torvalds/linux/blob/v6.12/include/linux/bpf_mprog.h> `BPF_MPROG_MAX`
     #[error(
-        "attach {hook} to {object}: it has 63 programs, and the kernel takes no more; targets that share a network \
-         namespace share its interfaces: disarm one of them, or ask for faults that need no frames"
+        "attach {hook} to {object}: it has 63 programs, and the kernel takes no more; detach one of them, or ask for \
+         faults that need no frames"
     )]
     Full { hook: Hook, object: String },
     #[error("run the program for {hook}: {}", brief(.source))]

@@ -1,4 +1,4 @@
-//! Loads the programs that stand at interfaces: each notes for which target it does, and jumps to the program that
+//! Loads the programs that stand at interfaces: each notes for which targets it does, and jumps to the program that
 //! decides for all targets.
 //!
 //! The table by which they jump (`BPF_MAP_TYPE_PROG_ARRAY`) is known to them and to this process alone. When this process
@@ -69,6 +69,14 @@ impl Destination {
         self as u32
     }
 
+    /// Whether programs jump there for a group of targets, by its number, and not for one of them.
+    fn is_of_groups(self) -> bool {
+        match self {
+            Self::Egress | Self::Ingress => true,
+            Self::LineEnter | Self::LineReturn | Self::QueueReturn => false,
+        }
+    }
+
     /// What becomes of a frame when there is no program any more. What is at a device of ours goes nowhere.
     fn otherwise(self) -> i32 {
         match self {
@@ -85,7 +93,7 @@ pub(super) struct Jumps {
     /// Of the table.
     id: u32,
     filled: BTreeSet<Destination>,
-    /// By the number of the target.
+    /// By the number of the target, or of the group.
     programs: BTreeMap<(u32, Destination), OwnedFd>,
 }
 
@@ -119,17 +127,17 @@ impl Jumps {
         Ok(())
     }
 
-    /// The program that jumps there for a target.
+    /// The program that jumps there for the target, or the group, with this number.
     pub(super) fn program(
         &mut self,
-        target: u32,
+        number: u32,
         destination: Destination,
     ) -> Result<BorrowedFd<'_>, KernelError> {
-        let program: &OwnedFd = match self.programs.entry((target, destination)) {
+        let program: &OwnedFd = match self.programs.entry((number, destination)) {
             Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(vacant) => {
                 let table = self.table.as_ref().map_or(-1, AsRawFd::as_raw_fd);
-                let program = load(&instructions(target, destination, table));
+                let program = load(&instructions(number, destination, table));
                 let call = "bpf(BPF_PROG_LOAD) of a program that jumps";
                 let program = program.map_err(|source| KernelError::Call { call, source })?;
                 vacant.insert(program)
@@ -138,9 +146,9 @@ impl Jumps {
         Ok(program.as_fd())
     }
 
-    /// Closes those of a target; where one is attached, it stays.
-    pub(super) fn forget(&mut self, target: u32) {
-        self.programs.retain(|(of, _), _| *of != target);
+    /// Closes those of a target, or of a group; where one is attached, it stays.
+    pub(super) fn forget(&mut self, number: u32, is_group: bool) {
+        self.programs.retain(|(of, to), _| *of != number || to.is_of_groups() != is_group);
     }
 }
 
@@ -167,21 +175,21 @@ const R3: u8 = 3;
 /// The index is one that the verifier does not know. For one that it knows, processors jump to the program itself, and when
 /// the table is emptied, the kernel changes each of these jumps and waits for a grace period in between.
 /// <https://github.com/torvalds/linux/blob/v6.12/arch/x86/net/bpf_jit_comp.c> `bpf_arch_poke_desc_update`
-fn instructions(target: u32, destination: Destination, table: i32) -> [bpf_insn; 10] {
-    let number = |code| BPF_ALU64 | code | BPF_K;
+fn instructions(number: u32, destination: Destination, table: i32) -> [bpf_insn; 10] {
+    let by_number = |code| BPF_ALU64 | code | BPF_K;
     // A number has no more than 16 bits: the kernel keeps no more of a class.
-    let target = i32::from(u16::try_from(target).unwrap_or(u16::MAX));
+    let number = i32::from(u16::try_from(number).unwrap_or(u16::MAX));
     [
-        instruction(number(BPF_MOV), R2, 0, 0, target),
+        instruction(by_number(BPF_MOV), R2, 0, 0, number),
         instruction(BPF_STX | BPF_MEM | BPF_W, R1, R2, CLASS, 0),
         instruction(BPF_LDX | BPF_MEM | BPF_W, R3, R1, CLASS, 0),
-        instruction(number(BPF_SUB), R3, 0, 0, target),
-        instruction(number(BPF_ADD), R3, 0, 0, destination.index() as i32),
+        instruction(by_number(BPF_SUB), R3, 0, 0, number),
+        instruction(by_number(BPF_ADD), R3, 0, 0, destination.index() as i32),
         // An address takes two.
         instruction(BPF_LD | BPF_DW | BPF_IMM, R2, BPF_PSEUDO_MAP_FD as u8, 0, table),
         instruction(0, 0, 0, 0, 0),
         instruction(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_tail_call as i32),
-        instruction(number(BPF_MOV), R0, 0, 0, destination.otherwise()),
+        instruction(by_number(BPF_MOV), R0, 0, 0, destination.otherwise()),
         instruction(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
     ]
 }

@@ -49,7 +49,7 @@ pub use links::Link;
 pub use loaded::{loaded, map_ids, wait_for_maps};
 pub use maps::LeaseMap;
 use object::Object;
-pub use programs::{FrameHooks, Holding, Programs, Room, Text, Wants};
+pub use programs::{FrameGroup, FrameHooks, Holding, Membership, Programs, Room, Text, Wants};
 pub use tap::Tap;
 pub use trial::{Trial, TrialTarget};
 pub use veth::Veth;

@@ -41,7 +41,7 @@ static LAYERS: LazyLock<Option<LayerOffsets>> = LazyLock::new(|| {
     reads.unwrap_or(false).then_some(layers)
 });
 
-/// The number of no target.
+/// The number of no target, and of no group.
 pub(super) const NOBODY: u32 = 0;
 
 /// Programs and maps in the kernel. Programs are loaded when they are first attached, so that a hook which this
@@ -183,11 +183,11 @@ impl Object {
         })
     }
 
-    /// Attaches a hook to an interface of the calling thread's network namespace, for the target with this number;
-    /// `naming` is for filters.
+    /// Attaches a hook to an interface of the calling thread's network namespace, for the group of targets with this
+    /// number; `naming` is for filters.
     pub(super) fn attach_interface(
         &mut self,
-        target: u32,
+        group: u32,
         (hook, position): (Hook, Position),
         (index, name): (u32, &str),
         naming: &Naming<'_>,
@@ -198,7 +198,7 @@ impl Object {
             Side::Egress => Destination::Egress,
             Side::Ingress => Destination::Ingress,
         };
-        let program = self.jump(target, destination, hook)?;
+        let program = self.jump(group, destination, hook)?;
         let naming = hook.is_filter().then_some(naming);
         let attached = links::attach_interface(program, index, side, position, naming);
         attached.map_err(|source| {
@@ -251,15 +251,16 @@ impl Object {
         links::attach_device(program, device, side, naming)
     }
 
-    /// The program that jumps there for a target, with what it jumps to. In a trial, where there is no target, that itself.
+    /// The program that jumps there for a target, or a group, with what it jumps to. In a trial, where there is neither,
+    /// that itself.
     fn jump(
         &mut self,
-        target: u32,
+        number: u32,
         destination: Destination,
         hook: Hook,
     ) -> Result<BorrowedFd<'_>, KernelError> {
         let program = links::load_classifier(&mut self.ebpf, destination.program(), hook)?;
-        if target == NOBODY {
+        if number == NOBODY {
             return Ok(program.as_fd());
         }
         let jumps = match &mut self.jumps {
@@ -267,13 +268,13 @@ impl Object {
             empty => empty.insert(Jumps::new()?),
         };
         jumps.lead(destination, program)?;
-        jumps.program(target, destination)
+        jumps.program(number, destination)
     }
 
-    /// Gives up what the target with this number had for interfaces; what is attached stays.
-    pub(super) fn forget_jumps(&mut self, target: u32) {
+    /// Gives up what the target, or the group, with this number had for interfaces; what is attached stays.
+    pub(super) fn forget_jumps(&mut self, number: u32, is_group: bool) {
         if let Some(jumps) = &mut self.jumps {
-            jumps.forget(target);
+            jumps.forget(number, is_group);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The BPF object whose programs serve all targets: loaded once, with a rule set for each text that is in force.
 
 mod frames;
+mod groups;
 mod holds;
 mod inner;
 mod namespaces;
@@ -27,12 +28,14 @@ use chaos_plan::{Attachment, CompiledSet};
 
 pub use self::{
     frames::FrameHooks,
+    groups::{FrameGroup, Membership},
     holds::Holding,
     room::Room,
     text::{Text, Wants},
 };
 use self::{
     frames::FrameOwners,
+    groups::Groups,
     holds::Holds,
     inner::Recent,
     namespaces::Namespaces,
@@ -106,6 +109,7 @@ pub(super) struct Loaded {
     holds: Holds,
     lines: AllLines,
     frame_owners: FrameOwners,
+    groups: Groups,
     numbers_by_hook: NumbersByHook,
     namespaces: Namespaces,
     targets: HashMap<MapData, u64, u32>,
@@ -140,6 +144,7 @@ impl Programs {
             holds: Holds::take(ebpf)?,
             lines: AllLines::take(ebpf)?,
             frame_owners: map(ebpf, "FRAME_OWNERS")?,
+            groups: Groups::take(ebpf)?,
             numbers_by_hook: NumbersByHook::take(ebpf)?,
             namespaces: Namespaces::take(ebpf)?,
             targets: map(ebpf, "TARGETS")?,

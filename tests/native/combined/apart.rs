@@ -143,7 +143,7 @@ fn takes(verb: &Verb, direction: &str) -> bool {
 }
 
 /// In which order a packet meets two that were armed one after the other.
-fn order(verbs: &[Verb; 2], direction: &str) -> [usize; 2] {
+fn order(way: Way, verbs: &[Verb; 2], direction: &str) -> [usize; 2] {
     let is_lost = |place: usize| verbs[place].effect == Effect::Lost;
     match direction {
         // The sockets are asked before there is a frame.
@@ -153,6 +153,8 @@ fn order(verbs: &[Verb; 2], direction: &str) -> [usize; 2] {
         "egress" if takes(&verbs[1], direction) => [0, 1],
         "ingress" if is_lost(0) => [1, 0],
         "ingress" if is_lost(1) => [0, 1],
+        // One program asks the outer target first.
+        _ if way == Way::Below => [0, 1],
         // The one that was armed last is asked first.
         _ => [1, 0],
     }
@@ -214,7 +216,7 @@ fn check_both(
         Way::OneProcess => in_one_walk(verbs, direction),
         // What meets the second has come out of the first.
         Way::TwoProcesses | Way::Above | Way::Below => {
-            in_order(verbs, order(&verbs, direction), |_| true)
+            in_order(verbs, order(way, &verbs, direction), |_| true)
         }
     };
     let Some(found) = sent_through(scene, apart, &verbs)? else { return Ok(()) };

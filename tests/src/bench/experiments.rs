@@ -20,7 +20,7 @@ const WARM_UP: u32 = 2;
 
 /// With the target, 250.
 const CROWD: usize = 249;
-/// With the target, 50: an interface takes 63 programs.
+/// With the target, 50.
 const SHARING: usize = 49;
 
 /// Figures that belong together.
@@ -78,6 +78,20 @@ pub fn run(effort: Effort) -> Result<Vec<Section>> {
     ])
 }
 
+/// What the targets in a network namespace cost others there, and one of them that is alone.
+pub fn beside(effort: Effort) -> Result<Vec<Section>> {
+    let scene = Scene::new()?;
+    let crowd = scene.crowd(SHARING)?;
+    let injector = Injector::new(scene.probe.path())?;
+    let mut bench = Bench { effort, injector, scene: &scene, crowd };
+    Ok(vec![
+        bench.beside_leaving()?,
+        bench.beside_arriving()?,
+        bench.alone_leaving()?,
+        bench.alone_arriving()?,
+    ])
+}
+
 struct Bench<'a> {
     effort: Effort,
     scene: &'a Scene,
@@ -125,21 +139,12 @@ impl Bench<'_> {
             Variant::new("another cgroup armed: packets", "drop egress udp ; drop ingress udp")?
                 .aim(1.05),
             Variant::new("another cgroup armed: connect", "fail connect with EIO")?.aim(1.05),
-            Variant::new(
-                "another cgroup armed: frames (tcx) of the shared namespace",
-                "corrupt egress udp",
-            )?,
             Variant::new("250 cgroups armed: packets", "drop egress udp ; drop ingress udp")?
                 .crowd(CROWD)
                 .aim(1.05),
             Variant::new("250 cgroups armed: connect", "fail connect with EIO")?
                 .crowd(CROWD)
                 .aim(1.05),
-            Variant::new(
-                "50 cgroups armed: frames (tcx) of the shared namespace",
-                "corrupt egress udp",
-            )?
-            .crowd(SHARING),
         ];
         let rows = self.send(&self.scene.sender, &mut courier, variants)?;
         Ok(Section {
@@ -147,6 +152,45 @@ impl Bench<'_> {
             unit: "ns a datagram",
             rows,
         })
+    }
+
+    fn beside_leaving(&mut self) -> Result<Section> {
+        progress("frames of a bystander that leave");
+        let _target = self.scene.courier(&self.scene.sender)?;
+        let mut courier = self.scene.courier(&self.scene.bystander)?;
+        let variants = frames_of_others("corrupt egress udp", 1.10)?;
+        let rows = self.send(&self.scene.sender, &mut courier, variants)?;
+        let title = "A packet that leaves a process beside targets with faults on frames";
+        Ok(Section { title, unit: "ns a datagram", rows })
+    }
+
+    fn beside_arriving(&mut self) -> Result<Section> {
+        progress("frames of a bystander that arrive");
+        let _target = self.scene.courier(&self.scene.sender)?;
+        let mut courier = self.scene.courier_to(&self.scene.bystander)?;
+        let variants = frames_of_others("corrupt ingress udp", 1.35)?;
+        let rows = self.send(&self.scene.sender, &mut courier, variants)?;
+        let title = "A packet that arrives for a process beside targets with faults on frames";
+        Ok(Section { title, unit: "ns a datagram", rows })
+    }
+
+    fn alone_leaving(&mut self) -> Result<Section> {
+        progress("frames of a target that leave");
+        let mut courier = self.scene.courier(&self.scene.sender)?;
+        let port = courier.ready.port;
+        let variants = own_frames(&format!("corrupt egress udp to 192.0.2.0/24 port {port}"))?;
+        let rows = self.send(&self.scene.sender, &mut courier, variants)?;
+        let title = "A packet that leaves the only target, and that no rule hits";
+        Ok(Section { title, unit: "ns a datagram", rows })
+    }
+
+    fn alone_arriving(&mut self) -> Result<Section> {
+        progress("frames of a target that arrive");
+        let mut courier = self.scene.courier_to(&self.scene.sender)?;
+        let variants = own_frames("corrupt ingress udp from 192.0.2.0/24")?;
+        let rows = self.send(&self.scene.sender, &mut courier, variants)?;
+        let title = "A packet that arrives for the only target, and that no rule hits";
+        Ok(Section { title, unit: "ns a datagram", rows })
     }
 
     /// Measures a courier's datagrams, none of which may get lost, while `target` is armed.
@@ -279,6 +323,19 @@ impl Bench<'_> {
         self.injector.disarm();
         measured
     }
+}
+
+/// `aim` is for many targets.
+fn frames_of_others(faults: &str, aim: f64) -> Result<[Variant; 3]> {
+    Ok([
+        Variant::new("nothing armed", "")?,
+        Variant::new("another cgroup armed", faults)?,
+        Variant::new("50 cgroups armed", faults)?.crowd(SHARING).aim(aim),
+    ])
+}
+
+fn own_frames(fault: &str) -> Result<[Variant; 2]> {
+    Ok([Variant::new("no program", "")?, Variant::new("a rule for another network", fault)?])
 }
 
 /// The figures of variants; ratios are to the first.

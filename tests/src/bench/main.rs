@@ -37,6 +37,9 @@ struct Cli {
     /// Only what many targets cost
     #[arg(long, conflicts_with_all = ["calls", "delays", "rates"])]
     scale: bool,
+    /// Only what targets cost others in their network namespace
+    #[arg(long, conflicts_with_all = ["calls", "delays", "rates", "scale"])]
+    beside: bool,
     /// Beside it what they cost this other agent, in turns
     #[arg(long, requires = "scale", value_name = "PROGRAM")]
     before: Option<PathBuf>,
@@ -78,8 +81,13 @@ fn main() -> Result<()> {
                 print!("{}", scale::measure(effort, &agent, cli.before.as_deref())?);
                 return Ok(());
             }
-            let sections =
-                if cli.calls { traced::measure(effort)? } else { experiments::run(effort)? };
+            let sections = if cli.calls {
+                traced::measure(effort)?
+            } else if cli.beside {
+                experiments::beside(effort)?
+            } else {
+                experiments::run(effort)?
+            };
             anyhow::ensure!(!sections.is_empty(), "this kernel has nothing to measure");
             print!("{}", table::render(&sections));
             Ok(())

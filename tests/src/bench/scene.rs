@@ -31,6 +31,7 @@ pub struct Scene {
     pub probe: TestCgroup,
     sender_netns: TestNetns,
     receiver_netns: TestNetns,
+    from: End,
     to: End,
     shared: Shared,
 }
@@ -45,7 +46,7 @@ impl Scene {
     pub fn new() -> Result<Self> {
         let shared = Shared::acquire()?;
         let (sender_netns, receiver_netns) = (TestNetns::new()?, TestNetns::new()?);
-        let (_, to) = sender_netns.veth(&receiver_netns, 0)?;
+        let (from, to) = sender_netns.veth(&receiver_netns, 0)?;
         Ok(Self {
             sender: TestCgroup::new(&shared, "sender")?,
             receiver: TestCgroup::new(&shared, "receiver")?,
@@ -53,6 +54,7 @@ impl Scene {
             probe: TestCgroup::new(&shared, "probe")?,
             sender_netns,
             receiver_netns,
+            from,
             to,
             shared,
         })
@@ -67,6 +69,19 @@ impl Scene {
                 netns: self.receiver_netns.path(),
             },
             to: self.to.socket_v4(0),
+        };
+        Courier::start(&route)
+    }
+
+    /// Starts one that sends to `cgroup`, which is in the sender's network namespace.
+    pub fn courier_to(&self, cgroup: &TestCgroup) -> Result<Courier> {
+        let route = Route {
+            sender: Place {
+                cgroup: self.receiver.path().into(),
+                netns: self.receiver_netns.path(),
+            },
+            receiver: Place { cgroup: cgroup.path().into(), netns: self.sender_netns.path() },
+            to: self.from.socket_v4(0),
         };
         Courier::start(&route)
     }

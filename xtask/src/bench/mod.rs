@@ -1,4 +1,4 @@
-//! `bench [delay [--plot] | rate | scale [--before PROGRAM]] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
+//! `bench [beside | delay [--plot] | rate | scale [--before PROGRAM]] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
 //! writes docs/benchmarks.md.
 
 mod plot;
@@ -50,9 +50,15 @@ const RATES: Marks =
 const SCALE: Marks =
     Marks { begin: "<!-- bench:scale:begin -->\n", end: "<!-- bench:scale:end -->\n" };
 
+/// Of others beside targets.
+const BESIDE: Marks =
+    Marks { begin: "<!-- bench:beside:begin -->\n", end: "<!-- bench:beside:end -->\n" };
+
 /// What is measured beside what faults cost.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Subject {
+    /// What faults on frames cost others in the network namespace of their targets
+    Beside,
     /// How exact delays are: here, and beside netem's in one run on a kernel of the lab
     Delay,
     /// What many targets cost the agent
@@ -100,6 +106,8 @@ pub fn run(Args { subject, plot, before, quick, lab }: &Args) -> Result<()> {
             command.arg("--before").arg(before);
         }
         (capture(command.stderr(Stdio::inherit()))?, SCALE)
+    } else if *subject == Some(Subject::Beside) {
+        (here(Some("--beside"))?, BESIDE)
     } else if *subject == Some(Subject::Rate) {
         let measured: rates::Measured = read(&here(Some("--rates"))?)?;
         (measured.table(), RATES)

@@ -25,15 +25,15 @@ use crate::{
 /// more then.
 #[inline(always)]
 pub fn find(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> u32 {
+    if chaos_read(skb, kind as u32) == 0 {
+        return 0;
+    }
     chaos_asked(skb, kind as u32, behind)
 }
 
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn chaos_asked(skb: *mut __sk_buff, kind: u32, behind: u32) -> u32 {
-    if chaos_read(skb, kind) == 0 {
-        return 0;
-    }
     let mut id = Maps.first_of(frame_target(skb));
     let mut texts = 0;
     for _ in 0..MAX_TEXTS {

@@ -21,7 +21,7 @@ use super::{
     hold::send_at_once,
     line::{Room, room},
     redirect::redirect_back,
-    reflect::{addresses, is_partial, put, resize, spoil, turn},
+    reflect::{is_partial, pseudo, put, resize, spoil, turn},
 };
 use crate::{
     bytes::SkbBytes,
@@ -231,28 +231,38 @@ pub fn reply(skb: *mut __sk_buff, place: Place, action: u8, slot: u32) -> Option
     let (kept, opt) = dns::kept(&bytes, message, &header, name);
     let by_line = is_sent_on(&bytes, place) && matches!(room(skb, Maps.now()), Room::Free);
     resize(&bytes, place, UDP_HEADER + kept)?;
-    write(&bytes, place, kept, &dns::answer(&header, code, opt))?;
+    turn(&bytes, place)?;
+    if chaos_answer_frame(skb, place.0, kept, code as u32 | (opt as u32) << 8) == 0 {
+        return None;
+    }
     if by_line && send_at_once(skb, EventKind::FrameIngress, slot) == TCX_REDIRECT {
         return Some(Outcome::Redirected);
     }
     Some(redirect_back(skb))
 }
 
+/// Makes the answer of a question that was turned round, of which so many bytes are kept. `how`: the code, in 8 bits, and whether there is an OPT
+/// record. A function of its own, so that what it keeps on the stack is there while it works only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_answer_frame(skb: *mut __sk_buff, place: u64, kept: u32, how: u32) -> u32 {
+    write(&SkbBytes(skb), Place(place), kept, (how as u8, (how >> 8) as u8)).is_some() as u32
+}
+
 #[inline(always)]
-fn write(bytes: &FrameBytes, place: Place, kept: u32, header: &[u8; 12]) -> Option<()> {
+fn write(bytes: &FrameBytes, place: Place, kept: u32, (code, opt): (u8, u8)) -> Option<()> {
     let message = place.transport() + UDP_HEADER;
-    put(bytes, message, header)?;
-    if header[11] != 0 {
+    let header = dns::answer(&bytes.read(message)?, code, opt);
+    put(bytes, message, &header)?;
+    if opt != 0 {
         // The OPT record is sent back without its options.
         put(bytes, message + kept - 2, &[0, 0])?;
     }
-    turn(bytes, place)?;
     let [a, b, c, d] = bytes.read(place.transport())?;
     let length = UDP_HEADER + kept;
     let [e, f] = (length as u16).to_be_bytes();
     put(bytes, place.transport(), &[c, d, a, b, e, f, 0, 0])?;
-    let addresses = addresses(bytes, place)?;
-    let before = checksum::pseudo(&addresses, UDP, length);
+    let before = pseudo(bytes, place, UDP, length)?;
     let checksum = if is_partial(bytes.0) {
         checksum::fold(before)
     } else {

@@ -90,19 +90,22 @@ impl Wait {
 /// together. Returns what the program has to.
 #[inline(always)]
 pub fn hold(skb: *mut __sk_buff, kind: EventKind, texts: u32) -> i32 {
-    if asked::chaos_holds(texts) == 0 {
-        return TCX_NEXT;
-    }
+    chaos_hold_all(skb, kind as u32, texts)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_hold_all(skb: *mut __sk_buff, kind: u32, texts: u32) -> i32 {
     let mut all = Wait::NONE;
     // One moment for all: frames leave in the order in which a rate has given them their turns, however
     // long the processor was away in between.
     let now = Maps.now();
     // SAFETY: reading the program's context.
     let nat = match unsafe { (*skb).ifindex } {
-        LOOPBACK => chaos_nat(skb, kind as u32),
+        LOOPBACK => chaos_nat(skb, kind),
         _ => Nat::Nothing as u32,
     };
-    let kind = kind as u32 | nat;
+    let kind = kind | nat;
     for stage in HOLDING {
         for text in 0..MAX_TEXTS as u32 {
             if text >= texts {

@@ -1,9 +1,10 @@
-//! Frames on the interfaces of the target's network namespace, which go through stages.
+//! Frames on the interfaces of a network namespace with targets, which go through stages.
 
 mod asked;
 mod clone;
 mod corrupt;
 mod dns;
+mod group;
 mod headers;
 mod hold;
 mod layers;
@@ -37,12 +38,13 @@ use chaos_ebpf_common::{
     rule::{Action, STAGES, Stage},
 };
 use headers::Place;
+use receiver::Receiver;
 
 use crate::{
     bytes::SkbBytes,
     env::Maps,
     maps::ENDED,
-    ownership::{frame_target, owns_egress},
+    ownership::{frame_target, owns_egress, turn_to_target},
     stamp,
 };
 
@@ -55,25 +57,56 @@ type FrameBytes = SkbBytes<LINK_HEADER>;
 /// `sch_handle_egress`, in `__dev_queue_xmit` before the qdisc.
 #[classifier]
 pub fn tcx_egress(ctx: TcContext) -> i32 {
-    let skb = ctx.as_ptr().cast();
-    go_through(skb, EventKind::FrameEgress, chaos_leaving(skb))
-}
-
-/// How many stages a frame has behind it that leaves: all, if it is not the target's. A function of its own, so that what
-/// it keeps on the stack is there while it works only.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn chaos_leaving(skb: *mut __sk_buff) -> u32 {
-    let behind = stamp::lift(skb, EventKind::FrameEgress);
-    // A copy of ours belongs to no socket any more.
-    if behind != 0 || owns_egress(skb) { behind } else { STAGES as u32 }
+    group::ask(ctx.as_ptr().cast(), EventKind::FrameEgress)
 }
 
 /// `sch_handle_ingress`, in `__netif_receive_skb_core` before the stack.
 #[classifier]
 pub fn tcx_ingress(ctx: TcContext) -> i32 {
-    let skb = ctx.as_ptr().cast();
-    go_through(skb, EventKind::FrameIngress, stamp::lift(skb, EventKind::FrameIngress))
+    group::ask(ctx.as_ptr().cast(), EventKind::FrameIngress)
+}
+
+/// Has a frame go through the stages of one target: what a program for it alone would return. `owner` says what is known
+/// of whose it is.
+///
+/// The rules that match are found once; a stage that has none of them costs a test. At each stage all texts of the target
+/// are asked, in their order, and each decides by itself.
+///
+/// The steps are functions that the verifier checks each once, on their own (kernel 5.6,
+/// <https://docs.kernel.org/bpf/verifier.html>): in line they are walked for every way in which
+/// headers can be stacked. Each reads the headers again; all but the first only for the frames that
+/// a rule speaks of. What they have on their stacks on one way may be 512 bytes together, each rounded up to 32.
+#[inline(always)]
+fn ask_target(skb: *mut __sk_buff, kind: EventKind, target: u32, owner: Owner) -> i32 {
+    turn_to_target(skb, target);
+    let texts = chaos_find(skb, kind as u32, owner.0);
+    if texts == 0 {
+        return TCX_NEXT;
+    }
+    let verdict = chaos_stages(skb, kind as u32, texts);
+    if verdict < HOLDS { verdict } else { hold::hold(skb, kind, (verdict - HOLDS) as u32) }
+}
+
+/// What is known of the owner of a frame, in a register: nothing, or that the target owns it. Of one that arrives that is
+/// the [`Receiver`].
+#[derive(Clone, Copy)]
+struct Owner(u64);
+
+impl Owner {
+    const UNKNOWN: Self = Self(Receiver::NONE.0);
+    /// Of a frame that leaves.
+    const SENDER: Self = Self(1);
+}
+
+/// How many stages a frame has behind it: all, if it leaves and is not the target's. A function of its own, so that what
+/// it keeps on the stack is there while it works only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_lift(skb: *mut __sk_buff, kind: u32, owner: u64) -> u32 {
+    let behind = stamp::lift(skb, direction(kind));
+    let is_asked_for = kind == EventKind::FrameEgress as u32 && owner == Owner::UNKNOWN.0;
+    // A copy of ours belongs to no socket any more.
+    if behind == 0 && is_asked_for && !owns_egress(skb) { STAGES as u32 } else { behind }
 }
 
 /// What a stage has done to a frame. It is the result of a BPF function, so 0 stands for "nothing".
@@ -97,43 +130,38 @@ enum Outcome {
 /// Nothing was done, as no rule hit.
 const SPARED: u32 = 0;
 
-/// `behind`: how many stages the frame has behind it. The rules that match are found once; a stage
-/// that has none of them costs a test. At each stage all texts of the target are asked, in their order, and each decides
-/// by itself.
-///
-/// The steps are functions that the verifier checks each once, on their own (kernel 5.6,
-/// <https://docs.kernel.org/bpf/verifier.html>): in line they are walked for every way in which
-/// headers can be stacked. Each reads the headers again; all but the first only for the frames that
-/// a rule speaks of.
-#[inline(always)]
-fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
+/// Finds how many texts of the target have rules that speak of a frame, if it is the target's and to be asked about here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_find(skb: *mut __sk_buff, kind: u32, owner: u64) -> u32 {
+    let behind = chaos_lift(skb, kind, owner);
     if behind >= STAGES as u32 {
-        return TCX_NEXT;
+        return 0;
     }
-    let mut texts = asked::find(skb, kind, behind);
-    if texts == 0 {
-        return TCX_NEXT;
-    }
+    let texts = asked::find(skb, direction(kind), behind);
     // What has stages behind it was found to be the target's, and to be asked about here, before. Looking a
     // socket up is not free: not for what no rule matches.
-    if behind == 0 {
-        if !layers::ask_here(skb, kind) {
-            return TCX_NEXT;
-        }
-        if kind == EventKind::FrameIngress
-            && !receiver::is_the_targets(skb, Place::of(skb, kind as u32))
-        {
-            return TCX_NEXT;
-        }
+    if texts == 0 || behind != 0 {
+        return texts;
     }
+    let is_asked = layers::ask_here(skb, direction(kind))
+        && (kind != EventKind::FrameIngress as u32 || arrives_for(skb, Receiver(owner)));
+    if is_asked { texts } else { 0 }
+}
+
+/// Has a frame go through the stages but those that hold. Returns what the program has to, or [`HOLDS`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_stages(skb: *mut __sk_buff, kind: u32, texts: u32) -> i32 {
+    let mut texts = texts;
     for stage in 0..Stage::Limit as u32 {
         for text in 0..MAX_TEXTS as u32 {
             if text >= texts {
                 break;
             }
-            let outcome = chaos_stage(skb, kind as u32, text, stage);
+            let outcome = chaos_stage(skb, kind, text, stage);
             if outcome == Outcome::Copied as u32 || outcome == Outcome::NotCopied as u32 {
-                texts = asked::find(skb, kind, 0);
+                texts = asked::find(skb, direction(kind), 0);
             }
             if outcome == Outcome::Lost as u32 {
                 return TCX_DROP;
@@ -146,7 +174,21 @@ fn go_through(skb: *mut __sk_buff, kind: EventKind, behind: u32) -> i32 {
             }
         }
     }
-    hold::hold(skb, kind, texts)
+    if asked::chaos_holds(texts) != 0 { HOLDS + texts as i32 } else { TCX_NEXT }
+}
+
+/// In place of what a program returns, above the number of texts: the stages that hold are to come.
+const HOLDS: i32 = 1 << 16;
+
+/// Whether a frame is for a socket of the target. `receiver` is of it, if it was looked for.
+#[inline(always)]
+fn arrives_for(skb: *mut __sk_buff, receiver: Receiver) -> bool {
+    let place = Place::of(skb, EventKind::FrameIngress as u32);
+    if receiver != Receiver::NONE {
+        return receiver.gets(skb, place);
+    }
+    let receiver = Receiver::of(skb, place);
+    receiver.is_the_targets(skb) && receiver.gets(skb, place)
 }
 
 /// Asks the rules of one text and one stage, and does what they say: an [`Outcome`], or [`SPARED`].

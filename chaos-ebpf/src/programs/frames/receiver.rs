@@ -1,4 +1,4 @@
-//! Tells whether a frame that arrives is for a socket of the target.
+//! Tells for whose socket a frame is that arrives.
 //!
 //! The socket is looked up by the frame's addresses, as the stack will do it later, and read. It is
 //! never assigned to the frame, although a classifier can ask for the cgroup of a frame's own socket
@@ -34,40 +34,60 @@ const AF_INET6: u8 = 10;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 
-/// A connected socket has the frame's addresses and ports: the frame is for it. One that listens, or is
-/// bound to every address, is also found for a frame that is on its way to another machine, so then the
-/// routing table is asked.
-///
-/// `place` is that of a frame of TCP or UDP; of fragments the first, which has the ports.
-#[inline(always)]
-pub fn is_the_targets(skb: *mut __sk_buff, place: Place) -> bool {
-    match chaos_receiver(skb, place.0) {
-        NOT_OURS => false,
-        CONNECTED => true,
-        _ => chaos_is_local(skb, place.0) != 0,
+/// The socket that a frame arrives for, in a register: the address of its cgroup, of which the lowest bit says that it is
+/// connected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Receiver(pub u64);
+
+impl Receiver {
+    /// It belongs to nobody, or was not looked for.
+    pub const NONE: Self = Self(0);
+
+    const CONNECTED: u64 = 1;
+
+    /// `place` is that of a frame of TCP or UDP; of fragments the first, which has the ports.
+    #[inline(always)]
+    pub fn of(skb: *mut __sk_buff, place: Place) -> Self {
+        Self(chaos_receiver(skb, place.0))
+    }
+
+    /// The id of the cgroup at this depth to which it belongs; 0 where there is none.
+    #[inline(always)]
+    pub fn ancestor(self, level: u32) -> u64 {
+        socket_owner::ancestor(self.0 & !Self::CONNECTED, level)
+    }
+
+    /// Whether it belongs to the target for which the program runs.
+    #[inline(always)]
+    pub fn is_the_targets(self, skb: *mut __sk_buff) -> bool {
+        let Some(owner) = frame_owner(skb) else { return false };
+        self != Self::NONE && self.ancestor(owner.level) == owner.cgroup
+    }
+
+    /// Whether the frame is for it. A connected socket has the frame's addresses and ports. One that listens, or is bound
+    /// to every address, is also found for a frame that is on its way to another machine, so then the routing table is
+    /// asked.
+    #[inline(always)]
+    pub fn gets(self, skb: *mut __sk_buff, place: Place) -> bool {
+        self.0 & Self::CONNECTED != 0 || chaos_is_local(skb, place.0) != 0
     }
 }
 
-const NOT_OURS: u32 = 0;
-const CONNECTED: u32 = 1;
-const UNCONNECTED: u32 = 2;
+const NOBODY: u64 = Receiver::NONE.0;
 
 /// Functions of their own, so that what they keep on the stack is there while they work only.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
+extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u64 {
     let place = Place(place);
     // SAFETY: reading the program's context.
     if unsafe { (*skb).pkt_type } != PACKET_HOST {
-        return NOT_OURS;
+        return NOBODY;
     }
     let mut tuple = MaybeUninit::<bpf_sock_tuple>::zeroed();
     // SAFETY: all zeroes is a valid tuple.
     let Some(size) = fill(unsafe { tuple.assume_init_mut() }, &SkbBytes(skb), place) else {
-        return NOT_OURS;
-    };
-    let Some(owner) = frame_owner(skb) else {
-        return NOT_OURS;
+        return NOBODY;
     };
     let netns = BPF_F_CURRENT_NETNS as i64 as u64;
     // SAFETY: the tuple is initialised and `size` is one of the two sizes that the helpers take; the
@@ -80,18 +100,14 @@ extern "C" fn chaos_receiver(skb: *mut __sk_buff, place: u64) -> u32 {
             bpf_sk_lookup_udp(skb.cast(), tuple.as_mut_ptr(), size, netns, 0)
         };
         if socket.is_null() {
-            return NOT_OURS;
+            return NOBODY;
         }
-        let socket_address = address_of(&socket);
-        let is_connected = socket_owner::is_connected(socket_address);
-        let is_the_targets = socket_owner::belongs_to(socket_address, owner)
-            && (place.has_tcp() || !socket_owner::is_the_kernels(socket_address));
+        let address = address_of(&socket);
+        let is_connected = socket_owner::is_connected(address);
+        let is_everybodys = place.has_udp() && socket_owner::is_the_kernels(address);
+        let cgroup = socket_owner::cgroup(address);
         bpf_sk_release(socket.cast());
-        match (is_the_targets, is_connected) {
-            (false, _) => NOT_OURS,
-            (true, true) => CONNECTED,
-            (true, false) => UNCONNECTED,
-        }
+        if cgroup == NOBODY || is_everybodys { NOBODY } else { cgroup | is_connected as u64 }
     }
 }
 

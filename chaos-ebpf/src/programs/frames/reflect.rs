@@ -15,7 +15,7 @@ use super::{FrameBytes, LINK_HEADER, headers::Place};
 use crate::bytes::SkbBytes;
 
 /// Both addresses, source first; an IPv4 address is followed by zeroes.
-pub type Addresses = [u8; 32];
+type Addresses = [u8; 32];
 
 /// Writes into the frame, counted from its beginning.
 #[inline(always)]
@@ -96,8 +96,22 @@ fn resize_here(bytes: &FrameBytes, place: Place, length: u32) -> Option<()> {
     put(bytes, network + 10, &checksum::update(sum, old, total).to_be_bytes())
 }
 
+/// What the pseudo header of so many bytes of a protocol adds to the frame's checksum ([`checksum::pseudo`]).
 #[inline(always)]
-pub fn addresses(bytes: &FrameBytes, place: Place) -> Option<Addresses> {
+pub fn pseudo(bytes: &FrameBytes, place: Place, protocol: u8, length: u32) -> Option<u64> {
+    // The number of a protocol is in it.
+    Some(chaos_pseudo(bytes.0, place.0, protocol as u32, length)).filter(|sum| *sum != 0)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn chaos_pseudo(skb: *mut __sk_buff, place: u64, protocol: u32, length: u32) -> u64 {
+    let addresses = addresses(&SkbBytes(skb), Place(place));
+    addresses.map_or(0, |addresses| checksum::pseudo(&addresses, protocol as u8, length))
+}
+
+#[inline(always)]
+fn addresses(bytes: &FrameBytes, place: Place) -> Option<Addresses> {
     if !place.is_v4() {
         return bytes.read(place.network() + 8);
     }

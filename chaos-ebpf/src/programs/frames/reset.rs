@@ -4,14 +4,14 @@ use aya_ebpf::bindings::__sk_buff;
 use chaos_ebpf_common::{
     event::EventKind,
     packet::Bytes,
-    reset::{HEADER, Reset, Segment},
+    reset::{HEADER, Reset, Segment, TCP},
 };
 
 use super::{
     FrameBytes, Outcome,
     headers::Place,
     redirect::{send_back, spare_arrival},
-    reflect::{addresses, end, is_partial, put, resize, turn},
+    reflect::{end, is_partial, pseudo, put, resize, turn},
 };
 use crate::{bytes::SkbBytes, maps::ENDED, ownership::frame_target};
 
@@ -59,38 +59,43 @@ fn answer(
     segment: &Segment,
     payload: u32,
 ) -> Option<Outcome> {
+    // The same whichever way it goes.
+    let before = pseudo(bytes, place, TCP, HEADER as u32)?;
     turn(bytes, place)?;
-    put_segment(bytes, place, &segment.backward(payload))?;
+    put_segment(bytes, place, &segment.backward(payload), before)?;
     send_back(bytes.0, kind);
     // As it was, for those who read it still.
     turn(bytes, place)?;
-    put_segment(bytes, place, &segment.forward()?)?;
+    put_segment(bytes, place, &segment.forward()?, before)?;
     spare_arrival(bytes.0, kind);
     Some(Outcome::Answered)
 }
 
 #[inline(always)]
-fn put_segment(bytes: &FrameBytes, place: Place, reset: &Reset) -> Option<()> {
+fn put_segment(bytes: &FrameBytes, place: Place, reset: &Reset, before: u64) -> Option<()> {
     let Reset { ports, sequence, acknowledged, flags } = *reset;
     let ports = (ports as u64) << 32 | flags as u64;
     let numbers = (sequence as u64) << 32 | acknowledged as u64;
-    if chaos_put_segment(bytes.0, place.0, ports, numbers) != 0 { Some(()) } else { None }
+    if chaos_put_segment(bytes.0, place.0, ports, numbers, before) != 0 { Some(()) } else { None }
 }
 
 /// A function of its own, so that what it keeps on the stack is there while it works only.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn chaos_put_segment(skb: *mut __sk_buff, place: u64, ports: u64, numbers: u64) -> u32 {
-    let (bytes, place) = (SkbBytes(skb), Place(place));
-    let Some(addresses) = addresses(&bytes, place) else {
-        return 0;
-    };
+extern "C" fn chaos_put_segment(
+    skb: *mut __sk_buff,
+    place: u64,
+    ports: u64,
+    numbers: u64,
+    before: u64,
+) -> u32 {
+    let (bytes, place): (FrameBytes, _) = (SkbBytes(skb), Place(place));
     let reset = Reset {
         ports: (ports >> 32) as u32,
         sequence: (numbers >> 32) as u32,
         acknowledged: numbers as u32,
         flags: ports as u8,
     };
-    let segment = reset.segment(&addresses, is_partial(skb));
+    let segment = reset.segment(before, is_partial(skb));
     put(&bytes, place.transport(), &segment).is_some() as u32
 }

@@ -7,7 +7,10 @@ use std::{
 
 use chaos_plan::{DelayLine, Hook, Plan, Position};
 
-use super::{Frames, Place};
+use super::{
+    Frames, Place,
+    groups::{Groups, SharedLink},
+};
 use crate::{
     arm::{
         ArmError,
@@ -16,7 +19,7 @@ use crate::{
         turn::Turn,
     },
     cgroup::Target,
-    kernel::{Link, Programs},
+    kernel::Programs,
 };
 
 /// What the targets of a process have at interfaces.
@@ -24,6 +27,7 @@ use crate::{
 pub(in crate::arm) struct SharedFrames {
     /// By the ids of their cgroups.
     of_targets: Arc<Mutex<BTreeMap<u64, Weak<Mutex<Frames>>>>>,
+    groups: Groups,
     lines: SharedLines,
     news: News,
 }
@@ -58,7 +62,8 @@ pub(in crate::arm) struct TextFrames {
 impl SharedFrames {
     /// None yet, with so many bytes for the frames that all targets hold.
     pub(in crate::arm) fn new(held_memory: u64) -> Self {
-        Self { of_targets: Arc::default(), lines: SharedLines::new(held_memory), news: News::new() }
+        let (of_targets, groups) = (Arc::default(), Groups::default());
+        Self { of_targets, groups, lines: SharedLines::new(held_memory), news: News::new() }
     }
 
     /// What is heard of interfaces that come.
@@ -82,8 +87,8 @@ impl SharedFrames {
         }
         self.news.hear(programs);
         let programs = programs.frames(cgroup, level)?;
-        let (lines, news) = (self.lines.clone(), self.news.clone());
-        let mut frames = Frames::new(programs, lines, news);
+        let (groups, lines, news) = (self.groups.clone(), self.lines.clone(), self.news.clone());
+        let mut frames = Frames::new(programs, groups, lines, news);
         frames.hear_of_namespaces(target);
         let frames = Arc::new(Mutex::new(frames));
         all.insert(cgroup, Arc::downgrade(&frames));
@@ -140,7 +145,7 @@ impl TextFrames {
 
     /// Leaves the others alone with it: what was attached for this text only is given back, to be detached, as is what
     /// may still send on frames. `stop` makes sure that no program holds frames for the text any more.
-    pub(in crate::arm) fn leave(&self, stop: impl FnOnce()) -> (Vec<Link>, Leaving) {
+    pub(in crate::arm) fn leave(&self, stop: impl FnOnce()) -> (Vec<SharedLink>, Leaving) {
         let mut frames = self.frames();
         frames.want(self.text, None);
         if !frames.wanted.is_empty() {

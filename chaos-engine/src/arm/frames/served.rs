@@ -2,29 +2,35 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use chaos_plan::{Hook, Position};
 
-use super::bounds::choose;
+use super::{
+    bounds::choose,
+    groups::{Group, Groups, SharedLink},
+};
 use crate::{
     arm::{
         ArmError,
         interfaces::{Interface, ethernet_interfaces},
         turn::Turn,
     },
-    cgroup::FoundNetNs,
-    kernel::{FrameHooks, Link, LinkEvents, Naming},
+    cgroup::{FoundNetNs, NetNsKey},
+    kernel::{FrameHooks, LinkEvents, Membership, Naming},
 };
 
 /// How often a namespace is visited in which nothing has happened, should an event have been missed.
 const VISIT_EVERY: Duration = Duration::from_secs(60);
 
-/// What is attached in one network namespace.
+/// What a target has in one network namespace.
 pub(super) struct Served {
+    /// The group by whose programs it is served.
+    joined: Option<Joined>,
     /// By hook and index of the interface.
-    pub links: BTreeMap<(Hook, u32), Link>,
+    pub links: BTreeMap<(Hook, u32), SharedLink>,
     pub inode: u64,
     /// The target has made it for itself.
     pub is_inner: bool,
@@ -40,9 +46,16 @@ pub(super) struct Served {
     visited: Option<Instant>,
 }
 
+struct Joined {
+    group: Arc<Group>,
+    position: Position,
+    _membership: Membership,
+}
+
 impl Served {
     pub(super) fn new(found: &FoundNetNs) -> Self {
         Self {
+            joined: None,
             links: BTreeMap::new(),
             inode: found.namespace.inode(),
             is_inner: found.is_inner,
@@ -61,7 +74,7 @@ impl Served {
         !has_events
             && self.pending == 0
             && self.visited.is_some_and(is_fresh)
-            && self.links.values_mut().all(is_attached)
+            && self.links.values().all(is_attached)
     }
 
     /// Notes the interfaces that lack one of these hooks, or have them where they are not wanted any more.
@@ -77,18 +90,42 @@ impl Served {
         self.links.keys().map(|(_, index)| *index).collect()
     }
 
+    /// Joins the group of the namespace with this key at a position, unless it is in it. It leaves that of another position
+    /// before, as it is to be asked once.
+    pub(super) fn join(
+        &mut self,
+        (namespace, position): (NetNsKey, Position),
+        groups: &Groups,
+        target: &FrameHooks,
+    ) -> Result<(), ArmError> {
+        if self.joined.as_ref().is_some_and(|joined| joined.position == position) {
+            return Ok(());
+        }
+        self.leave();
+        let group = groups.of(namespace, position, target)?;
+        let membership = target.join(group.programs())?;
+        self.joined = Some(Joined { group, position, _membership: membership });
+        Ok(())
+    }
+
+    /// Leaves the group; what others need stays attached.
+    pub(super) fn leave(&mut self) {
+        self.joined = None;
+    }
+
     /// Attaches the hooks to as many interfaces of the calling thread's network namespace, which is this
     /// one, as there is room for, and forgets those that are gone. So many programs are attached at once,
-    /// whatever the turn; whether that was all.
+    /// whatever the turn; whether that was all. What the group has attached already is not attached again.
     pub(super) fn serve(
         &mut self,
-        (hooks, position): (&[Hook], Position),
-        programs: &FrameHooks,
+        hooks: &[Hook],
         naming: &Naming<'_>,
         room: usize,
         (at_once, turn): (usize, Turn),
     ) -> Result<bool, ArmError> {
         self.visited = None;
+        let Some(Joined { group, position, .. }) = &self.joined else { return Ok(true) };
+        let (group, position) = (group.clone(), *position);
         let interfaces = ethernet_interfaces()?;
         let indices: Vec<u32> = interfaces.iter().map(|interface| interface.index).collect();
         self.links.retain(|(_, index), link| indices.contains(index) && is_attached(link));
@@ -102,7 +139,7 @@ impl Served {
             for hook in hooks.iter().copied() {
                 if let Entry::Vacant(vacant) = self.links.entry((hook, *index)) {
                     let at = (hook, position);
-                    vacant.insert(programs.attach_interface(at, (*index, name), naming)?);
+                    vacant.insert(group.attach(at, (*index, name), naming)?);
                     if turn.is_over() && self.links.len() >= at_once {
                         return Ok(false);
                     }
@@ -115,7 +152,7 @@ impl Served {
     }
 }
 
-fn is_attached(link: &mut Link) -> bool {
+fn is_attached(link: &SharedLink) -> bool {
     // What cannot be looked at is left as it is.
     link.is_attached().unwrap_or(true)
 }

@@ -4,18 +4,19 @@ use std::os::fd::BorrowedFd;
 
 use aya::maps::{Array, MapData};
 use chaos_ebpf_common::{line::Reader, tables::FrameOwner};
-use chaos_plan::{DelayLine, Hook, Position};
+use chaos_plan::DelayLine;
 
 use super::{Loaded, Programs, Rooms};
 use crate::kernel::{KernelError, LineMaps, Link, Naming, maps::failed, pool::Range};
 
-/// What a target has at interfaces. It has a number of its own there, other than at cgroups: programs that are still
+/// What a target has at interfaces, besides what it shares with others ([`FrameGroup`](super::FrameGroup)). It has a number of its own there, other than at cgroups: programs that are still
 /// attached when it is closed lead nowhere, whatever is armed on the cgroup next. Drop it after the links.
 pub struct FrameHooks {
-    programs: Programs,
+    pub(super) programs: Programs,
     /// The id of the cgroup.
     cgroup: u64,
-    number: u32,
+    level: u32,
+    pub(super) number: u32,
 }
 
 impl Programs {
@@ -27,13 +28,13 @@ impl Programs {
         let mut line_maps = loaded.lines.of(number);
         let told = line_maps
             .say(&Reader::default())
-            .and_then(|()| loaded.own_frames(number, FrameOwner { cgroup, level, padding: 0 }))
+            .and_then(|()| loaded.own_frames(number, owner(cgroup, level)))
             .and_then(|()| loaded.add_frames(cgroup, level, number));
         if let Err(error) = told {
             loaded.rooms.frames.give_back(Range::one(number));
             return Err(error);
         }
-        Ok(FrameHooks { programs, cgroup, number })
+        Ok(FrameHooks { programs, cgroup, level, number })
     }
 }
 
@@ -56,15 +57,9 @@ impl FrameHooks {
         Ok(link)
     }
 
-    /// Attaches a hook to an interface of the calling thread's network namespace, by its index; its name is for the error
-    /// message. `naming` is for filters.
-    pub fn attach_interface(
-        &self,
-        at: (Hook, Position),
-        interface: (u32, &str),
-        naming: &Naming<'_>,
-    ) -> Result<Link, KernelError> {
-        self.programs.loaded().object.attach_interface(self.number, at, interface, naming)
+    /// Whose frames they are.
+    pub(super) fn owner(&self) -> FrameOwner {
+        owner(self.cgroup, self.level)
     }
 
     /// Attaches the program that sends on what comes out of a delay line to the line's device, which
@@ -115,9 +110,13 @@ impl Drop for FrameHooks {
             tracing::warn!(%error, "programs at interfaces were not led past their faults");
         }
         let mut loaded = self.programs.loaded();
-        loaded.object.forget_jumps(self.number);
+        loaded.object.forget_jumps(self.number, false);
         loaded.rooms.frames.rest(Range::one(self.number));
     }
+}
+
+fn owner(cgroup: u64, level: u32) -> FrameOwner {
+    FrameOwner { cgroup, level, padding: 0 }
 }
 
 /// Whose frames programs at interfaces ask about, by the numbers of targets there.

@@ -31,6 +31,9 @@ impl Default for Room {
 /// While a text is replaced, the one before is there, too.
 const VERSIONS: u32 = 2;
 
+/// Network namespaces of each target for which there is room.
+const NAMESPACES: u32 = 64;
+
 /// Flows whose numbers are known at a time, for the rules of all targets together.
 const NUMBERED: u32 = 16 * MAX_NUMBERED as u32;
 
@@ -40,6 +43,8 @@ pub(super) struct Rooms {
     pub targets: Pool,
     /// Numbers of targets at interfaces. Those that have just been disarmed have theirs until everything is detached.
     pub frames: Pool,
+    /// Numbers of groups of targets.
+    pub groups: Pool,
     /// Ids of rule sets.
     pub sets: Pool,
     /// Places of rules.
@@ -66,6 +71,8 @@ impl Rooms {
             room,
             targets: Pool::new(frames + 1, room.texts),
             frames: Pool::new(1, frames),
+            // A program at an interface notes a number of 16 bits.
+            groups: Pool::new(1, (NAMESPACES * room.texts).min(u16::MAX.into())),
             sets: Pool::new(1, VERSIONS * room.texts),
             rules: Pool::new(0, rules),
             slots: Pool::new(0, rules),
@@ -93,6 +100,8 @@ impl Rooms {
             ("FILES", sets),
             ("TARGETS", self.targets.size().max(1)),
             ("RECORDS", RING_BYTES),
+            ("FRAME_GROUPS", self.groups.size() + 1),
+            ("FRAME_MEMBERS", (NAMESPACES * self.room.texts).max(1)),
             ("FRAME_OWNERS", frames),
             ("ENDED", frames),
             ("READER", frames),
@@ -107,12 +116,14 @@ impl Rooms {
 
     /// Whether programs may still look at targets or slots that were taken back.
     pub(super) fn are_resting(&self) -> bool {
-        self.targets.is_resting() || self.frames.is_resting() || self.slots.is_resting()
+        let numbers = [&self.targets, &self.frames, &self.groups, &self.slots];
+        numbers.into_iter().any(Pool::is_resting)
     }
 
     /// They do not any more.
     pub(super) fn wake(&mut self) -> Woken {
         self.targets.wake();
+        self.groups.wake();
         let numbers = |pool: &mut Pool| pool.wake().into_iter().map(|range| range.first).collect();
         Woken { slots: numbers(&mut self.slots), frames: numbers(&mut self.frames) }
     }
@@ -147,6 +158,11 @@ impl Rooms {
     pub(super) fn no_frames(&self) -> KernelError {
         let what = "faults on frames of another target";
         KernelError::NoRoom { what, room: self.frames.size(), remedy: " (--most-targets)" }
+    }
+
+    pub(super) fn no_groups(&self) -> KernelError {
+        let what = "faults on frames in another network namespace";
+        KernelError::NoRoom { what, room: self.groups.size(), remedy: " (--most-targets)" }
     }
 
     pub(super) fn no_targets(&self) -> KernelError {
