@@ -48,7 +48,7 @@ use kube::{
 };
 use liveness::{Liveness, Watch};
 pub use names::{
-    ALLOW_VERBS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName,
+    ALLOW_VERBS, ARMED_PODS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName,
     STATUS,
 };
 use reconcile::Reconciler;
