@@ -121,11 +121,7 @@ mod tests {
             profile: "release".to_owned(),
             nodes: 200,
             pods: 6000,
-            results: vec![
-                figure(20.0, Some(30.0)),
-                figure(31.0, Some(30.0)),
-                figure(1.0, None),
-            ],
+            results: vec![figure(20.0, Some(30.0)), figure(31.0, Some(30.0)), figure(1.0, None)],
             phases: vec![phase],
         };
         let table = measured.table();

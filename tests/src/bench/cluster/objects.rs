@@ -145,9 +145,8 @@ fn serving(number: usize) -> Value {
     let address = format!("10.{}.{}.{}", 100 + number / 65536, number / 256 % 256, number % 256);
     let since = "2026-11-28T10:00:00Z";
     let conditions =
-        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].map(
-            |name| json!({ "type": name, "status": "True", "lastTransitionTime": since }),
-        );
+        ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+            .map(|name| json!({ "type": name, "status": "True", "lastTransitionTime": since }));
     let status = |name: &str, id: String| {
         json!({ "name": name, "image": format!("registry.example/shop/{name}:1.27.3"),
             "imageID": format!("registry.example/shop/{name}@sha256:{}", "a".repeat(64)),
