@@ -189,10 +189,16 @@ pub async fn run(
                 Api::<Experiment>::all(client.clone()),
                 whole(),
                 experiments_writer,
-                |_| {},
+                |experiment| experiment.metadata.managed_fields = None,
                 &changed,
             ),
-            watch::keep(Api::<Run>::all(client.clone()), whole(), runs_writer, |_| {}, &changed),
+            watch::keep(
+                Api::<Run>::all(client.clone()),
+                whole(),
+                runs_writer,
+                |run| run.metadata.managed_fields = None,
+                &changed
+            ),
             watch::keep(
                 Api::<Service>::all(client.clone()),
                 whole(),

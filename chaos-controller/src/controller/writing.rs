@@ -182,7 +182,8 @@ impl Controller {
     }
 
     /// Keeps a run as it was written.
-    fn note_written(&mut self, run: Run) {
+    fn note_written(&mut self, mut run: Run) {
+        run.metadata.managed_fields = None;
         let uid = run.uid().unwrap_or_default();
         self.state.written.retain(|_, at| at.elapsed() < CADENCE);
         self.state.written.insert(uid, Instant::now());
