@@ -75,11 +75,15 @@ impl<'a> Meter<'a> {
 fn count(plane: &ControlPlane, controller: Pid) -> Result<Counted> {
     let metrics = plane.kubectl(&["get", "--raw=/metrics"])?;
     let [etcd, apiserver] = plane.pids();
-    let of = |pid: Pid| processor_time(pid);
     Ok(Counted {
         at: Instant::now(),
         requests: requests(&metrics),
-        processors: [of(apiserver)?, of(etcd)?, of(controller)?, of(getpid())?],
+        processors: [
+            processor_time(apiserver)?,
+            processor_time(etcd)?,
+            processor_time(controller)?,
+            processor_time(getpid())?,
+        ],
     })
 }
 
@@ -91,14 +95,13 @@ fn requests(metrics: &str) -> Requests {
         let Ok(value) = value.parse::<f64>() else { continue };
         let has = |label: &str| series.contains(label);
         if series.starts_with("apiserver_request_total{") && !has("verb=\"WATCH\"") {
-            let sum = match () {
-                () if has("resource=\"pods\"") && has("subresource=\"status\"") => {
-                    &mut sums.annotations
-                }
-                () if has("resource=\"events\"") => &mut sums.events,
-                () => &mut sums.others,
-            };
-            *sum += value;
+            if has("resource=\"pods\"") && has("subresource=\"status\"") {
+                sums.annotations += value;
+            } else if has("resource=\"events\"") {
+                sums.events += value;
+            } else {
+                sums.others += value;
+            }
         } else if series.starts_with("apiserver_watch_events_sizes_sum") {
             sums.watched += value;
         }
