@@ -31,6 +31,8 @@ pub struct World {
     pub now: u64,
     /// Wall clock.
     pub wall: Timestamp,
+    /// How many events a second match each fault in force; all are injected.
+    pub rate: u64,
     /// The pods that have a cgroup, by UID, with the containers that run.
     pub pods: BTreeMap<String, BTreeSet<ContainerId>>,
     /// How often leases were renewed.
@@ -118,12 +120,13 @@ impl FakeEngine {
 
     fn take_out(&mut self, id: &ArmedId, why: &str) -> Option<Ended> {
         let armed = self.armed.remove(id)?;
-        let report = Some(report(id, &armed, self.world.lock().now));
+        let report = Some(report(id, &armed, &self.world.lock()));
         Some(Ended { id: id.clone(), why: why.to_owned(), is_gone: false, report })
     }
 }
 
-fn report(id: &ArmedId, armed: &Armed, now: u64) -> TargetReport {
+fn report(id: &ArmedId, armed: &Armed, world: &World) -> TargetReport {
+    let now = world.now;
     let faults = armed.rules.iter().map(|rule| FaultReport {
         fault: rule.sentence.clone(),
         index: rule.index,
@@ -142,7 +145,7 @@ fn report(id: &ArmedId, armed: &Armed, now: u64) -> TargetReport {
         slot: 0,
         notes: Vec::new(),
         unmatched: None,
-        counts: Counts::default(),
+        counts: counted(rule, world),
     });
     TargetReport {
         id: id.0.clone(),
@@ -151,6 +154,12 @@ fn report(id: &ArmedId, armed: &Armed, now: u64) -> TargetReport {
         notes: Vec::new(),
         faults: faults.collect(),
     }
+}
+
+fn counted(rule: &Rule, world: &World) -> Counts {
+    let in_force = world.now.min(rule.ends).saturating_sub(rule.starts);
+    let matched = in_force / 1_000_000_000 * world.rate;
+    Counts { matched, injected: matched, ..Counts::default() }
 }
 
 impl Engine for FakeEngine {
@@ -263,8 +272,8 @@ impl Engine for FakeEngine {
     }
 
     fn report(&self, id: &ArmedId) -> Option<Result<TargetReport, TargetGone>> {
-        let now = self.world.lock().now;
-        self.armed.get(id).map(|armed| Ok(report(id, armed, now)))
+        let world = self.world.lock();
+        self.armed.get(id).map(|armed| Ok(report(id, armed, &world)))
     }
 
     fn tick(&mut self) {

@@ -59,6 +59,8 @@ pub struct Controller {
     pub identity: String,
     /// Asks the questions of probes.
     pub asker: Asker,
+    /// Annotations that are written in one second at most.
+    pub pace: u32,
     state: State,
 }
 
@@ -85,8 +87,10 @@ impl Controller {
         namespace: String,
         identity: String,
         asker: Asker,
+        pace: u32,
     ) -> Self {
-        Self { client, stores, leadership, namespace, identity, asker, state: State::default() }
+        let state = State::default();
+        Self { client, stores, leadership, namespace, identity, asker, pace, state }
     }
 
     /// Works until `shutdown` says so, or its sender is gone.
@@ -124,11 +128,18 @@ impl Controller {
             self.asker.forget_all();
             return;
         }
+        let began = Instant::now();
         let observed = self.observe(changed);
+        let seen = began.elapsed();
         let mut actions = decide(&observed, &mut self.state.memory);
+        let decided = began.elapsed() - seen;
+        self.leadership.count(actions.armed_pods);
         let questions = std::mem::take(&mut actions.ask);
         self.state.questions.ask(questions, &self.asker, changed);
         self.act(actions).await;
+        let acted = began.elapsed() - seen - decided;
+        let [seen_us, decided_us, acted_us] = [seen, decided, acted].map(|time| time.as_micros());
+        tracing::debug!(seen_us, decided_us, acted_us, "a look");
     }
 
     fn observe(&mut self, changed: &Arc<Notify>) -> Observed {
@@ -194,6 +205,7 @@ impl Controller {
             remove,
             experiments,
             forget,
+            armed_pods: _,
         } = actions;
         // What a hand has ended, or the lever, does not wait until others are written.
         let decided: BTreeSet<String> = decisions.iter().map(|(run, _)| full_name(run)).collect();

@@ -1,7 +1,8 @@
 //! Leads, while this controller holds the Lease. The loop that works renews it, never a timer beside it: when the work
 //! hangs, the Lease stands still, another controller takes over, and agents end guarded faults if none does.
 //!
-//! Agents watch the Lease: its annotations tell them which runs end now, and whether the whole cluster is halted.
+//! Agents watch the Lease: its annotations tell them which runs end now, whether the whole cluster is halted, and how many
+//! pods have faults.
 
 use std::{
     collections::BTreeSet,
@@ -19,7 +20,7 @@ use kube::{
 use thiserror::Error;
 use tokio::time::timeout;
 
-use crate::names::{HALT, HALTED_RUNS, LEASE};
+use crate::names::{ARMED_PODS, HALT, HALTED_RUNS, LEASE};
 
 /// Why the Lease is not known to be held.
 #[derive(Debug, Error)]
@@ -44,6 +45,8 @@ pub struct Leadership {
     /// The runs that the Lease says end now.
     ending: BTreeSet<String>,
     lever: Option<String>,
+    /// How many pods have faults, as the Lease says from its next renewal on.
+    armed_pods: usize,
 }
 
 impl Leadership {
@@ -59,6 +62,7 @@ impl Leadership {
             standing: None,
             ending,
             lever: None,
+            armed_pods: 0,
         }
     }
 
@@ -84,6 +88,11 @@ impl Leadership {
         }
         self.ending = ending;
         self.renew().await
+    }
+
+    /// Has the Lease say how many pods have faults, when it is renewed next: by that agents pace what they write.
+    pub fn count(&mut self, armed_pods: usize) {
+        self.armed_pods = armed_pods;
     }
 
     /// Renews the Lease if it is time, or takes it if nobody renews it.
@@ -190,6 +199,11 @@ impl Leadership {
         } else {
             let ending: Vec<&str> = self.ending.iter().map(String::as_str).collect();
             annotations.insert(HALTED_RUNS.to_owned(), ending.join(","));
+        }
+        if self.armed_pods == 0 {
+            annotations.remove(ARMED_PODS);
+        } else {
+            annotations.insert(ARMED_PODS.to_owned(), self.armed_pods.to_string());
         }
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(self.identity.clone()),

@@ -99,6 +99,8 @@ pub struct Options {
     pub lease: Duration,
     /// What probes may ask.
     pub probes: ProbeSettings,
+    /// How many annotations of pods are written in a second at most, and how many pods are removed; 1 at least.
+    pub api_qps: u32,
 }
 
 /// Why there is no controller, or no longer.
@@ -125,7 +127,7 @@ pub async fn run(
     // The loop asks again by itself, in time, and has to see that an eviction is not allowed now (429).
     config.default_retry = false;
     let client = Client::try_from(config).map_err(ControllerError::Client)?;
-    let Options { namespace, identity, lease, probes } = options;
+    let Options { namespace, identity, lease, probes, api_qps } = options;
     let asker = Asker::new(probes, Some(client.clone()));
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
@@ -187,10 +189,16 @@ pub async fn run(
                 Api::<Experiment>::all(client.clone()),
                 whole(),
                 experiments_writer,
-                |_| {},
+                |experiment| experiment.metadata.managed_fields = None,
                 &changed,
             ),
-            watch::keep(Api::<Run>::all(client.clone()), whole(), runs_writer, |_| {}, &changed),
+            watch::keep(
+                Api::<Run>::all(client.clone()),
+                whole(),
+                runs_writer,
+                |run| run.metadata.managed_fields = None,
+                &changed
+            ),
             watch::keep(
                 Api::<Service>::all(client.clone()),
                 whole(),
@@ -221,7 +229,7 @@ pub async fn run(
         slices,
     };
     let controller =
-        Controller::new(client.clone(), stores, leadership, namespace, identity, asker);
+        Controller::new(client.clone(), stores, leadership, namespace, identity, asker, api_qps);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),
         _ = watched => Err(ControllerError::Deaf),

@@ -1,8 +1,9 @@
 //! Names that users, manifests and agents rely on.
 
 use chaos_api::kinds::Run;
-/// The Lease by which one controller leads. It is also the guard of agents, whose annotations say what is halted.
-pub use chaos_kube::{GUARD as LEASE, HALT, HALTED_RUNS};
+/// The Lease by which one controller leads. It is also the guard of agents, whose annotations say what is halted
+/// and how many pods have faults.
+pub use chaos_kube::{ARMED_PODS, GUARD as LEASE, HALT, HALTED_RUNS};
 use kube::ResourceExt as _;
 
 /// Who writes the fault annotation of pods, and the status of experiments and runs.

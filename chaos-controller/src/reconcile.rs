@@ -6,7 +6,7 @@ use std::{
 };
 
 use chaos_api::kinds::{Condition, Experiment, ExperimentStatus, Mode, Run, RunPhase, RunStatus};
-use chaos_kube::PodName;
+use chaos_kube::{PodName, PodPhase};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
@@ -46,6 +46,8 @@ pub struct Actions {
     pub remove: Vec<PodRemoval>,
     /// Finished runs that are not kept.
     pub forget: Vec<Arc<Run>>,
+    /// How many pods will have faults, those of annotations of others among them.
+    pub armed_pods: usize,
 }
 
 /// A change of the annotation of one pod.
@@ -88,7 +90,9 @@ pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
         }
     }
     for pod in observed.pods.values().flatten() {
-        match (texts.remove(&pod.uid), &pod.annotation) {
+        let text = texts.remove(&pod.uid);
+        actions.armed_pods += usize::from(text.is_some() || has_others_faults(pod));
+        match (text, &pod.annotation) {
             (Some(Text::Write(text)), _) => actions.write.push(change(pod, Some(text))),
             (Some(Text::Stays), _) => {}
             (None, Annotation::Ours { .. }) => actions.clear.push(change(pod, None)),
@@ -160,6 +164,12 @@ fn report(
 fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
     let version = pod.object.resource_version().unwrap_or_default();
     PodWrite { pod: pod.name.clone(), uid: pod.uid.clone(), version, text }
+}
+
+/// Whether somebody else has broken a pod, as its agent says.
+fn has_others_faults(pod: &PodFacts) -> bool {
+    let is_armed = || pod.status.as_ref().is_some_and(|status| status.phase == PodPhase::Armed);
+    matches!(pod.annotation, Annotation::Theirs { .. }) && is_armed()
 }
 
 /// Whether an experiment can be read.

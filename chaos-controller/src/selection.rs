@@ -229,6 +229,9 @@ impl<'a> Selection<'a> {
             let kept = self.room.keep(pod);
             kept.map_err(|why| self.exceptions.add(why, &pod.name)).is_ok()
         });
+        // Thousands may be added: the nodes are counted along with them.
+        let mut nodes: BTreeSet<&str> =
+            chosen.iter().filter_map(|(_, pod)| pod.node.as_deref()).collect();
         for (rank, pod) in others {
             if chosen.len() >= most || has_surplus {
                 break;
@@ -237,17 +240,20 @@ impl<'a> Selection<'a> {
             if !(asked.choice.is_followed() || is_first) {
                 continue;
             }
-            chosen.push((rank, pod));
-            let on = nodes(chosen.iter().map(|(_, pod)| *pod));
+            let node = pod.node.as_deref();
+            let on = nodes.len() + usize::from(node.is_some_and(|node| !nodes.contains(node)));
             let beyond = asked.limits.nodes.is_some_and(|most| on > most);
             let refusal = if beyond {
                 Some("limits.nodes".to_owned())
             } else {
                 planner.refusal(pod).or_else(|| self.room.take(pod).err())
             };
-            if let Some(why) = refusal {
-                chosen.pop();
-                self.exceptions.add(why, &pod.name);
+            match refusal {
+                Some(why) => self.exceptions.add(why, &pod.name),
+                None => {
+                    nodes.extend(node);
+                    chosen.push((rank, pod));
+                }
             }
         }
         chosen.into_iter().map(|(_, pod)| pod).collect()

@@ -1,8 +1,9 @@
 //! Decides when the ledgers of a pod are read next, for its status. Pure.
 //!
 //! Counts are news of which each is a write to the API server and is sent to everybody who watches
-//! pods. So a node writes about one a second at most, however many of its pods are armed. What
-//! becomes of a fault, in contrast, is told at once.
+//! pods. So a node writes about one a second at most, and all nodes together as many as the API
+//! server can bear beside its other work, however many pods are armed. What becomes of a fault, in
+//! contrast, is told at once.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +11,43 @@ use std::time::{Duration, Instant};
 const SHORTEST: Duration = Duration::from_secs(3);
 /// For each armed pod of the node.
 const FOR_EACH: Duration = Duration::from_secs(1);
+/// All nodes of a cluster together write so many counts a second.
+const OF_CLUSTER: usize = 200;
+/// However many pods of the cluster are said to be armed, counts are written no less often than
+/// this: the number may be wrong.
+const LONGEST_BY_CLUSTER: Duration = Duration::from_secs(15 * 60);
 /// The interval is longer by up to this share, so that the nodes of a cluster keep no common time.
 const JITTER: f64 = 0.2;
 /// A phase that should have changed by now is looked at again after this.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// When the next look at a pod is due. `armed` are the pods of the node that are, `dice` says where
-/// from 0 to 1 in the jitter this one is, and `change` is when the phase of one of its faults is to
-/// change next, from now on.
+/// How many pods are armed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Armed {
+    pub on_node: usize,
+    /// As the guard's Lease says; 0 where it does not.
+    pub in_cluster: usize,
+}
+
+impl Armed {
+    /// The time between two counts of one pod, without jitter.
+    fn interval(self) -> Duration {
+        let on_node = u32::try_from(self.on_node).unwrap_or(u32::MAX);
+        let in_cluster = Duration::from_secs(self.in_cluster.div_ceil(OF_CLUSTER) as u64);
+        SHORTEST.max(FOR_EACH.saturating_mul(on_node)).max(in_cluster.min(LONGEST_BY_CLUSTER))
+    }
+}
+
+/// When the next look at a pod is due, while so many are armed. `dice` says where from 0 to 1 in
+/// the jitter this one is, and `change` is when the phase of one of its faults is to change next,
+/// from now on.
 pub(super) fn next_look(
     now: Instant,
-    armed: usize,
+    armed: Armed,
     dice: f64,
     change: Option<Duration>,
 ) -> Instant {
-    let armed = u32::try_from(armed).unwrap_or(u32::MAX);
-    let interval = SHORTEST.max(FOR_EACH.saturating_mul(armed));
+    let interval = armed.interval();
     let interval = interval + interval.mul_f64(JITTER * dice.clamp(0.0, 1.0));
     now + change.map_or(interval, |change| change.max(AGAIN).min(interval))
 }
@@ -36,18 +58,22 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
+    fn on_node(on_node: usize) -> Armed {
+        Armed { on_node, in_cluster: 0 }
+    }
+
     /// How many looks there are in ten minutes, and the longest time between two at one pod.
     fn simulate(pods: usize) -> (usize, Duration) {
         let start = Instant::now();
         let dice = |look: usize| (look % 11) as f64 / 10.0;
         let mut due: Vec<Instant> =
-            (0..pods).map(|pod| next_look(start, pods, dice(pod), None)).collect();
+            (0..pods).map(|pod| next_look(start, on_node(pods), dice(pod), None)).collect();
         let (mut looks, mut longest) = (0, Duration::ZERO);
         while let Some((pod, at)) = due.iter().copied().enumerate().min_by_key(|(_, at)| *at)
             && at < start + 10 * MINUTE
         {
             looks += 1;
-            due[pod] = next_look(at, pods, dice(looks), None);
+            due[pod] = next_look(at, on_node(pods), dice(looks), None);
             longest = longest.max(due[pod] - at);
         }
         (looks, longest)
@@ -66,18 +92,44 @@ mod tests {
     }
 
     #[test]
+    fn all_nodes_together_write_no_more_than_the_cluster_bears() {
+        for (nodes, on_each, seconds) in [
+            // Here nodes alone would write no more.
+            (1, 1, 3),
+            (200, 3, 3),
+            (200, 30, 30),
+            // Here they would.
+            (600, 1, 3),
+            (6_000, 1, 30),
+            (5_000, 30, 750),
+        ] {
+            let armed = Armed { on_node: on_each, in_cluster: nodes * on_each };
+            assert_eq!(armed.interval().as_secs(), seconds, "{armed:?}");
+            let a_second = armed.in_cluster as f64 / armed.interval().as_secs_f64();
+            assert!(a_second <= OF_CLUSTER as f64, "{a_second} a second by {armed:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_of_the_cluster_silences_nobody() {
+        for in_cluster in [usize::MAX, 1_000_000_000] {
+            assert_eq!(Armed { on_node: 1, in_cluster }.interval(), LONGEST_BY_CLUSTER);
+        }
+    }
+
+    #[test]
     fn a_change_of_phase_is_looked_at_when_it_comes() {
         let now = Instant::now();
-        let next = |change| next_look(now, 64, 0.5, Some(change)) - now;
+        let next = |change| next_look(now, on_node(64), 0.5, Some(change)) - now;
         assert_eq!(next(Duration::from_secs(5)), Duration::from_secs(5));
         assert_eq!(next(Duration::ZERO), AGAIN, "but not without a pause");
-        assert_eq!(next(100 * MINUTE), next_look(now, 64, 0.5, None) - now);
+        assert_eq!(next(100 * MINUTE), next_look(now, on_node(64), 0.5, None) - now);
     }
 
     #[test]
     fn jitter_only_lengthens() {
         let now = Instant::now();
-        let next = |dice| next_look(now, 1, dice, None) - now;
+        let next = |dice| next_look(now, on_node(1), dice, None) - now;
         assert_eq!(next(0.0), SHORTEST);
         assert_eq!(next(1.0), SHORTEST.mul_f64(1.2));
         assert_eq!((next(-1.0), next(2.0)), (next(0.0), next(1.0)));

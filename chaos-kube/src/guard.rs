@@ -1,5 +1,5 @@
 //! Keeps what the guard's Lease says: whether somebody watches over guarded faults, whether the whole cluster is halted,
-//! and which Runs are. Pure.
+//! which Runs are, and how many pods have faults. Pure.
 //!
 //! The controller renews the Lease from the loop that watches over its Runs. An agent compares no clocks with it: it
 //! measures by its own clock how long the Lease has stood still.
@@ -17,7 +17,7 @@ use kube::ResourceExt as _;
 
 use super::{
     clock::{Now, Why},
-    names::{HALT, HALTED_RUNS},
+    names::{ARMED_PODS, HALT, HALTED_RUNS},
     texts::Text,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Guard {
     /// It outlives the Lease.
     lever: Option<Lever>,
     halted: BTreeSet<RunName>,
+    armed_pods: usize,
 }
 
 /// A Lease that is there.
@@ -77,6 +78,7 @@ impl Guard {
     pub fn see(&mut self, lease: Option<&Lease>, now: &Now) {
         let Some(lease) = lease else {
             self.lease = None;
+            self.armed_pods = 0;
             return;
         };
         let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
@@ -88,6 +90,13 @@ impl Guard {
         self.see_lever(lease);
         let halted = lease.annotations().get(HALTED_RUNS);
         self.halted = halted.map(|list| RunName::read_list(list)).unwrap_or_default();
+        let armed = lease.annotations().get(ARMED_PODS);
+        self.armed_pods = armed.and_then(|number| number.parse().ok()).unwrap_or_default();
+    }
+
+    /// How many pods of the cluster have faults, as far as the Lease says.
+    pub fn armed_pods(&self) -> usize {
+        self.armed_pods
     }
 
     /// The lever is lifted where it was pulled, or by an empty value. A Lease that was made anew says nothing.
@@ -201,6 +210,21 @@ mod tests {
         assert_eq!(orders(&guard, 160), Orders::default());
         guard.see(None, &at(161));
         assert_eq!(stopped(&guard, 161), GONE);
+    }
+
+    #[test]
+    fn the_lease_says_how_many_pods_have_faults() {
+        let mut guard = Guard::default();
+        let mut armed = |lease: Option<&Lease>| {
+            guard.see(lease, &at(100));
+            guard.armed_pods()
+        };
+        assert_eq!(armed(Some(&lease("1", 0, json!({ ARMED_PODS: "6000" })))), 6000);
+        for nothing in [json!({}), json!({ ARMED_PODS: "-1" }), json!({ ARMED_PODS: "many" })] {
+            assert_eq!(armed(Some(&lease("1", 0, nothing))), 0);
+        }
+        assert_eq!(armed(Some(&lease("1", 0, json!({ ARMED_PODS: "7" })))), 7);
+        assert_eq!(armed(None), 0, "nobody counts any more");
     }
 
     #[test]

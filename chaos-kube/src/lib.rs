@@ -48,8 +48,8 @@ use kube::{
 };
 use liveness::{Liveness, Watch};
 pub use names::{
-    ALLOW_VERBS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS, PodName,
-    STATUS,
+    ALLOW_VERBS, ARMED_PODS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS,
+    PodName, STATUS,
 };
 use reconcile::Reconciler;
 pub use status::{FaultStatus, PodPhase, Status, digest};

@@ -26,6 +26,10 @@ pub const HALT: &str = "chaos-agent.dev/halt";
 /// Annotation of the Lease: the Runs that are halted, `NAMESPACE/RUN` with commas between.
 pub const HALTED_RUNS: &str = "chaos-agent.dev/halted-runs";
 
+/// Annotation of the Lease: how many pods of the cluster have faults, or are about to. The more there are, the less often
+/// agents write counts.
+pub const ARMED_PODS: &str = "chaos-agent.dev/armed-pods";
+
 /// Annotation of a namespace: the verbs that the annotations of its pods may use, with commas between; `default` stands
 /// for all that are not destructive, as without it.
 pub const ALLOW_VERBS: &str = "chaos-agent.dev/allow-verbs";

@@ -21,7 +21,7 @@ use tokio::{
 use super::{
     Options,
     arming::{self, ArmResult, Arming, Verdict},
-    cadence::next_look,
+    cadence::{self, next_look},
     clock::TimeSource,
     desired::{Asked, Desired, wanted},
     events::event,
@@ -447,7 +447,8 @@ impl<E: Engine> Reconciler<'_, E> {
 
     /// Has the ledgers of a pod read again in time.
     fn look_later(&mut self, name: &PodName) {
-        let armed = self.armed().count();
+        let armed =
+            cadence::Armed { on_node: self.armed().count(), in_cluster: self.guard.armed_pods() };
         let Some(known) = self.known.get_mut(name) else { return };
         // Without random numbers all nodes have the same interval, and no pod is forgotten.
         let dice = getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX));

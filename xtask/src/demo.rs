@@ -35,7 +35,7 @@ pub fn run(Args { kubernetes, cluster, kernel }: &Args) -> Result<()> {
 
 fn with_api_server() -> Result<()> {
     setup::ensure(&[Part::Build, Part::System, Part::Kube])?;
-    let programs = integration::build_programs(&["demo", "victim"])?;
+    let programs = integration::build_programs(&["demo", "victim"], "release")?;
     let mut demo = Command::new(programs.join("demo"));
     run_command(demo.arg("kubernetes").arg(programs.join(integration::AGENT)))
 }

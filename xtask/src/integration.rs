@@ -29,11 +29,12 @@ pub fn build_program(name: &str) -> Result<PathBuf> {
     Ok(target_directory()?.join("debug").join(name))
 }
 
-/// Builds programs of the integration crate, and the agent, for release; the directory with them.
-pub fn build_programs(names: &[&str]) -> Result<PathBuf> {
+/// Builds programs of the integration crate, and the agent, with a profile of cargo; the directory with them.
+pub fn build_programs(names: &[&str], profile: &str) -> Result<PathBuf> {
     let mut cargo = cargo();
-    cargo.args(["build", "--release", "--workspace", "--bin", AGENT]);
+    cargo.args(["build", "--profile", profile, "--workspace", "--bin", AGENT]);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     run(&mut cargo)?;
-    Ok(target_directory()?.join("release"))
+    let directory = if profile == "dev" { "debug" } else { profile };
+    Ok(target_directory()?.join(directory))
 }

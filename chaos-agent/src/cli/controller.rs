@@ -31,6 +31,9 @@ pub struct Args {
     /// How long the Lease must stand still until another controller takes it
     #[arg(long, value_name = "DURATION", value_parser = lease, default_value = "15s")]
     lease: Duration,
+    /// How many pods a second are annotated or removed at most
+    #[arg(long, value_name = "NUMBER", default_value = "300", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    api_qps: u32,
     /// Which networks probes of experiments may ask, in place of the private ones; may be given several times
     ///
     /// Link-local addresses are never asked; loopback and multicast only where one of these networks lies within them.
@@ -87,6 +90,7 @@ pub fn execute(args: &Args) -> Result<ExitCode, Failure> {
         identity: format!("{name}_{:08x}", getrandom::u32().context("pick a random number")?),
         lease: args.lease,
         probes: probe_settings(args),
+        api_qps: args.api_qps,
     };
     let worker = thread::Builder::new()
         .name("controller".to_owned())

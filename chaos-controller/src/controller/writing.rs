@@ -27,10 +27,7 @@ use crate::{
     report, write,
 };
 
-/// Annotations that are written in one second, and between two renewals of the Lease.
-const PACE: u32 = 300;
-
-/// Of these so many at once.
+/// So many requests at once.
 pub(super) const AT_ONCE: usize = 64;
 
 /// What is only counted is written this often.
@@ -109,8 +106,10 @@ impl Controller {
         requests: impl Iterator<Item = (K, impl Future<Output = T>)>,
     ) -> Vec<(K, T)> {
         let (begin, leadership) = (tokio::time::Instant::now(), &self.leadership);
+        // As many as fit into a second: then the Lease is looked after.
+        let pace = self.pace;
         let one = |(place, (object, request)): (u32, (K, _))| async move {
-            sleep_until(begin + Duration::from_secs(1) * place / PACE).await;
+            sleep_until(begin + Duration::from_secs(1) * place / pace).await;
             if !leadership.may_act() {
                 return None;
             }
@@ -120,7 +119,7 @@ impl Controller {
             }
             Some((object, answer.ok()?))
         };
-        let answers = stream::iter((0..PACE).zip(requests)).map(one).buffer_unordered(AT_ONCE);
+        let answers = stream::iter((0..pace).zip(requests)).map(one).buffer_unordered(AT_ONCE);
         answers.filter_map(async |answer| answer).collect().await
     }
 
@@ -183,7 +182,8 @@ impl Controller {
     }
 
     /// Keeps a run as it was written.
-    fn note_written(&mut self, run: Run) {
+    fn note_written(&mut self, mut run: Run) {
+        run.metadata.managed_fields = None;
         let uid = run.uid().unwrap_or_default();
         self.state.written.retain(|_, at| at.elapsed() < CADENCE);
         self.state.written.insert(uid, Instant::now());

@@ -285,6 +285,8 @@ impl Turn<'_> {
         let mut lines = Vec::new();
         // Many pods have the same text.
         let mut known: BTreeMap<(&str, &str), Option<String>> = BTreeMap::new();
+        // And all of a namespace that have none yet get the same.
+        let mut fresh: BTreeMap<&str, Option<String>> = BTreeMap::new();
         for pod in &chosen {
             let text = pod.annotation.ours().unwrap_or_default();
             let wording = wording_in(&pod.name.namespace);
@@ -315,8 +317,9 @@ impl Turn<'_> {
                 }
                 None => {
                     counts.waiting += 1;
+                    let text = fresh.entry(&pod.name.namespace).or_insert_with(|| wording.at(now));
                     if addressed.is_ok()
-                        && let Some(text) = wording.at(now)
+                        && let Some(text) = text.clone()
                     {
                         texts.insert(pod.uid.clone(), Text::Write(text));
                     }

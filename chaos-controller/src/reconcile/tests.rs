@@ -268,6 +268,30 @@ fn an_annotation_of_somebody_else_is_left_alone() {
 }
 
 #[test]
+fn pods_are_counted_before_their_faults_are_written() {
+    let mut world = World::new(&[("a", 4), ("b", 4)]);
+    assert_eq!(world.look().armed_pods, 0);
+    // What others ask for counts once it is armed.
+    world.annotate("a-0", "drop");
+    assert_eq!(world.look().armed_pods, 0);
+    world.answer();
+    assert_eq!(world.look().armed_pods, 1);
+    world.run("run", one_step("3", "1m"));
+    let planned = world.look();
+    assert_eq!((planned.armed_pods, planned.write.len()), (1, 0));
+    world.apply_statuses(planned);
+    let begun = world.look();
+    assert_eq!((begun.armed_pods, begun.write.len()), (4, 3));
+    world.settle();
+    assert_eq!(world.look().armed_pods, 4);
+    world.halt("run");
+    world.settle();
+    world.annotate("a-0", "");
+    world.answer();
+    assert_eq!(world.look().armed_pods, 0);
+}
+
+#[test]
 fn faults_that_somebody_took_off_are_not_put_back() {
     let mut world = World::new(&[("a", 1)]);
     world.run("run", one_step("1", "1m"));

@@ -3,6 +3,7 @@
 
 mod caller;
 mod calls;
+mod cluster;
 mod courier;
 mod delays;
 mod empty;
@@ -14,7 +15,7 @@ mod scene;
 mod table;
 mod traced;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -40,6 +41,18 @@ struct Cli {
     /// Only what targets cost others in their network namespace
     #[arg(long, conflicts_with_all = ["calls", "delays", "rates", "scale"])]
     beside: bool,
+    /// Only what a run on all pods of a cluster costs, without a kernel; prints JSON
+    #[arg(long, conflicts_with_all = ["calls", "delays", "rates", "scale", "beside"])]
+    cluster: bool,
+    /// Nodes of that cluster
+    #[arg(long, requires = "cluster", default_value_t = 200, value_parser = at_least_one)]
+    nodes: usize,
+    /// Pods on all of its nodes together
+    #[arg(long, requires = "cluster", default_value_t = 6000, value_parser = at_least_one)]
+    pods: usize,
+    /// How this was built
+    #[arg(long, requires = "cluster", default_value = "release")]
+    profile: String,
     /// Beside it what they cost this other agent, in turns
     #[arg(long, requires = "scale", value_name = "PROGRAM")]
     before: Option<PathBuf>,
@@ -60,6 +73,10 @@ enum Role {
     Caller { call: String, calls: u32 },
 }
 
+fn at_least_one(word: &str) -> Result<usize, String> {
+    word.parse().ok().filter(|number| *number > 0).ok_or_else(|| "a number from 1 on".to_owned())
+}
+
 fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.role {
@@ -74,6 +91,13 @@ fn main() -> Result<()> {
             }
             if cli.rates {
                 println!("{}", serde_json::to_string(&rates::measure(effort)?)?);
+                return Ok(());
+            }
+            if cli.cluster {
+                let steady = Duration::from_secs(if cli.quick { 10 } else { 60 });
+                let size = cluster::Size { nodes: cli.nodes, pods: cli.pods, steady };
+                let measured = cluster::measure(&size, &cli.profile)?;
+                println!("{}", serde_json::to_string(&measured)?);
                 return Ok(());
             }
             if cli.scale {

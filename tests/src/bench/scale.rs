@@ -287,7 +287,7 @@ fn descriptors(pid: Pid) -> Result<(f64, f64)> {
 }
 
 /// Seconds that the process has run.
-fn processor_time(pid: Pid) -> Result<f64> {
+pub fn processor_time(pid: Pid) -> Result<f64> {
     let stat = fs::read_to_string(of_process(pid, "stat"))?;
     let (_, fields) = stat.rsplit_once(") ").context("a name in parentheses")?;
     let ticks: f64 =

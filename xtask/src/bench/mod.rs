@@ -1,5 +1,5 @@
-//! `bench [beside | delay [--plot] | rate | scale [--before PROGRAM]] [--quick] [--lab]`: measures what the agent costs and how exact it is, and
-//! writes docs/benchmarks.md.
+//! `bench [beside | delay [--plot] | rate | scale [--before PROGRAM] | cluster [--nodes N] [--pods N]] [--quick] [--lab]`: measures
+//! what the agent costs and how exact it is, and writes docs/benchmarks.md.
 
 mod plot;
 
@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use xtask::{
-    figures::{delays, rates, read},
+    figures::{cluster, delays, rates, read},
     paths,
 };
 
@@ -53,6 +53,9 @@ const SCALE: Marks =
 /// Of others beside targets.
 const BESIDE: Marks =
     Marks { begin: "<!-- bench:beside:begin -->\n", end: "<!-- bench:beside:end -->\n" };
+/// Of a run on all pods of a cluster.
+const CLUSTER: Marks =
+    Marks { begin: "<!-- bench:cluster:begin -->\n", end: "<!-- bench:cluster:end -->\n" };
 
 /// What is measured beside what faults cost.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -63,6 +66,8 @@ enum Subject {
     Delay,
     /// What many targets cost the agent
     Scale,
+    /// What a run on all pods of simulated nodes costs the API server and the controller
+    Cluster,
     /// What arrives under a rate, beside tbf's where the kernel has it, and what a delay loses under load
     Rate,
 }
@@ -77,6 +82,15 @@ pub struct Args {
     /// With `scale`: beside it, in turns, this other agent
     #[arg(long, requires = "subject", value_name = "PROGRAM")]
     before: Option<PathBuf>,
+    /// With `cluster`: so many nodes, 200 if nothing is said
+    #[arg(long, requires = "subject", value_name = "NUMBER")]
+    nodes: Option<usize>,
+    /// With `cluster`: so many pods on all nodes together, 6000 if nothing is said
+    #[arg(long, requires = "subject", value_name = "NUMBER")]
+    pods: Option<usize>,
+    /// With `cluster`: build with this profile of cargo
+    #[arg(long, requires = "subject", default_value = "release")]
+    profile: String,
     /// Do everything once without measuring well; the page stays as it is
     #[arg(long)]
     quick: bool,
@@ -85,10 +99,14 @@ pub struct Args {
     lab: bool,
 }
 
-pub fn run(Args { subject, plot, before, quick, lab }: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
+    let Args { subject, plot, before, nodes, pods, profile, quick, lab } = args;
     integration::needs_root("the benchmark makes cgroups and network namespaces")?;
     setup::ensure(&[Part::Build, Part::System])?;
-    let program = integration::build_programs(&["bench", "victim"])?.join("bench");
+    if *subject == Some(Subject::Cluster) {
+        setup::ensure(&[Part::Kube])?;
+    }
+    let program = integration::build_programs(&["bench", "victim"], profile)?.join("bench");
     let options = quick.then_some("--quick");
     let in_lab = |option: &str| {
         let Some(program) = program.to_str() else { bail!("{} is not UTF-8", program.display()) };
@@ -99,7 +117,17 @@ pub fn run(Args { subject, plot, before, quick, lab }: &Args) -> Result<()> {
         let mut command = Command::new(&program);
         capture(command.args(option).args(options).stderr(Stdio::inherit()))
     };
-    let (figures, marks) = if *subject == Some(Subject::Scale) {
+    let (figures, marks) = if *subject == Some(Subject::Cluster) {
+        let mut command = Command::new(&program);
+        command.args(["--cluster", "--profile", profile]).args(options);
+        for (option, number) in [("--nodes", nodes), ("--pods", pods)] {
+            if let Some(number) = number {
+                command.arg(option).arg(number.to_string());
+            }
+        }
+        let measured: cluster::Measured = read(&capture(command.stderr(Stdio::inherit()))?)?;
+        (measured.table(), CLUSTER)
+    } else if *subject == Some(Subject::Scale) {
         let mut command = Command::new(&program);
         command.arg("--scale").args(options);
         if let Some(before) = before {
@@ -161,7 +189,7 @@ mod tests {
     #[test]
     fn the_page_has_a_place_for_figures() {
         let page = fs::read_to_string(paths::workspace().join(PAGE)).unwrap();
-        for marks in [HERE, LAB, DELAYS, RATES, SCALE] {
+        for marks in [HERE, LAB, DELAYS, RATES, SCALE, BESIDE, CLUSTER] {
             assert!(insert(&page, "", &marks).is_some(), "{}", marks.begin);
         }
     }

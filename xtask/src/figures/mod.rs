@@ -1,5 +1,6 @@
 //! What the benchmark measures: it prints it as JSON, and `cargo xtask bench` makes a page of it.
 
+pub mod cluster;
 pub mod delays;
 pub mod rates;
 
