@@ -14,7 +14,7 @@ use chaos_kube::{PodPhase, digest};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
+use super::{FAREWELL, Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     condition,
     exceptions::Exceptions,
@@ -28,9 +28,6 @@ use crate::{
     selection::{Asked, Beginning, Selection, nodes, ready},
     text::{Holder, Wording, holder, name},
 };
-
-/// How long a step waits for the last ledgers after its faults have ended.
-const FAREWELL: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the agent of a pod says of a text.
 enum Answer {

@@ -1,6 +1,7 @@
 //! Runs whole runs by a clock of the test's, and checks what is promised whatever happens.
 
 mod ceilings;
+mod healed;
 mod probes;
 mod random;
 mod removals;
