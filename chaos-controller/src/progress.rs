@@ -8,10 +8,7 @@ mod pods;
 mod step;
 mod watch;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chaos_api::kinds::{
     Condition, Evidence, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase,
@@ -31,10 +28,12 @@ use crate::{
     ledger::Ledgers,
     observed::Observed,
     peers::{PeerError, put_in},
-    probes::{Checks, LibraryError, Probing, Question, Watches, with_probes},
+    probes::{Checks, LibraryError, Probing, Question, Samples, Watches, with_probes},
+    promised::Promised,
     removal::PodRemoval,
     report::Reports,
     script::{Act, Deed, Script},
+    turns::Turns,
     verdict::judge,
 };
 
@@ -89,8 +88,20 @@ pub struct Memory {
     pub addresses: Addresses,
     pub reports: Reports,
     pub watches: Watches,
-    /// What runs want in one look, by the UIDs of pods: those that come later in this look want others.
-    pub promised: BTreeSet<String>,
+    /// The pods that runs want: other runs want others.
+    pub promised: Promised,
+    /// What probes have answered since the last turn of their runs.
+    pub samples: Samples,
+    pub turns: Turns,
+    /// How experiments were judged, by their UIDs.
+    pub judged: BTreeMap<String, Judged>,
+}
+
+/// What is wrong with an experiment as it was in this generation, if anything is.
+#[derive(Debug)]
+pub struct Judged {
+    pub generation: i64,
+    pub mistake: Option<String>,
 }
 
 /// Which run.

@@ -1,10 +1,6 @@
 //! Plans, begins and follows the steps of a run.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use chaos_api::kinds::{
     Mode, OnError, PodAction, RunStatus, StepPhase, StepStatus, Summary, TargetCounts,
@@ -23,6 +19,7 @@ use crate::{
     pick::Rank,
     planning::Planner,
     pods::PodFacts,
+    promised::Promised,
     report::{Line, State},
     script::{Act, Deed, Script},
     selection::{Asked, Beginning, Selection, nodes, ready},
@@ -199,8 +196,8 @@ impl Turn<'_> {
             step.ends = step.started.clone();
             return self.start(status, script, index + 1);
         }
-        // Runs that begin after this one in the same look find as much less room.
-        self.memory.promised.extend(wanted);
+        // Runs that begin after this one find as much less room.
+        self.memory.promised.add(&self.identity.uid, wanted);
         let picked = status.steps[index].picked;
         let condition = condition(&act.deed);
         let message = format!("0 of {picked} pods are {}", condition.to_ascii_lowercase());
@@ -421,7 +418,7 @@ pub(super) fn asked<'a>(
     script: &'a Script,
     act: &'a Act,
     target: &str,
-    promised: &'a BTreeSet<String>,
+    promised: &'a Promised,
 ) -> Asked<'a> {
     let is_bound_by_budgets = match &act.deed {
         Deed::Fault { .. } => true,

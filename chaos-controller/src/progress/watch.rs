@@ -19,12 +19,12 @@ impl Turn<'_> {
     /// Counts what probes have seen since the last look, into the status and the report.
     pub(super) fn take_samples(&mut self, script: &Script, status: &mut RunStatus) {
         let uid = &self.identity.uid;
-        let samples = self.observed.samples.get(uid).map(Vec::as_slice).unwrap_or_default();
+        let samples = self.memory.samples.remove(uid).unwrap_or_default();
         let now = self.observed.now;
-        let watch = self.memory.watches.take(uid, &script.probes, status, samples, now);
+        let watch = self.memory.watches.take(uid, &script.probes, status, &samples, now);
         status.probes.clone_from(&watch.probes);
         if status.report.is_some() {
-            for (probe, sample) in samples {
+            for (probe, sample) in &samples {
                 self.memory.reports.note_sample(uid, probe, sample);
             }
         }

@@ -7,6 +7,7 @@ mod random;
 mod removals;
 mod reports;
 mod targets;
+mod turns;
 mod world;
 
 use chaos_api::kinds::{Reason, RunPhase, StepPhase, Verdict};

@@ -65,6 +65,11 @@ impl Reports {
         self.books.entry(run_uid.to_owned()).or_default().is_whole = true;
     }
 
+    /// Whether there is something of a run.
+    pub fn knows(&self, run_uid: &str) -> bool {
+        self.books.contains_key(run_uid)
+    }
+
     /// Whether what was written before is known.
     pub fn is_whole(&self, run_uid: &str) -> bool {
         self.books.get(run_uid).is_some_and(|book| book.is_whole)

@@ -48,7 +48,10 @@ fn a_halted_run_waits_for_the_last_counts_and_judges_and_reports_them() {
     let status = world.status("run");
     assert_eq!((status.phase, status.message.as_str()), (RunPhase::Finished, "it was halted"));
     assert_eq!((status.ledger.matched, status.ledger.injected), (1_000, 400));
-    assert_eq!((status.verdict, status.steps[0].phase), (Some(Verdict::Confirmed), StepPhase::Failed));
+    assert_eq!(
+        (status.verdict, status.steps[0].phase),
+        (Some(Verdict::Confirmed), StepPhase::Failed)
+    );
     assert_eq!(healed(&world).0, "True");
     let line = |pod: &String| (pod.clone(), "slow".to_owned(), State::Ended, 200);
     assert_eq!(world.report("run"), pods.iter().map(line).collect::<Vec<_>>());
