@@ -33,7 +33,10 @@ mod tests {
     fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
         let directory = tempfile::tempdir().unwrap();
         let names = || -> Vec<_> {
-            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+            fs::read_dir(directory.path())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name())
+                .collect()
         };
         let file = directory.path().join("chaos.xml");
         for contents in ["a longer one before", "after"] {

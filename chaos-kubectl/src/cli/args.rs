@@ -233,8 +233,9 @@ impl FromStr for ReportFile {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
             Some((format, path)) if !path.is_empty() => {
-                let format = ReportFormat::from_str(format, false)
-                    .map_err(|_| format!("`{format}` is no form of a report; write md, html, json or junit"))?;
+                let format = ReportFormat::from_str(format, false).map_err(|_| {
+                    format!("`{format}` is no form of a report; write md, html, json or junit")
+                })?;
                 Ok(Self { format, path: PathBuf::from(path) })
             }
             _ => Err("write FORMAT=FILE, such as junit=chaos.xml".to_owned()),

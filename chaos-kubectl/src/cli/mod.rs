@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 pub use args::{
     CompletionArgs, DoctorArgs, DuringName, HaltArgs, LintArgs, ListArgs, ModeName, Output, Param,
-    PlanArgs, ReportArgs, ReportFile, ReportFormat, ResumeArgs, RunArgs, Script, StartArgs, TopArgs, WaitArgs,
-    WatchArgs, What, WhyArgs,
+    PlanArgs, ReportArgs, ReportFile, ReportFormat, ResumeArgs, RunArgs, Script, StartArgs,
+    TopArgs, WaitArgs, WatchArgs, What, WhyArgs,
 };
 use chaos_api::kinds::During;
 use clap::{Args, Parser, Subcommand};

@@ -203,7 +203,8 @@ fn masters_are_cut_off_where_agents_do_not_protect_them() -> Result<()> {
     run("cut")?;
     await_run("cut", &|status| status.targets.armed == 2)?;
     let text = ["get", "pod", "kube-scheduler", "--namespace=kube-system"];
-    let output = format!("--output=jsonpath={{.metadata.annotations.{}}}", FAULTS.replace('.', "\\."));
+    let output =
+        format!("--output=jsonpath={{.metadata.annotations.{}}}", FAULTS.replace('.', "\\."));
     let text = scene.plane.kubectl(&[&text[..], &[&output]].concat())?;
     ensure!(text.contains("\ndrop egress tcp to port 6443 for "), "{text}");
     ensure!(text.ends_with(" as chaos-agent/cut/cut guarded"), "{text}");
@@ -255,7 +256,8 @@ fn a_store_is_lost_a_cluster_is_split_and_a_pod_is_far_away() -> Result<()> {
     scene.await_run("far-away", |status| status.targets.armed == 1)?;
     let texts = scene.texts()?;
     let text = texts.values().find(|text| text.contains("correlation")).context("a text")?;
-    for part in ["delay 90ms jitter 90ms", "correlation 25%", "10.244.0.10", "8.8.0.0/16", "127.0.0.1"]
+    for part in
+        ["delay 90ms jitter 90ms", "correlation 25%", "10.244.0.10", "8.8.0.0/16", "127.0.0.1"]
     {
         ensure!(text.contains(part), "{part}: {text}");
     }

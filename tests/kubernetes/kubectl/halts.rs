@@ -52,7 +52,8 @@ fn a_halt_that_is_not_taken_is_tried_until_it_is() -> Result<()> {
     let scene = Scene::set()?;
     let _controller = scene.controller("a")?;
     // Who may make Runs need not be one who may halt them.
-    let rule = ["create", "clusterrole", "maker", "--verb=create", "--resource=runs.chaos-agent.dev"];
+    let rule =
+        ["create", "clusterrole", "maker", "--verb=create", "--resource=runs.chaos-agent.dev"];
     scene.plane.kubectl(&rule)?;
     let user = User::new(&scene.plane, "ada", &["chaos-viewer", "maker"], &[])?;
     scene.experiment("slow", one_step(json!(1), "5m"))?;

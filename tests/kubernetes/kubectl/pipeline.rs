@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A Deployment of two pods with a container `server`.
 fn cart(scene: &Scene) -> Result<()> {
     let labels = json!({ "app": "cartservice" });
-    let containers = json!([{ "name": "server", "image": "none" }, { "name": "proxy", "image": "none" }]);
+    let containers =
+        json!([{ "name": "server", "image": "none" }, { "name": "proxy", "image": "none" }]);
     let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": { "name": "cartservice", "namespace": SHOP },
         "spec": { "replicas": 0, "selector": { "matchLabels": labels },
@@ -54,7 +55,8 @@ fn a_container_is_killed_until_the_page_fails_and_the_report_is_kept() -> Result
     let (kept, lost) = (format!("junit={junit}"), format!("md={lost}"));
     let probe = format!("{}/cart expect status < 500", service.url());
 
-    let what = ["run", "deploy/cartservice", "kill container", "--container", "server", "--pick", "1"];
+    let what =
+        ["run", "deploy/cartservice", "kill container", "--container", "server", "--pick", "1"];
     let probes = ["--probe", &probe, "--during", "Halt", "--for", "2m", "--name", "killed"];
     let wait = ["--wait", "--report", &lost, "--report", &kept];
     let mut watching = user.begins_aloud(&[&what[..], &probes, &wait].concat())?;
@@ -65,7 +67,10 @@ fn a_container_is_killed_until_the_page_fails_and_the_report_is_kept() -> Result
     scene.await_run("killed", |status| status.ledger.matched > 0)?;
     let texts = scene.texts()?;
     let text = texts.values().next().context("a text")?;
-    ensure!(texts.len() == 1 && text.contains("\nkill container in container server for "), "{texts:?}");
+    ensure!(
+        texts.len() == 1 && text.contains("\nkill container in container server for "),
+        "{texts:?}"
+    );
     service.set("/cart", Answer::of(500));
     scene.await_run("killed", |status| status.phase == RunPhase::Recovering)?;
     service.heal();
