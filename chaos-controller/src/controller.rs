@@ -21,10 +21,7 @@ use tokio::{
 };
 
 pub use self::stores::Stores;
-use self::{
-    stores::{between, by_name, by_service},
-    writing::AT_ONCE,
-};
+use self::stores::{between, by_name, by_service};
 use crate::{
     agents::Agents,
     asking::Questions,
@@ -40,7 +37,6 @@ use crate::{
     reconcile::{Actions, decide},
     removals::Removals,
     seen::Seen,
-    write,
 };
 
 /// Without any change, time passes: steps begin and end.
@@ -48,6 +44,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// Changes that come together are looked at together.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// For so long runs are looked at, one after the other. Those that have not had their turn then come next.
+const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// The loop that works.
 pub struct Controller {
@@ -131,8 +130,12 @@ impl Controller {
         let began = Instant::now();
         let observed = self.observe(changed);
         let seen = began.elapsed();
-        let mut actions = decide(&observed, &mut self.state.memory);
+        let has_time = || began.elapsed() - seen < LONGEST_LOOK;
+        let mut actions = decide(&observed, &mut self.state.memory, has_time);
         let decided = began.elapsed() - seen;
+        if actions.is_cut {
+            changed.notify_one();
+        }
         self.leadership.count(actions.armed_pods);
         let questions = std::mem::take(&mut actions.ask);
         self.state.questions.ask(questions, &self.asker, changed);
@@ -197,6 +200,7 @@ impl Controller {
             ending,
             decisions,
             ask: _,
+            is_cut: _,
             clear,
             resume,
             reports,
@@ -215,28 +219,14 @@ impl Controller {
         let decided = self.write_decisions(decisions).await;
         self.tell(ending).await;
         self.annotate(clear).await;
-        for (run, news) in decided {
-            self.publish(&run, news).await;
-        }
-        for run in resume {
-            self.resume_report(&run).await;
-        }
+        self.publish(decided).await;
+        self.resume_reports(resume).await;
         // Before the status says that a run has ended: whoever leads then does not look at it again.
-        for run in reports {
-            self.write_report(&run).await;
-        }
-        for (run, status) in runs {
-            self.write_run(&run, status).await;
-        }
+        let unreported = self.write_reports(reports).await;
+        self.write_runs(runs, &unreported).await;
         self.annotate(write).await;
         self.remove(remove).await;
-        for (experiment, status) in experiments {
-            let written = write::experiment_status(self.client.clone(), &experiment, status);
-            self.within_patience("the status of an experiment", written).await;
-        }
-        for run in forget.into_iter().take(AT_ONCE) {
-            let deleted = write::delete_run(self.client.clone(), &run);
-            self.within_patience("the end of a run's retention", deleted).await;
-        }
+        self.write_experiments(experiments).await;
+        self.delete_runs(forget).await;
     }
 }

@@ -2,15 +2,13 @@
 //! status that is there, so whoever leads after a crash does the same.
 
 mod check;
+mod heal;
 mod ledger;
 mod pods;
 mod step;
 mod watch;
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use chaos_api::kinds::{
     Condition, Evidence, ExperimentSpec, LedgerSums, Mode, PodAction, Reason, Run, RunPhase,
@@ -30,16 +28,21 @@ use crate::{
     ledger::Ledgers,
     observed::Observed,
     peers::{PeerError, put_in},
-    probes::{Checks, LibraryError, Probing, Question, Watches, with_probes},
+    probes::{Checks, LibraryError, Probing, Question, Samples, Watches, with_probes},
+    promised::Promised,
     removal::PodRemoval,
     report::Reports,
     script::{Act, Deed, Script},
+    turns::Turns,
     verdict::judge,
 };
 
 /// How long a run waits for an experiment that is not there, as both may come with one `kubectl apply`, and for the texts
 /// of runs that have just ended.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// How long the last ledgers are waited for when faults have ended, or were taken away.
+const FAREWELL: SignedDuration = SignedDuration::from_secs(10);
 
 /// What a run says and wants.
 #[derive(Debug)]
@@ -85,8 +88,20 @@ pub struct Memory {
     pub addresses: Addresses,
     pub reports: Reports,
     pub watches: Watches,
-    /// What runs want in one look, by the UIDs of pods: those that come later in this look want others.
-    pub promised: BTreeSet<String>,
+    /// The pods that runs want: other runs want others.
+    pub promised: Promised,
+    /// What probes have answered since the last turn of their runs.
+    pub samples: Samples,
+    pub turns: Turns,
+    /// How experiments were judged, by their UIDs.
+    pub judged: BTreeMap<String, Judged>,
+}
+
+/// What is wrong with an experiment as it was in this generation, if anything is.
+#[derive(Debug)]
+pub struct Judged {
+    pub generation: i64,
+    pub mistake: Option<String>,
 }
 
 /// Which run.
@@ -214,7 +229,7 @@ impl Turn<'_> {
         let Some(script) = status.spec.clone().and_then(|spec| self.script(&spec).ok()) else {
             // Only somebody who wrote the status could have made it so.
             let why = "the copy of the experiment in the status cannot be read".to_owned();
-            return self.end(status, &[], Reason::StepFailed, why);
+            return self.end(status, None, Reason::StepFailed, why);
         };
         self.count(&script, &mut status);
         self.take_samples(&script, &mut status);
@@ -225,8 +240,8 @@ impl Turn<'_> {
 
     /// Goes by its phase, and by why it is to end, if it is.
     fn next(&mut self, mut status: RunStatus, script: &Script) -> Progress {
-        if let Some((reason, why)) = self.end_reason(script, &status) {
-            return self.end(status, &script.probes, reason, why);
+        if let Some((reason, why)) = self.end_reason(script, &status).or_else(|| cut(&status)) {
+            return self.end(status, Some(script), reason, why);
         }
         match status.phase {
             RunPhase::Baseline => self.before(status, script),
@@ -265,11 +280,11 @@ impl Turn<'_> {
         }
     }
 
-    /// Takes the texts away, then says why the run has ended.
+    /// Takes the texts away, waits for what agents have counted, then says why the run has ended.
     fn end(
         &mut self,
         mut status: RunStatus,
-        probes: &[Probing],
+        script: Option<&Script>,
         reason: Reason,
         why: String,
     ) -> Progress {
@@ -285,7 +300,13 @@ impl Turn<'_> {
             return Progress { is_ending: true, ..Progress::of(status) };
         }
         let (reason, why) = decided.unwrap_or((reason, why));
+        if script.is_some_and(|script| self.awaits_counts(script, &mut status, FAREWELL)) {
+            // Texts that were taken away are not put back, also where what has ended the run is over before the wait is.
+            (status.reason, status.message) = (Some(reason), why);
+            return Progress::of(status);
+        }
         fail_running(&mut status);
+        let probes = script.map_or(&[][..], |script| &script.probes);
         Progress::of(self.finish(status, probes, reason, why))
     }
 
@@ -451,6 +472,21 @@ impl Turn<'_> {
 enum Missing {
     Soon,
     Experiment(String),
+}
+
+/// Why a run is being ended, where something else than its probes has decided that before.
+fn cut(status: &RunStatus) -> Option<(Reason, String)> {
+    match status.reason? {
+        reason @ (Reason::Halted | Reason::ExperimentDeleted | Reason::StepFailed) => {
+            Some((reason, status.message.clone()))
+        }
+        Reason::Completed
+        | Reason::Planned
+        | Reason::Refused
+        | Reason::BaselineBroken
+        | Reason::ProbeBroke
+        | Reason::ProbeBlind => None,
+    }
 }
 
 fn not_enabled(namespace: &str) -> String {

@@ -17,10 +17,12 @@ use crate::{
     observed::Observed,
     pods::{Annotation, PodFacts},
     probes::Question,
-    progress::{Memory, Text, advance},
+    progress::{Judged, Memory, Text, advance},
     removal::PodRemoval,
     retention::surplus,
     script::Script,
+    text::Holder,
+    turns::Candidate,
 };
 
 /// What is to be done. Texts are taken away before others are written, so that there are never more.
@@ -48,6 +50,8 @@ pub struct Actions {
     pub forget: Vec<Arc<Run>>,
     /// How many pods will have faults, those of annotations of others among them.
     pub armed_pods: usize,
+    /// There was no time for all runs.
+    pub is_cut: bool,
 }
 
 /// A change of the annotation of one pod.
@@ -60,63 +64,143 @@ pub struct PodWrite {
     pub text: Option<String>,
 }
 
-/// Decides what is to be done.
-pub fn decide(observed: &Observed, memory: &mut Memory) -> Actions {
+/// Decides what is to be done, as long as `has_time` says so: of the runs that must not wait one at least, and one of the
+/// others. What stays is not touched until it has its turn in one of the next looks.
+pub fn decide(
+    observed: &Observed,
+    memory: &mut Memory,
+    mut has_time: impl FnMut() -> bool,
+) -> Actions {
     let mut actions = Actions::default();
-    memory.promised.clear();
+    for (run, samples) in &observed.samples {
+        memory.samples.entry(run.clone()).or_default().extend(samples.iter().cloned());
+    }
+    let is_open = |run: &Run| !is_finished(run) || memory.reports.knows(uid(run));
+    let candidates = memory.turns.begin(observed, &memory.samples, is_open);
     let mut texts: BTreeMap<String, Text> = BTreeMap::new();
-    for run in &observed.runs {
-        let Some(mut progress) = advance(run, observed, memory) else { continue };
-        tell_of_report(run, &mut progress.status, observed.now, memory);
-        memory.promised.extend(progress.texts.keys().cloned());
-        memory.promised.extend(progress.removals.iter().map(|removal| removal.uid.clone()));
-        texts.extend(progress.texts);
-        actions.remove.extend(progress.removals);
-        if progress.is_ending {
-            actions.ending.insert(full_name(run));
-        }
-        actions.ask.extend(progress.questions);
-        if run.status.as_ref() != Some(&progress.status) {
-            fit(&mut progress.status);
-        }
-        report(run, &progress.status, observed.now, memory, &mut actions);
-        if run.status.as_ref() != Some(&progress.status) {
-            let had_reason = run.status.as_ref().is_some_and(|status| status.reason.is_some());
-            let statuses = match progress.status.reason {
-                Some(_) if progress.is_ending && !had_reason => &mut actions.decisions,
-                Some(_) | None => &mut actions.runs,
-            };
-            statuses.push((run.clone(), progress.status));
+    let mut had = [false, false];
+    for Candidate { run, is_urgent } in candidates {
+        let had_one = std::mem::replace(&mut had[usize::from(is_urgent)], true);
+        if !had_one || has_time() {
+            visit(run, observed, memory, &mut texts, &mut actions);
         }
     }
+    let waiting: BTreeSet<&str> = observed
+        .runs
+        .iter()
+        .filter(|run| !is_finished(run) && !memory.turns.had(run))
+        .map(|run| uid(run))
+        .collect();
     for pod in observed.pods.values().flatten() {
         let text = texts.remove(&pod.uid);
-        actions.armed_pods += usize::from(text.is_some() || has_others_faults(pod));
+        let waits = holder_of(pod).is_some_and(|holder| waiting.contains(&*holder.run_uid));
+        let is_armed = text.is_some() || waits || has_others_faults(pod);
+        actions.armed_pods += usize::from(is_armed);
         match (text, &pod.annotation) {
             (Some(Text::Write(text)), _) => actions.write.push(change(pod, Some(text))),
             (Some(Text::Stays), _) => {}
+            (None, Annotation::Ours { .. }) if waits => {}
             (None, Annotation::Ours { .. }) => actions.clear.push(change(pod, None)),
             (None, Annotation::None | Annotation::Theirs { .. }) => {}
         }
     }
+    actions.is_cut = !waiting.is_empty();
+    judge_experiments(observed, memory, has_time, &mut actions);
+    actions.forget = surplus(observed);
+    forget(observed, memory);
+    let ending = observed.runs.iter().filter(|run| memory.turns.is_ending(run));
+    actions.ending = ending.map(|run| full_name(run)).collect();
+    actions.ask = memory.turns.questions().cloned().collect();
+    actions
+}
+
+/// Takes one run further.
+fn visit(
+    run: &Arc<Run>,
+    observed: &Observed,
+    memory: &mut Memory,
+    texts: &mut BTreeMap<String, Text>,
+    actions: &mut Actions,
+) {
+    memory.promised.forget(uid(run));
+    let Some(mut progress) = advance(run, observed, memory) else {
+        memory.turns.note(run, Vec::new(), false);
+        return;
+    };
+    tell_of_report(run, &mut progress.status, observed.now, memory);
+    let removed = progress.removals.iter().map(|removal| &removal.uid);
+    let wanted: Vec<String> = progress.texts.keys().chain(removed).cloned().collect();
+    memory.promised.add(uid(run), wanted);
+    texts.extend(progress.texts);
+    actions.remove.extend(progress.removals);
+    memory.turns.note(run, progress.questions, progress.is_ending);
+    if run.status.as_ref() != Some(&progress.status) {
+        fit(&mut progress.status);
+    }
+    report(run, &progress.status, observed.now, memory, actions);
+    if run.status.as_ref() != Some(&progress.status) {
+        let had_reason = run.status.as_ref().is_some_and(|status| status.reason.is_some());
+        let statuses = match progress.status.reason {
+            Some(_) if progress.is_ending && !had_reason => &mut actions.decisions,
+            Some(_) | None => &mut actions.runs,
+        };
+        statuses.push((run.clone(), progress.status));
+    }
+}
+
+/// Judges experiments that have changed since they were judged last, one at least.
+fn judge_experiments(
+    observed: &Observed,
+    memory: &mut Memory,
+    mut has_time: impl FnMut() -> bool,
+    actions: &mut Actions,
+) {
+    let mut had_one = false;
     for experiment in &observed.experiments {
-        let status = judged(experiment, observed, memory);
+        let own = experiment.metadata.uid.as_deref().unwrap_or_default();
+        let generation = experiment.metadata.generation.unwrap_or_default();
+        if memory.judged.get(own).is_none_or(|one| one.generation != generation) {
+            if had_one && !has_time() {
+                continue;
+            }
+            had_one = true;
+            let mistake = mistake(experiment, observed, memory);
+            memory.judged.insert(own.to_owned(), Judged { generation, mistake });
+        }
+        let mistake = memory.judged.get(own).and_then(|one| one.mistake.as_deref());
+        let status = judged(experiment, mistake, observed.now);
         if experiment.status.as_ref() != Some(&status) {
             actions.experiments.push((experiment.clone(), status));
         }
     }
-    actions.forget = surplus(observed);
-    let runs: BTreeSet<String> = observed.runs.iter().filter_map(|run| run.uid()).collect();
+}
+
+/// Forgets what nobody looks at any more.
+fn forget(observed: &Observed, memory: &mut Memory) {
+    let runs: BTreeSet<&str> = observed.runs.iter().map(|run| uid(run)).collect();
     memory.ledgers.retain(|uid| runs.contains(uid));
     memory.addresses.retain(|uid| runs.contains(uid));
-    let is_live = |run: &&Arc<Run>| {
-        run.status.as_ref().is_none_or(|status| status.phase != RunPhase::Finished)
-    };
-    let live: BTreeSet<String> =
-        observed.runs.iter().filter(is_live).filter_map(|run| run.uid()).collect();
-    memory.reports.retain(|uid| live.contains(uid));
+    let live: BTreeSet<&str> =
+        observed.runs.iter().filter(|run| !is_finished(run)).map(|run| uid(run)).collect();
     memory.watches.retain(|uid| live.contains(uid));
-    actions
+    memory.promised.retain(|uid| live.contains(uid));
+    memory.samples.retain(|uid, _| live.contains(uid.as_str()));
+    // One that has finished is looked at once more, and says whether its report could be written.
+    let had = observed.runs.iter().filter(|run| is_finished(run) && memory.turns.had(run));
+    let told: BTreeSet<&str> = had.map(|run| uid(run)).collect();
+    memory.reports.retain(|uid| runs.contains(uid) && !told.contains(uid));
+    memory.turns.retain(|uid| live.contains(uid));
+    let experiments: BTreeSet<Option<&str>> =
+        observed.experiments.iter().map(|one| one.metadata.uid.as_deref()).collect();
+    memory.judged.retain(|uid, _| experiments.contains(&Some(uid.as_str())));
+}
+
+fn uid(run: &Run) -> &str {
+    run.metadata.uid.as_deref().unwrap_or_default()
+}
+
+fn is_finished(run: &Run) -> bool {
+    run.status.as_ref().is_some_and(|status| status.phase == RunPhase::Finished)
 }
 
 /// Says whether the report can be written, once it could not.
@@ -166,6 +250,14 @@ fn change(pod: &PodFacts, text: Option<String>) -> PodWrite {
     PodWrite { pod: pod.name.clone(), uid: pod.uid.clone(), version, text }
 }
 
+/// The run whose faults a pod has.
+fn holder_of(pod: &PodFacts) -> Option<&Holder> {
+    match &pod.annotation {
+        Annotation::Ours { holder, .. } => holder.as_ref(),
+        Annotation::None | Annotation::Theirs { .. } => None,
+    }
+}
+
 /// Whether somebody else has broken a pod, as its agent says.
 fn has_others_faults(pod: &PodFacts) -> bool {
     let is_armed = || pod.status.as_ref().is_some_and(|status| status.phase == PodPhase::Armed);
@@ -175,19 +267,25 @@ fn has_others_faults(pod: &PodFacts) -> bool {
 /// Whether an experiment can be read.
 fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> ExperimentStatus {
     let mut status = experiment.status.clone().unwrap_or_default();
+/// What is wrong with an experiment, if anything is.
+fn mistake(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> Option<String> {
     let Memory { expressions, checks, .. } = memory;
     let read = Script::read(&experiment.spec, [], Mode::Armed, expressions, checks);
     let home = experiment.namespace().unwrap_or_default();
-    let mistake = match read {
+    match read {
         Ok(script) => script.misplaced(&home, &observed.own),
         Err(error) => Some(error.to_string()),
-    };
+    }
+}
+
+/// The status of an experiment that can be read, or that has a mistake.
+fn judged(experiment: &Experiment, mistake: Option<&str>, now: Timestamp) -> ExperimentStatus {
+    let mut status = experiment.status.clone().unwrap_or_default();
     let (is, reason, message) = match mistake {
-        None => (true, "Valid", String::new()),
+        None => (true, "Valid", ""),
         Some(mistake) => (false, "Invalid", mistake),
     };
-    let conditions = &mut status.conditions;
-    Condition::set(conditions, "Accepted", is, reason, &message, Time(observed.now));
+    Condition::set(&mut status.conditions, "Accepted", is, reason, message, Time(now));
     status
 }
 

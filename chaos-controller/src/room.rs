@@ -1,7 +1,7 @@
 //! Counts how many more pods may be broken: as many as their PodDisruptionBudgets leave, and as large a share of the
 //! target as their namespace allows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     budgets::Budget,
@@ -9,6 +9,7 @@ use crate::{
     observed::Observed,
     pick::share,
     pods::{Annotation, PodFacts},
+    promised::Promised,
 };
 
 /// What is left.
@@ -33,7 +34,7 @@ pub struct Load<'a> {
     pub selected: &'a [&'a PodFacts],
     pub left_over: &'a [&'a PodFacts],
     /// Pods that other runs will break, by their UID.
-    pub promised: &'a BTreeSet<String>,
+    pub promised: &'a Promised,
     /// Whether PodDisruptionBudgets are respected.
     pub respects_budgets: bool,
     /// Whether pods are removed: those that the run has broken before need a place like all others.
@@ -45,7 +46,7 @@ impl<'a> Room<'a> {
     pub fn by_budgets(
         namespaces: &[&str],
         observed: &'a Observed,
-        promised: &BTreeSet<String>,
+        promised: &Promised,
         apart: Option<&str>,
     ) -> Self {
         let is_apart = |pod: &PodFacts| apart.is_some_and(|run_uid| pod.is_held_by(run_uid));
@@ -120,7 +121,7 @@ impl<'a> Room<'a> {
 }
 
 /// Whether a run has a pod, or will have it.
-fn is_broken(pod: &PodFacts, promised: &BTreeSet<String>) -> bool {
+fn is_broken(pod: &PodFacts, promised: &Promised) -> bool {
     match pod.annotation {
         Annotation::Ours { .. } => true,
         Annotation::None | Annotation::Theirs { .. } => promised.contains(&pod.uid),

@@ -17,6 +17,7 @@ use crate::{
     pick::{Amount, Rank},
     planning::Planner,
     pods::{Annotation, PodFacts},
+    promised::Promised,
     room::{Load, Room},
     script::Choice,
     text,
@@ -32,8 +33,8 @@ pub struct Asked<'a> {
     pub step: &'a str,
     pub choice: &'a Choice,
     pub limits: &'a Limits,
-    /// Pods that runs before this one want in this look, by their UID.
-    pub promised: &'a BTreeSet<String>,
+    /// Pods that other runs want, by their UID.
+    pub promised: &'a Promised,
     /// Whether it picks no more pods than PodDisruptionBudgets allow.
     pub respects_budgets: bool,
     /// Whether the step removes pods.
@@ -85,7 +86,7 @@ impl Asked<'_> {
                 Some(Some("taken by another run".to_owned()))
             }
             Annotation::Ours { holder: None, .. } => Some(None),
-            // A run before this one wants it in this look.
+            // Another run wants it.
             Annotation::None if self.promised.contains(&pod.uid) => Some(None),
             // Somebody took the faults off: nothing puts them back.
             Annotation::None if has_had(pod, &self.name(pod)) => {

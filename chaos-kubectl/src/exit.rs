@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use chaos_api::kinds::{Hypothesis, Reason, Run, RunPhase, RunStatus, Verdict};
 
+use crate::{failure::Failure, output};
+
 /// How a command ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -59,6 +61,17 @@ impl Exit {
                 Some(Reason::Halted | Reason::ExperimentDeleted) => Self::Halted,
                 None => Self::Failed,
             }),
+        }
+    }
+
+    /// This one, after something more was done with the result. What failed there is told, and hides no exit code but 0.
+    pub fn over(self, done: Result<(), Failure>) -> Result<Self, Failure> {
+        match done {
+            Err(failure) if self != Self::Done => {
+                output::error_line(&failure.to_string());
+                Ok(self)
+            }
+            done => done.map(|()| self),
         }
     }
 }
@@ -129,5 +142,15 @@ mod tests {
                 "verdict": some(verdict), "hypothesis": some(hypothesis) });
             assert_eq!(of(status), Some(code), "{reason} {verdict} {hypothesis}");
         }
+    }
+
+    #[test]
+    fn an_error_hides_no_exit_code_of_a_run() {
+        let fails = || Err(Failure::TimedOut("the report was not written".to_owned()));
+        for exit in [Exit::Deviated, Exit::Unproven, Exit::Halted, Exit::Interrupted] {
+            assert_eq!(exit.over(fails()).unwrap(), exit);
+        }
+        assert_eq!(Exit::Done.over(fails()).unwrap_err().exit(), Exit::Failed);
+        assert_eq!(Exit::Done.over(Ok(())).unwrap(), Exit::Done);
     }
 }

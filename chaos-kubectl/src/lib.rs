@@ -32,6 +32,7 @@ mod terminal;
 mod text;
 mod verbs;
 mod view;
+mod whole_file;
 
 use std::process::ExitCode;
 

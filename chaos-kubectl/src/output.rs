@@ -35,13 +35,16 @@ pub fn note(text: &str) {
     drop(writeln!(anstream::stderr().lock(), "{DIM}{}{DIM:#}", text.trim_end()));
 }
 
+/// An object as JSON, in which no character does anything to a terminal.
+pub fn json(value: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value);
+    text.map(|text| escaped(&text)).map_err(|error| Failure::Output(error.into()))
+}
+
 /// Prints an object as a program wants it. `name` is what stands for it.
 pub fn object(value: &impl Serialize, name: &str, output: Output) -> Result<(), Failure> {
     match output {
-        Output::Json => {
-            let text = serde_json::to_string_pretty(value);
-            line(&escaped(&text.map_err(|error| Failure::Output(error.into()))?))
-        }
+        Output::Json => line(&json(value)?),
         Output::Yaml => {
             let text = serde_saphyr::to_string(value);
             line(&printable(&text.map_err(|error| Failure::Output(error.into()))?))

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::kinds::{Run, RunStatus};
+use chaos_api::kinds::{Experiment, ExperimentStatus, Run, RunStatus};
 use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::{
@@ -33,7 +33,18 @@ pub(super) const AT_ONCE: usize = 64;
 /// What is only counted is written this often.
 const CADENCE: Duration = Duration::from_secs(3);
 
+/// For so long it is known when a status was written.
+const MEMORY: Duration = Duration::from_secs(60);
+
+/// For so long reports are packed in one look.
+const PACKING: Duration = Duration::from_millis(250);
+
 impl Controller {
+    /// So many other objects of a kind are written in one look.
+    fn most(&self) -> usize {
+        (self.pace as usize / 2).max(1)
+    }
+
     pub(super) async fn tell(&mut self, ending: BTreeSet<String>) {
         if let Err(error) = self.leadership.tell(ending).await {
             tracing::warn!(%error, "agents were not told which runs end");
@@ -55,15 +66,34 @@ impl Controller {
         });
         let mut decided = Vec::new();
         for (run, (written, news)) in self.paced(requests).await {
-            match written {
-                Ok(written) => {
-                    self.note_written(written.clone());
-                    decided.push((written, news));
-                }
-                Err(error) => tracing::warn!(run, %error, "what a probe decided was not written"),
+            if let Some(written) = accepted(&run, "the status of a run", written) {
+                self.note_written(written.clone());
+                decided.push((written, news));
             }
         }
         decided
+    }
+
+    /// Writes other statuses of runs, and publishes what has happened: first those that say more than new counts, then
+    /// those that were written longest ago. Those whose reports are to be written before wait.
+    pub(super) async fn write_runs(
+        &mut self,
+        mut runs: Vec<(Arc<Run>, RunStatus)>,
+        unreported: &BTreeSet<String>,
+    ) {
+        let written = &self.state.written;
+        let at = |run: &Run| written.get(&run.uid().unwrap_or_default()).copied();
+        let is_urgent =
+            |run: &Run, status: &RunStatus| says_more_than_counts(run.status.as_ref(), status);
+        runs.retain(|(run, status)| {
+            let is_soon = at(run).is_some_and(|at| at.elapsed() < CADENCE);
+            !unreported.contains(&run.uid().unwrap_or_default())
+                && (!is_soon || is_urgent(run, status))
+        });
+        runs.sort_by_cached_key(|(run, status)| (!is_urgent(run, status), at(run)));
+        runs.truncate(self.most());
+        let news = self.write_decisions(runs).await;
+        self.publish(news).await;
     }
 
     /// Changes annotations.
@@ -123,61 +153,86 @@ impl Controller {
         answers.filter_map(async |answer| answer).collect().await
     }
 
-    /// Reads the report of a run that another leader has begun.
-    pub(super) async fn resume_report(&mut self, run: &Run) {
-        let read = write::read_report(self.client.clone(), run);
-        let Some(written) = self.within_patience("the report of a run", read).await else { return };
-        let lines = written.map_or_else(Vec::new, |packed| {
-            report::unpack(&packed).unwrap_or_else(|error| {
-                tracing::warn!(run = run.name_any(), %error, "its report cannot be read, and is begun anew");
-                Vec::new()
-            })
+    /// Reads the reports of runs that another leader has begun.
+    pub(super) async fn resume_reports(&mut self, runs: Vec<Arc<Run>>) {
+        let requests = runs.into_iter().take(self.most()).map(|run| {
+            let client = self.client.clone();
+            (full_name(&run), async move { (write::read_report(client, &run).await, run) })
         });
-        let probes = run.status.as_ref().map_or(&[][..], |status| &status.probes);
-        let is_own = |name: &str| probes.iter().any(|probe| probe.name == name);
-        let (uid, now) = (run.uid().unwrap_or_default(), Timestamp::now());
-        self.state.memory.reports.resume(&uid, lines, is_own, now);
+        for (name, (read, run)) in self.paced(requests).await {
+            let Some(written) = accepted(&name, "the report of a run", read) else { continue };
+            let lines = written.map_or_else(Vec::new, |packed| {
+                report::unpack(&packed).unwrap_or_else(|error| {
+                    tracing::warn!(run = name, %error, "its report cannot be read, and is begun anew");
+                    Vec::new()
+                })
+            });
+            let probes = run.status.as_ref().map_or(&[][..], |status| &status.probes);
+            let is_own = |name: &str| probes.iter().any(|probe| probe.name == name);
+            let (uid, now) = (run.uid().unwrap_or_default(), Timestamp::now());
+            self.state.memory.reports.resume(&uid, lines, is_own, now);
+        }
     }
 
-    pub(super) async fn write_report(&mut self, run: &Run) {
-        let uid = run.uid().unwrap_or_default();
-        match self.state.memory.reports.packed(&uid) {
-            Some(Ok(packed)) => {
-                let written = async {
-                    match write::report(self.client.clone(), run, packed).await {
-                        Ok(()) => Ok(None),
-                        Err(kube::Error::Api(status)) if status.code == 403 => {
-                            Ok(Some(status.message.clone()))
-                        }
-                        Err(error) => Err(error),
-                    }
-                };
-                let answer = self.within_patience("the report of a run", written).await;
-                let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
-                match answer {
-                    Some(None) => reports.wrote(&uid, now),
-                    Some(Some(why)) => reports.refuse(&uid, why, now),
-                    None => {}
+    /// Writes the reports of runs. Those for which there was no time, by the UIDs of their runs.
+    pub(super) async fn write_reports(&mut self, runs: Vec<Arc<Run>>) -> BTreeSet<String> {
+        let (begin, mut packed, mut left) = (Instant::now(), Vec::new(), BTreeSet::new());
+        for run in runs {
+            let uid = run.uid().unwrap_or_default();
+            if !packed.is_empty() && (begin.elapsed() > PACKING || packed.len() >= self.most()) {
+                left.insert(uid);
+                continue;
+            }
+            match self.state.memory.reports.packed(&uid) {
+                Some(Ok(report)) => packed.push((run, uid, report)),
+                Some(Err(error)) => {
+                    tracing::warn!(run = run.name_any(), %error, "its report cannot be packed");
+                }
+                None => {}
+            }
+        }
+        let requests = packed.into_iter().map(|(run, uid, report)| {
+            let client = self.client.clone();
+            (full_name(&run), async move { (write::report(client, &run, report).await, uid) })
+        });
+        for (name, (written, uid)) in self.paced(requests).await {
+            let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
+            match written {
+                Ok(()) => reports.wrote(&uid, now),
+                Err(kube::Error::Api(status)) if status.code == 403 => {
+                    reports.refuse(&uid, status.message, now);
+                }
+                Err(error) => {
+                    accepted::<()>(&name, "the report of a run", Err(error));
                 }
             }
-            Some(Err(error)) => {
-                tracing::warn!(run = run.name_any(), %error, "its report cannot be packed");
-            }
-            None => {}
+        }
+        left
+    }
+
+    /// Writes the statuses of experiments.
+    pub(super) async fn write_experiments(
+        &self,
+        experiments: Vec<(Arc<Experiment>, ExperimentStatus)>,
+    ) {
+        let requests = experiments.into_iter().take(self.most()).map(|(experiment, status)| {
+            let (client, name) = (self.client.clone(), experiment.name_any());
+            let write = async move { write::experiment_status(client, &experiment, status).await };
+            (name, write)
+        });
+        for (name, written) in self.paced(requests).await {
+            accepted(&name, "the status of an experiment", written);
         }
     }
 
-    pub(super) async fn write_run(&mut self, run: &Run, status: RunStatus) {
-        let uid = run.uid().unwrap_or_default();
-        let is_soon = self.state.written.get(&uid).is_some_and(|at| at.elapsed() < CADENCE);
-        if is_soon && !is_urgent(run.status.as_ref(), &status) {
-            return;
-        }
-        let news = events::between(run.status.as_ref(), &status);
-        let written = write::run_status(self.client.clone(), run, status);
-        if let Some(run) = self.within_patience("the status of a run", written).await {
-            self.note_written(run.clone());
-            self.publish(&run, news).await;
+    /// Deletes runs that are not kept.
+    pub(super) async fn delete_runs(&self, runs: Vec<Arc<Run>>) {
+        let requests = runs.into_iter().take(AT_ONCE).map(|run| {
+            let client = self.client.clone();
+            (full_name(&run), async move { write::delete_run(client, &run).await })
+        });
+        for (name, deleted) in self.paced(requests).await {
+            accepted(&name, "the end of a run's retention", deleted);
         }
     }
 
@@ -185,52 +240,51 @@ impl Controller {
     fn note_written(&mut self, mut run: Run) {
         run.metadata.managed_fields = None;
         let uid = run.uid().unwrap_or_default();
-        self.state.written.retain(|_, at| at.elapsed() < CADENCE);
+        self.state.written.retain(|_, at| at.elapsed() < MEMORY);
         self.state.written.insert(uid, Instant::now());
         self.state.runs.put(run);
     }
 
-    /// Publishes what has happened to a run as events.
-    pub(super) async fn publish(&self, run: &Run, news: Vec<Happening>) {
-        let reference = run.object_ref(&());
+    /// Publishes what has happened to runs as events.
+    pub(super) async fn publish(&self, news: Vec<(Run, Vec<Happening>)>) {
         let reporter = Reporter {
             controller: FIELD_MANAGER.to_owned(),
             instance: Some(self.identity.clone()),
         };
         let recorder = Recorder::new(self.client.clone(), reporter);
-        for event in news.into_iter().map(events::event) {
-            let published = async { recorder.publish(&event, &reference).await };
-            self.within_patience("an event", published).await;
+        let requests = news.into_iter().map(|(run, news)| {
+            let (recorder, name) = (recorder.clone(), full_name(&run));
+            let publish = async move {
+                let reference = run.object_ref(&());
+                // In their order.
+                for event in news.into_iter().map(events::event) {
+                    recorder.publish(&event, &reference).await?;
+                }
+                kube::Result::<()>::Ok(())
+            };
+            (name, publish)
+        });
+        for (run, published) in self.paced(requests).await {
+            accepted(&run, "an event", published);
         }
     }
+}
 
-    /// The answer to a request, if it comes in time and is a good one.
-    pub(super) async fn within_patience<T>(
-        &self,
-        what: &str,
-        request: impl Future<Output = kube::Result<T>>,
-    ) -> Option<T> {
-        if !self.leadership.may_act() {
-            return None;
-        }
-        match timeout(self.leadership.patience(), request).await {
-            Ok(Ok(answer)) => Some(answer),
-            // It has changed meanwhile, or is gone; the next look knows.
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 || status.code == 409 => None,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "{what} was not written");
-                None
-            }
-            Err(_) => {
-                tracing::warn!("{what} was not written: the API server did not answer");
-                None
-            }
+/// The answer of the API server, if it is a good one.
+fn accepted<T>(object: &str, what: &str, answer: kube::Result<T>) -> Option<T> {
+    match answer {
+        Ok(answer) => Some(answer),
+        // It has changed meanwhile, or is gone; the next look knows.
+        Err(kube::Error::Api(status)) if status.code == 404 || status.code == 409 => None,
+        Err(error) => {
+            tracing::warn!(object, %error, "{what} was not written");
+            None
         }
     }
 }
 
 /// Whether a status says more than new counts.
-fn is_urgent(before: Option<&RunStatus>, now: &RunStatus) -> bool {
+fn says_more_than_counts(before: Option<&RunStatus>, now: &RunStatus) -> bool {
     let Some(before) = before else { return true };
     let conditions = |status: &RunStatus| -> Vec<(String, String)> {
         let all = status.conditions.iter();

@@ -1,10 +1,6 @@
 //! Plans, begins and follows the steps of a run.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use chaos_api::kinds::{
     Mode, OnError, PodAction, RunStatus, StepPhase, StepStatus, Summary, TargetCounts,
@@ -14,7 +10,7 @@ use chaos_kube::{PodPhase, digest};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Progress, Text, Turn, ends, not_enabled, plan_in_words};
+use super::{FAREWELL, Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     condition,
     exceptions::Exceptions,
@@ -23,14 +19,12 @@ use crate::{
     pick::Rank,
     planning::Planner,
     pods::PodFacts,
+    promised::Promised,
     report::{Line, State},
     script::{Act, Deed, Script},
     selection::{Asked, Beginning, Selection, nodes, ready},
     text::{Holder, Wording, holder, name},
 };
-
-/// How long a step waits for the last ledgers after its faults have ended.
-const FAREWELL: SignedDuration = SignedDuration::from_secs(10);
 
 /// Faults that end no longer before their step than this are on time: a text says how long in whole seconds, so they may end
 /// one too soon, and the clock of a node is not quite that of the controller.
@@ -206,8 +200,8 @@ impl Turn<'_> {
             step.ends = step.started.clone();
             return self.start(status, script, index + 1);
         }
-        // Runs that begin after this one in the same look find as much less room.
-        self.memory.promised.extend(wanted);
+        // Runs that begin after this one find as much less room.
+        self.memory.promised.add(&self.identity.uid, wanted);
         let picked = status.steps[index].picked;
         let condition = condition(&act.deed);
         let message = format!("0 of {picked} pods are {}", condition.to_ascii_lowercase());
@@ -431,7 +425,7 @@ pub(super) fn asked<'a>(
     script: &'a Script,
     act: &'a Act,
     target: &str,
-    promised: &'a BTreeSet<String>,
+    promised: &'a Promised,
 ) -> Asked<'a> {
     let is_bound_by_budgets = match &act.deed {
         Deed::Fault { .. } => true,

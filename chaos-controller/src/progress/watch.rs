@@ -3,9 +3,10 @@
 
 use chaos_api::kinds::{Mode, ProbeState, ProbeStatus, Reason, RunPhase, RunStatus, StepPhase};
 use chaos_probe::Asking;
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Progress, Turn, fail_running, plan_in_words};
+use super::{FAREWELL, Progress, Turn, fail_running, plan_in_words};
 use crate::{
     probes::{
         Probing, Question, Recovery, Steadiness, has_recovered, not_recovered, recovery,
@@ -18,12 +19,12 @@ impl Turn<'_> {
     /// Counts what probes have seen since the last look, into the status and the report.
     pub(super) fn take_samples(&mut self, script: &Script, status: &mut RunStatus) {
         let uid = &self.identity.uid;
-        let samples = self.observed.samples.get(uid).map(Vec::as_slice).unwrap_or_default();
+        let samples = self.memory.samples.remove(uid).unwrap_or_default();
         let now = self.observed.now;
-        let watch = self.memory.watches.take(uid, &script.probes, status, samples, now);
+        let watch = self.memory.watches.take(uid, &script.probes, status, &samples, now);
         status.probes.clone_from(&watch.probes);
         if status.report.is_some() {
-            for (probe, sample) in samples {
+            for (probe, sample) in &samples {
                 self.memory.reports.note_sample(uid, probe, sample);
             }
         }
@@ -117,12 +118,17 @@ impl Turn<'_> {
         if self.held() > 0 {
             return Progress { is_ending: true, ..Progress::of(status) };
         }
+        if self.awaits_counts(script, &mut status, FAREWELL) {
+            return Progress::of(status);
+        }
         fail_running(&mut status);
         Progress::of(self.recover(status, script))
     }
 
     /// Says that nothing is broken any more.
     pub(super) fn recover(&mut self, mut status: RunStatus, script: &Script) -> RunStatus {
+        // Where agents had to be waited for, that was done before.
+        self.awaits_counts(script, &mut status, SignedDuration::ZERO);
         if !script.probes.iter().any(Probing::is_asked) {
             return self.conclude(status, script);
         }

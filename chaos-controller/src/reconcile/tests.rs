@@ -1,11 +1,13 @@
 //! Runs whole runs by a clock of the test's, and checks what is promised whatever happens.
 
 mod ceilings;
+mod healed;
 mod probes;
 mod random;
 mod removals;
 mod reports;
 mod targets;
+mod turns;
 mod world;
 
 use chaos_api::kinds::{Reason, RunPhase, StepPhase, Verdict, VerdictReason};

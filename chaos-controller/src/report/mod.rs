@@ -8,7 +8,7 @@ mod samples;
 
 use std::{collections::BTreeMap, io};
 
-use chaos_api::kinds::RunStatus;
+use chaos_api::kinds::{LedgerSums, RunStatus};
 use chaos_probe::Sample;
 use jiff::{SignedDuration, Timestamp};
 
@@ -63,6 +63,11 @@ impl Reports {
     /// Begins the report of a run that begins.
     pub fn begin(&mut self, run_uid: &str) {
         self.books.entry(run_uid.to_owned()).or_default().is_whole = true;
+    }
+
+    /// Whether there is something of a run.
+    pub fn knows(&self, run_uid: &str) -> bool {
+        self.books.contains_key(run_uid)
     }
 
     /// Whether what was written before is known.
@@ -152,6 +157,23 @@ impl Reports {
                 book.add_event(EventRecord::of(&happening, now));
             }
             book.lines.insert(key, line);
+            book.is_changed = true;
+        }
+    }
+
+    /// Notes what a pod has counted in a step in which it has a line, by their names and its UID.
+    pub fn note_counts(
+        &mut self,
+        (run_uid, step, pod_uid): (&str, &str, &str),
+        counts: LedgerSums,
+        has_ended: bool,
+    ) {
+        let Some(book) = self.books.get_mut(run_uid) else { return };
+        let key = (step.to_owned(), pod_uid.to_owned());
+        let Some(line) = book.lines.get_mut(&key) else { return };
+        let state = if has_ended { State::Ended } else { line.state };
+        if (line.state, line.counts) != (state, counts) {
+            (line.state, line.counts) = (state, counts);
             book.is_changed = true;
         }
     }

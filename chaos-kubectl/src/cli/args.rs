@@ -115,6 +115,10 @@ pub struct WaitArgs {
     /// Ctrl-C and SIGTERM halt the Run, while it is made and waited for; a second signal leaves at once
     #[arg(long, requires = "wait")]
     pub halt_on_interrupt: bool,
+    /// When the Run has ended, write its report into a file, such as junit=chaos.xml, whole or not at all; md, html, json
+    /// or junit. May be given several times
+    #[arg(long = "report", value_name = "FORMAT=FILE", requires = "wait")]
+    pub reports: Vec<ReportFile>,
 }
 
 /// Run a fault on pods, or an Experiment from a file
@@ -186,6 +190,9 @@ pub struct WatchArgs {
     /// How the Run is printed when it has ended; for people, if nothing is said
     #[arg(short, long, value_enum)]
     pub output: Option<Output>,
+    /// When the Run has ended, write its report into a file, such as junit=chaos.xml; may be given several times
+    #[arg(long = "report", value_name = "FORMAT=FILE")]
+    pub reports: Vec<ReportFile>,
 }
 
 /// Show all Runs that go on, and halt one at the press of a key
@@ -213,13 +220,36 @@ pub enum ReportFormat {
     Junit,
 }
 
+/// Into which file a report is written, and in which form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportFile {
+    pub format: ReportFormat,
+    pub path: PathBuf,
+}
+
+impl FromStr for ReportFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((format, path)) if !path.is_empty() => {
+                let format = ReportFormat::from_str(format, false).map_err(|_| {
+                    format!("`{format}` is no form of a report; write md, html, json or junit")
+                })?;
+                Ok(Self { format, path: PathBuf::from(path) })
+            }
+            _ => Err("write FORMAT=FILE, such as junit=chaos.xml".to_owned()),
+        }
+    }
+}
+
 /// Report on a Run: verdict, hypothesis, probes, steps, pods; or compare two Runs
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   kubectl chaos report slow-payments-7k2
-  kubectl chaos report slow-payments-7k2 -o html > report.html
-  kubectl chaos report slow-payments-7k2 -o junit --exit-code > chaos.xml
+  kubectl chaos report slow-payments-7k2 -o html --file report.html
+  kubectl chaos report slow-payments-7k2 -o junit --exit-code --file chaos.xml
   kubectl chaos report slow-payments-7k2 --compare slow-payments-4fd")]
 pub struct ReportArgs {
     /// The name of the Run, or NAMESPACE/NAME
@@ -230,6 +260,9 @@ pub struct ReportArgs {
     /// Another Run, or NAMESPACE/NAME: both side by side, what differs first
     #[arg(long, value_name = "OTHER")]
     pub compare: Option<String>,
+    /// Write it into a file, whole or not at all, and not on standard output
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Exit as `run --wait` of this Run would have; 4 while it goes on. Without this, 0
     #[arg(long)]
     pub exit_code: bool,

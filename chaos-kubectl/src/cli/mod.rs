@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 pub use args::{
     CompletionArgs, DoctorArgs, DuringName, HaltArgs, LintArgs, ListArgs, ModeName, Output, Param,
-    PlanArgs, ReportArgs, ReportFormat, ResumeArgs, RunArgs, Script, StartArgs, TopArgs, WaitArgs,
-    WatchArgs, What, WhyArgs,
+    PlanArgs, ReportArgs, ReportFile, ReportFormat, ResumeArgs, RunArgs, Script, StartArgs,
+    TopArgs, WaitArgs, WatchArgs, What, WhyArgs,
 };
 use chaos_api::kinds::During;
 use clap::{Args, Parser, Subcommand};
@@ -138,6 +138,10 @@ mod tests {
             &["run", "-f", "x", "--probe", "http://web"],
             &["run", "deploy/web", "drop for 1m", "--during", "Halt"],
             &["report", "x", "-o", "pdf"],
+            &["run", "-f", "x", "--report", "junit=chaos.xml"],
+            &["run", "-f", "x", "--wait", "--report", "chaos.xml"],
+            &["run", "-f", "x", "--wait", "--report", "pdf=chaos.pdf"],
+            &["watch", "x", "--report", "junit="],
             &["lint"],
         ] {
             let words = ["kubectl-chaos"].iter().chain(wrong);

@@ -13,14 +13,15 @@ use kube::{Api, Resource as Object, ResourceExt as _, api::PostParams};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::report::write_all;
 use crate::{
     adhoc::{Adhoc, Options, Pods},
-    cli::{DuringName, ModeName, Output, WaitArgs, What},
+    cli::{DuringName, ModeName, Output, ReportFile, WaitArgs, What},
     cluster::{Asked, Cluster, Resource},
     exit::Exit,
     failure::Failure,
     file::{self, Changes, skeleton},
-    follow::{OnInterrupt, Shown, follow},
+    follow::{Followed, OnInterrupt, Shown, follow},
     output,
     signals::Signals,
 };
@@ -190,10 +191,20 @@ async fn finish(
         }
     };
     let followed = follow(cluster, &namespace, &name, shown, on_interrupt, signals).await?;
-    if format.is_some() {
-        print(&followed.run, format)?;
-    }
-    Ok(followed.exit)
+    end(cluster, &followed, format, &wait.reports).await
+}
+
+/// Prints a Run that was watched, where a program wants it, and writes its reports. How it has ended is the exit code, also
+/// where one of these fails.
+pub async fn end(
+    cluster: &Cluster,
+    followed: &Followed,
+    format: Option<Output>,
+    reports: &[ReportFile],
+) -> Result<Exit, Failure> {
+    let printed = format.map_or(Ok(()), |format| print(&followed.run, Some(format)));
+    let written = write_all(cluster, followed, reports).await;
+    followed.exit.over(printed.and(written))
 }
 
 /// Prints a Run as a program wants it; its name, where nothing is said.

@@ -1,4 +1,6 @@
-//! `report`: says what came of a Run, for people, browsers and programs.
+//! `report`: says what came of a Run, for people, browsers and programs, on standard output or in a file.
+
+use std::path::Path;
 
 use chaos_api::kinds::Run;
 use chaos_controller::REPORT_KEY;
@@ -7,52 +9,92 @@ use kube::{Api, ResourceExt as _};
 
 use super::why::known;
 use crate::{
-    cli::{Output, ReportArgs, ReportFormat},
+    cli::{ReportArgs, ReportFile, ReportFormat},
     cluster::{Asked, Cluster, Resource},
     diagnosis::Known,
     exit::Exit,
     failure::Failure,
+    follow::Followed,
     output,
     printable::Printable,
     report::{Comparison, Lines, Report, comparison_page, junit, markdown, page},
     run_name::RunName,
+    whole_file,
 };
 
-/// Reads the Run and what was written beside it, and prints the report.
+/// Reads the Run and what was written beside it, and prints or writes the report. What was found out of the Run is the
+/// exit code, also where the report cannot be written.
 pub async fn execute(cluster: &Cluster, args: &ReportArgs) -> Result<Exit, Failure> {
     let (run, report) = read(cluster, &args.run).await?;
-    match &args.compare {
-        None => print(&report, args.output)?,
+    let text = match &args.compare {
+        None => text(&report, args.output)?,
         Some(other) => {
             let (_, other) = read(cluster, other).await?;
-            compare(&Comparison::of(&report, &other), args.output)?;
+            compared(&Comparison::of(&report, &other), args.output)?
         }
-    }
-    Ok(match args.exit_code {
+    };
+    let told = match &args.file {
+        Some(path) => write(path, &text),
+        None => output::line(&text),
+    };
+    let exit = match args.exit_code {
         // Of a Run that goes on, nothing is proven yet.
         true => Exit::of(&run).unwrap_or(Exit::Unproven),
         false => Exit::Done,
+    };
+    exit.over(told)
+}
+
+/// Writes the reports of a Run that has ended, each into its file. All are tried; what failed last is the error, and the
+/// others are told before.
+pub async fn write_all(
+    cluster: &Cluster,
+    followed: &Followed,
+    files: &[ReportFile],
+) -> Result<(), Failure> {
+    if files.is_empty() {
+        return Ok(());
+    }
+    if followed.exit == Exit::Interrupted {
+        output::note("The Run goes on, so its report is not written.");
+        return Ok(());
+    }
+    let run = &followed.run;
+    let name = format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any());
+    let (_, report) = read(cluster, &name).await?;
+    let written = files.iter().map(|file| write(&file.path, &text(&report, file.format)?));
+    let mut failures = written.filter_map(Result::err).collect::<Vec<_>>();
+    let last = failures.pop();
+    failures.iter().for_each(|failure| output::error_line(&failure.to_string()));
+    last.map_or(Ok(()), Err)
+}
+
+fn text(report: &Report, format: ReportFormat) -> Result<String, Failure> {
+    Ok(match format {
+        ReportFormat::Md => markdown(report),
+        ReportFormat::Html => page(report),
+        ReportFormat::Json => output::json(report)?,
+        ReportFormat::Junit => junit(report),
     })
 }
 
-fn print(report: &Report, format: ReportFormat) -> Result<(), Failure> {
+fn compared(comparison: &Comparison, format: ReportFormat) -> Result<String, Failure> {
     match format {
-        ReportFormat::Md => output::line(&markdown(report)),
-        ReportFormat::Html => output::line(&page(report)),
-        ReportFormat::Json => output::object(report, &report.name, Output::Json),
-        ReportFormat::Junit => output::line(&junit(report)),
-    }
-}
-
-fn compare(comparison: &Comparison, format: ReportFormat) -> Result<(), Failure> {
-    match format {
-        ReportFormat::Md => output::line(&comparison.markdown()),
-        ReportFormat::Html => output::line(&comparison_page(comparison)),
-        ReportFormat::Json => output::object(comparison, "", Output::Json),
+        ReportFormat::Md => Ok(comparison.markdown()),
+        ReportFormat::Html => Ok(comparison_page(comparison)),
+        ReportFormat::Json => output::json(comparison),
         ReportFormat::Junit => Err(Failure::Usage(
             "JUnit has no form for two Runs; write `-o md`, `-o html` or `-o json`".to_owned(),
         )),
     }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let text = format!("{}\n", text.trim_end());
+    whole_file::write(path, &text).map_err(|source| Failure::Io {
+        what: format!("write the report to {}", path.display()),
+        source,
+    })
 }
 
 async fn read(cluster: &Cluster, name: &str) -> Result<(Run, Report), Failure> {

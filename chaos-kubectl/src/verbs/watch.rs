@@ -1,6 +1,6 @@
 //! `watch`: shows a Run until it ends.
 
-use super::create::print;
+use super::create::end;
 use crate::{
     cli::WatchArgs,
     cluster::Cluster,
@@ -17,8 +17,5 @@ pub async fn execute(cluster: &Cluster, args: &WatchArgs) -> Result<Exit, Failur
     let RunName { namespace, name } = RunName::of(&args.run, cluster)?;
     let signals = Signals::listen()?;
     let followed = follow(cluster, &namespace, &name, shown, OnInterrupt::Say, signals).await?;
-    if args.output.is_some() {
-        print(&followed.run, args.output)?;
-    }
-    Ok(followed.exit)
+    end(cluster, &followed, args.output, &args.reports).await
 }

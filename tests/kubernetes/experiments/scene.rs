@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, bail};
@@ -142,9 +142,20 @@ impl Scene {
         name: &str,
         expected: impl Fn(&RunStatus) -> bool,
     ) -> Result<RunStatus> {
+        self.await_run_in(&self.runs(), SHOP, name, expected)
+    }
+
+    /// The same of a run that is elsewhere, or whose pods are.
+    pub fn await_run_in(
+        &self,
+        runs: &Api<Run>,
+        pods_in: &str,
+        name: &str,
+        expected: impl Fn(&RunStatus) -> bool,
+    ) -> Result<RunStatus> {
         self.await_that(name, || {
-            self.answer()?;
-            let status = self.runtime.block_on(self.runs().get(name))?.status;
+            self.answer_in(pods_in)?;
+            let status = self.runtime.block_on(runs.get(name))?.status;
             Ok(match status {
                 Some(status) if expected(&status) => Ok(status),
                 other => Err(other),
@@ -197,26 +208,20 @@ impl Scene {
 
     /// Says on each pod what an agent would say of its text.
     pub fn answer(&self) -> Result<()> {
-        let api = self.pods();
+        self.answer_in(SHOP)
+    }
+
+    /// The same on the pods of a namespace.
+    pub fn answer_in(&self, namespace: &str) -> Result<()> {
+        let api: Api<Pod> = Api::namespaced(self.admin.clone(), namespace);
         self.runtime.block_on(async {
             for pod in api.list(&ListParams::default()).await? {
-                let said = pod
-                    .annotations()
+                let annotations = pod.annotations();
+                let said = annotations
                     .get(STATUS)
                     .map_or(Value::Null, |said| said.parse().unwrap_or(Value::Null));
-                let Some(text) = pod.annotations().get(FAULTS) else { continue };
-                if said["observed"] == json!(digest(text)) {
-                    continue;
-                }
-                let sentences = text.lines().filter(|line| !line.starts_with('#'));
-                let faults: Vec<Value> = sentences
-                    .map(|sentence| {
-                        json!({ "fault": sentence, "phase": "active", "matched": 10, "injected": 4,
-                                "shadowed": 0, "spared": { "chance": 6 } })
-                    })
-                    .collect();
-                let status =
-                    json!({ "phase": "Armed", "observed": digest(text), "faults": faults });
+                let text = annotations.get(FAULTS).map(String::as_str);
+                let Some(status) = answer_to(text, &said) else { continue };
                 let change =
                     json!({ "metadata": { "annotations": { STATUS: status.to_string() } } });
                 let params = PatchParams::default();
@@ -225,6 +230,40 @@ impl Scene {
             Ok(())
         })
     }
+}
+
+/// What an agent says of a text where it has `said` something else before: that its faults are in force, or that they
+/// have ended, because their time is up or the text is gone.
+fn answer_to(text: Option<&str>, said: &Value) -> Option<Value> {
+    let Some(text) = text else {
+        let mut last = said.clone();
+        if last["phase"] != "Armed" {
+            return None;
+        }
+        last["phase"] = json!("Ended");
+        last.as_object_mut()?.remove("observed");
+        return Some(last);
+    };
+    let phase = if is_over(text) { "Ended" } else { "Armed" };
+    if said["observed"] == json!(digest(text)) && said["phase"] == phase {
+        return None;
+    }
+    let sentences = text.lines().filter(|line| !line.starts_with('#'));
+    let faults: Vec<Value> = sentences
+        .map(|sentence| {
+            json!({ "fault": sentence, "phase": "active", "matched": 10, "injected": 4,
+                    "shadowed": 0, "spared": { "chance": 6 } })
+        })
+        .collect();
+    Some(json!({ "phase": phase, "observed": digest(text), "faults": faults }))
+}
+
+/// Whether the time of a fault is up.
+fn is_over(text: &str) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let sentences = chaos_fault::parse(text).unwrap_or_default();
+    let mut ends = sentences.iter().filter_map(|sentence| sentence.fault.until);
+    ends.any(|until| u64::try_from(until.as_second()).is_ok_and(|until| until <= now))
 }
 
 /// Asks until the answer is good.
@@ -256,8 +295,13 @@ pub fn install(plane: &ControlPlane) -> Result<PathBuf> {
 
 /// Makes the pod of a node's agent, with what an agent says of a kernel that can do everything.
 pub fn agent_of(plane: &ControlPlane, node: &str) -> Result<()> {
+    agent_with(plane, node, &Policy::default())
+}
+
+/// The same with what its node allows.
+pub fn agent_with(plane: &ControlPlane, node: &str, policy: &Policy) -> Result<()> {
     let kernel = KernelFeatures::everything("6.12");
-    let said = NodeFeatures::new("0.1.0", &Policy::default(), kernel).to_annotation()?;
+    let said = NodeFeatures::new("0.1.0", policy, kernel).to_annotation()?;
     let name = format!("agent-{node}");
     let pod = json!({ "apiVersion": "v1", "kind": "Pod",
         "metadata": { "name": name, "namespace": "chaos-agent", "labels": { "app.kubernetes.io/name": "chaos-agent" },

@@ -1,7 +1,7 @@
 //! Runs the plugin as a user who has what `manifests/controller/roles.yaml` grants.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -39,13 +39,24 @@ impl User {
             "metadata": { "name": name, "namespace": SHOP } });
         plane.apply(&account.to_string())?;
         for role in here {
-            plane.apply(&binding(name, SHOP, "ClusterRole", role).to_string())?;
+            Self::bind(plane, name, role)?;
         }
         for role in agents {
             plane.apply(&binding(name, "chaos-agent", "Role", role).to_string())?;
         }
         let kubeconfig = plane.kubeconfig_of(name, &plane.unbound_token(SHOP, name)?)?;
         Ok(Self { kubeconfig })
+    }
+
+    /// With which a client is this user.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Gives the user a ClusterRole in the namespace of the pods.
+    pub fn bind(plane: &ControlPlane, name: &str, role: &str) -> Result<()> {
+        plane.apply(&binding(name, SHOP, "ClusterRole", role).to_string())?;
+        Ok(())
     }
 
     /// The plugin with these arguments, in the namespace of the pods.
@@ -88,6 +99,14 @@ impl User {
     /// Begins something that goes on.
     pub fn begins(&self, arguments: &[&str]) -> Result<Process> {
         Process::spawn(self.command(arguments)?, Place::here())
+    }
+
+    /// The same, with what it says on standard error among its lines.
+    pub fn begins_aloud(&self, arguments: &[&str]) -> Result<Process> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(program::plugin()?);
+        shell.args(["--namespace", SHOP]).args(arguments).env("KUBECONFIG", &self.kubeconfig);
+        Process::spawn(shell, Place::here())
     }
 }
 

@@ -7,11 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use chaos_api::kinds::Reason;
-use chaos_kube::{GUARD, HALT, STATUS};
-use kube::{
-    ResourceExt as _,
-    api::{ListParams, Patch, PatchParams},
-};
+use chaos_kube::{GUARD, HALT};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -19,18 +15,6 @@ use super::plugin::User;
 use crate::experiments::scene::{SHOP, Scene, one_step};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Says on every pod that nothing is armed any more, as agents do when texts are gone.
-fn disarm(scene: &Scene) -> Result<()> {
-    let api = scene.pods();
-    scene.runtime.block_on(async {
-        for pod in api.list(&ListParams::default()).await? {
-            let change = json!({ "metadata": { "annotations": { STATUS: json!({ "phase": "Ended" }).to_string() } } });
-            api.patch_status(&pod.name_any(), &PatchParams::default(), &Patch::Merge(change)).await?;
-        }
-        Ok(())
-    })
-}
 
 /// Waits for a Run that the plugin is about to make, until its pod is armed.
 fn await_armed(scene: &Scene, name: &str) -> Result<()> {
@@ -95,6 +79,9 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
     watching.signal(Signal::SIGINT)?;
     let halted = user.says(&["halt", &name, "--reason", "INC-4711"])?;
     halted.expect(0, &["is being halted"])?;
+    // Until agents say so, faults count as armed, and the Run waits for what they have counted.
+    let waiting = user.says(&["halt", &name, "--wait", "--timeout", "1s"])?;
+    waiting.expect(1, &["is being halted", "2 pods still say that faults are armed"])?;
     scene.await_end(&name)?;
     assert_eq!(watching.wait(PATIENCE)?.code(), Some(5));
     let lines: Vec<String> = watching.remaining_lines().collect();
@@ -103,11 +90,8 @@ fn runs_are_made_watched_and_halted() -> Result<()> {
         "{lines:#?}"
     );
 
-    // Until agents say so, faults count as armed.
-    let waiting = user.says(&["halt", &name, "--wait", "--timeout", "1s"])?;
-    waiting.expect(1, &["had ended before", "2 pods still say that faults are armed"])?;
-    disarm(&scene)?;
-    user.says(&["halt", &name, "--wait"])?.expect(0, &["no fault is armed any more"])?;
+    let ended = user.says(&["halt", &name, "--wait"])?;
+    ended.expect(0, &["had ended before", "no fault is armed any more"])?;
 
     // Ctrl-C twice leaves the Run alone; with the option, once halts it.
     let mut leaving = user.begins(&["run", "deploy/web", sentence, "--name", "left", "--wait"])?;

@@ -75,6 +75,8 @@ pub struct World {
     pub lever: Option<String>,
     /// Whether agents do what they are told.
     pub answers: bool,
+    /// For so many runs there is time in a look, beside those that have a turn in any case.
+    pub turns: usize,
     /// Annotations that were written.
     pub writes: usize,
     /// Pods that were removed, in this order.
@@ -130,6 +132,7 @@ impl World {
             min_available: None,
             lever: None,
             answers: true,
+            turns: usize::MAX,
             writes: 0,
             removed: Vec::new(),
             between: Vec::new(),
@@ -328,9 +331,10 @@ impl World {
     }
 
     pub fn experiment(&mut self, name: &str, spec: Value) {
+        self.made += 1;
         let experiment = json!({
             "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Experiment", "spec": spec,
-            "metadata": { "namespace": "shop", "name": name, "uid": name },
+            "metadata": { "namespace": "shop", "name": name, "uid": name, "generation": self.made },
         });
         let experiment = serde_json::from_value(experiment).unwrap();
         self.experiments.insert(name.to_owned(), Arc::new(experiment));
@@ -408,7 +412,12 @@ impl World {
             samples: std::mem::take(&mut self.samples),
             ..Observed::empty(self.now)
         };
-        decide(&observed, &mut self.memory)
+        let mut left = self.turns;
+        decide(&observed, &mut self.memory, || {
+            let has_time = left > 0;
+            left = left.saturating_sub(1);
+            has_time
+        })
     }
 
     pub fn apply_statuses(&mut self, actions: Actions) {

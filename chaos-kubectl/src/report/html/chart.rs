@@ -13,13 +13,13 @@ use crate::{
 };
 
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 224.0;
+const HEIGHT: f64 = 230.0;
 const LEFT: f64 = 58.0;
 const RIGHT: f64 = 14.0;
-const TOP: f64 = 40.0;
+const TOP: f64 = 46.0;
 const BOTTOM: f64 = 24.0;
 /// What has no number stands above all numbers: on their axis, the bottom would look like the best of them.
-const LANE: f64 = TOP - 12.0;
+const LANE: f64 = TOP - 18.0;
 /// Names of steps stand above that.
 const NAMES: f64 = 14.0;
 
