@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::{ArmedId, Ended, Engine, Leases, Notice, Withheld};
+use chaos_api::{ArmedId, Ended, Engine, Epoch, HaltedSince, Leases, Notice, Withheld};
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
@@ -116,9 +116,25 @@ impl<E: Engine> Handle<E> {
         answered.await.map_err(|_| KeeperGone)
     }
 
-    /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything.
+    /// The epoch of what is asked for at this moment.
+    pub fn epoch(&self) -> Epoch {
+        self.leases.epoch()
+    }
+
+    /// The same as [`Handle::with`], unless everything was halted after this was asked for.
+    pub async fn with_since<T: Send + 'static>(
+        &self,
+        asked: Epoch,
+        work: impl FnOnce(&mut E) -> T + Send + 'static,
+    ) -> Result<Result<T, HaltedSince>, KeeperGone> {
+        let leases = self.leases.clone();
+        self.with(move |engine| leases.admit(asked).map(|()| work(engine))).await
+    }
+
+    /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything. What was asked
+    /// for until now and is not armed yet is not armed any more ([`Handle::with_since`]).
     pub async fn halt(&self, why: String) -> Result<Vec<Ended>, KeeperGone> {
-        let withheld = self.withhold();
+        let withheld = self.leases.halt();
         self.with(move |engine| {
             let ended = engine.halt(&why);
             drop(withheld);

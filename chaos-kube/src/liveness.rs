@@ -3,11 +3,11 @@
 
 use std::{
     convert::Infallible,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use chaos_api::Engine;
+use chaos_api::{Engine, Epoch};
 use chaos_arm::Handle;
 use kube::Client;
 use tokio::{
@@ -30,6 +30,8 @@ pub(super) struct Liveness<E> {
     lapses: watch::Sender<u64>,
     /// Something may have to be done: an object changed, or the server is heard again.
     pub changed: Notify,
+    /// The epoch in which the first object changed that nobody has looked at yet.
+    found: Mutex<Option<Epoch>>,
 }
 
 #[derive(Default)]
@@ -60,7 +62,20 @@ impl<E: Engine> Liveness<E> {
             state: Mutex::default(),
             lapses: watch::Sender::new(0),
             changed: Notify::new(),
+            found: Mutex::default(),
         }
+    }
+
+    /// An object has changed.
+    pub fn note_change(&self) {
+        self.found().get_or_insert_with(|| self.handle.epoch());
+        self.changed.notify_one();
+    }
+
+    /// The epoch of whatever has changed since the last call. Where everything was halted meanwhile, it is not known
+    /// what changed before that: all of it counts as such.
+    pub fn epoch_of_changes(&self) -> Epoch {
+        self.found().take().unwrap_or_else(|| self.handle.epoch())
     }
 
     /// The server has answered. It counts while every watch is complete and in order: an answer
@@ -133,7 +148,11 @@ impl<E: Engine> Liveness<E> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Epoch>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, TargetReport};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, HaltedSince, TargetReport};
 use chaos_arm::{Handle, KeeperGone};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -103,6 +103,8 @@ impl<E: Engine> Reconciler<'_, E> {
         }
         let enabled: BTreeMap<String, AllowedVerbs> =
             self.namespaces.state().iter().map(|one| (one.name_any(), allowed_by(one))).collect();
+        // First: whoever halts from here on means what is found now.
+        self.texts.epoch = self.liveness.epoch_of_changes();
         let pods = self.pods.state();
         self.forget_gone(&pods).await?;
         self.texts.retain(&pods);
@@ -117,7 +119,8 @@ impl<E: Engine> Reconciler<'_, E> {
             };
             let orders = self.guard.orders(text.as_deref(), &name.namespace, &self.clocks.now());
             let allows = enabled.get(&name.namespace).cloned();
-            let facts = Observed::of(&pod, text, allows, &neighbours, orders);
+            let asked = self.texts.asked(&pod);
+            let facts = Observed::of(&pod, text, asked, allows, &neighbours, orders);
             self.reconcile_pod(&pod, facts).await?;
         }
         Ok(())
@@ -235,7 +238,7 @@ impl<E: Engine> Reconciler<'_, E> {
     async fn arm(&mut self, name: &PodName, asked: Asked) -> Result<(), KeeperGone> {
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
-        let armed = known.armed_ids();
+        let (armed, epoch) = (known.armed_ids(), known.facts.asked);
         known.adopt(&asked.faults, &now);
         let orders = known.facts.orders.clone();
         known.obey(&orders, &now);
@@ -246,7 +249,10 @@ impl<E: Engine> Reconciler<'_, E> {
             policy: self.options.policy.clone(),
             clock: self.clocks.clone(),
         };
-        let verdict = self.handle.with(move |engine| arming.run(engine)).await?;
+        let verdict = match self.handle.with_since(epoch, move |engine| arming.run(engine)).await? {
+            Ok(verdict) => verdict,
+            Err(halted) => return self.halted(name, halted).await,
+        };
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
@@ -295,7 +301,10 @@ impl<E: Engine> Reconciler<'_, E> {
         } else {
             known.retry = None;
         }
-        messages.extend(self.kill(name, &asked.kills).await?);
+        match self.kill(name, &asked.kills).await? {
+            Ok(more) => messages.extend(more),
+            Err(halted) => return self.halted(name, halted).await,
+        }
         if let Some(known) = self.known.get_mut(name) {
             known.settle(messages);
         }
@@ -304,7 +313,11 @@ impl<E: Engine> Reconciler<'_, E> {
     }
 
     /// Kills the containers that are to be killed and are noted. What is to be said of that.
-    async fn kill(&mut self, name: &PodName, kills: &[Kill]) -> Result<Vec<String>, KeeperGone> {
+    async fn kill(
+        &mut self,
+        name: &PodName,
+        kills: &[Kill],
+    ) -> Result<Result<Vec<String>, HaltedSince>, KeeperGone> {
         let mut messages = Vec::new();
         for kill in kills {
             let now = self.clocks.now();
@@ -328,14 +341,22 @@ impl<E: Engine> Reconciler<'_, E> {
                 });
                 all.collect()
             };
-            let results = self.handle.with(killed).await?;
+            let results = match self.handle.with_since(known.facts.asked, killed).await? {
+                Ok(results) => results,
+                Err(halted) => return Ok(Err(halted)),
+            };
             messages.extend(results.iter().filter_map(|result| result.clone().err()));
             let now = self.clocks.now();
             if let Some(known) = self.known.get_mut(name) {
                 known.killed(kill, &results, &now);
             }
         }
-        Ok(messages)
+        Ok(Ok(messages))
+    }
+
+    /// Everything was halted after a pod had asked for what it asks for: that is over.
+    async fn halted(&mut self, name: &PodName, halted: HaltedSince) -> Result<(), KeeperGone> {
+        self.close(name, PodPhase::Ended, vec![halted.to_string()]).await
     }
 
     /// Disarms a pod for as long as its facts stay what they are.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::{ArmedId, Ended, Policy};
+use chaos_api::{ArmedId, Ended, HaltedSince, Policy};
 use chaos_arm::KeeperGone;
 use chaos_engine::{
     arm::{ArmError, Armory},
@@ -287,6 +287,12 @@ fn unknown(id: &ArmedId) -> Refusal {
 
 impl From<KeeperGone> for Refusal {
     fn from(error: KeeperGone) -> Self {
+        Self::new(RefusalKind::Failed, error)
+    }
+}
+
+impl From<HaltedSince> for Refusal {
+    fn from(error: HaltedSince) -> Self {
         Self::new(RefusalKind::Failed, error)
     }
 }

@@ -157,6 +157,20 @@ fn an_emergency_stop_disarms_everything_for_the_reason_it_gives() {
 }
 
 #[test]
+fn what_was_asked_for_before_an_emergency_stop_is_not_armed_after_it() {
+    let keeper = keeper(&world(), Duration::from_secs(5));
+    let handle = keeper.handle();
+    // Its target is still being looked for when the stop comes.
+    let asked = handle.epoch();
+    wait(handle.halt("stop".to_owned())).unwrap();
+    let late = wait(handle.with_since(asked, |engine| arm(engine, "cli:1"))).unwrap();
+    assert_eq!((late, armed(&handle)), (Err(HaltedSince), Vec::new()));
+    let anew = handle.epoch();
+    wait(handle.with_since(anew, |engine| arm(engine, "cli:2"))).unwrap().unwrap();
+    assert_eq!(armed(&handle), ["cli:2"]);
+}
+
+#[test]
 fn news_is_worked_on_before_the_next_tick() {
     const PIECES: usize = 20;
     let world = world();

@@ -287,6 +287,19 @@ impl Cluster {
         disarmed.await.expect("the keeper is there") > 0
     }
 
+    /// Somebody halts everything at the node; how many targets were armed.
+    pub async fn halt(&mut self) -> usize {
+        let handle = self.agent().keeper.handle();
+        handle.halt("somebody said so".to_owned()).await.expect("the keeper is there").len()
+    }
+
+    /// The container that runs is not there any more, or is there again.
+    pub fn set_running(&mut self, pod: usize, is_running: bool) {
+        let known = &self.pods[&pod];
+        let running = is_running.then(|| known.container.parse().unwrap());
+        self.world.lock().pods.insert(known.uid.clone(), running.into_iter().collect());
+    }
+
     /// Ends the agent, by SIGTERM or by SIGKILL, and starts the next one.
     pub async fn restart_agent(&mut self, is_told: bool) {
         let mut agent = self.agent.take().expect("there is always one");
@@ -484,6 +497,7 @@ impl Cluster {
             && let Some(agent) = self.agent.as_mut().filter(|_| self.is_heard)
         {
             agent.pods.apply_watcher_event(&Event::Apply(object(pod, known)));
+            agent.reconciler.liveness.note_change();
         }
     }
 
