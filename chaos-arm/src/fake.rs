@@ -39,6 +39,10 @@ pub struct World {
     pub kills: Vec<ContainerId>,
     /// How many bytes of news were worked on.
     pub news: usize,
+    /// There is always something left to be done.
+    pub has_work: bool,
+    /// How often it was gone on with.
+    pub works: usize,
 }
 
 /// A world that several look at.
@@ -285,10 +289,11 @@ impl Engine for FakeEngine {
     }
 
     fn has_work(&self) -> bool {
-        false
+        self.world.lock().has_work
     }
 
     fn work(&mut self) {
+        self.world.lock().works += 1;
         let Some(news) = &mut self.news else { return };
         let mut ready = [PollFd::new(news.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {
