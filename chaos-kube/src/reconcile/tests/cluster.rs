@@ -287,6 +287,21 @@ impl Cluster {
         disarmed.await.expect("the keeper is there") > 0
     }
 
+    /// The agent looks at its pods once.
+    pub async fn look(&mut self) {
+        self.agent_mut().reconciler.reconcile().await.expect("the keeper is there");
+    }
+
+    /// Arming takes so many seconds from now on.
+    pub fn slow_down(&mut self, seconds: u64) {
+        self.world.lock().arming_takes = seconds * SECOND;
+    }
+
+    /// What was armed and disarmed since the last call.
+    pub fn deeds(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.world.lock().deeds)
+    }
+
     /// Somebody halts everything at the node; how many targets were armed.
     pub async fn halt(&mut self) -> usize {
         let handle = self.agent().keeper.handle();
@@ -384,6 +399,7 @@ impl Cluster {
                 .expect("the keeper is there");
             }
             agent.reconciler.reconcile().await.expect("the keeper is there");
+            is_done &= !agent.reconciler.is_unfinished;
             agent.reconciler.refresh().await.expect("the keeper is there");
             while let Ok(message) = agent.answers.try_recv() {
                 is_done = false;
@@ -454,6 +470,8 @@ impl Cluster {
             texts: Texts::new(Text::read),
             known: BTreeMap::new(),
             is_deaf: false,
+            is_unfinished: false,
+            passed: None,
         };
         self.agent = Some(Agent {
             keeper,

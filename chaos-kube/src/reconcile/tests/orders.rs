@@ -21,7 +21,7 @@ use super::{
 
 const SECOND: u64 = 1_000_000_000;
 
-fn play<T: Future<Output = ()>>(scene: impl FnOnce(Cluster) -> T) {
+pub fn play<T: Future<Output = ()>>(scene: impl FnOnce(Cluster) -> T) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut cluster = Cluster::new();
