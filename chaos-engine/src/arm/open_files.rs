@@ -180,7 +180,10 @@ mod tests {
         let mut search = OpenFiles::of_processes(vec![i32::MAX, this]);
         let (mut files, mut is_left) = (Vec::new(), true);
         for _ in 0..pieces {
-            let found = |file| Ok::<(), ()>(files.push(file));
+            let found = |file| {
+                files.push(file);
+                Ok::<(), ()>(())
+            };
             is_left = search.go_on(Turn::of(length), found).unwrap();
             if !is_left {
                 break;
