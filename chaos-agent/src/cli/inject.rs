@@ -4,10 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use chaos_agent::successor::{Clocks, PAUSE, can_be_followed};
 use chaos_api::{Ended, TargetReport, TargetSpec, clock::boot_now};
-use chaos_engine::{
-    arm::Armory,
-    cgroup::Target,
-};
+use chaos_engine::{arm::Armory, cgroup::Target};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
@@ -98,9 +95,8 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
         let Some(gone) = session.take_gone() else { break String::new() };
         let clocks = gone.report.as_ref().map(Clocks::of).unwrap_or_default();
         note(&format!("cgroup of {spec} is gone; waiting for the next one"));
-        let arm = |session: &mut Session, next| {
-            session.arm_again(next, &faults, terms.clone(), &clocks)
-        };
+        let arm =
+            |session: &mut Session, next| session.arm_again(next, &faults, terms.clone(), &clocks);
         let successor = arm_successor(args, &spec, &mut session, clocks.until, arm, &signals);
         if !matches!(successor, Ok(Next::Nothing)) {
             print(&gone, seed, format)?;

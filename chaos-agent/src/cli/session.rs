@@ -63,8 +63,7 @@ impl Session {
         clocks: &Clocks,
     ) -> Result<bool, Failure> {
         let clock = |fault: &Fault| clocks.clock(fault);
-        let armed =
-            put_in_force(&mut self.armory, &self.id, target.clone(), faults, terms, &clock);
+        let armed = put_in_force(&mut self.armory, &self.id, target.clone(), faults, terms, &clock);
         if armed.is_err() && !target.is_alive() {
             return Ok(false);
         }

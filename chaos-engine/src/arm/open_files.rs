@@ -115,7 +115,9 @@ impl OpenFiles {
                 let file = File::open(directory.join("mountinfo"))?;
                 file.take(MOST_OF_MOUNTS).read_to_end(&mut text)?;
                 // What was cut off may be half a number.
-                text.truncate(text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1));
+                text.truncate(
+                    text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1),
+                );
                 let devices = Arc::new(devices(&String::from_utf8_lossy(&text)));
                 self.devices.insert(namespace, devices.clone());
                 devices

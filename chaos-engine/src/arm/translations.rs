@@ -128,8 +128,7 @@ fn translated_in(table: &str, own: &BTreeSet<IpAddr>) -> BTreeSet<Translated> {
     let of_line = |line| {
         let (protocol, sent_by, sent_to, goes_to) = connection(line)?;
         let is_tcp = protocol == Protocol::Tcp;
-        let is_question =
-            !is_tcp && sent_to == SocketAddr::from((dns::EMBEDDED_SERVER, dns::PORT));
+        let is_question = !is_tcp && sent_to == SocketAddr::from((dns::EMBEDDED_SERVER, dns::PORT));
         let is_meant = sent_to != goes_to && !is_question && own.contains(&sent_by);
         is_meant.then_some(Translated { is_tcp, sent_to, goes_to })
     };
@@ -165,10 +164,7 @@ fn address_v6(line: &str) -> Option<IpAddr> {
 
 /// Where what is sent from here to an address that the fault names goes instead, to one that it does not
 /// name.
-fn destinations(
-    all: &BTreeSet<Translated>,
-    fault: &Fault,
-) -> BTreeSet<(SocketAddr, SocketAddr)> {
+fn destinations(all: &BTreeSet<Translated>, fault: &Fault) -> BTreeSet<(SocketAddr, SocketAddr)> {
     let Some(peer) = hidden_end(fault) else { return BTreeSet::new() };
     let is_hidden = |one: &&Translated| {
         let protocol = if one.is_tcp { Protocol::Tcp } else { Protocol::Udp };
@@ -282,7 +278,10 @@ Local:
         let own = ["10.7.0.1", "127.0.0.1", "fd00::1"].map(|own| own.parse().unwrap());
         assert_eq!(translated_in(&table, &own.into()).len(), 2);
         // What is cut off in the middle is nothing.
-        assert_eq!(connection("ipv4 2 tcp 6 9 ESTABLISHED src=10.7.0.1 dst=10.7.0.9 sport=1"), None);
+        assert_eq!(
+            connection("ipv4 2 tcp 6 9 ESTABLISHED src=10.7.0.1 dst=10.7.0.9 sport=1"),
+            None
+        );
     }
 
     #[test]

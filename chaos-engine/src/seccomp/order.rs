@@ -67,12 +67,7 @@ pub fn send_shared(socket: impl AsFd, shared: impl AsFd, number: u64) -> io::Res
     send(socket, BOARD, number, shared)
 }
 
-fn send(
-    socket: impl AsFd,
-    letter: u8,
-    number: u64,
-    descriptor: impl AsFd,
-) -> io::Result<()> {
+fn send(socket: impl AsFd, letter: u8, number: u64, descriptor: impl AsFd) -> io::Result<()> {
     let descriptors = [descriptor.as_fd().as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&descriptors)];
     let (flags, message) = (MsgFlags::MSG_NOSIGNAL, message(letter, number));
