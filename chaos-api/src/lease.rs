@@ -44,7 +44,17 @@ struct Book {
     leases: Vec<Weak<Lease>>,
     /// How many [`Withheld`] there are.
     withheld: usize,
+    epoch: Epoch,
 }
+
+/// The time between two halts. Whatever was asked for in an earlier one is not to be armed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Epoch(u64);
+
+/// Everything was halted after something had been asked for and before it was done: it is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("everything was halted after this was asked for; ask for it anew")]
+pub struct HaltedSince;
 
 /// All leases are taken away, and none is given, for as long as there is one of these.
 #[must_use]
@@ -71,6 +81,25 @@ impl Leases {
             }
         }
         Withheld(self.clone())
+    }
+
+    /// The same, for good: what was asked for until now is not to be armed any more.
+    pub fn halt(&self) -> Withheld {
+        self.book().epoch.0 += 1;
+        self.withhold()
+    }
+
+    /// The epoch of what is asked for at this moment.
+    pub fn epoch(&self) -> Epoch {
+        self.book().epoch
+    }
+
+    /// Whether what was asked for in this epoch may still be armed.
+    ///
+    /// # Errors
+    /// When everything was halted since.
+    pub fn admit(&self, asked: Epoch) -> Result<(), HaltedSince> {
+        if asked == self.epoch() { Ok(()) } else { Err(HaltedSince) }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -122,6 +151,21 @@ mod tests {
         second.extend(50).unwrap();
         second.withdraw().unwrap();
         assert_eq!(now(), [40, 0]);
+    }
+
+    #[test]
+    fn what_was_asked_for_before_a_halt_is_not_admitted_after_it() {
+        let leases = Leases::default();
+        let before = leases.epoch();
+        drop(leases.withhold());
+        assert_eq!(leases.admit(before), Ok(()), "what is withheld is given again");
+        let withheld = leases.halt();
+        let meanwhile = leases.epoch();
+        drop(withheld);
+        assert_eq!(leases.admit(before), Err(HaltedSince));
+        assert_eq!(leases.admit(meanwhile), Ok(()));
+        drop(leases.halt());
+        assert_eq!(leases.admit(meanwhile), Err(HaltedSince));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod target;
 
 pub use allowed_verbs::{AllowedVerbs, UnknownVerb};
 pub use engine::{Engine, Found};
-pub use lease::{Lease, LeaseError, Leases, Noted, Withheld};
+pub use lease::{Epoch, HaltedSince, Lease, LeaseError, Leases, Noted, Withheld};
 pub use ledger::SlotCounts;
 pub use node_features::{Limits, NodeFeatures};
 pub use notice::{Ended, Injection, Notice};

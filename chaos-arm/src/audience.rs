@@ -5,8 +5,8 @@ use tokio::sync::broadcast;
 
 /// Notices kept for a subscriber that is slow; older ones are lost to it.
 const BACKLOG: usize = 4096;
-/// Of endings: more than there are targets on a node.
-const ENDINGS: usize = 1024;
+/// Of endings: as many as there are targets on a node at most (`--most-targets`), which may all end at once.
+const ENDINGS: usize = 4096;
 
 /// Whoever listens to the keeper.
 #[derive(Clone)]
@@ -51,6 +51,19 @@ mod tests {
     use tokio::sync::broadcast::error::TryRecvError;
 
     use super::*;
+
+    #[test]
+    fn all_targets_of_a_node_may_end_at_once() {
+        let audience = Audience::default();
+        let mut endings = audience.subscribe_to_endings();
+        for number in 0..4096 {
+            let id = ArmedId(format!("pod:shop/web-{number}"));
+            let why = "halt".to_owned();
+            audience.tell(Notice::Disarmed(Ended { id, why, is_gone: false, report: None }));
+        }
+        let told = std::iter::from_fn(|| endings.try_recv().ok());
+        assert_eq!(told.count(), 4096);
+    }
 
     #[test]
     fn injections_push_out_no_ending() {

@@ -39,8 +39,16 @@ pub struct World {
     pub renewals: u64,
     /// The containers that were killed, each time.
     pub kills: Vec<ContainerId>,
+    /// How long it takes to arm something, ns.
+    pub arming_takes: u64,
+    /// What was armed, and what was disarmed together, in the order of its happening.
+    pub deeds: Vec<String>,
     /// How many bytes of news were worked on.
     pub news: usize,
+    /// There is always something left to be done.
+    pub has_work: bool,
+    /// How often it was gone on with.
+    pub works: usize,
 }
 
 /// A world that several look at.
@@ -195,10 +203,12 @@ impl Engine for FakeEngine {
         if !plan.refused.is_empty() {
             return Ok(Outcome::Refused(plan));
         }
-        let world = self.world.lock();
+        let mut world = self.world.lock();
         if !cgroup.is_there(&world) {
             return Err(TargetGone(cgroup.path()));
         }
+        world.now += world.arming_takes;
+        world.deeds.push(format!("arm {id}"));
         let rules = plan.rules.iter_mut().map(|rule| {
             let FaultClock { began, ends } =
                 clock(&rule.fault).unwrap_or(FaultClock::since(world.now));
@@ -241,6 +251,10 @@ impl Engine for FakeEngine {
         why: &str,
     ) -> Vec<Ended> {
         let ended: Vec<Ended> = ids.into_iter().filter_map(|id| self.take_out(id, why)).collect();
+        if !ended.is_empty() {
+            let ids: Vec<&str> = ended.iter().map(|ended| ended.id.0.as_str()).collect();
+            self.world.lock().deeds.push(format!("disarm {}", ids.join(", ")));
+        }
         self.notices.extend(ended.iter().cloned().map(Notice::Disarmed));
         ended
     }
@@ -294,10 +308,11 @@ impl Engine for FakeEngine {
     }
 
     fn has_work(&self) -> bool {
-        false
+        self.world.lock().has_work
     }
 
     fn work(&mut self) {
+        self.world.lock().works += 1;
         let Some(news) = &mut self.news else { return };
         let mut ready = [PollFd::new(news.as_fd(), PollFlags::POLLIN)];
         if poll(&mut ready, PollTimeout::ZERO) == Ok(1) {

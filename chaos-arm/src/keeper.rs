@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::{ArmedId, Ended, Engine, Leases, Notice, Withheld};
+use chaos_api::{
+    ArmedId, Ended, Engine, Epoch, HaltedSince, Leases, Notice, Withheld, clock::boot_now,
+};
+use chaos_plan::nanoseconds;
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
@@ -21,6 +24,10 @@ const RENEWALS: u32 = 5;
 /// The longest time between two looks at the armed targets.
 const SLOWEST: Duration = Duration::from_secs(1);
 
+/// For so long orders are done without what nobody waits for: whoever ends a fault does not wait for that as often as
+/// there are orders before.
+const ORDERS_ALONE: Duration = Duration::from_millis(100);
+
 /// The keeper has stopped: the agent is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the agent is shutting down")]
@@ -31,8 +38,8 @@ type Answer = Box<dyn FnOnce() + Send>;
 
 enum Order<E> {
     Work(Work<E>),
-    /// The named owner is alive; what it armed may go on for this long.
-    Tether(String, Duration),
+    /// The named owner is alive; what it armed may go on until this boot-clock moment (ns).
+    Tether(String, u64),
     /// The engine has news; tell when it has been looked at.
     News(mpsc::Sender<()>),
     Stop,
@@ -116,9 +123,25 @@ impl<E: Engine> Handle<E> {
         answered.await.map_err(|_| KeeperGone)
     }
 
-    /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything.
+    /// The epoch of what is asked for at this moment.
+    pub fn epoch(&self) -> Epoch {
+        self.leases.epoch()
+    }
+
+    /// The same as [`Handle::with`], unless everything was halted after this was asked for.
+    pub async fn with_since<T: Send + 'static>(
+        &self,
+        asked: Epoch,
+        work: impl FnOnce(&mut E) -> T + Send + 'static,
+    ) -> Result<Result<T, HaltedSince>, KeeperGone> {
+        let leases = self.leases.clone();
+        self.with(move |engine| leases.admit(asked).map(|()| work(engine))).await
+    }
+
+    /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything. What was asked
+    /// for until now and is not armed yet is not armed any more ([`Handle::with_since`]).
     pub async fn halt(&self, why: String) -> Result<Vec<Ended>, KeeperGone> {
-        let withheld = self.withhold();
+        let withheld = self.leases.halt();
         self.with(move |engine| {
             let ended = engine.halt(&why);
             drop(withheld);
@@ -134,9 +157,10 @@ impl<E: Engine> Handle<E> {
     }
 
     /// Says that `owner` is alive: everything armed under an id that begins with `owner:` is
-    /// disarmed when this is not said again within `for_as_long_as`.
+    /// disarmed when this is not said again within `for_as_long_as`, from this call on. What has lapsed is not renewed.
     pub fn tether(&self, owner: &str, for_as_long_as: Duration) -> Result<(), KeeperGone> {
-        let order = Order::Tether(owner.to_owned(), for_as_long_as);
+        let until = boot_now().saturating_add(nanoseconds(for_as_long_as));
+        let order = Order::Tether(owner.to_owned(), until);
         self.orders.send(order).map_err(|_| KeeperGone)
     }
 
@@ -154,12 +178,14 @@ impl<E: Engine> Handle<E> {
 struct Keeping<E> {
     engine: E,
     audience: Audience,
-    tethers: BTreeMap<String, Instant>,
+    /// Boot clock, ns: a machine that was suspended has not heard anybody meanwhile.
+    tethers: BTreeMap<String, u64>,
 }
 
 impl<E: Engine> Keeping<E> {
     fn keep(&mut self, orders: &mpsc::Receiver<Order<E>>, tick: Duration) {
         let mut next = Instant::now();
+        let mut worked = next;
         loop {
             let now = Instant::now();
             if now >= next {
@@ -171,29 +197,43 @@ impl<E: Engine> Keeping<E> {
                 true => Duration::ZERO,
                 false => next.saturating_duration_since(now),
             };
-            let seen = match orders.recv_timeout(wait) {
+            let (is_order, seen) = match orders.recv_timeout(wait) {
                 Ok(Order::Work(work)) => {
                     let answer = work(&mut self.engine);
                     self.tell();
                     answer();
-                    None
+                    (true, None)
                 }
-                Ok(Order::Tether(owner, for_as_long_as)) => {
-                    self.tethers.insert(owner, Instant::now() + for_as_long_as);
-                    None
+                Ok(Order::Tether(owner, until)) => {
+                    self.end_lost();
+                    self.tethers.insert(owner, until);
+                    // It may have waited here for too long.
+                    self.end_lost();
+                    (true, None)
                 }
-                Ok(Order::News(seen)) => Some(seen),
-                Err(RecvTimeoutError::Timeout) => None,
+                Ok(Order::News(seen)) => (false, Some(seen)),
+                Err(RecvTimeoutError::Timeout) => (false, None),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
-            self.engine.work();
+            if !is_order || worked.elapsed() >= ORDERS_ALONE {
+                self.engine.work();
+                worked = Instant::now();
+            }
             // Whoever waits for that is told by its end.
             drop(seen);
         }
     }
 
     fn look(&mut self) {
-        let now = Instant::now();
+        self.end_lost();
+        self.engine.tick();
+        self.engine.sample();
+        self.tell();
+    }
+
+    /// Disarms what belongs to owners that have not been heard of for too long.
+    fn end_lost(&mut self) {
+        let now = boot_now();
         let lost: Vec<String> =
             self.tethers.extract_if(.., |_, until| *until <= now).map(|(owner, _)| owner).collect();
         let mut over: Vec<(ArmedId, String)> = Vec::new();
@@ -203,10 +243,10 @@ impl<E: Engine> Keeping<E> {
             let ids = self.engine.ids().filter(|id| id.0.starts_with(&prefix));
             over.extend(ids.map(|id| (id.clone(), why.clone())));
         }
-        self.engine.end_all(&over);
-        self.engine.tick();
-        self.engine.sample();
-        self.tell();
+        if !over.is_empty() {
+            self.engine.end_all(&over);
+            self.tell();
+        }
     }
 
     fn tell(&mut self) {

@@ -251,6 +251,8 @@ fn terms(
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
+    use chaos_api::Epoch;
+
     use super::*;
     use crate::guard::Orders;
 
@@ -275,6 +277,7 @@ mod tests {
             is_over: false,
             allows: Some(AllowedVerbs::default()),
             text: Some(Arc::new(Text::read(text))),
+            asked: Epoch::default(),
             peers: BTreeMap::new(),
             orders: Orders::default(),
             recorded: BTreeMap::new(),

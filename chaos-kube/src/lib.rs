@@ -21,6 +21,7 @@ mod liveness;
 mod names;
 mod notices;
 mod observed;
+mod pass;
 mod pod;
 mod publish;
 mod queue;
@@ -179,6 +180,8 @@ pub async fn run_with<E: Engine>(
         texts: Texts::new(Text::read),
         known: BTreeMap::new(),
         is_deaf: false,
+        is_unfinished: false,
+        passed: None,
     };
     let writer = Writer::new(client.clone(), &options.node_name);
     let worked = async { tokio::join!(reconciler.run(noticed, shutdown), writer.run(answered)).0 };

@@ -3,11 +3,11 @@
 
 use std::{
     convert::Infallible,
-    sync::Mutex,
-    time::{Duration, Instant},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use chaos_api::Engine;
+use chaos_api::{Engine, Epoch};
 use chaos_arm::Handle;
 use kube::Client;
 use tokio::{
@@ -30,12 +30,15 @@ pub(super) struct Liveness<E> {
     lapses: watch::Sender<u64>,
     /// Something may have to be done: an object changed, or the server is heard again.
     pub changed: Notify,
+    /// The epoch in which the first object changed that nobody has looked at yet.
+    found: Mutex<Option<Epoch>>,
 }
 
 #[derive(Default)]
 struct State {
     current: [bool; Watch::ALL.len()],
-    last: Option<Instant>,
+    /// When it was heard last; boot clock, ns.
+    last: Option<u64>,
 }
 
 /// What is watched.
@@ -60,15 +63,29 @@ impl<E: Engine> Liveness<E> {
             state: Mutex::default(),
             lapses: watch::Sender::new(0),
             changed: Notify::new(),
+            found: Mutex::default(),
         }
     }
 
+    /// An object has changed.
+    pub fn note_change(&self) {
+        self.found().get_or_insert_with(|| self.handle.epoch());
+        self.changed.notify_one();
+    }
+
+    /// The epoch of whatever has changed since the last call. Where everything was halted meanwhile, it is not known
+    /// what changed before that: all of it counts as such.
+    pub fn epoch_of_changes(&self) -> Epoch {
+        self.found().take().unwrap_or_else(|| self.handle.epoch())
+    }
+
     /// The server has answered. It counts while every watch is complete and in order: an answer
-    /// to something else does not tell what pods ask for.
+    /// to something else does not tell what pods ask for. After the grace it does not count either: it may have lain
+    /// there for long, if it was this process that hung.
     pub fn heard(&self) {
         let mut state = self.lock();
-        if state.current.iter().all(|current| *current) {
-            if state.last.replace(self.clocks.now().instant).is_none() {
+        if state.current.iter().all(|current| *current) && !self.lapse(&mut state) {
+            if state.last.replace(self.clocks.now().boot).is_none() {
                 self.changed.notify_one();
             }
             self.tether(self.grace);
@@ -85,13 +102,13 @@ impl<E: Engine> Liveness<E> {
 
     /// Whether something may be armed now. If so, it is tethered for what is left of the grace.
     pub fn may_arm(&self) -> bool {
-        let left = self.lock().last.and_then(|last| self.grace.checked_sub(self.since(last)));
+        let left = self.lock().last.map(|last| self.grace.saturating_sub(self.since(last)));
         match left {
             Some(left) if !left.is_zero() => {
                 self.tether(left);
                 true
             }
-            _ => false,
+            Some(_) | None => false,
         }
     }
 
@@ -122,17 +139,23 @@ impl<E: Engine> Liveness<E> {
         last.is_some_and(|last| self.since(last) < duration)
     }
 
-    fn since(&self, moment: Instant) -> Duration {
-        self.clocks.now().instant.saturating_duration_since(moment)
+    fn since(&self, moment: u64) -> Duration {
+        Duration::from_nanos(self.clocks.now().boot.saturating_sub(moment))
     }
 
     pub(super) fn give_up_after_grace(&self) {
-        let mut state = self.lock();
-        if state.last.is_some_and(|last| self.since(last) >= self.grace) {
+        self.lapse(&mut self.lock());
+    }
+
+    /// Forgets what the server said, if it was not heard for too long; whether that is so.
+    fn lapse(&self, state: &mut State) -> bool {
+        let has_lapsed = state.last.is_some_and(|last| self.since(last) >= self.grace);
+        if has_lapsed {
             tracing::warn!(grace = ?self.grace, "the API server is not heard; pods are disarmed");
             *state = State::default();
             self.lapses.send_modify(|lapses| *lapses += 1);
         }
+        has_lapsed
     }
 
     fn tether(&self, left: Duration) {
@@ -141,7 +164,50 @@ impl<E: Engine> Liveness<E> {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Epoch>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chaos_arm::{
+        Keeper,
+        fake::{FakeEngine, Shared},
+    };
+
+    use super::{super::clock::Now, *};
+
+    const GRACE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn what_is_heard_after_the_grace_renews_nothing_until_everything_is_listed_anew() {
+        let world = Shared::default();
+        let keeper = Keeper::start(FakeEngine::new(world.clone()), GRACE).unwrap();
+        let clock = world.clone();
+        let clocks = TimeSource::of(move || Now { boot: clock.lock().now, ..Now::read() });
+        let liveness = Liveness::new(keeper.handle(), clocks, GRACE);
+        let mut lapses = liveness.lapses();
+        let list = || Watch::ALL.into_iter().for_each(|watch| liveness.is_current(watch, true));
+        let pass = |seconds: u64| world.lock().now += seconds * 1_000_000_000;
+        list();
+        pass(29);
+        liveness.heard();
+        pass(29);
+        assert!(liveness.may_arm());
+        // As an agent that was stopped finds answers of before.
+        pass(1);
+        liveness.heard();
+        assert!(!liveness.may_arm());
+        assert!(lapses.has_changed().unwrap());
+        lapses.mark_unchanged();
+        liveness.heard();
+        assert!(!liveness.may_arm());
+        list();
+        assert!(liveness.may_arm() && !lapses.has_changed().unwrap());
     }
 }

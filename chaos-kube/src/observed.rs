@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use chaos_api::{AllowedVerbs, ContainerId, PodUid};
+use chaos_api::{AllowedVerbs, ContainerId, Epoch, PodUid};
 use chaos_fault::PodRef;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
@@ -42,6 +42,8 @@ pub(super) struct Observed {
     /// The verbs that its namespace allows; `None` where that has not the label.
     pub allows: Option<AllowedVerbs>,
     pub text: Option<Arc<Text>>,
+    /// The epoch in which that was found.
+    pub asked: Epoch,
     /// Of the pods that the text names, those of this node.
     pub peers: BTreeMap<PodRef, PodAddresses>,
     pub orders: Orders,
@@ -62,10 +64,11 @@ pub(super) enum PodAddresses {
 pub(super) type Neighbours = BTreeMap<PodRef, PodAddresses>;
 
 impl Observed {
-    /// `text` is what the pod's annotation says, `orders` what the guard says of that.
+    /// `text` is what the pod's annotation says, found in the epoch `asked`, `orders` what the guard says of that.
     pub fn of(
         pod: &Pod,
         text: Option<Arc<Text>>,
+        asked: Epoch,
         allows: Option<AllowedVerbs>,
         neighbours: &Neighbours,
         orders: Orders,
@@ -88,6 +91,7 @@ impl Observed {
             allows,
             peers: text.iter().flat_map(|text| peers(&text.pods, neighbours)).collect(),
             text,
+            asked,
             orders,
             recorded: recorded.unwrap_or_default(),
         }
@@ -176,7 +180,8 @@ mod tests {
     fn facts_beside(pod: Value, neighbours: &Neighbours) -> Observed {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let text = pod.annotations().get(FAULTS).map(|text| Arc::new(Text::read(text)));
-        Observed::of(&pod, text, Some(AllowedVerbs::default()), neighbours, Orders::default())
+        let allows = Some(AllowedVerbs::default());
+        Observed::of(&pod, text, Epoch::default(), allows, neighbours, Orders::default())
     }
 
     fn facts(pod: Value) -> Observed {

@@ -170,6 +170,19 @@ impl PodState {
         self.facts.text.is_some() && self.phase == PodPhase::Ended
     }
 
+    /// Whether everything that is armed is asked for still, and nothing of it is ordered to end.
+    pub fn keeps_all(&self, facts: &Observed) -> bool {
+        let asked: BTreeSet<String> = facts
+            .text
+            .iter()
+            .flat_map(|text| text.faults.iter().flatten())
+            .map(Fault::to_string)
+            .collect();
+        let mut armed = self.armed.values().flatten().filter_map(|index| self.faults.get(*index));
+        self.facts.orders == facts.orders
+            && armed.all(|tracked| asked.contains(&tracked.status.fault))
+    }
+
     /// Takes in what the pod asks for now.
     pub fn update(&mut self, facts: Observed) {
         if self.facts.text != facts.text {

@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    future::ready,
     sync::Arc,
     time::Instant,
 };
 
-use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, TargetReport};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, HaltedSince, TargetReport};
 use chaos_arm::{Handle, KeeperGone};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -30,7 +31,8 @@ use super::{
     liveness::Liveness,
     names::{ALLOW_VERBS, PodName, STATUS},
     notices::Change,
-    observed::{Observed, name_of, neighbours},
+    observed::{Neighbours, Observed, name_of, neighbours},
+    pass::{self, End, FoundPod},
     pod::PodState,
     queue::Answer,
     status::{PodPhase, Status},
@@ -53,6 +55,10 @@ pub(super) struct Reconciler<'a, E: Engine> {
     pub known: BTreeMap<PodName, PodState>,
     /// The API server was not heard when something was to be done.
     pub is_deaf: bool,
+    /// The last pass ended before it had looked at every pod.
+    pub is_unfinished: bool,
+    /// The last pod that it armed, or looked at for that.
+    pub passed: Option<PodName>,
 }
 
 impl<E: Engine> Reconciler<'_, E> {
@@ -74,6 +80,7 @@ impl<E: Engine> Reconciler<'_, E> {
                 () = sleep_or_wait(retry) => self.reconcile().await?,
                 () = sleep_or_wait(guard) => self.reconcile().await?,
                 () = self.texts.read_next() => self.reconcile().await?,
+                () = ready(()), if self.is_unfinished => self.reconcile().await?,
                 () = sleep_or_wait(look) => self.refresh().await?,
                 notice = notices.recv() => match notice {
                     Some(Change::Ended(ended)) => self.ended(ended).await?,
@@ -87,8 +94,10 @@ impl<E: Engine> Reconciler<'_, E> {
     }
 
     /// Brings every pod to what it asks for now. Pods that ask for the same as before cost no
-    /// more than a comparison.
+    /// more than a comparison. Where that takes long, it is not finished when this returns: what others want ended
+    /// does not wait for that.
     async fn reconcile(&mut self) -> Result<(), KeeperGone> {
+        self.is_unfinished = false;
         // Also while the server is not heard: then nobody knows whether somebody watches.
         self.obey_guard().await?;
         if !self.liveness.may_arm() {
@@ -103,22 +112,80 @@ impl<E: Engine> Reconciler<'_, E> {
         }
         let enabled: BTreeMap<String, AllowedVerbs> =
             self.namespaces.state().iter().map(|one| (one.name_any(), allowed_by(one))).collect();
+        // First: whoever halts from here on means what is found now.
+        self.texts.epoch = self.liveness.epoch_of_changes();
         let pods = self.pods.state();
         self.forget_gone(&pods).await?;
         self.texts.retain(&pods);
         let neighbours = neighbours(pods.iter().map(AsRef::as_ref));
-        for pod in pods {
-            let name = name_of(&pod);
-            let text = match self.texts.look(&pod) {
-                Look::None => None,
-                Look::Read(text) => Some(text),
-                // Until then all stays as it is.
-                Look::Soon => continue,
-            };
-            let orders = self.guard.orders(text.as_deref(), &name.namespace, &self.clocks.now());
-            let allows = enabled.get(&name.namespace).cloned();
-            let facts = Observed::of(&pod, text, allows, &neighbours, orders);
+        let found = pods.into_iter().filter_map(|pod| self.observe(pod, &enabled, &neighbours));
+        let mut found: Vec<FoundPod> = found.collect();
+        pass::sort(&mut found, self.passed.as_ref());
+        self.disarm_what_ends(&found).await?;
+        let began = self.clocks.now().instant;
+        for FoundPod { pod, facts, end } in found {
+            if self.clocks.now().instant.saturating_duration_since(began) >= pass::LONGEST {
+                self.is_unfinished = true;
+                return Ok(());
+            }
+            if end == End::Nothing {
+                self.passed = Some(facts.name.clone());
+            }
             self.reconcile_pod(&pod, facts).await?;
+        }
+        self.passed = None;
+        Ok(())
+    }
+
+    /// What is known of a pod; nothing where its first text is still to be read.
+    fn observe(
+        &mut self,
+        pod: Arc<Pod>,
+        enabled: &BTreeMap<String, AllowedVerbs>,
+        neighbours: &Neighbours,
+    ) -> Option<FoundPod> {
+        let name = name_of(&pod);
+        let (text, asked) = match self.texts.look(&pod) {
+            Look::None => (None, self.texts.asked(&pod)),
+            Look::Read(text) => (Some(text), self.texts.asked(&pod)),
+            // Until then it is the one before that holds, as far as everything else lets it.
+            Look::Soon => {
+                let known = self.known.get(&name)?;
+                (known.facts.text.clone(), known.facts.asked)
+            }
+        };
+        let orders = self.guard.orders(text.as_deref(), &name.namespace, &self.clocks.now());
+        let allows = enabled.get(&name.namespace).cloned();
+        let facts = Observed::of(&pod, text, asked, allows, neighbours, orders);
+        let end = self.end_of(&facts);
+        Some(FoundPod { pod, facts, end })
+    }
+
+    /// What ends of what is armed for a pod, by what is known of it now.
+    fn end_of(&self, facts: &Observed) -> End {
+        let known = self.known.get(&facts.name);
+        let Some(known) = known.filter(|known| !known.armed.is_empty() && known.facts != *facts)
+        else {
+            return End::Nothing;
+        };
+        match wanted(facts, &self.options.policy, &self.options.node_ips) {
+            Desired::Faults(_) if known.keeps_all(facts) => End::Nothing,
+            Desired::Faults(_) => End::Part,
+            Desired::Nothing | Desired::Over(_) | Desired::Refused(_) => End::All,
+        }
+    }
+
+    /// Disarms the pods of which nothing goes on, in no more time than one of them takes.
+    async fn disarm_what_ends(&mut self, found: &[FoundPod]) -> Result<(), KeeperGone> {
+        let over = found.iter().filter(|one| one.end == End::All).map(|one| &one.facts.name);
+        let over: Vec<PodName> = over.cloned().collect();
+        let ids = over.iter().filter_map(|name| self.known.get(name)).flat_map(PodState::armed_ids);
+        let ids: BTreeSet<ArmedId> = ids.collect();
+        let reports = self.disarm(ids, "its faults were taken back").await?;
+        for name in over {
+            if let Some(known) = self.known.get_mut(&name) {
+                known.count_all(&reports, &self.clocks.now());
+            }
         }
         Ok(())
     }
@@ -235,7 +302,7 @@ impl<E: Engine> Reconciler<'_, E> {
     async fn arm(&mut self, name: &PodName, asked: Asked) -> Result<(), KeeperGone> {
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
-        let armed = known.armed_ids();
+        let (armed, epoch) = (known.armed_ids(), known.facts.asked);
         known.adopt(&asked.faults, &now);
         let orders = known.facts.orders.clone();
         known.obey(&orders, &now);
@@ -246,7 +313,10 @@ impl<E: Engine> Reconciler<'_, E> {
             policy: self.options.policy.clone(),
             clock: self.clocks.clone(),
         };
-        let verdict = self.handle.with(move |engine| arming.run(engine)).await?;
+        let verdict = match self.handle.with_since(epoch, move |engine| arming.run(engine)).await? {
+            Ok(verdict) => verdict,
+            Err(halted) => return self.halted(name, halted).await,
+        };
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
@@ -295,7 +365,10 @@ impl<E: Engine> Reconciler<'_, E> {
         } else {
             known.retry = None;
         }
-        messages.extend(self.kill(name, &asked.kills).await?);
+        match self.kill(name, &asked.kills).await? {
+            Ok(more) => messages.extend(more),
+            Err(halted) => return self.halted(name, halted).await,
+        }
         if let Some(known) = self.known.get_mut(name) {
             known.settle(messages);
         }
@@ -304,7 +377,11 @@ impl<E: Engine> Reconciler<'_, E> {
     }
 
     /// Kills the containers that are to be killed and are noted. What is to be said of that.
-    async fn kill(&mut self, name: &PodName, kills: &[Kill]) -> Result<Vec<String>, KeeperGone> {
+    async fn kill(
+        &mut self,
+        name: &PodName,
+        kills: &[Kill],
+    ) -> Result<Result<Vec<String>, HaltedSince>, KeeperGone> {
         let mut messages = Vec::new();
         for kill in kills {
             let now = self.clocks.now();
@@ -328,14 +405,22 @@ impl<E: Engine> Reconciler<'_, E> {
                 });
                 all.collect()
             };
-            let results = self.handle.with(killed).await?;
+            let results = match self.handle.with_since(known.facts.asked, killed).await? {
+                Ok(results) => results,
+                Err(halted) => return Ok(Err(halted)),
+            };
             messages.extend(results.iter().filter_map(|result| result.clone().err()));
             let now = self.clocks.now();
             if let Some(known) = self.known.get_mut(name) {
                 known.killed(kill, &results, &now);
             }
         }
-        Ok(messages)
+        Ok(Ok(messages))
+    }
+
+    /// Everything was halted after a pod had asked for what it asks for: that is over.
+    async fn halted(&mut self, name: &PodName, halted: HaltedSince) -> Result<(), KeeperGone> {
+        self.close(name, PodPhase::Ended, vec![halted.to_string()]).await
     }
 
     /// Disarms a pod for as long as its facts stay what they are.

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use chaos_api::Epoch;
 use chaos_fault::{Fault, PodRef};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -87,11 +88,15 @@ pub(super) struct Texts {
     under_way: Option<UnderWay>,
     /// Counts the texts that had to wait.
     turn: u64,
+    /// The epoch of what is found new.
+    pub epoch: Epoch,
 }
 
 struct Entry {
     /// Whose annotation this is about: the object that the watch keeps, too.
     pod: Arc<Pod>,
+    /// When it was found.
+    asked: Epoch,
     state: State,
 }
 
@@ -109,7 +114,7 @@ struct UnderWay {
 
 impl Texts {
     pub fn new(read: fn(&str) -> Text) -> Self {
-        Self { read, known: BTreeMap::new(), under_way: None, turn: 0 }
+        Self { read, known: BTreeMap::new(), under_way: None, turn: 0, epoch: Epoch::default() }
     }
 
     /// What a pod's annotation says. One that is long and new is read later.
@@ -133,8 +138,15 @@ impl Texts {
             State::Waiting(self.turn)
         };
         let look = state.look();
-        self.known.insert(uid.to_owned(), Entry { pod: pod.clone(), state });
+        let entry = Entry { pod: pod.clone(), asked: self.epoch, state };
+        self.known.insert(uid.to_owned(), entry);
         look
+    }
+
+    /// The epoch in which a pod's annotation was found, which it was before it could be read.
+    pub fn asked(&self, pod: &Pod) -> Epoch {
+        let entry = pod.metadata.uid.as_deref().and_then(|uid| self.known.get(uid));
+        entry.map_or(self.epoch, |entry| entry.asked)
     }
 
     /// Forgets the texts of all other pods.

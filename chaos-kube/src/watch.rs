@@ -60,11 +60,11 @@ where
                         Event::InitDone => {
                             backoff.reset();
                             liveness.is_current(watch, true);
-                            liveness.changed.notify_one();
+                            liveness.note_change();
                         }
                         Event::Apply(_) | Event::Delete(_) => {
                             liveness.heard();
-                            liveness.changed.notify_one();
+                            liveness.note_change();
                         }
                         Event::Init | Event::InitApply(_) => {}
                     }

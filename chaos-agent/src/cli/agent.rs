@@ -210,7 +210,7 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     }
     // Nothing acts any more, however long cleaning up takes.
     let withheld = handle.withhold();
-    let mut told = handle.subscribe();
+    let mut told = handle.subscribe_to_endings();
     stop_watching.send_replace(true);
     disarm_own(&handle).await?;
     if failure.is_none() && !args.standalone {

@@ -4,10 +4,7 @@ use std::{process::ExitCode, time::Duration};
 
 use chaos_agent::successor::{Clocks, PAUSE, can_be_followed};
 use chaos_api::{Ended, TargetReport, TargetSpec, clock::boot_now};
-use chaos_engine::{
-    arm::Armory,
-    cgroup::{CgroupRoot, Target},
-};
+use chaos_engine::{arm::Armory, cgroup::Target};
 use nix::sys::signal::Signal;
 use serde::Serialize;
 
@@ -96,15 +93,20 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
             break String::new();
         }
         let Some(gone) = session.take_gone() else { break String::new() };
-        match wait_for_successor(args, &spec, session.root(), &gone, &signals)? {
-            Next::Target(next, clocks) => {
-                print(&gone, seed, format)?;
-                session.arm_again(next.clone(), &faults, terms.clone(), &clocks)?;
+        let clocks = gone.report.as_ref().map(Clocks::of).unwrap_or_default();
+        note(&format!("cgroup of {spec} is gone; waiting for the next one"));
+        let arm =
+            |session: &mut Session, next| session.arm_again(next, &faults, terms.clone(), &clocks);
+        let successor = arm_successor(args, &spec, &mut session, clocks.until, arm, &signals);
+        if !matches!(successor, Ok(Next::Nothing)) {
+            print(&gone, seed, format)?;
+        }
+        match successor? {
+            Next::Armed(next) => {
                 announce(&spec, &next, faults.len(), &session.notes());
                 target = next;
             }
             Next::Signal(received) => {
-                print(&gone, seed, format)?;
                 note(&format!(
                     "{} was received; no cgroup came after the one that is gone",
                     received.signal
@@ -130,24 +132,26 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
 
 /// What came after a target that is gone.
 enum Next {
-    Target(Target, Clocks),
+    Armed(Target),
     Signal(Received),
     /// The time of the faults is up.
     Nothing,
 }
 
-fn wait_for_successor(
+/// Arms what comes after a target that is gone, as soon as it comes; again and again, if it is gone again at once.
+fn arm_successor(
     args: &Args,
     spec: &TargetSpec,
-    root: &CgroupRoot,
-    gone: &Ended,
+    session: &mut Session,
+    until: u64,
+    arm: impl Fn(&mut Session, Target) -> Result<bool, Failure>,
     signals: &Signals,
 ) -> Result<Next, Failure> {
-    let clocks = gone.report.as_ref().map(Clocks::of).unwrap_or_default();
-    note(&format!("cgroup of {spec} is gone; waiting for the next one"));
-    while boot_now() < clocks.until {
-        if let Ok(target) = args.pods.resolve(spec, root) {
-            return Ok(Next::Target(target, clocks));
+    while boot_now() < until {
+        if let Ok(target) = args.pods.resolve(spec, session.root())
+            && arm(session, target.clone())?
+        {
+            return Ok(Next::Armed(target));
         }
         if let Some(received) = signals.next(PAUSE, None)? {
             return Ok(Next::Signal(received));

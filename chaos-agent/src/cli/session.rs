@@ -54,18 +54,22 @@ impl Session {
         Ok(Self { armory, id, ended: None, tick, next: Instant::now() + tick })
     }
 
-    /// Arms the target's successor with the same faults, whose clocks go on.
+    /// Arms the target's successor with the same faults, whose clocks go on. Whether it is armed: it may be gone, too.
     pub fn arm_again(
         &mut self,
         target: Target,
         faults: &[Fault],
         terms: Terms,
         clocks: &Clocks,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         let clock = |fault: &Fault| clocks.clock(fault);
-        put_in_force(&mut self.armory, &self.id, target, faults, terms, &clock)?;
+        let armed = put_in_force(&mut self.armory, &self.id, target.clone(), faults, terms, &clock);
+        if armed.is_err() && !target.is_alive() {
+            return Ok(false);
+        }
+        armed?;
         self.next = Instant::now() + self.tick;
-        Ok(())
+        Ok(true)
     }
 
     /// The ending, if the target is gone and may have a successor: then the session goes on.

@@ -39,6 +39,8 @@ pub(super) async fn arm(
     text: &str,
     way: Way,
 ) -> Result<TargetReport, Refusal> {
+    // Whoever halts while the target is looked for means this, too.
+    let asked = agent.handle.epoch();
     let faults = read(text)?;
     if way.follow {
         can_be_followed(spec).map_err(|message| Refusal::new(RefusalKind::Target, message))?;
@@ -57,12 +59,12 @@ pub(super) async fn arm(
         let (report, seed) = arm_in(armory, &serving, target, &faults, way.replaced.as_ref())?;
         let id = ArmedId(report.id.clone());
         match followed {
-            Some(spec) => serving.followed.keep(id, Kept { spec, force, faults, seed }),
+            Some(spec) => serving.followed.keep(id, Kept { spec, force, faults, seed, asked }),
             None => drop(serving.followed.forget(&id)),
         }
         Ok(report)
     };
-    agent.handle.with(armed).await?
+    agent.handle.with_since(asked, armed).await??
 }
 
 fn read(text: &str) -> Result<Vec<Fault>, Refusal> {

@@ -5,7 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use chaos_api::{ArmedId, Ended, Notice, Outcome, TargetSpec, clock::boot_now};
+use chaos_api::{ArmedId, Ended, Epoch, HaltedSince, Notice, Outcome, TargetSpec, clock::boot_now};
+use chaos_arm::KeeperGone;
 use chaos_engine::{
     arm::{Armory, Request},
     cgroup::{Target, resolve, resolve_with_pods},
@@ -28,6 +29,8 @@ pub(super) struct Kept {
     pub force: bool,
     pub faults: Vec<Fault>,
     pub seed: u64,
+    /// When it was asked for.
+    pub asked: Epoch,
 }
 
 /// What follows its target, armed or waiting, by its id.
@@ -122,7 +125,7 @@ async fn arm(
     clocks: Clocks,
 ) -> Option<bool> {
     let (agent, id) = (agent.clone(), id.clone());
-    let handle = agent.handle.clone();
+    let (handle, asked) = (agent.handle.clone(), kept.asked);
     let armed = move |armory: &mut Armory| {
         // Somebody may have disarmed everything meanwhile.
         agent.followed.get(&id)?;
@@ -145,5 +148,9 @@ async fn arm(
             Ok(Outcome::Occupied(_)) | Err(_) => None,
         }
     };
-    handle.with(armed).await.ok().flatten()
+    match handle.with_since(asked, armed).await {
+        Ok(Ok(is_armed)) => is_armed,
+        Ok(Err(HaltedSince)) => Some(false),
+        Err(KeeperGone) => None,
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::{ArmedId, Ended, Policy};
+use chaos_api::{ArmedId, Ended, HaltedSince, Policy};
 use chaos_arm::KeeperGone;
 use chaos_engine::{
     arm::{ArmError, Armory},
@@ -26,7 +26,7 @@ use super::{
     ControlSocket,
     arming::{Way, arm},
     connection::{PATIENCE, is_over, write},
-    follow::follow,
+    follow::{Told, follow},
     following::{Followed, arm_again},
     lines::{Line, Lines},
     peer::Peer,
@@ -37,6 +37,9 @@ use crate::Handle;
 /// Conversations at once, followers not counted.
 const MOST_CLIENTS: usize = 32;
 const MOST_FOLLOWERS: usize = 16;
+
+/// Conversations beyond those that may only end faults: whoever wants that is not kept out by others.
+const MOST_ENDING: usize = 8;
 
 /// How long conversations may go on when the agent shuts down.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -49,6 +52,7 @@ pub struct Agent {
     pub(super) armed_so_far: AtomicU64,
     pub(super) followed: Followed,
     clients: Arc<Semaphore>,
+    ending: Arc<Semaphore>,
     followers: Arc<Semaphore>,
 }
 
@@ -61,6 +65,7 @@ impl Agent {
             armed_so_far: AtomicU64::new(0),
             followed: Followed::default(),
             clients: Arc::new(Semaphore::new(MOST_CLIENTS)),
+            ending: Arc::new(Semaphore::new(MOST_ENDING)),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
         }
     }
@@ -112,6 +117,8 @@ struct Conversation {
     peer: Peer,
     agent: Arc<Agent>,
     place: Option<tokio::sync::OwnedSemaphorePermit>,
+    /// There is room for nothing else.
+    may_only_end: bool,
 }
 
 impl Conversation {
@@ -127,14 +134,14 @@ impl Conversation {
             write(&mut writer, Answer::Refused(refusal)).await?;
             return Ok(None);
         }
-        let Ok(place) = agent.clients.clone().try_acquire_owned() else {
-            let message = format!("{MOST_CLIENTS} clients are connected already; try again");
-            let refusal = Refusal::new(RefusalKind::Busy, message);
-            write(&mut writer, Answer::Refused(refusal)).await?;
+        let place = agent.clients.clone().try_acquire_owned();
+        let may_only_end = place.is_err();
+        let Ok(place) = place.or_else(|_| agent.ending.clone().try_acquire_owned()) else {
+            write(&mut writer, Answer::Refused(too_many())).await?;
             return Ok(None);
         };
         let lines = Lines::new(reader, MAX_REQUEST);
-        Ok(Some(Self { lines, writer, peer, agent, place: Some(place) }))
+        Ok(Some(Self { lines, writer, peer, agent, place: Some(place), may_only_end }))
     }
 
     /// Answers what was read; tells whether there may be more.
@@ -166,6 +173,10 @@ impl Conversation {
                 return Ok(true);
             }
         };
+        if self.may_only_end && !matches!(command, Command::Halt | Command::Disarm { .. }) {
+            write(&mut self.writer, Answer::Refused(too_many())).await?;
+            return Ok(false);
+        }
         if let Command::Follow { id } = command {
             self.follow(id, shutdown).await?;
             return Ok(false);
@@ -191,17 +202,22 @@ impl Conversation {
         // Looked up and subscribed in one go, so that an end in between is not missed.
         let subscribed = self.agent.handle.with(move |armory| -> Result<_, Refusal> {
             let id = id.map(|id| meant(armory, &id)).transpose()?;
-            Ok((handle.subscribe(), id))
+            Ok((Told::by(&handle), id))
         });
         match subscribed.await.map_err(Refusal::from).flatten() {
-            Ok((notices, id)) => {
+            Ok((told, id)) => {
                 write(&mut self.writer, Answer::Following).await?;
                 let Self { lines, writer, .. } = self;
-                follow(notices, id.as_ref(), writer, lines, shutdown).await
+                follow(told, id.as_ref(), writer, lines, shutdown).await
             }
             Err(refusal) => write(&mut self.writer, Answer::Refused(refusal)).await,
         }
     }
+}
+
+fn too_many() -> Refusal {
+    let message = format!("{MOST_CLIENTS} clients are connected already; try again");
+    Refusal::new(RefusalKind::Busy, message)
 }
 
 /// One request out of one line.
@@ -287,6 +303,12 @@ fn unknown(id: &ArmedId) -> Refusal {
 
 impl From<KeeperGone> for Refusal {
     fn from(error: KeeperGone) -> Self {
+        Self::new(RefusalKind::Failed, error)
+    }
+}
+
+impl From<HaltedSince> for Refusal {
+    fn from(error: HaltedSince) -> Self {
         Self::new(RefusalKind::Failed, error)
     }
 }

@@ -77,6 +77,81 @@ fn what_is_not_tethered_again_is_disarmed_and_the_rest_stays() {
     assert_eq!(armed(&handle), ["pods:1"]);
 }
 
+/// Has the keeper hang until the orders that `send` gives wait for it, and `last` behind them.
+fn hang_until<T: Send + 'static>(
+    handle: &Handle<FakeEngine>,
+    send: impl FnOnce(),
+    last: impl FnOnce(&mut FakeEngine) -> T + Send + 'static,
+) -> T {
+    let (go_on, wait_for_it) = mpsc::channel::<()>();
+    let hang = move |_: &mut FakeEngine| wait_for_it.recv().is_ok();
+    let (mut hanging, mut after) = (Box::pin(handle.with(hang)), Box::pin(handle.with(last)));
+    wait(async {
+        // An order is given when it is polled for the first time.
+        assert!(is_pending(&mut hanging).await);
+        send();
+        assert!(is_pending(&mut after).await);
+        go_on.send(()).unwrap();
+        assert!(hanging.await.unwrap());
+        after.await.unwrap()
+    })
+}
+
+async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
+    tokio::time::timeout(Duration::ZERO, future).await.is_err()
+}
+
+#[test]
+fn a_tether_holds_from_when_it_was_said_and_not_from_when_the_keeper_hears_of_it() {
+    // There is no tick meanwhile.
+    let keeper = keeper(&world(), Duration::from_secs(3600));
+    let handle = keeper.handle();
+    let arm_anew = || {
+        handle.tether("pod", PATIENCE).unwrap();
+        wait(handle.with(|engine| arm(engine, "pod:shop/web-0"))).unwrap();
+    };
+    let moment = Duration::from_millis(1);
+    let count = |engine: &mut FakeEngine| engine.ids().count();
+    arm_anew();
+    let say_it = || {
+        handle.tether("pod", moment).unwrap();
+        sleep(2 * moment);
+    };
+    assert_eq!(hang_until(&handle, say_it, count), 0, "it had lapsed when the keeper came to it");
+    arm_anew();
+    handle.tether("pod", moment).unwrap();
+    let say_it_late = || {
+        sleep(2 * moment);
+        handle.tether("pod", PATIENCE).unwrap();
+    };
+    assert_eq!(hang_until(&handle, say_it_late, count), 0, "what has lapsed is not renewed");
+    arm_anew();
+    assert_eq!(hang_until(&handle, || (), count), 1);
+}
+
+#[test]
+fn orders_do_not_wait_for_what_nobody_waits_for_each_time() {
+    const ORDERS: usize = 200;
+    let world = world();
+    world.lock().has_work = true;
+    let keeper = keeper(&world, Duration::from_secs(3600));
+    let handle = keeper.handle();
+    let mut before = 0;
+    let send = || {
+        before = world.lock().works;
+        (0..ORDERS).for_each(|_| handle.tether("pod", PATIENCE).unwrap());
+    };
+    let counted = world.clone();
+    let after = hang_until(&handle, send, move |_| counted.lock().works);
+    assert!(after - before < ORDERS / 2, "{before} {after}");
+    // It is gone on with all the same.
+    let give_up = Instant::now() + PATIENCE;
+    while world.lock().works < after + ORDERS {
+        assert!(Instant::now() < give_up);
+        sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn what_an_order_did_is_told_before_it_is_answered() {
     let keeper = keeper(&world(), Duration::from_secs(5));
@@ -154,6 +229,20 @@ fn an_emergency_stop_disarms_everything_for_the_reason_it_gives() {
     let why: Vec<_> = ended.iter().map(|ended| (ended.id.0.as_str(), ended.why.as_str())).collect();
     assert_eq!(why, [("cli:1", "stop"), ("pod:shop/web-0", "stop")]);
     assert!(armed(&handle).is_empty());
+}
+
+#[test]
+fn what_was_asked_for_before_an_emergency_stop_is_not_armed_after_it() {
+    let keeper = keeper(&world(), Duration::from_secs(5));
+    let handle = keeper.handle();
+    // Its target is still being looked for when the stop comes.
+    let asked = handle.epoch();
+    wait(handle.halt("stop".to_owned())).unwrap();
+    let late = wait(handle.with_since(asked, |engine| arm(engine, "cli:1"))).unwrap();
+    assert_eq!((late, armed(&handle)), (Err(HaltedSince), Vec::new()));
+    let anew = handle.epoch();
+    wait(handle.with_since(anew, |engine| arm(engine, "cli:2"))).unwrap().unwrap();
+    assert_eq!(armed(&handle), ["cli:2"]);
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::{
     frames::{Place, SharedFrames, SharedLink, TextFrames},
     lease::InForce,
     line::Leaving,
+    open_files::OpenFiles,
     retired::Retired,
     sample::Sample,
     symlinks,
@@ -35,7 +36,7 @@ use crate::{
     cgroup::{Cgroup, CgroupRoot, Owner, Patrol, ProtectedReason, Target, TargetError},
     descriptors::{Descriptors, TooFew},
     kernel::{Holding, KernelError, Programs, Room, Text, wait_for_running_programs},
-    seccomp::{SharedRules, SharedRulesError, SpawnError},
+    seccomp::{SharedRules, SharedRulesError, SpawnError, Under},
 };
 
 /// Why a plan could not be put into the kernel. Nothing of it is in force then.
@@ -79,6 +80,8 @@ pub struct Armed {
     rules: Vec<ArmedRule>,
     /// Where it has a rule with a path.
     symlinks: Option<Symlinks>,
+    /// A search that is not finished, and the paths of the rules by their bits.
+    open_files: Option<(OpenFiles, Vec<(usize, Under)>)>,
     /// Of the addresses that rules name.
     translations: Translations,
     samples: BTreeMap<u32, Sample>,
@@ -126,6 +129,7 @@ impl Armed {
             drained: 0,
             rules: Vec::new(),
             symlinks: None,
+            open_files: None,
             translations: Translations::default(),
             samples: BTreeMap::new(),
             seed: 0,
@@ -262,16 +266,18 @@ impl Armed {
         Ok(self.lease.extend(until)?)
     }
 
-    /// Goes on for a turn with looking for network namespaces and interfaces that the target has got
-    /// since, or lost; whether something is left to be done.
+    /// Goes on for a turn with looking for files that the target has open, and for network namespaces and interfaces
+    /// that it has got since, or lost; whether something is left to be done.
     pub(super) fn look(&mut self, turn: Turn) -> bool {
+        let is_left = self.look_at_open_files(turn);
         let Self { frames, target, root, owner, .. } = self;
-        let Some(frames) = frames else { return false };
-        frames.look(Place { target, root, owner }, turn).unwrap_or_else(|error| {
+        let Some(frames) = frames else { return is_left };
+        let looked = frames.look(Place { target, root, owner }, turn).unwrap_or_else(|error| {
             // Interfaces come and go while we look; what is attached already goes on.
             tracing::warn!(target = %self.target.name, %error, "new interfaces were not served");
             false
-        })
+        });
+        looked || is_left
     }
 
     /// Something was heard of the target's network namespaces.

@@ -275,8 +275,19 @@ impl Armory {
         ids: impl IntoIterator<Item = &'a ArmedId>,
         why: &str,
     ) -> Vec<Ended> {
+        let ids: Vec<&ArmedId> = ids.into_iter().collect();
+        self.suspend_all(&ids);
         let turn = self.patience();
         ids.into_iter().filter_map(|id| self.disarm_within(id, why, turn)).collect()
+    }
+
+    /// Stops targets for good, before any of them is cleaned up, which takes its time.
+    fn suspend_all(&mut self, ids: &[&ArmedId]) {
+        for id in ids {
+            if let Some(Err(error)) = self.armed.get_mut(*id).map(Armed::suspend) {
+                tracing::warn!(%id, %error, "the lease could not be withdrawn");
+            }
+        }
     }
 
     fn disarm_within(&mut self, id: &ArmedId, why: &str, turn: Turn) -> Option<Ended> {
@@ -287,6 +298,7 @@ impl Armory {
 
     /// Disarms targets, each for its reason, which nobody asked for.
     pub(super) fn end_all(&mut self, over: &[(ArmedId, String)]) -> Vec<Ended> {
+        self.suspend_all(&over.iter().map(|(id, _)| id).collect::<Vec<_>>());
         let turn = self.patience();
         let ended: Vec<Ended> =
             over.iter().filter_map(|(id, why)| self.take_out(id, why, turn)).collect();

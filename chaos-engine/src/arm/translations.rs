@@ -48,10 +48,10 @@ impl Translations {
         if faults.is_empty() {
             return;
         }
-        let tables = connections(cgroup);
+        let translated = translated(cgroup);
         for (slot, fault) in faults {
-            let found = tables.iter().flat_map(|known| destinations(known, fault));
-            self.told.extend(tell(&found.collect()).map(|told| (*slot, told)));
+            let found = destinations(&translated, fault);
+            self.told.extend(tell(&found).map(|told| (*slot, told)));
         }
     }
 
@@ -83,18 +83,19 @@ fn hidden_end(fault: &Fault) -> Option<&Peer> {
     (fault.verb.acts_on_packets() && leaves).then_some(peer)
 }
 
-/// What is known of a network namespace.
-struct Known {
-    /// Its connections, one a line.
-    table: String,
-    /// Its own addresses.
-    own: BTreeSet<IpAddr>,
+/// What was sent from a network namespace to one address and goes to another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Translated {
+    is_tcp: bool,
+    sent_to: SocketAddr,
+    goes_to: SocketAddr,
 }
 
-/// The same of each of the target's network namespaces; of this process's own where the target is over.
-fn connections(cgroup: &Cgroup) -> Vec<Known> {
+/// What is translated in the target's network namespaces; in this process's own where the target is over. Each table is
+/// read once, however many faults there are: a target makes it as long as it likes.
+fn translated(cgroup: &Cgroup) -> BTreeSet<Translated> {
     let mut namespaces = BTreeSet::<PathBuf>::new();
-    let mut tables = Vec::new();
+    let mut translated = BTreeSet::new();
     let processes = cgroup.processes().unwrap_or_default();
     let mut names: Vec<String> = processes.iter().map(ToString::to_string).collect();
     if names.is_empty() {
@@ -116,10 +117,22 @@ fn connections(cgroup: &Cgroup) -> Vec<Known> {
         if read.is_ok() {
             // What was cut off may be half a number.
             table.truncate(table.rfind('\n').map_or(0, |end| end + 1));
-            tables.push(Known { table, own: own_addresses(&process) });
+            translated.extend(translated_in(&table, &own_addresses(&process)));
         }
     }
-    tables
+    translated
+}
+
+/// Those of a table, one connection a line, that were sent from the namespace with these addresses.
+fn translated_in(table: &str, own: &BTreeSet<IpAddr>) -> BTreeSet<Translated> {
+    let of_line = |line| {
+        let (protocol, sent_by, sent_to, goes_to) = connection(line)?;
+        let is_tcp = protocol == Protocol::Tcp;
+        let is_question = !is_tcp && sent_to == SocketAddr::from((dns::EMBEDDED_SERVER, dns::PORT));
+        let is_meant = sent_to != goes_to && !is_question && own.contains(&sent_by);
+        is_meant.then_some(Translated { is_tcp, sent_to, goes_to })
+    };
+    table.lines().filter_map(of_line).collect()
 }
 
 /// The addresses of a process's network namespace (`/proc/PID/net/fib_trie`, `if_inet6`).
@@ -151,42 +164,49 @@ fn address_v6(line: &str) -> Option<IpAddr> {
 
 /// Where what is sent from here to an address that the fault names goes instead, to one that it does not
 /// name.
-fn destinations(Known { table, own }: &Known, fault: &Fault) -> BTreeSet<(SocketAddr, SocketAddr)> {
-    let mut found = BTreeSet::new();
-    let Some(peer) = hidden_end(fault) else { return found };
-    for line in table.lines() {
-        let Some((protocol, sent_by, sent_to, goes_to)) = connection(line) else { continue };
-        let is_question = sent_to == SocketAddr::from((dns::EMBEDDED_SERVER, dns::PORT))
-            && protocol == Protocol::Udp;
-        if fault.protocol.is_none_or(|wanted| wanted == protocol)
-            && names(peer, sent_to)
-            && !names(peer, goes_to)
-            && !is_question
-            && own.contains(&sent_by)
-        {
-            found.insert((sent_to, goes_to));
-        }
-    }
-    found
+fn destinations(all: &BTreeSet<Translated>, fault: &Fault) -> BTreeSet<(SocketAddr, SocketAddr)> {
+    let Some(peer) = hidden_end(fault) else { return BTreeSet::new() };
+    let is_hidden = |one: &&Translated| {
+        let protocol = if one.is_tcp { Protocol::Tcp } else { Protocol::Udp };
+        fault.protocol.is_none_or(|wanted| wanted == protocol)
+            && names(peer, one.sent_to)
+            && !names(peer, one.goes_to)
+    };
+    let hidden = all.iter().filter(is_hidden).map(|one| (one.sent_to, one.goes_to));
+    hidden.take(MOST_TOLD).collect()
 }
 
 /// The protocol of a connection, who sent its first packet, where to, and where its answers come from.
 fn connection(line: &str) -> Option<(Protocol, IpAddr, SocketAddr, SocketAddr)> {
-    let protocol = match line.split_whitespace().nth(2)? {
+    let mut words = line.split_whitespace();
+    let protocol = match words.nth(2)? {
         "tcp" => Protocol::Tcp,
         "udp" => Protocol::Udp,
         _ => return None,
     };
     // Each is there twice: as it was sent, and as it is answered.
-    let value = |key: &str, nth: usize| {
-        let values = line.split_whitespace().filter_map(|word| word.strip_prefix(key));
-        values.map(str::to_owned).nth(nth)
+    let (mut sources, mut destinations, mut ports) = ([None; 2], [None; 2], [None; 4]);
+    for word in words {
+        match word.split_once('=') {
+            Some(("src", value)) => note(&mut sources, value),
+            Some(("dst", value)) => note(&mut destinations, value),
+            Some(("sport" | "dport", value)) => note(&mut ports, value),
+            Some(_) | None => {}
+        }
+    }
+    let end = |address: Option<&str>, port: Option<&str>| {
+        Some(SocketAddr::new(address?.parse().ok()?, port?.parse().ok()?))
     };
-    let address = |key: &str, nth: usize| value(key, nth)?.parse::<IpAddr>().ok();
-    let port = |key: &str, nth: usize| value(key, nth)?.parse::<u16>().ok();
-    let sent_to = SocketAddr::new(address("dst=", 0)?, port("dport=", 0)?);
-    let goes_to = SocketAddr::new(address("src=", 1)?, port("sport=", 1)?);
-    Some((protocol, address("src=", 0)?, sent_to, goes_to))
+    let [_, to_port, answers_port, _] = ports;
+    let sent_by = sources[0]?.parse().ok()?;
+    Some((protocol, sent_by, end(destinations[0], to_port)?, end(sources[1], answers_port)?))
+}
+
+/// Takes in a value where there is room for one more.
+fn note<'a>(places: &mut [Option<&'a str>], value: &'a str) {
+    if let Some(place) = places.iter_mut().find(|place| place.is_none()) {
+        *place = Some(value);
+    }
 }
 
 fn names(peer: &Peer, end: SocketAddr) -> bool {
@@ -206,7 +226,7 @@ fn tell(found: &BTreeSet<(SocketAddr, SocketAddr)>) -> Option<String> {
              {from_port} before packets are matched: write `to {to} port {to_port}`"
         )
     };
-    let told: Vec<String> = found.iter().take(MOST_TOLD).map(each).collect();
+    let told: Vec<String> = found.iter().map(each).collect();
     (!told.is_empty()).then(|| told.join("; "))
 }
 
@@ -247,12 +267,29 @@ Local:
     }
 
     #[test]
+    fn of_a_long_table_only_what_is_translated_is_compared_with_faults() {
+        let plain = |port: u16| {
+            format!(
+                "ipv4 2 tcp 6 9 ESTABLISHED src=10.7.0.1 dst=10.7.0.9 sport={port} dport=80 \
+                 src=10.7.0.9 dst=10.7.0.1 sport=80 dport={port} use=2\n"
+            )
+        };
+        let table: String = (1..5_000).map(plain).chain([TABLE.to_owned()]).collect();
+        let own = ["10.7.0.1", "127.0.0.1", "fd00::1"].map(|own| own.parse().unwrap());
+        assert_eq!(translated_in(&table, &own.into()).len(), 2);
+        // What is cut off in the middle is nothing.
+        assert_eq!(
+            connection("ipv4 2 tcp 6 9 ESTABLISHED src=10.7.0.1 dst=10.7.0.9 sport=1"),
+            None
+        );
+    }
+
+    #[test]
     fn what_nat_hides_is_named() {
         let told = |text: &str| {
             let fault = parse(text).unwrap().remove(0).fault;
             let own = ["10.7.0.1", "127.0.0.1", "fd00::1"].map(|own| own.parse().unwrap());
-            let known = Known { table: TABLE.to_owned(), own: own.into() };
-            tell(&destinations(&known, &fault))
+            tell(&destinations(&translated_in(TABLE, &own.into()), &fault))
         };
         for (text, write) in [
             ("drop to 10.96.0.10 port 80", Some("`to 10.7.0.2 port 8081`")),

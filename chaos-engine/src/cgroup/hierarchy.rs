@@ -71,6 +71,13 @@ impl Cgroup {
         fstatat(&self.directory, "cgroup.procs", AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// Whether a process is in the subtree: one read, however large that is. None is in a cgroup that is gone.
+    /// <https://docs.kernel.org/admin-guide/cgroup-v2.html#core-interface-files>
+    pub fn is_populated(&self) -> bool {
+        let events = tree::read_file(&self.directory, "cgroup.events").unwrap_or_default();
+        events.lines().any(|line| line == "populated 1")
+    }
+
     /// Sends SIGKILL to every process of the subtree, also to those that are being forked.
     ///
     /// # Errors

@@ -4,15 +4,25 @@
 use std::{
     io::{self, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use nix::{
     cmsg_space,
     errno::Errno,
-    sys::socket::{
-        ControlMessage, ControlMessageOwned, MsgFlags, recv, recvmsg, send as send_bytes, sendmsg,
+    sys::{
+        socket::{
+            AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recv,
+            recvmsg, send as send_bytes, sendmsg, setsockopt, socketpair,
+            sockopt::{ReceiveTimeout, SendTimeout},
+        },
+        time::{TimeVal, TimeValLike},
     },
 };
+
+/// How long it may take a supervisor to take rules, or an order to be sent to one that takes none; the agent does nothing
+/// else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// One message.
 #[derive(Debug)]
@@ -21,62 +31,84 @@ pub enum Order {
     Child(OwnedFd),
     /// Answer a container, whose listener this is.
     Container(OwnedFd),
-    /// Judge by the rules in this memory, too.
-    SharedRules(OwnedFd),
+    /// Judge by the rules in this memory, too. The answer has this number.
+    SharedRules(OwnedFd, u64),
 }
 
 const CHILD: u8 = b'c';
 const CONTAINER: u8 = b'l';
 const BOARD: u8 = b'b';
 
+/// A letter, and the number of the order.
+const LENGTH: usize = 9;
+
+/// The agent's end, which waits for no longer than [`PATIENCE`] each time, and the supervisor's.
+pub fn ends() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
+    let patience = TimeVal::milliseconds(PATIENCE.as_millis() as i64);
+    setsockopt(&ours, ReceiveTimeout, &patience)?;
+    setsockopt(&ours, SendTimeout, &patience)?;
+    Ok((ours, its))
+}
+
 /// Sends the order to answer the child that uses this memory.
 pub fn send_child(socket: impl AsFd, shared: impl AsFd) -> io::Result<()> {
-    send(socket, CHILD, shared)
+    send(socket, CHILD, 0, shared)
 }
 
 /// Sends a container's listener.
 pub fn send_container(socket: impl AsFd, listener: impl AsFd) -> io::Result<()> {
-    send(socket, CONTAINER, listener)
+    send(socket, CONTAINER, 0, listener)
 }
 
-/// Sends the memory that holds a target's rules.
-pub fn send_shared(socket: impl AsFd, shared: impl AsFd) -> io::Result<()> {
-    send(socket, BOARD, shared)
+/// Sends the memory that holds a target's rules, with the number that the answer is to have.
+pub fn send_shared(socket: impl AsFd, shared: impl AsFd, number: u64) -> io::Result<()> {
+    send(socket, BOARD, number, shared)
 }
 
-fn send(socket: impl AsFd, letter: u8, descriptor: impl AsFd) -> io::Result<()> {
+fn send(socket: impl AsFd, letter: u8, number: u64, descriptor: impl AsFd) -> io::Result<()> {
     let descriptors = [descriptor.as_fd().as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&descriptors)];
-    let flags = MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(&[letter])], &rights, flags, None)?;
+    let (flags, message) = (MsgFlags::MSG_NOSIGNAL, message(letter, number));
+    let parts = [IoSlice::new(&message)];
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &parts, &rights, flags, None)?;
     Ok(())
 }
 
-/// Tells the agent that the rules of the last order hold. Waits for nothing: an agent that is gone
-/// or does not listen needs no answer.
-pub fn acknowledge(socket: impl AsFd) {
-    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    let _ = send_bytes(socket.as_fd().as_raw_fd(), &[BOARD], flags);
+fn message(letter: u8, number: u64) -> [u8; LENGTH] {
+    let mut message = [letter; LENGTH];
+    message[1..].copy_from_slice(&number.to_ne_bytes());
+    message
 }
 
-/// Waits until the rules of the last order hold, as long as the socket's timeout; a supervisor that has
-/// ended has nobody to judge.
-pub fn wait_for_acknowledgement(socket: impl AsFd) -> io::Result<()> {
-    let mut letter = [0];
+/// Tells the agent that the rules of the order with this number hold. Waits for nothing: an agent that is gone
+/// or does not listen needs no answer.
+pub fn acknowledge(socket: impl AsFd, number: u64) {
+    let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+    let _ = send_bytes(socket.as_fd().as_raw_fd(), &message(BOARD, number), flags);
+}
+
+/// Waits until the rules of the order with this number hold, as long as the socket's timeout. An answer to an order
+/// before it comes late, and says nothing of this one. A supervisor that has ended has nobody to judge.
+pub fn wait_for_acknowledgement(socket: impl AsFd, number: u64) -> io::Result<()> {
+    let (expected, mut answer) = (message(BOARD, number), [0; LENGTH]);
     loop {
-        match recv(socket.as_fd().as_raw_fd(), &mut letter, MsgFlags::empty()) {
+        match recv(socket.as_fd().as_raw_fd(), &mut answer, MsgFlags::empty()) {
             Err(Errno::EINTR) => {}
             // It has ended without reading the order.
-            Err(Errno::ECONNRESET) => return Ok(()),
-            answer => return Ok(answer.map(drop)?),
+            Err(Errno::ECONNRESET) | Ok(0) => return Ok(()),
+            Ok(_) if answer == expected => return Ok(()),
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
 
 /// The next order; `None` when the agent is gone.
 pub fn receive(socket: impl AsFd) -> io::Result<Option<Order>> {
-    let mut letter = [0];
-    let mut parts = [IoSliceMut::new(&mut letter)];
+    let mut order = [0; LENGTH];
+    let mut parts = [IoSliceMut::new(&mut order)];
     let mut space = cmsg_space!([std::os::fd::RawFd; 1]);
     let message = loop {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -98,10 +130,48 @@ pub fn receive(socket: impl AsFd) -> io::Result<Option<Order>> {
         }
     }
     let descriptor = descriptor.ok_or_else(|| io::Error::other("an order without a descriptor"))?;
-    match letter[0] {
+    let [letter, number @ ..] = order;
+    match letter {
         CHILD => Ok(Some(Order::Child(descriptor))),
         CONTAINER => Ok(Some(Order::Container(descriptor))),
-        BOARD => Ok(Some(Order::SharedRules(descriptor))),
+        BOARD => Ok(Some(Order::SharedRules(descriptor, u64::from_ne_bytes(number)))),
         other => Err(io::Error::other(format!("an order of an unknown kind, {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn taken(socket: &OwnedFd) -> u64 {
+        match receive(socket).unwrap() {
+            Some(Order::SharedRules(_, number)) => number,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_is_not_taken_for_the_next_one() {
+        let (agent, supervisor) = ends().unwrap();
+        let memory = File::open("/dev/null").unwrap();
+        (1..=2).for_each(|number| send_shared(&agent, &memory, number).unwrap());
+        // The first one when the agent does not wait for it any more.
+        acknowledge(&supervisor, taken(&supervisor));
+        let silent = wait_for_acknowledgement(&agent, 2).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
+        acknowledge(&supervisor, taken(&supervisor));
+        wait_for_acknowledgement(&agent, 2).unwrap();
+        drop(supervisor);
+        wait_for_acknowledgement(&agent, 3).unwrap();
+    }
+
+    #[test]
+    fn a_supervisor_that_takes_no_orders_does_not_hold_the_agent_up() {
+        let (agent, _supervisor) = ends().unwrap();
+        let memory = File::open("/dev/null").unwrap();
+        let refused = (0..1_000_000).find_map(|number| send_shared(&agent, &memory, number).err());
+        assert_eq!(refused.unwrap().kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -7,20 +7,17 @@ use std::{
         unix::process::CommandExt,
     },
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use nix::{
     fcntl::{OFlag, openat},
-    sys::{
-        socket::{
-            AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt::ReceiveTimeout,
-        },
-        stat::Mode,
-        time::{TimeVal, TimeValLike},
-    },
+    sys::stat::Mode,
     unistd::write,
 };
 use thiserror::Error;
@@ -33,9 +30,6 @@ use super::{
 pub const VERB: &str = "supervisor";
 
 const PAUSE: Duration = Duration::from_millis(2);
-
-/// How long it may take a supervisor to take rules; the agent does nothing else meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why there is no supervisor.
 #[derive(Debug, Error)]
@@ -55,6 +49,8 @@ pub enum SpawnError {
 #[derive(Debug)]
 pub struct Supervisor {
     socket: OwnedFd,
+    /// How many orders to judge by other rules it was given.
+    orders: AtomicU64,
     /// Taken when this is dropped.
     process: Option<Child>,
     /// Of a container whose calls it does not answer yet.
@@ -63,12 +59,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     fn start() -> Result<Self, SpawnError> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let (ours, its) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-            .map_err(|errno| SpawnError::Socket(errno.into()))?;
-        let patience = TimeVal::milliseconds(PATIENCE.as_millis() as i64);
-        setsockopt(&ours, ReceiveTimeout, &patience)
-            .map_err(|errno| SpawnError::Socket(errno.into()))?;
+        let (ours, its) = order::ends().map_err(SpawnError::Socket)?;
         // All our other descriptors are closed by exec: links of programs above all, which must
         // go when we do.
         let process = Command::new("/proc/self/exe")
@@ -80,7 +71,8 @@ impl Supervisor {
             .stderr(Stdio::null())
             .spawn()
             .map_err(SpawnError::Start)?;
-        Ok(Self { socket: ours, process: Some(process), unserved: None })
+        let orders = AtomicU64::new(0);
+        Ok(Self { socket: ours, orders, process: Some(process), unserved: None })
     }
 
     /// A supervisor for the next child of this process that [`filtered`] prepares with the same
@@ -123,8 +115,11 @@ impl Supervisor {
     /// Has it judge by the rules that are shared here, too: it does when this returns. One that has ended,
     /// as its target has, needs no rules.
     pub fn adopt(&self, shared: &SharedRules) -> Result<(), SpawnError> {
-        match order::send_shared(&self.socket, shared) {
-            Ok(()) => order::wait_for_acknowledgement(&self.socket).map_err(SpawnError::Silent),
+        let number = self.orders.fetch_add(1, Ordering::Relaxed) + 1;
+        match order::send_shared(&self.socket, shared, number) {
+            Ok(()) => {
+                order::wait_for_acknowledgement(&self.socket, number).map_err(SpawnError::Silent)
+            }
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             Err(error) => Err(SpawnError::Order(error)),
         }

@@ -98,10 +98,10 @@ fn receive_assignment(socket: &OwnedFd) -> io::Result<Option<Assignment>> {
                 let listener = Listener::new(listener)?;
                 return Ok(Some(Assignment { listener, child: None, all_shared }));
             }
-            Order::SharedRules(memory) => {
+            Order::SharedRules(memory, number) => {
                 if let Ok(shared) = SharedRules::open(memory) {
                     all_shared.push(shared);
-                    acknowledge(socket);
+                    acknowledge(socket, number);
                 }
             }
         }
@@ -168,10 +168,10 @@ fn watch(
         }
         if let Some(socket) = agent.filter(|_| !events(1).is_empty()) {
             match receive(socket) {
-                Ok(Some(Order::SharedRules(memory))) => {
+                Ok(Some(Order::SharedRules(memory, number))) => {
                     if let Ok(shared) = SharedRules::open(memory) {
                         dispatch.add(shared);
-                        acknowledge(socket);
+                        acknowledge(socket, number);
                     }
                 }
                 Ok(Some(_)) => {}

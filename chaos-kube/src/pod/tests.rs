@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use chaos_api::AllowedVerbs;
+use chaos_api::{AllowedVerbs, Epoch};
 use k8s_openapi::jiff::Timestamp;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
@@ -33,6 +33,7 @@ fn facts(text: &str) -> Observed {
         is_over: false,
         allows: Some(AllowedVerbs::default()),
         text: Some(Arc::new(Text::read(text))),
+        asked: Epoch::default(),
         peers: BTreeMap::new(),
         orders: Orders::default(),
         recorded: BTreeMap::new(),

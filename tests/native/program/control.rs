@@ -61,6 +61,21 @@ fn connects(cgroup: &TestCgroup, number: u64) -> Result<Tally> {
 }
 
 #[test]
+fn many_clients_keep_nobody_from_ending_faults() -> Result<()> {
+    let scene = Scene::new()?;
+    let Scene { daemon, cgroup, .. } = &scene;
+    let ids = [daemon.arm(cgroup, FAULT)?, daemon.arm(cgroup, FAULT)?];
+    // They say nothing, and keep their places.
+    let silent = (0..32).map(|_| daemon.talk()).collect::<Result<Vec<_>>>()?;
+    let refused = daemon.verb(&["list"])?;
+    ensure!(complaint(&refused).contains("32 clients"), "{refused:?}");
+    assert_eq!(daemon.json(&["disarm", &ids[0]])?["id"], ids[0]);
+    assert_eq!(daemon.json(&["halt"])?[0]["id"], ids[1]);
+    drop(silent);
+    Ok(())
+}
+
+#[test]
 fn what_is_armed_is_listed_shown_and_disarmed() -> Result<()> {
     let scene = Scene::new()?;
     let Scene { daemon, cgroup, .. } = &scene;

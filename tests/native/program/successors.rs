@@ -127,6 +127,29 @@ fn an_injection_goes_on_at_the_next_cgroup_of_a_unit() -> Result<()> {
 }
 
 #[test]
+fn an_injection_outlives_a_unit_that_ends_as_soon_as_it_is_started() -> Result<()> {
+    const STARTS: usize = 200;
+    let scene = Scene::new()?;
+    let first = scene.start()?;
+    let mut inject = command();
+    inject.args(["inject", "--unit", &scene.unit, "--fault", FAULT, "--follow"]);
+    inject.args(["--lease", "1s", "--output", "json"]);
+    let mut inject = Process::spawn(inject, Place::here())?;
+    until("it is armed", || Ok(failing(&first)? == CALLS / 2))?;
+    drop(first);
+    for _ in 0..STARTS {
+        let short = scene.start()?;
+        sleep(Duration::from_millis(5));
+        drop(short);
+    }
+    let last = scene.start()?;
+    until("the last one is armed", || Ok(failing(&last)? == CALLS / 2))?;
+    inject.signal(Signal::SIGINT)?;
+    ensure!(inject.wait(PATIENCE)?.success());
+    Ok(())
+}
+
+#[test]
 fn what_has_another_id_afterwards_is_refused() -> Result<()> {
     let scene = Scene::new()?;
     let daemon = scene.daemon()?;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     arm::{
         frames::{Place, Wanted},
-        open_files::{OpenFile, open_files},
+        open_files::{OpenFile, OpenFiles},
         symlinks::{Eyes, Sights, Symlinks},
         turn::Turn,
     },
@@ -31,6 +31,9 @@ pub(super) struct Switched {
     frames: Option<Option<Wanted>>,
     text: bool,
 }
+
+/// How long the files are looked at that a target has open when it is armed, before the rest has to wait.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 
 /// The id of the set that supervisors read.
 const SHARED_SET: u32 = 1;
@@ -103,6 +106,9 @@ impl Armed {
         if count == 0 && !self.rules.iter().any(|rule| is_in_text(&rule.planned)) {
             return Ok(());
         }
+        // Nothing is changed where not all of them are seen.
+        let is_by_path = part.rules.iter().any(|rule| rule.fault.under.is_some());
+        let open_files = is_by_path.then(|| OpenFiles::of(cgroup)).transpose()?;
         let replaced = self.text.replace(count, &wants, |set| {
             compile_part(rules, set, is_in_text, |rule| slots.get(&rule.slot).copied()).0
         });
@@ -110,11 +116,35 @@ impl Armed {
             return Err(ArmError::TargetGone { path });
         }
         replaced?;
-        // From here on programs remember what is opened.
-        if part.rules.iter().any(|rule| rule.fault.under.is_some()) {
-            self.remember_open_files(&part.rules)?;
-        }
+        // From here on programs remember what is opened. What was opened until now by processes that are new is
+        // found, too, unless they cannot be seen.
+        let open_files = open_files.map(|before| OpenFiles::of(cgroup).unwrap_or(before));
+        self.open_files = open_files.map(|files| (files, paths_of(&part.rules)));
+        self.look_at_open_files(Turn::of(FIRST_LOOK));
         Ok(())
+    }
+
+    /// Goes on with telling the programs which rules the files meet that the target had open when its rules were put
+    /// in force; whether there is more to look at.
+    pub(super) fn look_at_open_files(&mut self, turn: Turn) -> bool {
+        let Self { open_files, text, .. } = self;
+        let Some((files, paths)) = open_files else { return false };
+        let looked = files.go_on(turn, |OpenFile { id, path }| {
+            let met = paths.iter().filter(|(_, under)| under.covers(&path));
+            match met.fold(0, |met, (bit, _)| met | 1 << bit) {
+                0 => Ok(()),
+                met => text.remember_file(id, met),
+            }
+        });
+        let is_left = looked.unwrap_or_else(|error| {
+            let target = &self.target.name;
+            tracing::warn!(%target, %error, "files that are open already are left alone");
+            false
+        });
+        if !is_left {
+            self.open_files = None;
+        }
+        is_left
     }
 
     /// Has the paths of rules looked for; what was found, if that comes so soon.
@@ -178,6 +208,8 @@ impl Armed {
             let target = &self.target.name;
             tracing::warn!(%target, %error, "the faults before do not go on");
         }
+        // The links in the paths of others were looked for meanwhile.
+        drop(self.look_for_paths(&rules, Duration::ZERO));
         self.rules = rules;
         // Looks attach again what has been taken off meanwhile.
         match (switched.frames, &self.frames) {
@@ -204,24 +236,16 @@ impl Armed {
         }
         self.keep_slots();
     }
+}
 
-    /// Tells the programs which rules the files meet that the target has open.
-    pub(super) fn remember_open_files(&mut self, rules: &[PlannedRule]) -> Result<(), ArmError> {
-        let of_rule = |(bit, rule): (usize, &PlannedRule)| {
-            let written = rule.fault.under.as_deref().map(Under::new);
-            let leads = rule.leads_to.iter().map(|real| Under::behind(real, ""));
-            written.into_iter().chain(leads).map(move |under| (bit, under)).collect::<Vec<_>>()
-        };
-        let paths: Vec<(usize, Under)> = rules.iter().enumerate().flat_map(of_rule).collect();
-        for OpenFile { id, path } in open_files(&self.target.cgroup)? {
-            let met = paths.iter().filter(|(_, under)| under.covers(&path));
-            let met = met.fold(0, |met, (bit, _)| met | 1 << bit);
-            if met != 0 {
-                self.text.remember_file(id, met)?;
-            }
-        }
-        Ok(())
-    }
+/// The paths of rules, and what they lead to, with the bits of the rules.
+fn paths_of(rules: &[PlannedRule]) -> Vec<(usize, Under)> {
+    let of_rule = |(bit, rule): (usize, &PlannedRule)| {
+        let written = rule.fault.under.as_deref().map(Under::new);
+        let leads = rule.leads_to.iter().map(|real| Under::behind(real, ""));
+        written.into_iter().chain(leads).map(move |under| (bit, under)).collect::<Vec<_>>()
+    };
+    rules.iter().enumerate().flat_map(of_rule).collect()
 }
 
 /// Waits until no program is at rules any more that have just been replaced.

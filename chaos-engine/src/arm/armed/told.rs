@@ -27,6 +27,9 @@ impl Armed {
         let mut notes = self.target.notes.clone();
         notes.extend(self.frames.iter().flat_map(TextFrames::notes));
         notes.extend(self.translations.all().map(str::to_owned));
+        if self.open_files.is_some() {
+            notes.push("the files that the target has open are still being looked at".to_owned());
+        }
         // What cannot be asked for is not known to be missed.
         let missed = self.text.missed_at_most().unwrap_or_default();
         if missed > 0 {
@@ -107,8 +110,7 @@ impl Armed {
         let Target { cgroup, kind, .. } = &self.target;
         About {
             nat: self.translations.of(rule.slot),
-            is_empty: *kind != TargetKind::Child
-                && cgroup.processes().is_ok_and(|processes| processes.is_empty()),
+            is_empty: *kind != TargetKind::Child && !cgroup.is_populated(),
             may_have_been_moved: matches!(kind, TargetKind::Pid(_) | TargetKind::Cgroup),
         }
     }

@@ -287,6 +287,34 @@ impl Cluster {
         disarmed.await.expect("the keeper is there") > 0
     }
 
+    /// The agent looks at its pods once.
+    pub async fn look(&mut self) {
+        self.agent_mut().reconciler.reconcile().await.expect("the keeper is there");
+    }
+
+    /// Arming takes so many seconds from now on.
+    pub fn slow_down(&mut self, seconds: u64) {
+        self.world.lock().arming_takes = seconds * SECOND;
+    }
+
+    /// What was armed and disarmed since the last call.
+    pub fn deeds(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.world.lock().deeds)
+    }
+
+    /// Somebody halts everything at the node; how many targets were armed.
+    pub async fn halt(&mut self) -> usize {
+        let handle = self.agent().keeper.handle();
+        handle.halt("somebody said so".to_owned()).await.expect("the keeper is there").len()
+    }
+
+    /// The container that runs is not there any more, or is there again.
+    pub fn set_running(&mut self, pod: usize, is_running: bool) {
+        let known = &self.pods[&pod];
+        let running = is_running.then(|| known.container.parse().unwrap());
+        self.world.lock().pods.insert(known.uid.clone(), running.into_iter().collect());
+    }
+
     /// Ends the agent, by SIGTERM or by SIGKILL, and starts the next one.
     pub async fn restart_agent(&mut self, is_told: bool) {
         let mut agent = self.agent.take().expect("there is always one");
@@ -321,15 +349,21 @@ impl Cluster {
 
     /// The agent ends what is over and looks at what is due, so many seconds later.
     pub async fn pass(&mut self, seconds: u64) {
-        {
-            let mut world = self.world.lock();
-            world.now += seconds * SECOND;
-            world.wall += Duration::from_secs(seconds);
-        }
-        if self.is_heard {
-            self.agent().reconciler.liveness.heard();
-        } else {
-            self.agent().reconciler.liveness.give_up_after_grace();
+        let mut left = seconds;
+        while left > 0 {
+            // The server is asked more often than the grace is long.
+            let piece = left.min(5);
+            left -= piece;
+            {
+                let mut world = self.world.lock();
+                world.now += piece * SECOND;
+                world.wall += Duration::from_secs(piece);
+            }
+            if self.is_heard {
+                self.agent().reconciler.liveness.heard();
+            } else {
+                self.agent().reconciler.liveness.give_up_after_grace();
+            }
         }
         let handle = self.agent().keeper.handle();
         if !self.is_in_grace() {
@@ -365,6 +399,7 @@ impl Cluster {
                 .expect("the keeper is there");
             }
             agent.reconciler.reconcile().await.expect("the keeper is there");
+            is_done &= !agent.reconciler.is_unfinished;
             agent.reconciler.refresh().await.expect("the keeper is there");
             while let Ok(message) = agent.answers.try_recv() {
                 is_done = false;
@@ -435,6 +470,8 @@ impl Cluster {
             texts: Texts::new(Text::read),
             known: BTreeMap::new(),
             is_deaf: false,
+            is_unfinished: false,
+            passed: None,
         };
         self.agent = Some(Agent {
             keeper,
@@ -484,6 +521,7 @@ impl Cluster {
             && let Some(agent) = self.agent.as_mut().filter(|_| self.is_heard)
         {
             agent.pods.apply_watcher_event(&Event::Apply(object(pod, known)));
+            agent.reconciler.liveness.note_change();
         }
     }
 

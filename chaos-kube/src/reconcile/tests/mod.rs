@@ -4,6 +4,7 @@
 mod cluster;
 mod kills;
 mod orders;
+mod passes;
 mod promises;
 
 use std::{cell::RefCell, time::Duration};

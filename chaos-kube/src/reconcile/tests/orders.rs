@@ -21,7 +21,7 @@ use super::{
 
 const SECOND: u64 = 1_000_000_000;
 
-fn play<T: Future<Output = ()>>(scene: impl FnOnce(Cluster) -> T) {
+pub fn play<T: Future<Output = ()>>(scene: impl FnOnce(Cluster) -> T) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut cluster = Cluster::new();
@@ -237,6 +237,33 @@ fn the_lever_ends_everything_and_what_was_asked_for_stays_over() {
         let armed = cluster.in_kernel().await;
         assert_eq!(armed, [("reset for 8m".to_owned(), 1_480)], "{:?}", cluster.says(1));
         assert!(cluster.says(1).1.contains("the cluster was halted"), "{:?}", cluster.says(1));
+    });
+}
+
+#[test]
+fn what_waited_when_the_node_was_halted_is_not_armed_afterwards() {
+    play(|mut cluster| async move {
+        cluster.set_running(0, false);
+        cluster.ask(0, "drop for 10m").await;
+        cluster.ask(1, "drop for 10m").await;
+        assert_eq!((cluster.count().await, cluster.says(0).0), (1, PodPhase::Waiting));
+        // Found before the halt, and looked at after it.
+        cluster.annotate(1, Some("reset for 10m")).await;
+        assert_eq!(cluster.halt().await, 1);
+        cluster.set_running(0, true);
+        cluster.pass(20).await;
+        assert_eq!(cluster.count().await, 0);
+        for pod in [0, 1] {
+            let (phase, says) = cluster.says(pod);
+            assert_eq!(phase, PodPhase::Ended);
+            assert!(says.starts_with("everything was halted"), "{says}");
+        }
+        assert_eq!(cluster.phases(0), [Phase::Ended]);
+        cluster.restart_agent(true).await;
+        cluster.settle().await;
+        assert_eq!(cluster.count().await, 0);
+        cluster.ask(0, "drop for 9m").await;
+        assert_eq!(cluster.count().await, 1);
     });
 }
 
