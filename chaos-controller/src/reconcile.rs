@@ -264,9 +264,6 @@ fn has_others_faults(pod: &PodFacts) -> bool {
     matches!(pod.annotation, Annotation::Theirs { .. }) && is_armed()
 }
 
-/// Whether an experiment can be read.
-fn judged(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> ExperimentStatus {
-    let mut status = experiment.status.clone().unwrap_or_default();
 /// What is wrong with an experiment, if anything is.
 fn mistake(experiment: &Experiment, observed: &Observed, memory: &mut Memory) -> Option<String> {
     let Memory { expressions, checks, .. } = memory;

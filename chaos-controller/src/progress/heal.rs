@@ -26,8 +26,7 @@ impl Turn<'_> {
         patience: SignedDuration,
     ) -> bool {
         let steps = script.steps.iter().zip(&status.steps);
-        let begun: Vec<&str> =
-            steps.filter(|one| has_begun(one)).map(|(act, _)| act.name.as_str()).collect();
+        let begun: Vec<&str> = steps.filter(has_begun).map(|(act, _)| act.name.as_str()).collect();
         if begun.is_empty() {
             return false;
         }

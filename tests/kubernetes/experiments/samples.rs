@@ -264,7 +264,7 @@ fn a_store_is_lost_a_cluster_is_split_and_a_pod_is_far_away() -> Result<()> {
 
     // What was found when this was tried on a real cluster: its nodes do not see each other any more.
     let is_done = |status: &RunStatus| status.steps[0].phase == StepPhase::Done;
-    scene.await_run("split-brain", |status| status.steps.first().is_some() && is_done(status))?;
+    scene.await_run("split-brain", |status| !status.steps.is_empty() && is_done(status))?;
     service.set("/api/nodes", nodes(&json!(["rabbit@b"])));
     scene.await_run("lost-store", |status| status.targets.armed == 1)?;
     service.set(QUERY, Answer::number(500.0));
