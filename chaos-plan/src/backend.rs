@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Support;
+
 /// One way to answer system calls, in the order in which the planner prefers them. The socket
 /// calls that cgroup hooks see ([`super::Hook`]) come before all of them: these are the cheapest,
 /// and every kernel has them.
@@ -26,6 +28,19 @@ pub enum Backend {
 impl Backend {
     /// Every backend, the preferred ones first.
     pub const ALL: [Self; 3] = [Self::Entry, Self::Security, Self::Seccomp];
+
+    /// The architecture whose calls and registers they know, as `std::env::consts::ARCH` has it.
+    const ARCHITECTURE: &str = "x86_64";
+
+    /// Why none of them is there on a machine of this architecture, whatever its kernel can do; `None` on x86-64.
+    pub fn lack_on(architecture: &str) -> Option<Support> {
+        (architecture != Self::ARCHITECTURE).then(|| Support::Missing {
+            reason: format!("knows calls by the numbers of x86-64, and this machine is {architecture}"),
+            remedy: "an x86-64 node; what does without are the verbs on packets, and `fail` of connect, bind, \
+                     sendto, socket, setsockopt and getsockopt"
+                .to_owned(),
+        })
+    }
 
     /// As screens and JSON call it.
     pub fn name(self) -> &'static str {

@@ -5,6 +5,7 @@
 //! share.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -106,6 +107,8 @@ impl Parts {
                 reference: NodeKit::REDIS_IMAGE,
                 entrypoint: &["/redis-server"],
                 programs: redis.programs(),
+                documents: Vec::new(),
+                labels: BTreeMap::new(),
             },
         ])?;
         Ok(Self { lab, images, binaries: NodeBinaries::find()? })
@@ -190,7 +193,8 @@ fn image<'a>(
     entrypoint: &'a [&'a str],
     contents: &'a [u8],
 ) -> Image<'a> {
-    Image { reference, entrypoint, programs: vec![Program { path, contents }] }
+    let programs = vec![Program { path, contents }];
+    Image { reference, entrypoint, programs, documents: Vec::new(), labels: BTreeMap::new() }
 }
 
 /// A program without its symbols: on a node all files are in memory, and images twice.
