@@ -35,7 +35,7 @@ impl Backend {
     /// Why none of them is there on a machine of this architecture, whatever its kernel can do; `None` on x86-64.
     pub fn lack_on(architecture: &str) -> Option<Support> {
         (architecture != Self::ARCHITECTURE).then(|| Support::Missing {
-            reason: format!("knows calls by the numbers of x86-64, and this machine is {architecture}"),
+            reason: format!("knows the calls of x86-64, not of {architecture}"),
             remedy: "an x86-64 node; what does without are the verbs on packets, and `fail` of connect, bind, \
                      sendto, socket, setsockopt and getsockopt"
                 .to_owned(),
