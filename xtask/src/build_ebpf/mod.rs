@@ -39,7 +39,9 @@ fn check(architecture: &str, programs: &[(&str, &str)]) -> Result<()> {
     let file = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let object = Object::parse(&file).with_context(|| format!("inspect {}", path.display()))?;
     print!("{object}");
-    object.check(&Expected { programs, maps: &MAPS }).with_context(|| format!("check {}", path.display()))?;
+    object
+        .check(&Expected { programs, maps: &MAPS })
+        .with_context(|| format!("check {}", path.display()))?;
     println!("{}: as expected", path.strip_prefix(paths::workspace()).unwrap_or(&path).display());
     Ok(())
 }

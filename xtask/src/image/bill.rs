@@ -13,9 +13,8 @@ use super::inventory::{Inventory, Part};
 pub fn write(Inventory { root, parts }: &Inventory) -> Result<Vec<u8>> {
     let program = parts.get(root).with_context(|| format!("{root} is not among its own parts"))?;
     let others = parts.values().filter(|part| part.reference() != *root);
-    let dependencies = parts.iter().map(|(reference, part)| {
-        json!({ "ref": reference, "dependsOn": part.needs })
-    });
+    let dependencies =
+        parts.iter().map(|(reference, part)| json!({ "ref": reference, "dependsOn": part.needs }));
     let bill = json!({
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -89,7 +88,8 @@ mod tests {
             let line = list.lines().find_map(|line| line.strip_prefix(&format!("{reference}: ")));
             let numbers = line.and_then(|line| line.rsplit_once(" [")).unwrap().1;
             for number in numbers.trim_end_matches(']').split(", ") {
-                let number: usize = number.parse().unwrap_or_else(|_| panic!("{reference}: no text"));
+                let number: usize =
+                    number.parse().unwrap_or_else(|_| panic!("{reference}: no text"));
                 assert!((1..=texts).contains(&number), "{reference}");
             }
             assert!(spdx::Expression::parse(&part.licence).is_ok(), "{}", part.licence);

@@ -113,7 +113,8 @@ fn tree(package: &str, target: &str) -> Result<Tree> {
     let mut command = cargo();
     command.args(["tree", "--locked", "--package", package, "--target", target]);
     command.args(["--edges", "normal,no-proc-macro", "--prefix", "depth", "--format", "{p}"]);
-    parse_tree(&capture(&mut command)?).with_context(|| format!("what `cargo tree` says of {package}"))
+    parse_tree(&capture(&mut command)?)
+        .with_context(|| format!("what `cargo tree` says of {package}"))
 }
 
 /// Reads lines such as `2aya-obj v0.6.0 (*)`: the depth, the name, the version.
@@ -186,7 +187,8 @@ fn parse_lock(lock: &str) -> BTreeMap<Key, String> {
     let packages = lock.split("[[package]]").skip(1);
     let known = packages.filter_map(|package| {
         let field = |name: &str| {
-            let value = package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+            let value =
+                package.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
             value.map(|value| value.trim_matches('"').to_owned())
         };
         Some(((field("name")?, field("version")?), field("checksum")?))
@@ -238,7 +240,10 @@ fn check_musl(sysroot: &std::path::Path) -> Result<()> {
     let library = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let version = [MUSL_VERSION.as_bytes(), b"\0"].concat();
     if !library.windows(version.len()).any(|bytes| bytes == version) {
-        bail!("{} is not musl {MUSL_VERSION}: change MUSL_VERSION to the toolchain's", path.display());
+        bail!(
+            "{} is not musl {MUSL_VERSION}: change MUSL_VERSION to the toolchain's",
+            path.display()
+        );
     }
     Ok(())
 }
@@ -266,7 +271,10 @@ mod tests {
         let lock = "version = 4\n\n[[package]]\nname = \"own\"\nversion = \"0.1.0\"\n\n[[package]]\n\
                     name = \"a\"\nversion = \"1.0.0\"\nchecksum = \"abc\"\ndependencies = [\n \"own\",\n]\n";
         let known = parse_lock(lock);
-        assert_eq!(known, BTreeMap::from([(("a".to_owned(), "1.0.0".to_owned()), "abc".to_owned())]));
+        assert_eq!(
+            known,
+            BTreeMap::from([(("a".to_owned(), "1.0.0".to_owned()), "abc".to_owned())])
+        );
     }
 
     /// Of the program as it is: what is known to be in it, and what only compiles it is not.
@@ -288,7 +296,9 @@ mod tests {
         let reached = |mut seen: BTreeSet<String>| {
             let mut open: Vec<String> = seen.iter().cloned().collect();
             while let Some(part) = open.pop() {
-                open.extend(parts[&part].needs.iter().filter(|one| seen.insert((*one).clone())).cloned());
+                open.extend(
+                    parts[&part].needs.iter().filter(|one| seen.insert((*one).clone())).cloned(),
+                );
             }
             seen
         };

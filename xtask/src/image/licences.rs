@@ -93,7 +93,8 @@ pub fn page(inventory: &Inventory) -> Result<String> {
             let next = numbers.len() + 1;
             let number = *numbers.entry(text.clone()).or_insert(next);
             if number == next {
-                write!(all, "\n======== {number} ========\n\n{text}\n").expect("a String takes every write");
+                write!(all, "\n======== {number} ========\n\n{text}\n")
+                    .expect("a String takes every write");
             }
             own.push(number);
         }
@@ -127,7 +128,10 @@ mod tests {
         let own = texts(&part("MIT OR Apache-2.0", &["mine\r\n"], true)).unwrap();
         assert_eq!(own, ["mine"]);
         let general = texts(&part("ISC", &[], true)).unwrap();
-        assert!(general[0].starts_with("By Jane.\n\n") && general[0].contains("ISC"), "{general:?}");
+        assert!(
+            general[0].starts_with("By Jane.\n\n") && general[0].contains("ISC"),
+            "{general:?}"
+        );
         let excepted = texts(&part("Apache-2.0 WITH LLVM-exception", &[], false)).unwrap();
         assert_eq!(excepted.len(), 2);
         let object = texts(&part("(MIT OR Apache-2.0) AND GPL-2.0-only", &["m"], false)).unwrap();
@@ -137,7 +141,11 @@ mod tests {
     #[test]
     fn a_text_is_there_once_and_found_by_its_number() {
         let first = part("MIT", &["the text"], true);
-        let second = Part { name: "b".to_owned(), texts: vec!["the text \n".into(), "more".into()], ..first.clone() };
+        let second = Part {
+            name: "b".to_owned(),
+            texts: vec!["the text \n".into(), "more".into()],
+            ..first.clone()
+        };
         let parts = [first, second].map(|part| (part.reference(), part));
         let inventory = Inventory { root: "a@1".to_owned(), parts: parts.into() };
         let page = page(&inventory).unwrap();
@@ -148,7 +156,8 @@ mod tests {
 
     #[test]
     fn licences_are_told_by_their_names() {
-        for name in ["LICENSE-MIT", "LICENSE.md", "COPYING", "unlicense.txt", "LICENCE.Apache-2.0"] {
+        for name in ["LICENSE-MIT", "LICENSE.md", "COPYING", "unlicense.txt", "LICENCE.Apache-2.0"]
+        {
             assert!(is_licence(Path::new(name)), "{name}");
         }
         for name in ["license.rs", "README.md", "Cargo.toml"] {

@@ -6,7 +6,12 @@ mod inventory;
 mod licences;
 pub mod linked;
 
-use std::{collections::BTreeMap, fs, path::PathBuf, process::{Command, ExitCode}};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context as _, Result, bail};
 use archive::{Document, Image, Program};
@@ -90,7 +95,8 @@ fn labels(source: Option<&str>) -> BTreeMap<String, String> {
         ("source", source),
     ];
     let said = said.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    said.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value.to_owned())).collect()
+    said.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value.to_owned()))
+        .collect()
 }
 
 /// The agent's image, with the agent's program and nothing about it.
