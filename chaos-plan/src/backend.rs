@@ -69,6 +69,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_x86_64_has_them() {
+        assert_eq!(Backend::lack_on("x86_64"), None);
+        for architecture in ["aarch64", "x86", "riscv64"] {
+            let Some(Support::Missing { reason, remedy }) = Backend::lack_on(architecture) else {
+                panic!("{architecture} has them");
+            };
+            assert!(reason.ends_with(&format!("not of {architecture}")), "{reason}");
+            assert!(remedy.starts_with("an x86-64 node"), "{remedy}");
+        }
+    }
+
+    #[test]
     fn serde_prints_and_reads_the_name_and_all_is_all() {
         assert!(Backend::ALL.is_sorted_by(|a, b| a < b));
         for backend in Backend::ALL {
