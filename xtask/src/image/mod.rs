@@ -9,7 +9,7 @@ pub mod linked;
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -47,7 +47,7 @@ const LICENCES: &str = "usr/share/doc/chaos-agent/licenses.txt";
 pub fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure(&[Part::Build, Part::Image])?;
     let program = build_static(&[AGENT], &[AGENT], Profile::Shipped)?.join(AGENT);
-    let contents = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
+    let contents = stripped(&program)?;
     let inventory = inventory::of_agent().context("list what the program is made of")?;
     let (bill, licences) = (bill::write(&inventory)?, licences::page(&inventory)?);
     let mut image = agent(&args.reference, &contents);
@@ -70,6 +70,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     check_size("the program", contents.len(), MOST_OF_PROGRAM)?;
     check_size("the image", bytes.len(), MOST_OF_IMAGE)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A program without its symbols.
+pub fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let file = tempfile::NamedTempFile::new().context("make a temporary file")?;
+    run_command(Command::new("strip").arg("-o").arg(file.path()).arg(program))?;
+    fs::read(file.path()).with_context(|| format!("read the stripped {}", program.display()))
 }
 
 fn check_size(what: &str, bytes: usize, most: usize) -> Result<()> {
