@@ -57,15 +57,18 @@ fn put_own_linker_first(toolchain: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes all builds of the agent compile the object in one place: aya-build has a directory below `OUT_DIR` for
-/// it, and each profile and target of the agent has an `OUT_DIR` of its own, while the object is the same.
+/// Makes all builds of the agent compile the object in one place for each architecture: aya-build has a directory below
+/// `OUT_DIR` for it, and each profile and target of the agent has an `OUT_DIR` of its own, while the object is the same.
 fn share_compiled() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     // Cargo marks its target directory, `TARGET[/TRIPLE]/PROFILE/build/PACKAGE/out`, and those of triples in there.
     let near = out.ancestors().take(6);
     let marked = near.filter(|directory| directory.join("CACHEDIR.TAG").is_file());
     let Some(target_directory) = marked.last() else { return Ok(()) };
-    let shared = target_directory.join("ebpf");
+    let shared = match env::var("CARGO_CFG_TARGET_ARCH")?.as_str() {
+        "x86_64" => target_directory.join("ebpf"),
+        other => target_directory.join(format!("ebpf-{other}")),
+    };
     let link = out.join("aya-build/target/chaos-ebpf");
     if fs::read_link(&link).is_ok_and(|found| found == shared) {
         return Ok(());

@@ -16,6 +16,9 @@ mod env;
 mod kernel_memory;
 #[cfg(target_arch = "bpf")]
 mod maps;
+// As the programs for calls, which alone ask.
+#[cfg(all(target_arch = "bpf", bpf_target_arch = "x86_64"))]
+mod owners;
 #[cfg(target_arch = "bpf")]
 mod ownership;
 #[cfg(target_arch = "bpf")]

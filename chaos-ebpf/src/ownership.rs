@@ -1,21 +1,11 @@
-//! Tells whose packet or call it is, for hooks that see a whole network namespace or the whole machine.
+//! Tells whose packet it is, for hooks that see a whole network namespace.
 //!
 //! Cgroup hooks need none of this: the kernel runs them for the sockets of targets only, and tells which one.
 
-use aya_ebpf::{
-    bindings::__sk_buff,
-    helpers::generated::{bpf_get_current_ancestor_cgroup_id, bpf_skb_ancestor_cgroup_id},
-};
-use chaos_ebpf_common::{
-    MOST_DEPTHS,
-    gate::lowest_bit,
-    tables::{FrameMember, FrameOwner},
-};
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_ancestor_cgroup_id};
+use chaos_ebpf_common::tables::{FrameMember, FrameOwner};
 
-use crate::{
-    env::Maps,
-    maps::{CALLERS, FRAME_MEMBERS, FRAME_OWNERS, TARGETS},
-};
+use crate::maps::{FRAME_MEMBERS, FRAME_OWNERS};
 
 /// The number of the target for which a program at an interface runs; where one begins that asks several, that of their
 /// group.
@@ -42,47 +32,6 @@ pub fn turn_to_target(skb: *mut __sk_buff, target: u32) {
 #[inline(always)]
 pub fn frame_owner(skb: *mut __sk_buff) -> Option<&'static FrameOwner> {
     FRAME_OWNERS.get(frame_target(skb))
-}
-
-/// The targets that the current task belongs to, the outermost first: the first rule sets of those that have
-/// something in force. A kernel thread belongs to none: they live in the root cgroup, which is no target.
-pub struct Owners {
-    depths: u64,
-}
-
-impl Owners {
-    #[inline(always)]
-    pub fn of_current() -> Self {
-        Self { depths: CALLERS.get(0).map_or(0, |callers| callers.depths) }
-    }
-
-    /// Whether there is one.
-    #[inline(always)]
-    pub fn any() -> bool {
-        Self::of_current().next().is_some()
-    }
-
-    /// The next one's first rule set.
-    #[inline(always)]
-    pub fn next(&mut self) -> Option<u32> {
-        for _ in 0..MOST_DEPTHS {
-            if self.depths == 0 {
-                break;
-            }
-            let level = lowest_bit(self.depths);
-            self.depths &= self.depths - 1;
-            // SAFETY: the helper reads the current task (kernel 5.7 for tracing programs); the value is a number,
-            // written whole.
-            let target = unsafe {
-                let cgroup = bpf_get_current_ancestor_cgroup_id(level as i32);
-                TARGETS.get(&cgroup).copied()
-            };
-            if let Some(target) = target {
-                return Some(Maps.first_of(target));
-            }
-        }
-        None
-    }
 }
 
 /// Whether a packet that leaves was sent by a socket of the target.

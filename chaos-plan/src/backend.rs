@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Support;
+
 /// One way to answer system calls, in the order in which the planner prefers them. The socket
 /// calls that cgroup hooks see ([`super::Hook`]) come before all of them: these are the cheapest,
 /// and every kernel has them.
@@ -26,6 +28,19 @@ pub enum Backend {
 impl Backend {
     /// Every backend, the preferred ones first.
     pub const ALL: [Self; 3] = [Self::Entry, Self::Security, Self::Seccomp];
+
+    /// The architecture whose calls and registers they know, as `std::env::consts::ARCH` has it.
+    const ARCHITECTURE: &str = "x86_64";
+
+    /// Why none of them is there on a machine of this architecture, whatever its kernel can do; `None` on x86-64.
+    pub fn lack_on(architecture: &str) -> Option<Support> {
+        (architecture != Self::ARCHITECTURE).then(|| Support::Missing {
+            reason: format!("knows the calls of x86-64, not of {architecture}"),
+            remedy: "an x86-64 node; what does without are the verbs on packets, and `fail` of connect, bind, \
+                     sendto, socket, setsockopt and getsockopt"
+                .to_owned(),
+        })
+    }
 
     /// As screens and JSON call it.
     pub fn name(self) -> &'static str {
@@ -52,6 +67,18 @@ impl fmt::Display for Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_x86_64_has_them() {
+        assert_eq!(Backend::lack_on("x86_64"), None);
+        for architecture in ["aarch64", "x86", "riscv64"] {
+            let Some(Support::Missing { reason, remedy }) = Backend::lack_on(architecture) else {
+                panic!("{architecture} has them");
+            };
+            assert!(reason.ends_with(&format!("not of {architecture}")), "{reason}");
+            assert!(remedy.starts_with("an x86-64 node"), "{remedy}");
+        }
+    }
 
     #[test]
     fn serde_prints_and_reads_the_name_and_all_is_all() {

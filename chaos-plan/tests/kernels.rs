@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
-use chaos_plan::{DelayLine, KernelFeatures, Plan, PlannedRule, Support, Terms, plan};
+use chaos_plan::{
+    Backend, DelayLine, KernelFeatures, Plan, PlannedRule, Refusal, Support, Terms, plan,
+};
 
 /// The lab's kernels, oldest first; the last one is our own build with error injection.
 const KERNELS: [&str; 5] =
@@ -75,6 +77,49 @@ fn missing(kernels: &[KernelFeatures]) -> String {
     text
 }
 
+/// What the agent would find on aarch64 under a kernel that can do what Debian's 6.12 can.
+fn on_aarch64() -> KernelFeatures {
+    let found = features("debian-6.12").with_functions([]);
+    Backend::ALL.into_iter().fold(found, |found, backend| {
+        found.with(backend, Backend::lack_on("aarch64").expect("it is not x86-64"))
+    })
+}
+
+/// The samples of the language, each with its plan on aarch64.
+fn plans_on_aarch64() -> impl Iterator<Item = (&'static str, Plan)> {
+    let features = on_aarch64();
+    let samples = chaos_fault::verbs().flat_map(|verb| verb.samples.iter().copied());
+    samples.map(move |text| (text, plan_of(text, &features)))
+}
+
+/// Which faults are refused there and planned on x86-64.
+fn refused_on_aarch64() -> String {
+    let elsewhere = features("debian-6.12");
+    let mut list = String::new();
+    for (text, plan) in plans_on_aarch64() {
+        if !plan.refused.is_empty() && plan_of(text, &elsewhere).refused.is_empty() {
+            writeln!(list, "- `{text}`").unwrap();
+        }
+    }
+    list
+}
+
+#[test]
+fn aarch64_is_refused_what_knows_x86_64() {
+    let mut page = String::new();
+    for (text, Plan { rules, refused, .. }) in plans_on_aarch64() {
+        writeln!(page, "{text}").unwrap();
+        for rule in &rules {
+            assert_eq!(rule.calls, [], "{text}: none is answered by its number");
+            writeln!(page, "  {}", means(rule)).unwrap();
+        }
+        for Refusal { reason, remedy, .. } in refused {
+            writeln!(page, "  refused: {reason}; {}", remedy.unwrap_or_default()).unwrap();
+        }
+    }
+    snapbox::assert_data_eq!(page, snapbox::file!["golden/aarch64.txt"].raw());
+}
+
 #[test]
 fn the_page_is_what_the_planner_says() {
     let kernels = KERNELS.map(features);
@@ -85,9 +130,15 @@ fn the_page_is_what_the_planner_says() {
          `cgroup`, `tcx` and\n`clsact` are kinds of hooks, `fq` and `tap` what holds packets back, the \
          others ways to answer system calls; `–` means\nthat the fault is refused, and `chaos-agent \
          explain` says why. `chaos-agent doctor` finds out what the kernel at\nhand can do.\n\n{}\n\
-         ## What each kernel lacks\n{}",
+         ## What each kernel lacks\n{}\n\
+         ## aarch64\n\n\
+         Nothing has been run on an aarch64 machine. `cargo xtask ci` compiles the agent for it (without the client of \
+         Kubernetes) and\nthe BPF object (without the programs that answer calls by their numbers, which know \
+         the registers and numbers of x86-64).\nSo an agent there refuses the following, whatever its kernel can \
+         do. What it does of the rest depends on the kernel, as\nabove; `chaos-agent doctor` tries it.\n\n{}",
         by_fault(&kernels),
-        missing(&kernels)
+        missing(&kernels),
+        refused_on_aarch64()
     );
     snapbox::assert_data_eq!(page, snapbox::file!["../../docs/kernels.md"].raw());
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum as _;
 
 use crate::{
-    build_ebpf,
+    aarch64, build_ebpf,
     command::{self, run as run_command},
     crds, dependencies, fmt, profiles,
     setup::{self, Part},
@@ -43,6 +43,8 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
         cargo(&args)
     });
     stages.run("object", build_ebpf::run);
+    // After the object, which it has compiled for that architecture already.
+    stages.run("aarch64", aarch64::run);
     stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
     stages.run("crds", || crds::run(&crds::Args { check: true }));
     let mut report = Report::default();

@@ -1,5 +1,6 @@
 //! The project's own commands: `cargo xtask VERB`. One file a verb.
 
+mod aarch64;
 mod bench;
 mod build_ebpf;
 mod ci;
@@ -32,6 +33,8 @@ enum Verb {
     Setup(setup::Args),
     /// Build the BPF object and check what is in it
     BuildEbpf,
+    /// Check that the agent compiles for aarch64
+    Aarch64,
     /// Check licences, sources and bans of all dependencies
     Dependencies,
     /// Format the sources
@@ -65,6 +68,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Setup(args) => setup::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::BuildEbpf => build_ebpf::run().map(|()| ExitCode::SUCCESS),
+        Verb::Aarch64 => aarch64::run().map(|()| ExitCode::SUCCESS),
         Verb::Dependencies => dependencies::run().map(|()| ExitCode::SUCCESS),
         Verb::Fmt(args) => fmt::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Test(args) => test::run(&args),

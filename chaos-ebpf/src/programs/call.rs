@@ -32,7 +32,7 @@ use chaos_ebpf_common::{
 };
 
 use super::{LAST_ERRNO, file};
-use crate::{env::Maps, maps::CALLERS, ownership::Owners};
+use crate::{env::Maps, maps::CALLERS, owners::Owners};
 
 /// Whose entry the function is.
 #[unsafe(no_mangle)]

@@ -18,7 +18,7 @@ use chaos_ebpf_common::{
 use crate::{
     env::Maps,
     maps::{FILES, NAME_BYTES, NAMES, PATHS},
-    ownership::Owners,
+    owners::Owners,
 };
 
 /// Where the kernel's structs have what is read here; the loader knows from its type information.

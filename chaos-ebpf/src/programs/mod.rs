@@ -1,6 +1,9 @@
 //! One file a hook family, the kernel's call site named above each program.
 
+// They read the registers of the caller, and know calls by the numbers of x86-64.
+#[cfg(bpf_target_arch = "x86_64")]
 mod call;
+#[cfg(bpf_target_arch = "x86_64")]
 mod file;
 mod frames;
 mod line;

@@ -1,11 +1,11 @@
-//! `build-ebpf`: compiles the BPF object as the agent's build script does, into `target/ebpf`,
-//! and checks what came out.
+//! `build-ebpf`: compiles the BPF object as the agent's build script does, into `target/ebpf` and for aarch64 into
+//! `target/ebpf-aarch64`, and checks what came out.
 
 mod inspect;
 mod stack;
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -20,34 +20,48 @@ use crate::{
     setup::{self, Part},
 };
 
-const EXPECTED: Expected<'static> = Expected { programs: &PROGRAMS, maps: &MAPS };
+/// The architecture that has all programs.
+const MAIN: &str = "x86_64";
+/// The one that has none of those that answer system calls by their numbers, nor what only they use.
+const OTHER: &str = "aarch64";
+/// The section of those programs.
+const OF_CALLS: &str = "fentry";
 
 pub fn run() -> Result<()> {
     setup::ensure(&[Part::Build])?;
-    let path = compile()?;
+    check(MAIN, &PROGRAMS)?;
+    let others = PROGRAMS.into_iter().filter(|(_, section)| *section != OF_CALLS);
+    check(OTHER, &others.collect::<Vec<_>>())
+}
+
+fn check(architecture: &str, programs: &[(&str, &str)]) -> Result<()> {
+    let path = compile(architecture)?;
     let file = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let object = Object::parse(&file).with_context(|| format!("inspect {}", path.display()))?;
     print!("{object}");
-    object.check(&EXPECTED).with_context(|| format!("check {}", path.display()))?;
+    object
+        .check(&Expected { programs, maps: &MAPS })
+        .with_context(|| format!("check {}", path.display()))?;
     println!("{}: as expected", path.strip_prefix(paths::workspace()).unwrap_or(&path).display());
     Ok(())
 }
 
-fn compile() -> Result<PathBuf> {
-    let endian = if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" };
-    let target = format!("{endian}-unknown-none");
+fn compile(architecture: &str) -> Result<PathBuf> {
+    let target = "bpfel-unknown-none";
     // Where the agent's build script has it compiled, too.
-    let target_dir = target_directory()?.join("ebpf");
+    let directory =
+        if architecture == MAIN { "ebpf".to_owned() } else { format!("ebpf-{architecture}") };
+    let target_dir = target_directory()?.join(directory);
     // The flags of aya-build, so that both make the same object.
-    let arch = format!("--cfg=bpf_target_arch=\"{}\"", env::consts::ARCH);
+    let arch = format!("--cfg=bpf_target_arch=\"{architecture}\"");
     let flags = [arch.as_str(), "-Cdebuginfo=2", "-Clink-arg=--btf"].join("\x1f");
     run_command(
         nightly_command(&paths::bpf_toolchain()?, "cargo")?
             .current_dir(paths::workspace())
             .args(["build", "--package", "chaos-ebpf", "--bins", "--release"])
-            .args(["-Z", "build-std=core", "--target", &target, "--target-dir"])
+            .args(["-Z", "build-std=core", "--target", target, "--target-dir"])
             .arg(&target_dir)
             .env("CARGO_ENCODED_RUSTFLAGS", flags),
     )?;
-    Ok(target_dir.join(Path::new(&target)).join("release/chaos"))
+    Ok(target_dir.join(Path::new(target)).join("release/chaos"))
 }

@@ -6,7 +6,10 @@
 //!
 //! [OCI image layout]: https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -27,6 +30,12 @@ pub struct Image<'a> {
     /// What a container runs when it is told nothing else, with its arguments.
     pub entrypoint: &'a [&'a str],
     pub programs: Vec<Program<'a>>,
+    /// Files to read.
+    pub documents: Vec<Document<'a>>,
+    /// What it says of itself to those who look at it; names as in the [specification].
+    ///
+    /// [specification]: https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
+    pub labels: BTreeMap<String, String>,
 }
 
 /// An executable file.
@@ -37,19 +46,31 @@ pub struct Program<'a> {
     pub contents: &'a [u8],
 }
 
+/// A file that nobody executes.
+#[derive(Clone, Debug)]
+pub struct Document<'a> {
+    /// As of a [`Program`].
+    pub path: &'a str,
+    pub contents: &'a [u8],
+}
+
 /// The archive of `images`, and the digest of each one's manifest, `sha256:…`.
 pub fn write(images: &[Image<'_>]) -> Result<(Vec<u8>, Vec<String>)> {
     let mut archive = Archive { tar: Builder::new(Vec::new()), written: BTreeSet::new() };
     let (mut index, mut saved, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     for image in images {
-        let Image { reference, entrypoint, programs } = image;
+        let Image { reference, entrypoint, programs, documents, labels } = image;
         let Some((_, tag)) = reference.rsplit_once(':') else { bail!("{reference} has no tag") };
-        let layer = archive.blob(&layer(programs)?)?;
+        let layer = archive.blob(&layer(programs, documents)?)?;
+        let mut settings = json!({ "Entrypoint": entrypoint, "WorkingDir": "/" });
+        if !labels.is_empty() {
+            settings["Labels"] = json!(labels);
+        }
         let config = archive.document(&json!({
             "architecture": ARCHITECTURE,
             "os": "linux",
             "created": CREATED,
-            "config": { "Entrypoint": entrypoint, "WorkingDir": "/" },
+            "config": settings,
             "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
             "history": [{ "created": CREATED, "created_by": "cargo xtask image" }],
         }))?;
@@ -86,10 +107,13 @@ pub fn write(images: &[Image<'_>]) -> Result<(Vec<u8>, Vec<String>)> {
 }
 
 /// The tar archive of a layer.
-fn layer(programs: &[Program<'_>]) -> Result<Vec<u8>> {
+fn layer(programs: &[Program<'_>], documents: &[Document<'_>]) -> Result<Vec<u8>> {
     let mut layer = Builder::new(Vec::new());
     for Program { path, contents } in programs {
         append(&mut layer, path, 0o755, contents)?;
+    }
+    for Document { path, contents } in documents {
+        append(&mut layer, path, 0o644, contents)?;
     }
     layer.into_inner().context("end a layer")
 }
@@ -168,6 +192,8 @@ mod tests {
             reference: "chaos-agent:0.1.0",
             entrypoint: &["/chaos-agent"],
             programs: vec![Program { path: "chaos-agent", contents: b"the agent" }],
+            documents: vec![Document { path: "usr/share/doc/a", contents: b"about it" }],
+            labels: BTreeMap::from([("org.example.a".to_owned(), "b".to_owned())]),
         }
     }
 
@@ -176,6 +202,8 @@ mod tests {
             reference: "victim:1",
             entrypoint: &["/bin/victim", "job"],
             programs: vec![Program { path: "bin/victim", contents: b"the victim" }],
+            documents: vec![],
+            labels: BTreeMap::new(),
         }
     }
 
@@ -222,8 +250,13 @@ mod tests {
             assert_eq!(config["config"]["Entrypoint"], json!(image.entrypoint));
             let layer = follow(&files, &manifest["layers"][0]);
             assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
-            let Program { path, contents } = &image.programs[0];
-            assert_eq!(unpack(layer), BTreeMap::from([(path.to_string(), contents.to_vec())]));
+            let programs = image.programs.iter().map(|file| (file.path, file.contents));
+            let documents = image.documents.iter().map(|file| (file.path, file.contents));
+            let files = programs.chain(documents).map(|(path, is)| (path.to_owned(), is.to_vec()));
+            assert_eq!(unpack(layer), files.collect());
+            let labels = config["config"].get("Labels");
+            assert_eq!(labels.is_some(), !image.labels.is_empty());
+            assert!(labels.is_none_or(|labels| *labels == json!(image.labels)));
         }
         assert_eq!(document(&files, "oci-layout"), json!({ "imageLayoutVersion": "1.0.0" }));
     }
@@ -239,14 +272,17 @@ mod tests {
     }
 
     #[test]
-    fn programs_can_be_executed_and_belong_to_root() {
-        let layer = layer(&agent().programs).unwrap();
+    fn programs_can_be_executed_documents_cannot_and_both_belong_to_root() {
+        let layer = layer(&agent().programs, &agent().documents).unwrap();
         let mut layer = tar::Archive::new(layer.as_slice());
-        let entry = layer.entries().unwrap().next().unwrap().unwrap();
-        let header = entry.header();
-        assert_eq!(header.mode().unwrap(), 0o755);
-        assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
-        assert_eq!(header.mtime().unwrap(), 0);
+        let headers = layer.entries().unwrap().map(|entry| entry.unwrap().header().clone());
+        let headers: Vec<_> = headers.collect();
+        let modes = headers.iter().map(|header| header.mode().unwrap());
+        assert!(modes.eq([0o755, 0o644]));
+        for header in headers {
+            assert_eq!((header.uid().unwrap(), header.gid().unwrap()), (0, 0));
+            assert_eq!(header.mtime().unwrap(), 0);
+        }
     }
 
     #[test]

@@ -1,16 +1,24 @@
 //! `image`: the agent's container image, a static program from scratch, without Docker.
 
 pub mod archive;
+mod bill;
+mod inventory;
+mod licences;
 pub mod linked;
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
-use anyhow::{Context as _, Result};
-use archive::{Image, Program};
-use xtask::node::NodeKit;
+use anyhow::{Context as _, Result, bail};
+use archive::{Document, Image, Program};
+use xtask::{node::NodeKit, paths};
 
 use crate::{
-    command::{cargo, run as run_command, target_directory},
+    command::{capture, cargo, run as run_command, target_directory},
     integration::AGENT,
     setup::{self, Part, build::MUSL_TARGET},
 };
@@ -23,13 +31,31 @@ pub struct Args {
     /// The file to write, an OCI archive; by default target/image/chaos-agent.tar
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Where the sources are, for the label `org.opencontainers.image.source`
+    #[arg(long, value_name = "URL")]
+    source: Option<String>,
 }
+
+/// At most so many bytes may be shipped: the whole of it is pulled onto every node, and the program is in memory there.
+const MOST_OF_PROGRAM: usize = 15_000_000;
+const MOST_OF_IMAGE: usize = 16_000_000;
+
+/// Where the image has what is said about it.
+const BILL: &str = "usr/share/doc/chaos-agent/bom.cdx.json";
+const LICENCES: &str = "usr/share/doc/chaos-agent/licenses.txt";
 
 pub fn run(args: &Args) -> Result<ExitCode> {
     setup::ensure(&[Part::Build, Part::Image])?;
-    let program = build_static(&[AGENT], &[AGENT], Profile::Release)?.join(AGENT);
-    let contents = fs::read(&program).with_context(|| format!("read {}", program.display()))?;
-    let image = agent(&args.reference, &contents);
+    let program = build_static(&[AGENT], &[AGENT], Profile::Shipped)?.join(AGENT);
+    let contents = stripped(&program)?;
+    let inventory = inventory::of_agent().context("list what the program is made of")?;
+    let (bill, licences) = (bill::write(&inventory)?, licences::page(&inventory)?);
+    let mut image = agent(&args.reference, &contents);
+    image.documents = vec![
+        Document { path: BILL, contents: &bill },
+        Document { path: LICENCES, contents: licences.as_bytes() },
+    ];
+    image.labels = labels(args.source.as_deref());
     let (bytes, digests) = archive::write(&[image])?;
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -39,15 +65,57 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
     }
     fs::write(&output, &bytes).with_context(|| format!("write {}", output.display()))?;
-    let size = bytes.len() / 1_000_000;
-    println!("{} {} ({size} MB) in {}", args.reference, digests[0], output.display());
+    println!("{} {} in {}", args.reference, digests[0], output.display());
+    println!("the program has {} bytes, the image {}", contents.len(), bytes.len());
+    check_size("the program", contents.len(), MOST_OF_PROGRAM)?;
+    check_size("the image", bytes.len(), MOST_OF_IMAGE)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The agent's image, with the agent's program.
+/// A program without its symbols.
+pub fn stripped(program: &Path) -> Result<Vec<u8>> {
+    let file = tempfile::NamedTempFile::new().context("make a temporary file")?;
+    run_command(Command::new("strip").arg("-o").arg(file.path()).arg(program))?;
+    fs::read(file.path()).with_context(|| format!("read the stripped {}", program.display()))
+}
+
+fn check_size(what: &str, bytes: usize, most: usize) -> Result<()> {
+    if bytes > most {
+        bail!(
+            "{what} has {bytes} bytes, and {most} are allowed: docs/decisions/0060-what-is-shipped.md says how to find \
+             out what weighs"
+        );
+    }
+    Ok(())
+}
+
+/// What the image says of itself; of which commit it is only where the sources are a checkout of git.
+fn labels(source: Option<&str>) -> BTreeMap<String, String> {
+    let mut git = Command::new("git");
+    let commit = capture(git.current_dir(paths::workspace()).args(["rev-parse", "HEAD"])).ok();
+    let licences = "(MIT OR Apache-2.0) AND GPL-2.0-only";
+    let said = [
+        ("title", Some(AGENT)),
+        ("version", Some(env!("CARGO_PKG_VERSION"))),
+        ("licenses", Some(licences)),
+        ("revision", commit.as_deref().map(str::trim)),
+        ("source", source),
+    ];
+    let said = said.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    said.map(|(name, value)| (format!("org.opencontainers.image.{name}"), value.to_owned()))
+        .collect()
+}
+
+/// The agent's image, with the agent's program and nothing about it.
 pub fn agent<'a>(reference: &'a str, program: &'a [u8]) -> Image<'a> {
     let programs = vec![Program { path: "chaos-agent", contents: program }];
-    Image { reference, entrypoint: &["/chaos-agent"], programs }
+    Image {
+        reference,
+        entrypoint: &["/chaos-agent"],
+        programs,
+        documents: Vec::new(),
+        labels: BTreeMap::new(),
+    }
 }
 
 /// How programs are built.
@@ -55,8 +123,8 @@ pub fn agent<'a>(reference: &'a str, program: &'a [u8]) -> Image<'a> {
 pub enum Profile {
     /// As tests are: soon.
     Dev,
-    /// As users get them.
-    Release,
+    /// As users get them: small, and slow to compile.
+    Shipped,
 }
 
 /// Builds programs that need nothing of the machine they run on; the directory with them. Built
@@ -64,7 +132,7 @@ pub enum Profile {
 pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> Result<PathBuf> {
     let (profile, directory) = match profile {
         Profile::Dev => ("dev", "debug"),
-        Profile::Release => ("release", "release"),
+        Profile::Shipped => ("shipped", "shipped"),
     };
     let mut cargo = cargo();
     cargo.args(["build", "--target", MUSL_TARGET, "--profile", profile]);
@@ -75,9 +143,28 @@ pub fn build_static(packages: &[&str], programs: &[&str], profile: Profile) -> R
 
 #[cfg(test)]
 mod tests {
-    use xtask::paths;
-
     use super::*;
+
+    #[test]
+    fn what_has_grown_is_refused_with_both_numbers() {
+        check_size("the image", 5, 5).unwrap();
+        let error = check_size("the image", 6, 5).unwrap_err().to_string();
+        assert!(error.starts_with("the image has 6 bytes, and 5 are allowed"), "{error}");
+        let (_, page) = error.split_once(": ").unwrap();
+        let page = page.split_once(' ').unwrap().0;
+        assert!(paths::workspace().join(page).is_file(), "{page}");
+    }
+
+    #[test]
+    fn labels_say_version_licences_and_where_the_sources_are() {
+        let labels = labels(Some("https://host.example/a"));
+        let said = |name: &str| labels.get(&format!("org.opencontainers.image.{name}")).cloned();
+        assert_eq!(said("version").as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(said("source").as_deref(), Some("https://host.example/a"));
+        let licences = said("licenses").unwrap();
+        assert_eq!(licences::canonical(&licences).unwrap(), licences);
+        assert_eq!(super::labels(None).get("org.opencontainers.image.source"), None);
+    }
 
     #[test]
     fn the_manifests_name_this_image() {

@@ -13,16 +13,25 @@ use crate::command::{capture, run};
 /// The target of programs that need nothing of the machine they run on.
 pub const MUSL_TARGET: &str = "x86_64-unknown-linux-musl";
 
+/// What the agent is checked for besides.
+pub const AARCH64_TARGET: &str = "aarch64-unknown-linux-gnu";
+
 pub fn ensure() -> Result<()> {
     bpf::ensure()?;
-    musl()
+    target(MUSL_TARGET)
 }
 
-fn musl() -> Result<()> {
+/// Installs what checks that the agent compiles for another architecture.
+pub fn ensure_aarch64() -> Result<()> {
+    bpf::ensure()?;
+    target(AARCH64_TARGET)
+}
+
+fn target(name: &str) -> Result<()> {
     let installed = capture(Command::new("rustup").args(["target", "list", "--installed"]))?;
-    if installed.lines().any(|target| target == MUSL_TARGET) {
+    if installed.lines().any(|target| target == name) {
         return Ok(());
     }
-    progress(&format!("adding the target {MUSL_TARGET}"));
-    run(Command::new("rustup").args(["target", "add", MUSL_TARGET]))
+    progress(&format!("adding the target {name}"));
+    run(Command::new("rustup").args(["target", "add", name]))
 }

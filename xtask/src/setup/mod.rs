@@ -27,6 +27,8 @@ pub enum Part {
     Bpf,
     /// The same, and what the static agent is compiled with: the musl target
     Build,
+    /// The standard library of the architecture that the agent is checked for besides
+    Aarch64,
     /// Debian packages that the tests, the demo and the benchmark use
     System,
     /// etcd, kube-apiserver and kubectl, for tests against a real API server
@@ -52,6 +54,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
         match part {
             Part::Bpf => bpf::ensure(),
             Part::Build => build::ensure(),
+            Part::Aarch64 => build::ensure_aarch64(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),
             Part::Image => image::ensure(),

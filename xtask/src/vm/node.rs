@@ -5,6 +5,7 @@
 //! share.
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
     process::Command,
@@ -25,12 +26,13 @@ use super::{
     machine::Machine,
 };
 use crate::{
-    command::{run, target_directory},
+    command::target_directory,
     image::{
         self, Profile,
         archive::{self, Image, Program},
         build_static,
         linked::LinkedProgram,
+        stripped,
     },
     integration::{self, AGENT, PACKAGE as INTEGRATION},
     setup::{self, Part, build::MUSL_TARGET},
@@ -94,6 +96,7 @@ impl Parts {
         setup::ensure(&needed)?;
         let lab = Lab { settings, guest: build_guest()? };
         let programs = build_static(&[AGENT, INTEGRATION], &[AGENT, VICTIM], Profile::Dev)?;
+        // On a node all files are in memory, and images twice.
         let agent = stripped(&programs.join(AGENT))?;
         let victim = stripped(&programs.join(VICTIM))?;
         let pause = stripped(&guest_program("pause")?)?;
@@ -106,6 +109,8 @@ impl Parts {
                 reference: NodeKit::REDIS_IMAGE,
                 entrypoint: &["/redis-server"],
                 programs: redis.programs(),
+                documents: Vec::new(),
+                labels: BTreeMap::new(),
             },
         ])?;
         Ok(Self { lab, images, binaries: NodeBinaries::find()? })
@@ -190,14 +195,8 @@ fn image<'a>(
     entrypoint: &'a [&'a str],
     contents: &'a [u8],
 ) -> Image<'a> {
-    Image { reference, entrypoint, programs: vec![Program { path, contents }] }
-}
-
-/// A program without its symbols: on a node all files are in memory, and images twice.
-fn stripped(program: &Path) -> Result<Vec<u8>> {
-    let file = tempfile::NamedTempFile::new().context("make a temporary file")?;
-    run(Command::new("strip").arg("-o").arg(file.path()).arg(program))?;
-    fs::read(file.path()).with_context(|| format!("read the stripped {}", program.display()))
+    let programs = vec![Program { path, contents }];
+    Image { reference, entrypoint, programs, documents: Vec::new(), labels: BTreeMap::new() }
 }
 
 /// A program of the guest's crate, which `build_guest` builds.
