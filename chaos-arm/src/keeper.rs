@@ -4,19 +4,23 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use chaos_api::{
-    ArmedId, Ended, Engine, Epoch, HaltedSince, Leases, Notice, Withheld, clock::boot_now,
+    ArmedId, Ended, Engine, Epoch, HaltedSince, Leases, Ledgers, Notice, Withheld, clock::boot_now,
 };
 use chaos_plan::nanoseconds;
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::{audience::Audience, news};
+use crate::{audience::Audience, closed::ClosedLedgers, news};
 
 /// Leases are renewed this many times before they would lapse.
 const RENEWALS: u32 = 5;
@@ -42,6 +46,11 @@ enum Order<E> {
     Tether(String, u64),
     /// The engine has news; tell when it has been looked at.
     News(mpsc::Sender<()>),
+    /// Hand over what was closed, and the ledgers of what is armed if that is wanted.
+    Ledgers {
+        with_armed: bool,
+        answer: oneshot::Sender<Ledgers>,
+    },
     Stop,
 }
 
@@ -51,6 +60,8 @@ pub struct Handle<E> {
     orders: mpsc::Sender<Order<E>>,
     audience: Audience,
     leases: Leases,
+    /// When the leases were renewed last; boot clock, ns.
+    renewed: Arc<AtomicU64>,
 }
 
 /// The keeper's thread. Dropping it disarms everything.
@@ -65,7 +76,13 @@ impl<E: Engine> Keeper<E> {
         let (orders, received) = mpsc::channel();
         let audience = Audience::default();
         let to_keeper = orders.clone();
-        let handle = Handle { orders, audience: audience.clone(), leases: engine.leases() };
+        let renewed = Arc::new(AtomicU64::new(boot_now()));
+        let handle = Handle {
+            orders,
+            audience: audience.clone(),
+            leases: engine.leases(),
+            renewed: renewed.clone(),
+        };
         let tick = (lease / RENEWALS).min(SLOWEST);
         let tell = move |seen| to_keeper.send(Order::News(seen)).is_ok();
         let watch = match engine.news() {
@@ -73,7 +90,8 @@ impl<E: Engine> Keeper<E> {
             None => None,
         };
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-            let mut keeping = Keeping { engine, audience, tethers: BTreeMap::new() };
+            let (tethers, closed) = (BTreeMap::new(), None);
+            let mut keeping = Keeping { engine, audience, tethers, renewed, closed };
             keeping.keep(&received, tick);
             drop(watch);
             keeping.engine.halt("the agent is shutting down");
@@ -101,8 +119,13 @@ impl<E: Engine> Drop for Keeper<E> {
 
 impl<E> Clone for Handle<E> {
     fn clone(&self) -> Self {
-        let Self { orders, audience, leases } = self;
-        Self { orders: orders.clone(), audience: audience.clone(), leases: leases.clone() }
+        let Self { orders, audience, leases, renewed } = self;
+        Self {
+            orders: orders.clone(),
+            audience: audience.clone(),
+            leases: leases.clone(),
+            renewed: renewed.clone(),
+        }
     }
 }
 
@@ -121,6 +144,21 @@ impl<E: Engine> Handle<E> {
         };
         self.orders.send(Order::Work(Box::new(work))).map_err(|_| KeeperGone)?;
         answered.await.map_err(|_| KeeperGone)
+    }
+
+    /// What was counted until this moment: the ledgers that were closed since they were handed over before, and if
+    /// `with_armed` is set also those of what is armed. Closed ledgers are kept from the first call on: whoever calls
+    /// this goes on calling it, and is the only one.
+    pub async fn ledgers(&self, with_armed: bool) -> Result<Ledgers, KeeperGone> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Ledgers { with_armed, answer }).map_err(|_| KeeperGone)?;
+        answered.await.map_err(|_| KeeperGone)
+    }
+
+    /// For how long the leases have not been renewed. The keeper need not answer for that.
+    pub fn lease_age(&self) -> Duration {
+        let renewed = self.renewed.load(Ordering::Relaxed);
+        Duration::from_nanos(boot_now().saturating_sub(renewed))
     }
 
     /// The epoch of what is asked for at this moment.
@@ -180,6 +218,9 @@ struct Keeping<E> {
     audience: Audience,
     /// Boot clock, ns: a machine that was suspended has not heard anybody meanwhile.
     tethers: BTreeMap<String, u64>,
+    renewed: Arc<AtomicU64>,
+    /// Once somebody has asked for them.
+    closed: Option<ClosedLedgers>,
 }
 
 impl<E: Engine> Keeping<E> {
@@ -212,6 +253,11 @@ impl<E: Engine> Keeping<E> {
                     (true, None)
                 }
                 Ok(Order::News(seen)) => (false, Some(seen)),
+                Ok(Order::Ledgers { with_armed, answer }) => {
+                    // Whoever asked may have gone, and with it the agent.
+                    drop(answer.send(self.ledgers(with_armed)));
+                    (true, None)
+                }
                 Err(RecvTimeoutError::Timeout) => (false, None),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -227,6 +273,7 @@ impl<E: Engine> Keeping<E> {
     fn look(&mut self) {
         self.end_lost();
         self.engine.tick();
+        self.renewed.store(boot_now(), Ordering::Relaxed);
         self.engine.sample();
         self.tell();
     }
@@ -250,7 +297,30 @@ impl<E: Engine> Keeping<E> {
     }
 
     fn tell(&mut self) {
-        self.engine.take_notices().into_iter().for_each(|notice| self.audience.tell(notice));
+        let replaced = self.engine.take_replaced();
+        let notices = self.engine.take_notices();
+        if let Some(closed) = &mut self.closed {
+            // What was replaced belongs to targets that may have ended since.
+            replaced.into_iter().for_each(|report| closed.replaced(report));
+            notices.iter().for_each(|notice| closed.heard(notice));
+        }
+        notices.into_iter().for_each(|notice| self.audience.tell(notice));
+    }
+
+    fn ledgers(&mut self, with_armed: bool) -> Ledgers {
+        self.tell();
+        let mut ledgers = self.closed.get_or_insert_default().take();
+        ledgers.armed = with_armed.then(|| {
+            let read = |id: &ArmedId| {
+                let report = self.engine.report(id)?;
+                let report = report.inspect_err(|error| {
+                    tracing::warn!(%id, %error, "the ledger was not read");
+                });
+                Some((id.clone(), report.ok()))
+            };
+            self.engine.ids().filter_map(read).collect()
+        });
+        ledgers
     }
 }
 

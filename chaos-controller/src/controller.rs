@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::kinds::Run;
+use chaos_api::{ControllerObserver, Unobserved, kinds::Run};
 use chaos_probe::Asker;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -24,7 +24,7 @@ pub use self::stores::Stores;
 use self::stores::{between, by_name, by_service};
 use crate::{
     agents::Agents,
-    asking::Questions,
+    asking::{self, Questions},
     budgets::Budget,
     fresh::Fresh,
     hosts::Hosts,
@@ -60,6 +60,8 @@ pub struct Controller {
     pub asker: Asker,
     /// Annotations that are written in one second at most.
     pub pace: u32,
+    /// Whoever measures the loop.
+    pub observer: Arc<dyn ControllerObserver>,
     state: State,
 }
 
@@ -88,8 +90,13 @@ impl Controller {
         asker: Asker,
         pace: u32,
     ) -> Self {
-        let state = State::default();
-        Self { client, stores, leadership, namespace, identity, asker, pace, state }
+        let (observer, state) = (Arc::new(Unobserved), State::default());
+        Self { client, stores, leadership, namespace, identity, asker, pace, observer, state }
+    }
+
+    /// The same, measured by somebody.
+    pub fn observed_by(self, observer: Arc<dyn ControllerObserver>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Works until `shutdown` says so, or its sender is gone.
@@ -97,7 +104,7 @@ impl Controller {
         let mut stopped = pin!(async move { drop(shutdown.wait_for(|stop| *stop).await) });
         tokio::select! {
             () = &mut stopped => return,
-            () = self.stores.ready() => {}
+            () = self.stores.ready() => self.observer.synced(),
         }
         loop {
             let work = async {
@@ -125,6 +132,7 @@ impl Controller {
             // Whoever leads meanwhile writes what is not known here.
             self.state = State::default();
             self.asker.forget_all();
+            self.observer.looked(None);
             return;
         }
         let began = Instant::now();
@@ -137,8 +145,10 @@ impl Controller {
             changed.notify_one();
         }
         self.leadership.count(actions.armed_pods);
+        self.observer.looked(Some(observed.runs.clone()));
         let questions = std::mem::take(&mut actions.ask);
-        self.state.questions.ask(questions, &self.asker, changed);
+        let asker = asking::Observed { asker: self.asker.clone(), observer: self.observer.clone() };
+        self.state.questions.ask(questions, &asker, changed);
         self.act(actions).await;
         let acted = began.elapsed() - seen - decided;
         let [seen_us, decided_us, acted_us] = [seen, decided, acted].map(|time| time.as_micros());

@@ -3,11 +3,11 @@
 
 use std::{
     convert::Infallible,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use chaos_api::{Engine, Epoch};
+use chaos_api::{AgentObserver, Engine, Epoch, Unobserved};
 use chaos_arm::Handle;
 use kube::Client;
 use tokio::{
@@ -32,6 +32,8 @@ pub(super) struct Liveness<E> {
     pub changed: Notify,
     /// The epoch in which the first object changed that nobody has looked at yet.
     found: Mutex<Option<Epoch>>,
+    /// Whoever measures the loop.
+    pub observer: Arc<dyn AgentObserver>,
 }
 
 #[derive(Default)]
@@ -64,7 +66,13 @@ impl<E: Engine> Liveness<E> {
             lapses: watch::Sender::new(0),
             changed: Notify::new(),
             found: Mutex::default(),
+            observer: Arc::new(Unobserved),
         }
+    }
+
+    /// The same, measured by somebody.
+    pub fn observed_by(self, observer: Arc<dyn AgentObserver>) -> Self {
+        Self { observer, ..self }
     }
 
     /// An object has changed.
@@ -89,6 +97,7 @@ impl<E: Engine> Liveness<E> {
                 self.changed.notify_one();
             }
             self.tether(self.grace);
+            self.observer.heard();
         }
     }
 

@@ -4,10 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::ready,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, HaltedSince, TargetReport};
+use chaos_api::{
+    AllowedVerbs, ArmedId, ContainerId, Ended, Engine, HaltedSince, RefusalCause, TargetReport,
+};
 use chaos_arm::{Handle, KeeperGone};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -195,6 +197,7 @@ impl<E: Engine> Reconciler<'_, E> {
     async fn obey_guard(&mut self) -> Result<(), KeeperGone> {
         let now = self.clocks.now();
         self.guard.see(self.leases.state().first().map(AsRef::as_ref), &now);
+        self.liveness.observer.guard_moved(self.guard.moved_at());
         let (mut ids, mut over) = (BTreeSet::new(), Vec::new());
         for (name, known) in &mut self.known {
             let text = known.facts.text.as_deref();
@@ -293,7 +296,10 @@ impl<E: Engine> Reconciler<'_, E> {
                 self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
             }
             Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why]).await?,
-            Desired::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
+            Desired::Refused(cause, messages) => {
+                self.liveness.observer.refused(cause);
+                self.close(name, PodPhase::Refused, messages).await?;
+            }
         }
         self.answer(name);
         Ok(())
@@ -313,10 +319,12 @@ impl<E: Engine> Reconciler<'_, E> {
             policy: self.options.policy.clone(),
             clock: self.clocks.clone(),
         };
+        let asked_at = Instant::now();
         let verdict = match self.handle.with_since(epoch, move |engine| arming.run(engine)).await? {
             Ok(verdict) => verdict,
             Err(halted) => return self.halted(name, halted).await,
         };
+        self.observe(&verdict, asked_at.elapsed());
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
@@ -374,6 +382,20 @@ impl<E: Engine> Reconciler<'_, E> {
         }
         self.look_later(name);
         Ok(())
+    }
+
+    /// Tells whoever measures what became of what was to be armed.
+    fn observe(&self, verdict: &Verdict, took: Duration) {
+        let observer = &self.liveness.observer;
+        match verdict {
+            Verdict::Done(fates, _) => {
+                if fates.iter().any(|fate| matches!(fate, ArmResult::Armed { .. })) {
+                    observer.armed(took);
+                }
+            }
+            Verdict::Refused(_) => observer.refused(RefusalCause::Plan),
+            Verdict::Occupied(_) => observer.refused(RefusalCause::Occupied),
+        }
     }
 
     /// Kills the containers that are to be killed and are noted. What is to be said of that.

@@ -112,3 +112,33 @@ fn in_another_namespace_rights_and_policies_name_the_account_that_is_there() -> 
     assert!(subject.contains(HERE) && subject.contains("kind: User"), "{subject}");
     Ok(())
 }
+
+#[test]
+fn monitoring_opens_the_ports_that_it_has_scraped() -> Result<()> {
+    let overlay = Overlay::on_base(|manifests| {
+        // Beside another component that changes the arguments.
+        let components = ["seccomp", "components/monitoring"];
+        json!({ "components": components.map(|one| format!("{manifests}/{one}")) })
+    })?;
+    let built = build(overlay.path())?;
+    let objects: Vec<&str> = built.split("---\n").collect();
+    let of_kind = |kind: &str| -> Vec<&&str> {
+        objects.iter().filter(|one| one.contains(&format!("\nkind: {kind}\n"))).collect()
+    };
+    let [agent] = of_kind("DaemonSet")[..] else { anyhow::bail!("one DaemonSet: {built}") };
+    for part in [
+        "- --seccomp-socket=/run/chaos-agent-seccomp/listener.sock",
+        "- --metrics-address=0.0.0.0:9464",
+        "- --health-address=0.0.0.0:9465",
+        "containerPort: 9464\n          name: metrics",
+        "path: /healthz",
+        "path: /readyz",
+    ] {
+        assert!(agent.contains(part), "{part}:\n{agent}");
+    }
+    assert_eq!(of_kind("PodMonitor").len(), 2);
+    let [dashboard] = of_kind("ConfigMap")[..] else { anyhow::bail!("one ConfigMap: {built}") };
+    assert!(dashboard.contains("grafana_dashboard: \"1\""), "{dashboard}");
+    assert_eq!(of_kind("PrometheusRule").len(), 1);
+    Ok(())
+}

@@ -6,5 +6,6 @@ pub mod go_module;
 pub mod kube_binaries;
 pub mod node;
 pub mod node_binaries;
+pub mod prometheus_binaries;
 
 pub use chaos_toolchain::paths;

@@ -60,14 +60,14 @@ impl Controller {
             let (client, name) = (self.client.clone(), full_name(&run));
             let write = async move {
                 let news = events::between(run.status.as_ref(), &status);
-                (write::run_status(client, &run, status).await, news)
+                (write::run_status(client, &run, status).await, news, run)
             };
             (name, write)
         });
         let mut decided = Vec::new();
-        for (run, (written, news)) in self.paced(requests).await {
+        for (run, (written, news, before)) in self.paced(requests).await {
             if let Some(written) = accepted(&run, "the status of a run", written) {
-                self.note_written(written.clone());
+                self.note_written(before.status.as_ref(), written.clone());
                 decided.push((written, news));
             }
         }
@@ -100,7 +100,13 @@ impl Controller {
     pub(super) async fn annotate(&mut self, writes: Vec<PodWrite>) {
         let requests = writes.into_iter().map(|write| {
             let client = self.client.clone();
-            (write.pod.clone(), async move { write::annotate(client, &write).await })
+            let (observer, pod) = (self.observer.clone(), write.pod.clone());
+            let request = async move {
+                let written = write::annotate(client, &write).await;
+                observer.annotated(code(&written));
+                written
+            };
+            (pod, request)
         });
         for (pod, written) in self.paced(requests).await {
             match written {
@@ -237,7 +243,8 @@ impl Controller {
     }
 
     /// Keeps a run as it was written.
-    fn note_written(&mut self, mut run: Run) {
+    fn note_written(&mut self, before: Option<&RunStatus>, mut run: Run) {
+        self.observer.wrote(before, &run, self.leadership.lever().is_some());
         run.metadata.managed_fields = None;
         let uid = run.uid().unwrap_or_default();
         self.state.written.retain(|_, at| at.elapsed() < MEMORY);
@@ -280,6 +287,15 @@ fn accepted<T>(object: &str, what: &str, answer: kube::Result<T>) -> Option<T> {
             tracing::warn!(object, %error, "{what} was not written");
             None
         }
+    }
+}
+
+/// What the API server has answered, as a code of HTTP; `None` where no answer came.
+fn code<T>(answer: &kube::Result<T>) -> Option<u16> {
+    match answer {
+        Ok(_) => Some(200),
+        Err(kube::Error::Api(status)) => Some(status.code),
+        Err(_) => None,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod kube;
 mod lab;
 mod node;
 mod packages;
+mod prometheus;
 pub mod system;
 
 use std::time::Instant;
@@ -33,6 +34,8 @@ pub enum Part {
     System,
     /// etcd, kube-apiserver and kubectl, for tests against a real API server
     Kube,
+    /// Prometheus, for tests of the metrics
+    Prometheus,
     /// The C compiler of the static target, for the agent's image
     Image,
     /// QEMU and what the kernels of `cargo xtask vm` are unpacked with
@@ -57,6 +60,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
             Part::Aarch64 => build::ensure_aarch64(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),
+            Part::Prometheus => prometheus::ensure(),
             Part::Image => image::ensure(),
             Part::Lab => lab::ensure(),
             Part::Node => node::ensure(),

@@ -30,8 +30,7 @@ impl Armed {
         if self.open_files.is_some() {
             notes.push("the files that the target has open are still being looked at".to_owned());
         }
-        // What cannot be asked for is not known to be missed.
-        let missed = self.text.missed_at_most().unwrap_or_default();
+        let missed = self.missed();
         if missed > 0 {
             notes.push(format!(
                 "of this target's calls up to {missed} may have been missed, neither failed nor counted: while a task \
@@ -44,6 +43,12 @@ impl Armed {
                 .extend(sights.iter().filter_map(|(path, sight)| symlinks::path_note(path, sight)));
         }
         notes
+    }
+
+    /// How many of the target's calls the programs have missed at most.
+    pub(in crate::arm) fn missed(&self) -> u64 {
+        // What cannot be asked for is not known to be missed.
+        self.text.missed_at_most().unwrap_or_default()
     }
 
     /// What was counted for a rule, wherever it is decided.
