@@ -230,13 +230,12 @@ impl Engine for FakeEngine {
             }
         });
         let armed = Armed { cgroup, rules: rules.collect() };
-        let now = world.now;
         drop(world);
         if let Some(mut before) = self.armed.insert(id.clone(), armed) {
             let is_kept =
                 |rule: &Rule| self.armed[&id].rules.iter().any(|now| now.sentence == rule.sentence);
             before.rules.retain(|rule| !is_kept(rule));
-            self.replaced.push(report(&id, &before, now));
+            self.replaced.push(report(&id, &before, &self.world.lock()));
         }
         Ok(Outcome::Armed(plan))
     }

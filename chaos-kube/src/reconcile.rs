@@ -173,7 +173,7 @@ impl<E: Engine> Reconciler<'_, E> {
         match wanted(facts, &self.options.policy, &self.options.node_ips) {
             Desired::Faults(_) if known.keeps_all(facts) => End::Nothing,
             Desired::Faults(_) => End::Part,
-            Desired::Nothing | Desired::Over(_) | Desired::Refused(_) => End::All,
+            Desired::Nothing | Desired::Over(_) | Desired::Refused(..) => End::All,
         }
     }
 
@@ -324,7 +324,7 @@ impl<E: Engine> Reconciler<'_, E> {
             Ok(verdict) => verdict,
             Err(halted) => return self.halted(name, halted).await,
         };
-        self.observe(&verdict, asked_at.elapsed());
+        self.measure(&verdict, asked_at.elapsed());
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
@@ -385,7 +385,7 @@ impl<E: Engine> Reconciler<'_, E> {
     }
 
     /// Tells whoever measures what became of what was to be armed.
-    fn observe(&self, verdict: &Verdict, took: Duration) {
+    fn measure(&self, verdict: &Verdict, took: Duration) {
         let observer = &self.liveness.observer;
         match verdict {
             Verdict::Done(fates, _) => {
