@@ -186,6 +186,8 @@ impl Bench<'_> {
 
     fn alone_arriving(&mut self) -> Result<Section> {
         progress("frames of a target that arrive");
+        // A courier leaves the place where it receives.
+        let _target = self.scene.courier(&self.scene.sender)?;
         let mut courier = self.scene.courier_to(&self.scene.sender)?;
         let variants = own_frames("corrupt ingress udp from 192.0.2.0/24")?;
         let rows = self.send(&self.scene.sender, &mut courier, variants)?;
