@@ -149,10 +149,18 @@ impl<E: Engine> Handle<E> {
     /// What was counted until this moment: the ledgers that were closed since they were handed over before, and if
     /// `with_armed` is set also those of what is armed. Closed ledgers are kept from the first call on: whoever calls
     /// this goes on calling it, and is the only one.
-    pub async fn ledgers(&self, with_armed: bool) -> Result<Ledgers, KeeperGone> {
+    pub fn ledgers(
+        &self,
+        with_armed: bool,
+    ) -> impl Future<Output = Result<Ledgers, KeeperGone>> + Send + use<E> {
         let (answer, answered) = oneshot::channel();
-        self.orders.send(Order::Ledgers { with_armed, answer }).map_err(|_| KeeperGone)?;
-        answered.await.map_err(|_| KeeperGone)
+        // Asked at once, not when the answer is first waited for.
+        let asked = self.orders.send(Order::Ledgers { with_armed, answer });
+        let asked = asked.map_err(|_| KeeperGone);
+        async move {
+            asked?;
+            answered.await.map_err(|_| KeeperGone)
+        }
     }
 
     /// For how long the leases have not been renewed. The keeper need not answer for that.

@@ -114,7 +114,14 @@ impl<E: Engine> AgentPages<E> {
     /// Begins to take ledgers in, from now on.
     pub fn start(meter: Arc<AgentMeter>, handle: Handle<E>) -> Self {
         let (wanted, wants) = mpsc::channel(1);
-        tokio::spawn(keep(meter.clone(), handle.clone(), wants));
+        // Before anything is armed by whoever starts this.
+        let begun = handle.ledgers(false);
+        let keeping = keep(meter.clone(), handle.clone(), wants);
+        tokio::spawn(async move {
+            // Without a keeper the task ends, too.
+            drop(begun.await);
+            keeping.await;
+        });
         Self { meter, handle, wanted }
     }
 

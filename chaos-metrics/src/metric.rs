@@ -89,13 +89,18 @@ impl Reading {
     }
 }
 
+/// As OpenMetrics has it between quotation marks. The encoder writes values as they are, and sentences of faults may have
+/// anything in them.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
 impl Collector for Reading {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         for (metric, samples) in &self.0 {
             let Metric { name, kind, labels, help } = metric;
-            // The encoder adds the ending of counters, and the full stop.
+            // The encoder adds the ending of counters.
             let name = name.strip_suffix("_total").unwrap_or(name);
-            let help = help.strip_suffix('.').unwrap_or(help);
             let mut family = encoder.encode_descriptor(name, help, None, kind.of_client())?;
             if let ([], [(_, value)]) = (*labels, samples.as_slice()) {
                 value.encode(family)?;
@@ -103,11 +108,11 @@ impl Collector for Reading {
             }
             for (values, value) in samples {
                 // To Prometheus an empty label is none.
-                let of_series: Vec<(&str, &str)> = labels
+                let of_series: Vec<(&str, String)> = labels
                     .iter()
-                    .copied()
-                    .zip(values.iter().map(String::as_str))
+                    .zip(values)
                     .filter(|(_, value)| !value.is_empty())
+                    .map(|(label, value)| (*label, escaped(value)))
                     .collect();
                 value.encode(family.encode_family(&of_series)?)?;
             }
@@ -134,7 +139,7 @@ mod tests {
     #[test]
     fn values_are_written_as_openmetrics() {
         let mut reading = Reading::default();
-        let labels = vec!["a \"quoted\"\nrun".to_owned(), "injected".to_owned()];
+        let labels = vec!["a \\ \"quoted\"\nrun".to_owned(), "injected".to_owned()];
         reading.put(&EVENTS, [(labels, Value::Count(7))]);
         reading.put_number(&AGE, Some(0.5));
         let histogram = Histogram::new([0.1, 1.0]);
@@ -143,7 +148,7 @@ mod tests {
         let expected = "\
 # HELP chaos_events Events.
 # TYPE chaos_events counter
-chaos_events_total{run=\"a \\\"quoted\\\"\\nrun\",outcome=\"injected\"} 7
+chaos_events_total{run=\"a \\\\ \\\"quoted\\\"\\nrun\",outcome=\"injected\"} 7
 # HELP chaos_age_seconds An age.
 # TYPE chaos_age_seconds gauge
 chaos_age_seconds 0.5

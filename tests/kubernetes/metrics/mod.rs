@@ -6,6 +6,7 @@ mod queries;
 use std::{
     collections::BTreeSet,
     net::{SocketAddr, TcpListener},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -24,7 +25,8 @@ use crate::{
     features::{await_features, own},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Far longer than anything takes: the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Of what there is nothing here: no node without an agent, nothing that failed.
 const EMPTY: [&str; 5] = [
@@ -68,11 +70,15 @@ fn prometheus_understands_the_metrics_the_rules_and_the_dashboard() -> Result<()
     ];
     let prometheus = Prometheus::start(&targets)?;
 
+    // The controller asks from here; it is not the pod's network.
+    let asked_by_probe = TcpListener::bind("127.0.0.1:0")?;
+    let address = asked_by_probe.local_addr()?.to_string();
+    thread::spawn(move || asked_by_probe.incoming().for_each(drop));
     let inline = json!({
         "targets": { "any": { "pods": {} } },
         "steps": [{ "name": "refuse",
                     "fault": { "target": "any", "do": server.refuse("50%"), "for": "5m" } }],
-        "probes": [{ "name": "server", "tcp": { "address": server.address.to_string() }, "every": "1s" }],
+        "probes": [{ "name": "server", "tcp": { "address": address }, "every": "1s" }],
     });
     let run = json!({ "apiVersion": "chaos-agent.dev/v1alpha1", "kind": "Run",
         "metadata": { "name": "run", "namespace": SHOP }, "spec": { "inline": inline } });

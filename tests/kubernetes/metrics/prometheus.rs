@@ -17,9 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use xtask::prometheus_binaries::PrometheusBinaries;
 
-use super::{free, rules_file};
-
-const PATIENCE: Duration = Duration::from_secs(60);
+use super::{PATIENCE, free, rules_file};
 
 /// What is scraped, with the labels that the PodMonitors give it.
 pub struct Target<'a> {

@@ -158,12 +158,12 @@ fn metrics_equal_the_ledgers_whatever_becomes_of_events_and_of_faults() -> Resul
     compare(metrics, &all, "after another was armed")?;
 
     // Each try to arm is measured, also those that fail.
-    let refused =
-        daemon.verb(&["arm", "--cgroup", path(&pair.client_cgroup)?, "--fault", "explode"])?;
-    ensure!(!refused.status.success(), "it armed what is no fault");
+    let missing = format!("{}/none", path(&pair.client_cgroup)?);
+    let refused = daemon.verb(&["arm", "--cgroup", &missing, "--fault", FAULTS[0].0])?;
+    ensure!(!refused.status.success(), "it armed what is not there");
     let (_, body) = get(metrics, "/metrics")?;
     let has = |line: &str| body.lines().any(|one| one == line);
-    assert!(has("chaos_refusals_total{reason=\"text\"} 1"), "{body}");
+    assert!(has("chaos_refusals_total{reason=\"target\"} 1"), "{body}");
     assert!(has("chaos_arm_duration_seconds_count 4"), "{body}");
     Ok(())
 }
