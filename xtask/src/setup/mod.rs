@@ -29,7 +29,7 @@ pub enum Part {
     Build,
     /// Debian packages that the tests, the demo and the benchmark use
     System,
-    /// etcd, kube-apiserver and kubectl, for tests against a real API server
+    /// etcd, kube-apiserver, kubectl and helm, for tests against a real API server and the chart
     Kube,
     /// The C compiler of the static target, for the agent's image
     Image,
