@@ -26,7 +26,8 @@ pub struct Args {
 
 /// Writes the files, or checks them, and checks what the chart renders.
 pub fn run(args: &Args) -> Result<()> {
-    let outdated = outdated(&written()?)?;
+    let written = written()?;
+    let outdated = outdated(&written)?;
     if args.check && !outdated.is_empty() {
         bail!("not as `./x chart` writes them: {}", list(outdated.keys()));
     }
