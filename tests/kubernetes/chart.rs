@@ -20,7 +20,8 @@ fn rendered(helm: &Helm, options: &[&str]) -> Result<String> {
 /// A pod as the template of the object `kind` makes it.
 fn pod(documents: &str, kind: &str, namespace: &str) -> Result<String> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(documents)?;
-    let object = documents.iter().find(|object| object["kind"] == kind).context("no such object")?;
+    let object =
+        documents.iter().find(|object| object["kind"] == kind).context("no such object")?;
     let mut pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -44,7 +45,8 @@ fn the_api_server_accepts_the_chart_with_every_option() -> Result<()> {
     // A dry run makes no namespace, so what lies in one would be refused.
     plane.kubectl(&["create", "namespace", "chaos-agent"])?;
     let all = Helm::chart().join("ci/all-values.yaml").display().to_string();
-    let strict = ["apply", "--dry-run=server", "--validate=strict", "--server-side", "--filename=-"];
+    let strict =
+        ["apply", "--dry-run=server", "--validate=strict", "--server-side", "--filename=-"];
     for options in [&["--values", &all][..], &[]] {
         let documents = rendered(&helm, options)?;
         let applied = plane.kubectl_as(Identity::Admin, &strict, &documents)?;

@@ -100,6 +100,9 @@ pub fn check() -> Result<()> {
     if !wrong.is_empty() {
         bail!("the chart is not what it has to be\n{}", wrong.join("\n"));
     }
-    eprintln!("{count} objects of the chart are those of manifests/, {} values are refused", REFUSED.len());
+    eprintln!(
+        "{count} objects of the chart are those of manifests/, {} values are refused",
+        REFUSED.len()
+    );
     Ok(())
 }

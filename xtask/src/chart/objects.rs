@@ -180,7 +180,8 @@ metadata:
 
     #[test]
     fn another_label_of_the_object_is_a_difference() {
-        let other = MANIFEST.replace("app.kubernetes.io/name: b", "app.kubernetes.io/name: b, c: d");
+        let other =
+            MANIFEST.replace("app.kubernetes.io/name: b", "app.kubernetes.io/name: b, c: d");
         assert_eq!(
             differences(&other),
             ["Deployment.apps a/b .metadata .labels .c: in the chart only: \"d\""]
@@ -200,7 +201,9 @@ metadata:
     #[test]
     fn only_definitions_may_be_kept() {
         let kept = |kind: &str| {
-            format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a, annotations: {{helm.sh/resource-policy: keep}}}}\n")
+            format!(
+                "apiVersion: v1\nkind: {kind}\nmetadata: {{name: a, annotations: {{helm.sh/resource-policy: keep}}}}\n"
+            )
         };
         let plain = |kind: &str| format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\n");
         let read = |yaml: String| Objects::read(&yaml).unwrap();

@@ -19,7 +19,8 @@ pub fn filled(readme: &str, values: &str) -> Result<String> {
     let mut table = String::from("| key | default | meaning |\n|---|---|---|\n");
     for Row { key, default, meaning } in rows(values)? {
         let meaning = meaning.replace('|', "\\|");
-        writeln!(table, "| `{key}` | `{default}` | {meaning} |").expect("a String takes every write");
+        writeln!(table, "| `{key}` | `{default}` | {meaning} |")
+            .expect("a String takes every write");
     }
     let mut differences = String::from("| what only the chart has, or lacks | why |\n|---|---|\n");
     for (what, why) in ALLOWED {

@@ -84,7 +84,8 @@ pub fn files() -> Result<BTreeMap<PathBuf, String>> {
         fs::read_dir(&profiles).with_context(|| format!("list {}", profiles.display()))?;
     for entry in entries {
         let path = entry.with_context(|| format!("list {}", profiles.display()))?.path();
-        if let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|e| e == "json"))
+        if let Some(name) =
+            path.file_name().filter(|_| path.extension().is_some_and(|e| e == "json"))
         {
             files.insert(directory().join(PROFILES).join(name), read(&path)?);
         }
@@ -158,7 +159,8 @@ mod tests {
     use super::*;
 
     fn of(manifest: &str, condition: Option<&'static str>) -> String {
-        let source = Source { manifest: "a.yaml", template: "a.yaml", name: "chaos-agent", condition };
+        let source =
+            Source { manifest: "a.yaml", template: "a.yaml", name: "chaos-agent", condition };
         let text = template(manifest, &source);
         text.split_once('\n').unwrap().1.to_owned()
     }
