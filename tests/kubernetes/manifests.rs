@@ -97,10 +97,16 @@ fn in_another_namespace_rights_and_policies_name_the_account_that_is_there() -> 
     const THERE: &str = "system:serviceaccount:faults:chaos-agent";
     let manifests = xtask::paths::workspace().join("manifests");
     let base = build(&manifests.join("base"))?;
+    let controller = build(&manifests.join("controller"))?;
     let moved = build(&manifests.join("samples/other-namespace"))?;
     // The rights, those in its own namespace, and each policy.
     assert_eq!((base.matches(HERE).count(), base.matches(THERE).count()), (4, 0));
     assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (0, 4), "{moved}");
+    let accounts = |text: &str, namespace: &str| {
+        text.matches(&format!("system:serviceaccount:{namespace}:chaos-controller")).count()
+    };
+    assert_eq!(accounts(&controller, "chaos-agent"), 8);
+    assert_eq!((accounts(&moved, "chaos-agent"), accounts(&moved, "faults")), (0, 8), "{moved}");
     assert!(!moved.contains("namespace: chaos-agent"), "{moved}");
 
     // Whoever moves the objects alone has rights and policies for nobody, not rights without policies.

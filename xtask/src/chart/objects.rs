@@ -29,6 +29,8 @@ const LABELS: [&str; 4] = [
     "app.kubernetes.io/version",
     "helm.sh/chart",
 ];
+/// Objects of no namespace for which kustomize writes one, as it does not know their kinds; kubectl ignores it.
+const WIDE: [&str; 2] = ["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"];
 const POLICY: (&str, &str) = ("helm.sh/resource-policy", "keep");
 
 /// Objects by kind, namespace and name, without what may differ.
@@ -44,6 +46,7 @@ impl Objects {
         let documents: Vec<Value> = serde_saphyr::from_multiple(yaml).context("read YAML")?;
         let mut objects = BTreeMap::new();
         for mut object in documents.into_iter().filter(|document| !document.is_null()) {
+            forget_allowed(&mut object);
             let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
             let (Some(version), Some(kind), Some(name)) =
                 (text("/apiVersion"), text("/kind"), text("/metadata/name"))
@@ -56,7 +59,6 @@ impl Objects {
             if (kind, group) == ("Namespace", "") {
                 continue;
             }
-            forget_allowed(&mut object);
             if objects.insert(key.clone(), object).is_some() {
                 bail!("{key} is there twice");
             }
@@ -84,10 +86,37 @@ impl Objects {
     }
 }
 
+/// Makes values the same that mean the same: `1.0` and `1`, and in policies, whose folded texts kustomize writes with more
+/// line breaks, all blanks between words.
+fn normalize(value: &mut Value, is_policy: bool) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|value| normalize(value, is_policy)),
+        Value::Array(items) => items.iter_mut().for_each(|value| normalize(value, is_policy)),
+        Value::String(text) if is_policy => {
+            *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        }
+        Value::Number(number) => {
+            let whole = number.as_f64().filter(|number| number.fract() == 0.0);
+            // Exact: whole numbers of manifests are far below 2^53.
+            #[expect(clippy::cast_possible_truncation, reason = "it is whole, and checked")]
+            let whole = whole.map(|number| number as i64);
+            if let (true, Some(whole)) = (number.is_f64(), whole) {
+                *number = whole.into();
+            }
+        }
+        Value::String(_) | Value::Bool(_) | Value::Null => {}
+    }
+}
+
 /// Removes what the chart may have besides.
 fn forget_allowed(object: &mut Value) {
     let is_definition = object["kind"] == "CustomResourceDefinition";
+    let is_wide = object["kind"].as_str().is_some_and(|kind| WIDE.contains(&kind));
+    normalize(object, is_wide);
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    if is_wide {
+        metadata.remove("namespace");
+    }
     if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
         labels.retain(|key, _| !LABELS.contains(&key.as_str()));
     }
@@ -210,6 +239,27 @@ metadata:
         let found = |kind| Objects::differences(&read(kept(kind)), &read(plain(kind)));
         assert!(found("CustomResourceDefinition").is_empty());
         assert_eq!(found("Secret").len(), 1);
+    }
+
+    #[test]
+    fn blanks_count_but_in_policies_and_so_do_numbers_but_for_their_form() {
+        let read = |kind: &str, value: &str| {
+            Objects::read(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\nvalue: {value}\n")).unwrap()
+        };
+        let (one, two) = ("\"a || b\"", "\"a ||\\n\\n  b\"");
+        assert_eq!(read(WIDE[0], one), read(WIDE[0], two));
+        assert_ne!(read("ConfigMap", one), read("ConfigMap", two));
+        assert_eq!(read("ConfigMap", "1000.0"), read("ConfigMap", "1000"));
+        assert_ne!(read("ConfigMap", "1000.5"), read("ConfigMap", "1000"));
+    }
+
+    #[test]
+    fn what_has_no_namespace_is_known_by_its_name() {
+        let policy = |namespace: &str| {
+            let kind = "ValidatingAdmissionPolicy";
+            Objects::read(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a{namespace}}}\n")).unwrap()
+        };
+        assert_eq!(policy(""), policy(", namespace: b"));
     }
 
     #[test]
