@@ -107,6 +107,9 @@ pub trait Engine: Send + Sized + 'static {
     /// concerned.
     fn take_notices(&mut self) -> Vec<Notice>;
 
+    /// The last ledgers, since the last call, of faults that others have replaced on targets that are still armed.
+    fn take_replaced(&mut self) -> Vec<TargetReport>;
+
     /// The leases of all targets, for whoever has to stop everything at once.
     fn leases(&self) -> Leases;
 }

@@ -101,6 +101,9 @@ pub struct TargetReport {
     pub id: String,
     pub target: String,
     pub cgroup: String,
+    /// So many of its calls at most were missed by the kernel's programs: neither failed nor counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u64,
     pub notes: Vec<String>,
     pub faults: Vec<FaultReport>,
 }

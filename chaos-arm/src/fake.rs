@@ -93,6 +93,7 @@ pub struct FakeEngine {
     features: KernelFeatures,
     armed: BTreeMap<ArmedId, Armed>,
     notices: Vec<Notice>,
+    replaced: Vec<TargetReport>,
     leases: Leases,
     /// Each byte is news.
     news: Option<PipeReader>,
@@ -105,6 +106,7 @@ impl FakeEngine {
             features: KernelFeatures::everything("6.12.0"),
             armed: BTreeMap::new(),
             notices: Vec::new(),
+            replaced: Vec::new(),
             leases: Leases::default(),
             news: None,
         }
@@ -148,6 +150,7 @@ fn report(id: &ArmedId, armed: &Armed, now: u64) -> TargetReport {
         id: id.0.clone(),
         target: armed.cgroup.name.clone(),
         cgroup: armed.cgroup.path(),
+        missed: 0,
         notes: Vec::new(),
         faults: faults.collect(),
     }
@@ -208,8 +211,14 @@ impl Engine for FakeEngine {
             }
         });
         let armed = Armed { cgroup, rules: rules.collect() };
+        let now = world.now;
         drop(world);
-        self.armed.insert(id, armed);
+        if let Some(mut before) = self.armed.insert(id.clone(), armed) {
+            let is_kept =
+                |rule: &Rule| self.armed[&id].rules.iter().any(|now| now.sentence == rule.sentence);
+            before.rules.retain(|rule| !is_kept(rule));
+            self.replaced.push(report(&id, &before, now));
+        }
         Ok(Outcome::Armed(plan))
     }
 
@@ -304,6 +313,10 @@ impl Engine for FakeEngine {
 
     fn take_notices(&mut self) -> Vec<Notice> {
         mem::take(&mut self.notices)
+    }
+
+    fn take_replaced(&mut self) -> Vec<TargetReport> {
+        mem::take(&mut self.replaced)
     }
 
     fn leases(&self) -> Leases {

@@ -4,16 +4,20 @@
 use std::{
     collections::BTreeMap,
     io,
-    sync::mpsc::{self, RecvTimeoutError},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
     time::{Duration, Instant},
 };
 
-use chaos_api::{ArmedId, Ended, Engine, Leases, Notice, Withheld};
+use chaos_api::{ArmedId, Ended, Engine, Leases, Ledgers, Notice, Withheld, clock::boot_now};
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::{audience::Audience, news};
+use crate::{audience::Audience, closed::ClosedLedgers, news};
 
 /// Leases are renewed this many times before they would lapse.
 const RENEWALS: u32 = 5;
@@ -35,6 +39,11 @@ enum Order<E> {
     Tether(String, Duration),
     /// The engine has news; tell when it has been looked at.
     News(mpsc::Sender<()>),
+    /// Hand over what was closed, and the ledgers of what is armed if that is wanted.
+    Ledgers {
+        with_armed: bool,
+        answer: oneshot::Sender<Ledgers>,
+    },
     Stop,
 }
 
@@ -44,6 +53,8 @@ pub struct Handle<E> {
     orders: mpsc::Sender<Order<E>>,
     audience: Audience,
     leases: Leases,
+    /// When the leases were renewed last; boot clock, ns.
+    renewed: Arc<AtomicU64>,
 }
 
 /// The keeper's thread. Dropping it disarms everything.
@@ -58,7 +69,13 @@ impl<E: Engine> Keeper<E> {
         let (orders, received) = mpsc::channel();
         let audience = Audience::default();
         let to_keeper = orders.clone();
-        let handle = Handle { orders, audience: audience.clone(), leases: engine.leases() };
+        let renewed = Arc::new(AtomicU64::new(boot_now()));
+        let handle = Handle {
+            orders,
+            audience: audience.clone(),
+            leases: engine.leases(),
+            renewed: renewed.clone(),
+        };
         let tick = (lease / RENEWALS).min(SLOWEST);
         let tell = move |seen| to_keeper.send(Order::News(seen)).is_ok();
         let watch = match engine.news() {
@@ -66,7 +83,8 @@ impl<E: Engine> Keeper<E> {
             None => None,
         };
         let thread = thread::Builder::new().name("keeper".to_owned()).spawn(move || {
-            let mut keeping = Keeping { engine, audience, tethers: BTreeMap::new() };
+            let (tethers, closed) = (BTreeMap::new(), None);
+            let mut keeping = Keeping { engine, audience, tethers, renewed, closed };
             keeping.keep(&received, tick);
             drop(watch);
             keeping.engine.halt("the agent is shutting down");
@@ -94,8 +112,13 @@ impl<E: Engine> Drop for Keeper<E> {
 
 impl<E> Clone for Handle<E> {
     fn clone(&self) -> Self {
-        let Self { orders, audience, leases } = self;
-        Self { orders: orders.clone(), audience: audience.clone(), leases: leases.clone() }
+        let Self { orders, audience, leases, renewed } = self;
+        Self {
+            orders: orders.clone(),
+            audience: audience.clone(),
+            leases: leases.clone(),
+            renewed: renewed.clone(),
+        }
     }
 }
 
@@ -114,6 +137,21 @@ impl<E: Engine> Handle<E> {
         };
         self.orders.send(Order::Work(Box::new(work))).map_err(|_| KeeperGone)?;
         answered.await.map_err(|_| KeeperGone)
+    }
+
+    /// What was counted until this moment: the ledgers that were closed since they were handed over before, and if
+    /// `with_armed` is set also those of what is armed. Closed ledgers are kept from the first call on: whoever calls
+    /// this goes on calling it, and is the only one.
+    pub async fn ledgers(&self, with_armed: bool) -> Result<Ledgers, KeeperGone> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(Order::Ledgers { with_armed, answer }).map_err(|_| KeeperGone)?;
+        answered.await.map_err(|_| KeeperGone)
+    }
+
+    /// For how long the leases have not been renewed. The keeper need not answer for that.
+    pub fn lease_age(&self) -> Duration {
+        let renewed = self.renewed.load(Ordering::Relaxed);
+        Duration::from_nanos(boot_now().saturating_sub(renewed))
     }
 
     /// Takes all leases away at once, without waiting for the keeper, and has it disarm everything.
@@ -155,6 +193,9 @@ struct Keeping<E> {
     engine: E,
     audience: Audience,
     tethers: BTreeMap<String, Instant>,
+    renewed: Arc<AtomicU64>,
+    /// Once somebody has asked for them.
+    closed: Option<ClosedLedgers>,
 }
 
 impl<E: Engine> Keeping<E> {
@@ -183,6 +224,11 @@ impl<E: Engine> Keeping<E> {
                     None
                 }
                 Ok(Order::News(seen)) => Some(seen),
+                Ok(Order::Ledgers { with_armed, answer }) => {
+                    // Whoever asked may have gone, and with it the agent.
+                    drop(answer.send(self.ledgers(with_armed)));
+                    None
+                }
                 Err(RecvTimeoutError::Timeout) => None,
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
@@ -205,12 +251,36 @@ impl<E: Engine> Keeping<E> {
         }
         self.engine.end_all(&over);
         self.engine.tick();
+        self.renewed.store(boot_now(), Ordering::Relaxed);
         self.engine.sample();
         self.tell();
     }
 
     fn tell(&mut self) {
-        self.engine.take_notices().into_iter().for_each(|notice| self.audience.tell(notice));
+        let replaced = self.engine.take_replaced();
+        let notices = self.engine.take_notices();
+        if let Some(closed) = &mut self.closed {
+            // What was replaced belongs to targets that may have ended since.
+            replaced.into_iter().for_each(|report| closed.replaced(report));
+            notices.iter().for_each(|notice| closed.heard(notice));
+        }
+        notices.into_iter().for_each(|notice| self.audience.tell(notice));
+    }
+
+    fn ledgers(&mut self, with_armed: bool) -> Ledgers {
+        self.tell();
+        let mut ledgers = self.closed.get_or_insert_default().take();
+        ledgers.armed = with_armed.then(|| {
+            let read = |id: &ArmedId| {
+                let report = self.engine.report(id)?;
+                let report = report.inspect_err(|error| {
+                    tracing::warn!(%id, %error, "the ledger was not read");
+                });
+                Some((id.clone(), report.ok()))
+            };
+            self.engine.ids().filter_map(read).collect()
+        });
+        ledgers
     }
 }
 

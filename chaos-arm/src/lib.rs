@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod closed;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod keeper;

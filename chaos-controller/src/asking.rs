@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::kinds::RunPhase;
+use chaos_api::{ControllerObserver, kinds::RunPhase};
 use chaos_probe::{Asker, Outcome, Sample};
 use jiff::Timestamp;
 use tokio::{
@@ -40,6 +40,26 @@ impl Ask for Asker {
 
     fn forget(&self, run_uid: &str) {
         Self::forget(self, run_uid);
+    }
+}
+
+/// Asks, and tells whoever measures how long that took.
+#[derive(Clone)]
+pub struct Observed<A> {
+    pub asker: A,
+    pub observer: Arc<dyn ControllerObserver>,
+}
+
+impl<A: Ask> Ask for Observed<A> {
+    async fn ask(&self, question: &Question) -> Sample {
+        let asked_at = Instant::now();
+        let sample = self.asker.ask(question).await;
+        self.observer.asked(asked_at.elapsed());
+        sample
+    }
+
+    fn forget(&self, run_uid: &str) {
+        self.asker.forget(run_uid);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chaos_api::kinds::Run;
+use chaos_api::{ControllerObserver, Unobserved, kinds::Run};
 use chaos_probe::Asker;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     agents::Agents,
-    asking::Questions,
+    asking::{self, Questions},
     budgets::Budget,
     fresh::Fresh,
     hosts::Hosts,
@@ -59,6 +59,8 @@ pub struct Controller {
     pub identity: String,
     /// Asks the questions of probes.
     pub asker: Asker,
+    /// Whoever measures the loop.
+    pub observer: Arc<dyn ControllerObserver>,
     state: State,
 }
 
@@ -86,7 +88,13 @@ impl Controller {
         identity: String,
         asker: Asker,
     ) -> Self {
-        Self { client, stores, leadership, namespace, identity, asker, state: State::default() }
+        let (observer, state) = (Arc::new(Unobserved), State::default());
+        Self { client, stores, leadership, namespace, identity, asker, observer, state }
+    }
+
+    /// The same, measured by somebody.
+    pub fn observed_by(self, observer: Arc<dyn ControllerObserver>) -> Self {
+        Self { observer, ..self }
     }
 
     /// Works until `shutdown` says so, or its sender is gone.
@@ -94,7 +102,7 @@ impl Controller {
         let mut stopped = pin!(async move { drop(shutdown.wait_for(|stop| *stop).await) });
         tokio::select! {
             () = &mut stopped => return,
-            () = self.stores.ready() => {}
+            () = self.stores.ready() => self.observer.synced(),
         }
         loop {
             let work = async {
@@ -122,12 +130,15 @@ impl Controller {
             // Whoever leads meanwhile writes what is not known here.
             self.state = State::default();
             self.asker.forget_all();
+            self.observer.looked(None);
             return;
         }
         let observed = self.observe(changed);
         let mut actions = decide(&observed, &mut self.state.memory);
+        self.observer.looked(Some(observed.runs.clone()));
         let questions = std::mem::take(&mut actions.ask);
-        self.state.questions.ask(questions, &self.asker, changed);
+        let asker = asking::Observed { asker: self.asker.clone(), observer: self.observer.clone() };
+        self.state.questions.ask(questions, &asker, changed);
         self.act(actions).await;
     }
 

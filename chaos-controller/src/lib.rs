@@ -58,7 +58,10 @@ mod write;
 
 use std::{sync::Arc, time::Duration};
 
-use chaos_api::kinds::{Experiment, Run};
+use chaos_api::{
+    ControllerObserver,
+    kinds::{Experiment, Run},
+};
 use chaos_kube::ENABLED;
 use chaos_probe::Asker;
 pub use chaos_probe::{Networks, Settings as ProbeSettings};
@@ -119,6 +122,7 @@ pub enum ControllerError {
 /// The cluster is that of the pod that it runs in, or of `KUBECONFIG`.
 pub async fn run(
     options: Options,
+    observer: Arc<dyn ControllerObserver>,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), ControllerError> {
     let mut config = Config::infer().await?;
@@ -221,7 +225,8 @@ pub async fn run(
         slices,
     };
     let controller =
-        Controller::new(client.clone(), stores, leadership, namespace, identity, asker);
+        Controller::new(client.clone(), stores, leadership, namespace, identity, asker)
+            .observed_by(observer);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),
         _ = watched => Err(ControllerError::Deaf),

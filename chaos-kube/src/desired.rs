@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Policy, TargetSpec};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Policy, RefusalCause, TargetSpec};
 use chaos_fault::Fault;
 use chaos_plan::{Scope, Terms, by_container, seed_from};
 
@@ -24,7 +24,7 @@ pub(super) enum Desired {
     /// There is one, and its time is over, whatever it says.
     Over(String),
     /// There is one that nothing is done for.
-    Refused(Vec<String>),
+    Refused(RefusalCause, Vec<String>),
     Faults(Asked),
 }
 
@@ -91,7 +91,7 @@ pub(super) fn wanted(facts: &Observed, policy: &Policy, node_ips: &[IpAddr]) -> 
     }
     match asked(facts, text, policy, node_ips) {
         Ok(asked) => Desired::Faults(asked),
-        Err(messages) => Desired::Refused(messages),
+        Err((cause, messages)) => Desired::Refused(cause, messages),
     }
 }
 
@@ -100,29 +100,32 @@ fn asked(
     text: &Text,
     policy: &Policy,
     node_ips: &[IpAddr],
-) -> Result<Asked, Vec<String>> {
+) -> Result<Asked, (RefusalCause, Vec<String>)> {
     let PodName { namespace, .. } = &facts.name;
     if policy.protected().contains(namespace) {
-        return Err(vec![format!("pods of namespace {namespace} are never targets")]);
+        let message = format!("pods of namespace {namespace} are never targets");
+        return Err((RefusalCause::Policy, vec![message]));
     }
     let Some(allowed) = &facts.allows else {
-        return Err(vec![format!(
-            "namespace {namespace} does not allow faults; label it {ENABLED}=true"
-        )]);
+        let message =
+            format!("namespace {namespace} does not allow faults; label it {ENABLED}=true");
+        return Err((RefusalCause::Policy, vec![message]));
     };
-    let mut faults = text.faults.clone()?;
+    let mut faults = text.faults.clone().map_err(|messages| (RefusalCause::Text, messages))?;
     if faults.is_empty() {
-        return Err(vec![format!("annotation {FAULTS} has no fault; remove it to end faults")]);
+        let message = format!("annotation {FAULTS} has no fault; remove it to end faults");
+        return Err((RefusalCause::Text, vec![message]));
     }
     let forbidden: Vec<String> =
         faults.iter().filter_map(|fault| forbidden(fault, policy, allowed, namespace)).collect();
     if !forbidden.is_empty() {
-        return Err(forbidden);
+        return Err((RefusalCause::Policy, forbidden));
     }
-    look_up(&mut faults, facts)?;
+    let of_target = |messages| (RefusalCause::Target, messages);
+    look_up(&mut faults, facts).map_err(of_target)?;
     let (mut asks, mut kills) = (Vec::new(), Vec::new());
     for (container, share) in by_container(&faults) {
-        let target = place(facts, container.as_deref())?;
+        let target = place(facts, container.as_deref()).map_err(of_target)?;
         let (killing, share) = share.split(is_killing);
         kills.extend(killing.indices.iter().zip(&killing.faults).map(|(index, fault)| Kill {
             index: *index,
@@ -294,7 +297,7 @@ mod tests {
 
     fn refusal(facts: &Observed) -> String {
         match of(facts) {
-            Desired::Refused(messages) => messages.join("\n"),
+            Desired::Refused(_, messages) => messages.join("\n"),
             other => panic!("{other:?}"),
         }
     }
@@ -317,7 +320,10 @@ mod tests {
         // The operator of the node decides which.
         let others = Policy::default().protecting(["shop".to_owned()].into());
         assert!(matches!(wanted(&of_system, &others, &[]), Desired::Faults(_)));
-        assert!(matches!(wanted(&pod("drop"), &others, &[]), Desired::Refused(_)));
+        assert!(matches!(
+            wanted(&pod("drop"), &others, &[]),
+            Desired::Refused(RefusalCause::Policy, _)
+        ));
     }
 
     #[test]
@@ -332,7 +338,7 @@ mod tests {
         let with_kill = Observed { allows: Some(AllowedVerbs::all()), ..pod(text) };
         assert_eq!(asks(&with_kill).len(), 1);
         let few = Policy::default().allowing("drop, delay".parse().unwrap());
-        let Desired::Refused(refused) = wanted(&with_kill, &few, &[]) else { panic!() };
+        let Desired::Refused(_, refused) = wanted(&with_kill, &few, &[]) else { panic!() };
         assert!(refused[0].contains("this node does not allow `kill`; it allows delay, drop ("));
         assert!(matches!(wanted(&pod("drop"), &few, &[]), Desired::Faults(_)));
         let none = Observed { allows: Some("".parse().unwrap()), ..pod("drop") };

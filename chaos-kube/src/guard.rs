@@ -109,6 +109,11 @@ impl Guard {
         }
     }
 
+    /// When the Lease was found, or moved last (boot clock, ns), if there is one.
+    pub fn moved_at(&self) -> Option<u64> {
+        self.lease.as_ref().map(|seen| seen.at)
+    }
+
     /// How long it is until a Lease that stands still guards nothing any more.
     pub fn next_change(&self, now: &Now) -> Option<Duration> {
         let ends = self.lease.as_ref()?.at.saturating_add(nanoseconds(PATIENCE));

@@ -30,9 +30,9 @@ mod status_writer;
 mod texts;
 mod watch;
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
-use chaos_api::{Engine, NodeFeatures, Policy};
+use chaos_api::{AgentObserver, Engine, NodeFeatures, Policy, Unobserved};
 use chaos_arm::{Handle, KeeperGone};
 use clock::TimeSource;
 use guard::Guard;
@@ -97,18 +97,29 @@ pub enum KubeError {
 pub async fn run<E: Engine>(
     handle: Handle<E>,
     options: Options,
+    observer: Arc<dyn AgentObserver>,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
     let config = Config::infer().await?;
     let client = Client::try_from(config).map_err(KubeError::Client)?;
-    run_with(client, handle, options, shutdown).await
+    run_observed(client, handle, options, observer, shutdown).await
 }
 
-/// [`run`] with a client of the caller's.
+/// [`run`] with a client of the caller's, measured by nobody.
 pub async fn run_with<E: Engine>(
     client: Client,
     handle: Handle<E>,
     options: Options,
+    shutdown: tokio::sync::watch::Receiver<bool>,
+) -> Result<(), KubeError> {
+    run_observed(client, handle, options, Arc::new(Unobserved), shutdown).await
+}
+
+async fn run_observed<E: Engine>(
+    client: Client,
+    handle: Handle<E>,
+    options: Options,
+    observer: Arc<dyn AgentObserver>,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<(), KubeError> {
     let kernel = handle.with(|engine| engine.features().clone()).await?;
@@ -121,7 +132,8 @@ pub async fn run_with<E: Engine>(
             None => std::future::pending().await,
         }
     };
-    let liveness = Liveness::new(handle.clone(), TimeSource::machine(), options.grace);
+    let liveness =
+        Liveness::new(handle.clone(), TimeSource::machine(), options.grace).observed_by(observer);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (leases, leases_writer) = reflector::store();

@@ -3,11 +3,11 @@
 
 use std::{
     convert::Infallible,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use chaos_api::Engine;
+use chaos_api::{AgentObserver, Engine, Unobserved};
 use chaos_arm::Handle;
 use kube::Client;
 use tokio::{
@@ -30,6 +30,8 @@ pub(super) struct Liveness<E> {
     lapses: watch::Sender<u64>,
     /// Something may have to be done: an object changed, or the server is heard again.
     pub changed: Notify,
+    /// Whoever measures the loop.
+    pub observer: Arc<dyn AgentObserver>,
 }
 
 #[derive(Default)]
@@ -60,7 +62,13 @@ impl<E: Engine> Liveness<E> {
             state: Mutex::default(),
             lapses: watch::Sender::new(0),
             changed: Notify::new(),
+            observer: Arc::new(Unobserved),
         }
+    }
+
+    /// The same, measured by somebody.
+    pub fn observed_by(self, observer: Arc<dyn AgentObserver>) -> Self {
+        Self { observer, ..self }
     }
 
     /// The server has answered. It counts while every watch is complete and in order: an answer
@@ -72,6 +80,7 @@ impl<E: Engine> Liveness<E> {
                 self.changed.notify_one();
             }
             self.tether(self.grace);
+            self.observer.heard();
         }
     }
 

@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, TargetReport};
+use chaos_api::{AllowedVerbs, ArmedId, ContainerId, Ended, Engine, RefusalCause, TargetReport};
 use chaos_arm::{Handle, KeeperGone};
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -128,6 +128,7 @@ impl<E: Engine> Reconciler<'_, E> {
     async fn obey_guard(&mut self) -> Result<(), KeeperGone> {
         let now = self.clocks.now();
         self.guard.see(self.leases.state().first().map(AsRef::as_ref), &now);
+        self.liveness.observer.guard_moved(self.guard.moved_at());
         let (mut ids, mut over) = (BTreeSet::new(), Vec::new());
         for (name, known) in &mut self.known {
             let text = known.facts.text.as_deref();
@@ -226,7 +227,10 @@ impl<E: Engine> Reconciler<'_, E> {
                 self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
             }
             Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why]).await?,
-            Desired::Refused(messages) => self.close(name, PodPhase::Refused, messages).await?,
+            Desired::Refused(cause, messages) => {
+                self.liveness.observer.refused(cause);
+                self.close(name, PodPhase::Refused, messages).await?;
+            }
         }
         self.answer(name);
         Ok(())
@@ -246,7 +250,9 @@ impl<E: Engine> Reconciler<'_, E> {
             policy: self.options.policy.clone(),
             clock: self.clocks.clone(),
         };
+        let asked_at = Instant::now();
         let verdict = self.handle.with(move |engine| arming.run(engine)).await?;
+        self.observe(&verdict, asked_at.elapsed());
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
         let fates = match verdict {
@@ -301,6 +307,20 @@ impl<E: Engine> Reconciler<'_, E> {
         }
         self.look_later(name);
         Ok(())
+    }
+
+    /// Tells whoever measures what became of what was to be armed.
+    fn observe(&self, verdict: &Verdict, took: Duration) {
+        let observer = &self.liveness.observer;
+        match verdict {
+            Verdict::Done(fates, _) => {
+                if fates.iter().any(|fate| matches!(fate, ArmResult::Armed { .. })) {
+                    observer.armed(took);
+                }
+            }
+            Verdict::Refused(_) => observer.refused(RefusalCause::Plan),
+            Verdict::Occupied(_) => observer.refused(RefusalCause::Occupied),
+        }
     }
 
     /// Kills the containers that are to be killed and are noted. What is to be said of that.

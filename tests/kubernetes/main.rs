@@ -18,5 +18,6 @@ mod kinds;
 mod kubectl;
 mod latency;
 mod manifests;
+mod metrics;
 mod partition;
 mod rights;

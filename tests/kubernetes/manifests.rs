@@ -118,3 +118,37 @@ fn in_another_namespace_rights_and_policies_name_the_account_that_is_there() -> 
     assert!(subject.contains(HERE) && subject.contains("kind: User"), "{subject}");
     Ok(())
 }
+
+#[test]
+fn monitoring_opens_the_ports_that_it_has_scraped() -> Result<()> {
+    let overlay = Overlay::on_base(|manifests| {
+        // Beside another component that changes the arguments.
+        let components = ["seccomp", "components/monitoring"];
+        json!({ "components": components.map(|one| format!("{manifests}/{one}")) })
+    })?;
+    let built = build(overlay.path())?;
+    let objects: Vec<&str> = built.split("---\n").collect();
+    let of_kind = |kind: &str| -> Vec<&&str> {
+        objects.iter().filter(|one| one.contains(&format!("\nkind: {kind}\n"))).collect()
+    };
+    let [agent] = of_kind("DaemonSet")[..] else { anyhow::bail!("one DaemonSet: {built}") };
+    for part in [
+        "- --seccomp-socket=/run/chaos-agent-seccomp/listener.sock",
+        "- --metrics-address=0.0.0.0:9464",
+        "- --health-address=0.0.0.0:9465",
+        "containerPort: 9464\n          name: metrics",
+        "path: /healthz",
+        "path: /readyz",
+    ] {
+        assert!(agent.contains(part), "{part}:\n{agent}");
+    }
+    assert_eq!(of_kind("PodMonitor").len(), 2);
+    let maps = of_kind("ConfigMap");
+    let dashboard = maps.iter().find(|one| one.contains("name: chaos-agent-dashboard"));
+    let dashboard = dashboard.context("a dashboard")?;
+    assert!(dashboard.contains("grafana_dashboard: \"1\""), "{dashboard}");
+    let [network] = of_kind("NetworkPolicy")[..] else { anyhow::bail!("one policy: {built}") };
+    assert!(network.contains("ingress:\n  - ports:\n    - port: 9464"), "{network}");
+    assert_eq!(of_kind("PrometheusRule").len(), 1);
+    Ok(())
+}

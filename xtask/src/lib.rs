@@ -7,5 +7,6 @@ pub mod helm_binary;
 pub mod kube_binaries;
 pub mod node;
 pub mod node_binaries;
+pub mod prometheus_binaries;
 
 pub use chaos_toolchain::paths;

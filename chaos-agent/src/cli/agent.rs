@@ -10,6 +10,7 @@ use chaos_agent::{
 use chaos_api::{AllowedVerbs, ArmedId, Ended, Notice, PROTECTED_NAMESPACES, Policy};
 use chaos_engine::{arm::Armory, kernel::Room};
 use chaos_fault::print_duration;
+use chaos_metrics::{AgentMeter, AgentPages, Health};
 use chaos_plan::Support;
 use clap::value_parser;
 use tokio::{
@@ -18,10 +19,21 @@ use tokio::{
     time::timeout,
 };
 
-use super::{failure::Failure, halt, kernel, output::Format, rights, terms};
+use super::{
+    failure::Failure,
+    halt, kernel,
+    output::Format,
+    rights,
+    serving::{Addresses, Listening, Serving},
+    terms,
+};
 
 /// What the loop of the cluster may take to say good-bye to its pods, which are disarmed by then.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A keeper that has not renewed its leases for so many of them, and for so long, hangs: faults have ended by then.
+const HANGING_LEASES: u32 = 3;
+const HANGING: Duration = Duration::from_secs(15);
 
 /// Keep faults armed in the background, as pods' annotations and the control socket ask for
 ///
@@ -50,6 +62,11 @@ pub struct Args {
     lease: Duration,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    addresses: Addresses,
+    /// Tell the pod in metrics of faults, too: as many series more as pods are broken
+    #[arg(long, requires = "metrics_address", help_heading = "Metrics and health")]
+    metrics_per_pod: bool,
 }
 
 /// Which part of a cluster is served. The cluster itself is that of the pod that the agent runs
@@ -168,6 +185,7 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         None => None,
     };
     let socket = ControlSocket::bind(&args.socket).await?;
+    let listening = args.addresses.listen().await?;
     let root = kernel::prepare()?;
     let features = kernel::try_features(&root);
     tracing::info!(kernel = features.release, "the hooks of the kernel have been tried");
@@ -177,11 +195,15 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         }
     }
     kernel::collect_left_filters(&root, &features);
+    let meter = AgentMeter::new(env!("CARGO_PKG_VERSION"), &features, args.metrics_per_pod);
+    let meter = Arc::new(meter);
     let armory = Armory::new(root.clone(), features, args.lease)
         .with_held_memory(policy.held_memory())
         .with_room(args.limits.room());
     let keeper = Keeper::start(armory, args.lease).context("start the keeper's thread")?;
     let handle = keeper.handle();
+    // Until all is disarmed.
+    let _serving = serve_metrics(args, listening, &meter, &handle);
     let (stop_watching, watching) = watch::channel(false);
     let (stop_serving, serving) = watch::channel(false);
     let cluster = (!args.standalone).then(|| args.node.clone());
@@ -190,13 +212,14 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
         tokio::spawn(serve_runtimes(runtimes, handle.clone(), root.clone(), serving.clone()));
     }
     tracing::info!(socket = %socket.path().display(), "ready");
-    let server = serve(socket, Arc::new(Agent::new(handle.clone(), root, policy)), serving);
+    let agent = Agent::new(handle.clone(), root, policy).observed_by(meter.clone());
+    let server = serve(socket, Arc::new(agent), serving);
     let server = tokio::spawn(server);
     let mut pods = tokio::spawn({
         let handle = handle.clone();
         async move {
             match cluster {
-                Some(node) => look_after_pods(node, allowed, handle, watching).await,
+                Some(node) => look_after_pods(node, allowed, handle, meter, watching).await,
                 None => std::future::pending().await,
             }
         }
@@ -238,18 +261,44 @@ async fn run(args: &Args, policy: Policy) -> anyhow::Result<Vec<Ended>> {
     failure.map_or(Ok(ended), Err)
 }
 
+/// Serves metrics and health where that is wanted.
+fn serve_metrics(
+    args: &Args,
+    listening: Listening,
+    meter: &Arc<AgentMeter>,
+    handle: &Handle,
+) -> Serving {
+    let pages = || Arc::new(AgentPages::start(meter.clone(), handle.clone()));
+    let (hangs, keeper) = ((args.lease * HANGING_LEASES).max(HANGING), handle.clone());
+    let goes_on = move || match keeper.lease_age() {
+        age if age < hangs => Ok(()),
+        age => Err(format!("the leases have not been renewed for {} s", age.as_secs())),
+    };
+    let (meter, grace, standalone) = (meter.clone(), args.node.grace, args.standalone);
+    let is_ready = move || match meter.silence() {
+        _ if standalone => Ok(()),
+        Some(silence) if silence < grace => Ok(()),
+        Some(silence) => {
+            Err(format!("the API server has not been heard for {} s", silence.as_secs()))
+        }
+        None => Err("the API server has not been heard yet".to_owned()),
+    };
+    listening.serve(pages, Health::new(goes_on, is_ready))
+}
+
 /// Looks after the pods of a node until `stop` says so.
 #[cfg(feature = "cluster")]
 async fn look_after_pods(
     node: Node,
     policy: Policy,
     handle: Handle,
+    meter: Arc<AgentMeter>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let Node { node_name, node_ip: node_ips, grace, namespace, pod_name } = node;
     let node_name = node_name.context("the node has no name")?;
     let options = chaos_kube::Options { node_name, node_ips, policy, grace, namespace, pod_name };
-    Ok(chaos_kube::run(handle, options, stop).await?)
+    Ok(chaos_kube::run(handle, options, meter, stop).await?)
 }
 
 #[cfg(not(feature = "cluster"))]
@@ -257,6 +306,7 @@ async fn look_after_pods(
     _: Node,
     _: Policy,
     _: Handle,
+    _: Arc<AgentMeter>,
     _: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     anyhow::bail!("this agent was built without the feature `cluster`; say `--standalone`")

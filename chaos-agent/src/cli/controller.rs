@@ -1,17 +1,22 @@
 //! `controller`: runs the experiments of a cluster.
 
-use std::{process::ExitCode, thread, time::Duration};
+use std::{process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use chaos_controller::{Networks, Options, ProbeSettings};
 use chaos_fault::print_duration;
+use chaos_metrics::{ControllerMeter, Health};
 use ipnet::IpNet;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
-use super::{failure::Failure, terms};
+use super::{
+    failure::Failure,
+    serving::{Addresses, Listening, Serving},
+    terms,
+};
 
 /// Expressions of strangers are read and evaluated by functions that recurse: within their bounds they need less.
 const STACK: usize = 64 << 20;
@@ -42,7 +47,12 @@ pub struct Args {
     /// The Alertmanager that probes ask which name none
     #[arg(long, value_name = "URL", value_parser = url)]
     alertmanager: Option<String>,
+    #[command(flatten)]
+    addresses: Addresses,
 }
+
+/// A loop that has not begun anew for so long hangs: each of its writes has a bound, and there are so many at most.
+const HANGING: Duration = Duration::from_secs(120);
 
 /// Shorter, a busy API server would end it; longer, agents would not wait for the next leader.
 const LEASES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
@@ -91,13 +101,32 @@ pub fn execute(args: &Args) -> Result<ExitCode, Failure> {
     let worker = thread::Builder::new()
         .name("controller".to_owned())
         .stack_size(STACK)
-        .spawn(move || work(options))
+        .spawn({
+            let addresses = args.addresses.clone();
+            move || work(options, &addresses)
+        })
         .context("start the controller's thread")?;
     worker.join().map_err(|_| anyhow!("the controller's thread has panicked"))??;
     Ok(ExitCode::SUCCESS)
 }
 
-fn work(options: Options) -> anyhow::Result<()> {
+fn serve(listening: Listening, meter: &Arc<ControllerMeter>) -> Serving {
+    let (loop_meter, synced_meter) = (meter.clone(), meter.clone());
+    let goes_on = move || match loop_meter.looked_ago() {
+        Some(ago) if ago >= HANGING => {
+            Err(format!("the loop has not begun anew for {} s", ago.as_secs()))
+        }
+        // It begins once everything is listed.
+        Some(_) | None => Ok(()),
+    };
+    let is_ready = move || match synced_meter.is_synced() {
+        true => Ok(()),
+        false => Err("not everything is listed yet".to_owned()),
+    };
+    listening.serve(|| meter.clone(), Health::new(goes_on, is_ready))
+}
+
+fn work(options: Options, addresses: &Addresses) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -118,7 +147,9 @@ fn work(options: Options) -> anyhow::Result<()> {
             }
             stop.send_replace(true);
         };
-        let mut running = std::pin::pin!(chaos_controller::run(options, stopped));
+        let meter = Arc::new(ControllerMeter::new(env!("CARGO_PKG_VERSION")));
+        let _serving = serve(addresses.listen().await?, &meter);
+        let mut running = std::pin::pin!(chaos_controller::run(options, meter, stopped));
         tokio::select! {
             ended = &mut running => return Ok(ended?),
             () = told => {}

@@ -111,6 +111,7 @@ mod tests {
             id: "cli:1".to_owned(),
             target: "unit:a.service".to_owned(),
             cgroup: "/a.service".to_owned(),
+            missed: 0,
             notes: Vec::new(),
             faults: vec![report(61_500_000_000, Phase::Active), report(1, Phase::Ended)],
         };
@@ -129,6 +130,7 @@ mod tests {
             id: "cli:1".to_owned(),
             target: "unit:a.service".to_owned(),
             cgroup: "/a.service".to_owned(),
+            missed: 0,
             notes: Vec::new(),
             faults: vec![fault, report(1, Phase::Ended)],
         };

@@ -25,6 +25,7 @@ mod output;
 mod rights;
 mod run;
 mod schema;
+mod serving;
 mod session;
 mod show;
 mod signals;

@@ -38,7 +38,8 @@ pub fn execute(args: &Args, format: Format) -> Result<ExitCode, Failure> {
 }
 
 pub fn text(report: &TargetReport, now: u64) -> String {
-    let TargetReport { id, target, cgroup, notes, faults } = report;
+    // How many calls were missed is among the notes.
+    let TargetReport { id, target, cgroup, missed: _, notes, faults } = report;
     let mut head = vec![("id", id.clone()), ("target", target.clone()), ("cgroup", cgroup.clone())];
     head.extend(notes.iter().map(|note| ("note", note.clone())));
     let mut paragraphs = vec![output::fields("", head)];

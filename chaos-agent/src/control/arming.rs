@@ -1,8 +1,11 @@
 //! Arming a target as a client asks for.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
 
-use chaos_api::{ArmedId, Outcome, TargetReport, TargetSpec};
+use chaos_api::{ArmedId, Outcome, RefusalCause, TargetReport, TargetSpec};
 use chaos_engine::{
     arm::{Armory, Request},
     cgroup::{Target, resolve, resolve_with_pods},
@@ -32,8 +35,36 @@ pub(super) struct Way {
     pub follow: bool,
 }
 
-/// Arms `spec` under a new id, or in place of what is to be replaced.
+/// Arms `spec` under a new id, or in place of what is to be replaced, and tells whoever measures.
 pub(super) async fn arm(
+    agent: &Arc<Agent>,
+    spec: &TargetSpec,
+    text: &str,
+    way: Way,
+) -> Result<TargetReport, Refusal> {
+    let armed = arm_unobserved(agent, spec, text, way).await;
+    if let Some(cause) = armed.as_ref().err().and_then(|refusal| cause(refusal.kind)) {
+        agent.observer.refused(cause);
+    }
+    armed
+}
+
+/// Why faults were not armed; `None` where none were read.
+fn cause(kind: RefusalKind) -> Option<RefusalCause> {
+    match kind {
+        RefusalKind::Faults => Some(RefusalCause::Text),
+        RefusalKind::Policy => Some(RefusalCause::Policy),
+        RefusalKind::Target | RefusalKind::UnknownId => Some(RefusalCause::Target),
+        RefusalKind::Plan => Some(RefusalCause::Plan),
+        RefusalKind::Failed => Some(RefusalCause::Failed),
+        RefusalKind::Malformed
+        | RefusalKind::Version
+        | RefusalKind::Forbidden
+        | RefusalKind::Busy => None,
+    }
+}
+
+async fn arm_unobserved(
     agent: &Arc<Agent>,
     spec: &TargetSpec,
     text: &str,
@@ -62,7 +93,12 @@ pub(super) async fn arm(
         }
         Ok(report)
     };
-    agent.handle.with(armed).await?
+    let asked_at = Instant::now();
+    let armed = agent.handle.with(armed).await?;
+    if armed.is_ok() {
+        agent.observer.armed(asked_at.elapsed());
+    }
+    armed
 }
 
 fn read(text: &str) -> Result<Vec<Fault>, Refusal> {

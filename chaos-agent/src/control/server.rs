@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use chaos_api::{ArmedId, Ended, Policy};
+use chaos_api::{AgentObserver, ArmedId, Ended, Policy, Unobserved};
 use chaos_arm::KeeperGone;
 use chaos_engine::{
     arm::{ArmError, Armory},
@@ -48,6 +48,7 @@ pub struct Agent {
     pub(super) policy: Policy,
     pub(super) armed_so_far: AtomicU64,
     pub(super) followed: Followed,
+    pub(super) observer: Arc<dyn AgentObserver>,
     clients: Arc<Semaphore>,
     followers: Arc<Semaphore>,
 }
@@ -60,9 +61,16 @@ impl Agent {
             policy,
             armed_so_far: AtomicU64::new(0),
             followed: Followed::default(),
+            observer: Arc::new(Unobserved),
             clients: Arc::new(Semaphore::new(MOST_CLIENTS)),
             followers: Arc::new(Semaphore::new(MOST_FOLLOWERS)),
         }
+    }
+
+    /// The same, measured by somebody.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn AgentObserver>) -> Self {
+        Self { observer, ..self }
     }
 }
 

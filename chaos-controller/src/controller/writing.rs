@@ -52,15 +52,15 @@ impl Controller {
             let (client, name) = (self.client.clone(), full_name(&run));
             let write = async move {
                 let news = events::between(run.status.as_ref(), &status);
-                (write::run_status(client, &run, status).await, news)
+                (write::run_status(client, &run, status).await, news, run)
             };
             (name, write)
         });
         let mut decided = Vec::new();
-        for (run, (written, news)) in self.paced(requests).await {
+        for (run, (written, news, before)) in self.paced(requests).await {
             match written {
                 Ok(written) => {
-                    self.note_written(written.clone());
+                    self.note_written(before.status.as_ref(), written.clone());
                     decided.push((written, news));
                 }
                 Err(error) => tracing::warn!(run, %error, "what a probe decided was not written"),
@@ -73,7 +73,13 @@ impl Controller {
     pub(super) async fn annotate(&mut self, writes: Vec<PodWrite>) {
         let requests = writes.into_iter().map(|write| {
             let client = self.client.clone();
-            (write.pod.clone(), async move { write::annotate(client, &write).await })
+            let (observer, pod) = (self.observer.clone(), write.pod.clone());
+            let request = async move {
+                let written = write::annotate(client, &write).await;
+                observer.annotated(code(&written));
+                written
+            };
+            (pod, request)
         });
         for (pod, written) in self.paced(requests).await {
             match written {
@@ -174,16 +180,18 @@ impl Controller {
         if is_soon && !is_urgent(run.status.as_ref(), &status) {
             return;
         }
-        let news = events::between(run.status.as_ref(), &status);
+        let before = run.status.clone();
+        let news = events::between(before.as_ref(), &status);
         let written = write::run_status(self.client.clone(), run, status);
         if let Some(run) = self.within_patience("the status of a run", written).await {
-            self.note_written(run.clone());
+            self.note_written(before.as_ref(), run.clone());
             self.publish(&run, news).await;
         }
     }
 
     /// Keeps a run as it was written.
-    fn note_written(&mut self, run: Run) {
+    fn note_written(&mut self, before: Option<&RunStatus>, run: Run) {
+        self.observer.wrote(before, &run, self.leadership.lever().is_some());
         let uid = run.uid().unwrap_or_default();
         self.state.written.retain(|_, at| at.elapsed() < CADENCE);
         self.state.written.insert(uid, Instant::now());
@@ -226,6 +234,15 @@ impl Controller {
                 None
             }
         }
+    }
+}
+
+/// What the API server has answered, as a code of HTTP; `None` where no answer came.
+fn code<T>(answer: &kube::Result<T>) -> Option<u16> {
+    match answer {
+        Ok(_) => Some(200),
+        Err(kube::Error::Api(status)) => Some(status.code),
+        Err(_) => None,
     }
 }
 

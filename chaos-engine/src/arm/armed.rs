@@ -353,6 +353,11 @@ impl Armed {
         self.target.cgroup.id() == target.cgroup.id()
     }
 
+    /// Whether a fault is in force that counts in this slot.
+    pub(super) fn has(&self, sentence: &str, slot: u32) -> bool {
+        self.rules.iter().any(|rule| rule.slot == slot && &*rule.sentence == sentence)
+    }
+
     /// The clock of a fault that is among its rules.
     pub(super) fn clock(&self, fault: &Fault) -> Option<FaultClock> {
         let written = fault.as_written();

@@ -66,6 +66,8 @@ pub struct Armory {
     /// Delay lines of targets that are disarmed.
     leaving: Leaving,
     notices: Vec<Notice>,
+    /// Last ledgers of faults that others have replaced.
+    replaced: Vec<TargetReport>,
 }
 
 impl Armory {
@@ -85,6 +87,7 @@ impl Armory {
             filtered: Filtered::default(),
             leaving: Leaving::default(),
             notices: Vec::new(),
+            replaced: Vec::new(),
         }
     }
 
@@ -150,7 +153,9 @@ impl Armory {
         let turn = self.patience();
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
+                let before = report(&id, armed, false).ok();
                 armed.replace(&plan, clock, turn)?;
+                self.replaced.extend(before.and_then(|before| replaced(before, armed)));
                 armed.set_seed(seed);
                 armed.renew(self.lease)?;
             }
@@ -164,7 +169,11 @@ impl Armory {
                 })?;
                 armed.set_seed(seed);
                 armed.renew(self.lease)?;
-                if let Some(before) = self.armed.insert(id.clone(), armed) {
+                if let Some(mut before) = self.armed.insert(id.clone(), armed) {
+                    if let Err(error) = before.suspend() {
+                        tracing::warn!(%id, %error, "the lease could not be withdrawn; detaching");
+                    }
+                    self.replaced.extend(report(&id, &before, true));
                     self.retire(before, turn);
                 }
             }
@@ -501,6 +510,11 @@ impl Armory {
     pub(super) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
+
+    /// The last ledgers, since the last call, of faults that others have replaced.
+    pub(super) fn take_replaced(&mut self) -> Vec<TargetReport> {
+        std::mem::take(&mut self.replaced)
+    }
 }
 
 impl Drop for Armory {
@@ -542,6 +556,13 @@ fn note(
     }
 }
 
+/// Of a report those faults that are not armed any more, if there are any.
+fn replaced(before: TargetReport, armed: &Armed) -> Option<TargetReport> {
+    let mut before = before;
+    before.faults.retain(|fault| !armed.has(&fault.fault, fault.slot));
+    (!before.faults.is_empty()).then_some(before)
+}
+
 /// `is_last` where nothing more is to come.
 fn report(id: &ArmedId, armed: &Armed, is_last: bool) -> Result<TargetReport, ArmError> {
     let target = armed.target();
@@ -549,6 +570,7 @@ fn report(id: &ArmedId, armed: &Armed, is_last: bool) -> Result<TargetReport, Ar
         id: id.0.clone(),
         target: target.name.clone(),
         cgroup: target.cgroup.path().display().to_string(),
+        missed: armed.missed(),
         notes: armed.notes(),
         faults: armed.ledger(is_last)?,
     })

@@ -114,6 +114,10 @@ impl Engine for Armory {
         Self::take_notices(self)
     }
 
+    fn take_replaced(&mut self) -> Vec<TargetReport> {
+        Self::take_replaced(self)
+    }
+
     fn leases(&self) -> Leases {
         Self::leases(self)
     }

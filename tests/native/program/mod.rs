@@ -7,6 +7,7 @@ mod control;
 mod descriptors;
 mod ends;
 mod many;
+mod metrics;
 mod protected;
 mod replace;
 mod shows;

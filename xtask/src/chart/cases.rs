@@ -19,7 +19,7 @@ struct Case {
     components: &'static [&'static str],
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         name: "default values",
         namespace: "chaos-agent",
@@ -42,6 +42,14 @@ const CASES: [Case; 5] = [
         components: &["seccomp"],
     },
     Case {
+        name: "metrics",
+        namespace: "chaos-agent",
+        // Beside another option that changes the arguments.
+        values: &["monitoring.enabled=true", "agent.seccomp.enabled=true"],
+        resources: &["base", "controller"],
+        components: &["seccomp", "components/monitoring"],
+    },
+    Case {
         name: "no policies",
         namespace: "chaos-agent",
         values: &["policies.enabled=false"],
@@ -58,7 +66,7 @@ const CASES: [Case; 5] = [
 ];
 
 /// What helm must refuse, and what it has to say then.
-const REFUSED: [(&[&str], &str); 9] = [
+const REFUSED: [(&[&str], &str); 10] = [
     (&["--set", "controler.replicas=2"], "additional properties 'controler' not allowed"),
     (&["--set", "agent.seccomp.enable=true"], "additional properties 'enable' not allowed"),
     (&["--set", "controller.replicas=0"], "at '/controller/replicas': minimum: got 0, want 1"),
@@ -67,6 +75,7 @@ const REFUSED: [(&[&str], &str); 9] = [
     (&["--set", "agent.heldMemory=1G"], "at '/agent/heldMemory'"),
     (&["--set", "controller.probes.networks={10.0.0.1}"], "at '/controller/probes/networks/0'"),
     (&["--set", "networkPolicy.apiServerPorts={0}"], "at '/networkPolicy/apiServerPorts/0'"),
+    (&["--set", "monitoring.address=everywhere"], "at '/monitoring/address'"),
     (&["--kube-version", "1.29.0"], "Kubernetes v1.29.0 has no ValidatingAdmissionPolicy"),
 ];
 

@@ -8,9 +8,11 @@ use xtask::paths;
 use super::{directory, read};
 
 /// The directories of the chart in which every file is written by this verb.
-pub const DIRECTORIES: [&str; 2] = [TEMPLATES, PROFILES];
+pub const DIRECTORIES: [&str; 3] = [TEMPLATES, COPIES[0].1, COPIES[1].1];
 const TEMPLATES: &str = "templates/generated";
-const PROFILES: &str = "files/seccomp";
+/// Where files of JSON are copied from, below `manifests/`, and to.
+const COPIES: [(&str, &str); 2] =
+    [("seccomp", "files/seccomp"), ("components/monitoring", "files/monitoring")];
 
 /// A manifest and what becomes of it.
 struct Source {
@@ -18,48 +20,60 @@ struct Source {
     manifest: &'static str,
     /// In the chart's directory of generated templates.
     template: &'static str,
-    /// What kustomize writes into `app.kubernetes.io/name` of its objects.
-    name: &'static str,
+    /// What kustomize writes into `app.kubernetes.io/name` of its objects, if it does.
+    name: Option<&'static str>,
     /// Which values want it; without, it is always there.
     condition: Option<&'static str>,
 }
 
-const SOURCES: [Source; 6] = [
+const SOURCES: [Source; 8] = [
     Source {
         manifest: "base/rbac.yaml",
         template: "agent-rbac.yaml",
-        name: "chaos-agent",
+        name: Some("chaos-agent"),
         condition: None,
     },
     Source {
         manifest: "base/policies.yaml",
         template: "agent-policies.yaml",
-        name: "chaos-agent",
+        name: Some("chaos-agent"),
         condition: Some(".Values.policies.enabled"),
     },
     Source {
         manifest: "controller/crds.yaml",
         template: "crds.yaml",
-        name: "chaos-controller",
+        name: Some("chaos-controller"),
         condition: Some(".Values.crds.enabled"),
     },
     Source {
         manifest: "controller/rbac.yaml",
         template: "controller-rbac.yaml",
-        name: "chaos-controller",
+        name: Some("chaos-controller"),
         condition: Some(".Values.controller.enabled"),
     },
     Source {
         manifest: "controller/policies.yaml",
         template: "controller-policies.yaml",
-        name: "chaos-controller",
+        name: Some("chaos-controller"),
         condition: Some("and .Values.controller.enabled .Values.policies.enabled"),
     },
     Source {
         manifest: "controller/roles.yaml",
         template: "roles.yaml",
-        name: "chaos-controller",
+        name: Some("chaos-controller"),
         condition: Some(".Values.rbac.people"),
+    },
+    Source {
+        manifest: "components/monitoring/podmonitors.yaml",
+        template: "podmonitors.yaml",
+        name: None,
+        condition: Some("and .Values.monitoring.enabled .Values.monitoring.podMonitors"),
+    },
+    Source {
+        manifest: "components/monitoring/rules.yaml",
+        template: "rules.yaml",
+        name: None,
+        condition: Some("and .Values.monitoring.enabled .Values.monitoring.rules"),
     },
 ];
 
@@ -79,15 +93,15 @@ pub fn files() -> Result<BTreeMap<PathBuf, String>> {
         let text = template(&read(&manifests.join(source.manifest))?, &source);
         files.insert(directory().join(TEMPLATES).join(source.template), text);
     }
-    let profiles = manifests.join("seccomp");
-    let entries =
-        fs::read_dir(&profiles).with_context(|| format!("list {}", profiles.display()))?;
-    for entry in entries {
-        let path = entry.with_context(|| format!("list {}", profiles.display()))?.path();
-        if let Some(name) =
-            path.file_name().filter(|_| path.extension().is_some_and(|e| e == "json"))
-        {
-            files.insert(directory().join(PROFILES).join(name), read(&path)?);
+    for (from, to) in COPIES {
+        let from = manifests.join(from);
+        let entries = fs::read_dir(&from).with_context(|| format!("list {}", from.display()))?;
+        for entry in entries {
+            let path = entry.with_context(|| format!("list {}", from.display()))?.path();
+            let is_json = path.extension().is_some_and(|extension| extension == "json");
+            if let Some(name) = path.file_name().filter(|_| is_json) {
+                files.insert(directory().join(to).join(name), read(&path)?);
+            }
         }
     }
     Ok(files)
@@ -126,10 +140,14 @@ fn template(manifest: &str, source: &Source) -> String {
     text
 }
 
-fn labels(name: &str) -> String {
-    format!(
-        "{LABELS}\n    {{{{- include \"chaos-agent.labels\" (dict \"name\" \"{name}\" \"root\" $) | nindent 4 }}}}\n"
-    )
+fn labels(name: Option<&str>) -> String {
+    let include = match name {
+        Some(name) => {
+            format!("include \"chaos-agent.labels\" (dict \"name\" \"{name}\" \"root\" $)")
+        }
+        None => "include \"chaos-agent.helmLabels\" $".to_owned(),
+    };
+    format!("{LABELS}\n    {{{{- {include} | nindent 4 }}}}\n")
 }
 
 /// A line with the release's namespace in place of the manifests'.
@@ -145,8 +163,15 @@ fn substituted(line: &str) -> String {
     } else if trimmed.starts_with("message:") {
         escaped.replace(&format!("namespace {NAMESPACE} "), &format!("namespace {RELEASE} "))
     } else {
-        let account = "system:serviceaccount:";
-        escaped.replace(&format!("{account}{NAMESPACE}:"), &format!("{account}{RELEASE}:"))
+        // Accounts, selectors of PromQL, and command lines of kubectl.
+        let parts =
+            [("system:serviceaccount:", ":"), ("namespace=\"", "\""), ("--namespace ", "")];
+        parts.into_iter().fold(escaped, |line, (before, after)| {
+            line.replace(
+                &format!("{before}{NAMESPACE}{after}"),
+                &format!("{before}{RELEASE}{after}"),
+            )
+        })
     };
     if trimmed.starts_with("rbac.authorization.k8s.io/aggregate-to-") {
         return format!("    {{{{- if .Values.rbac.aggregate }}}}\n{line}\n    {{{{- end }}}}\n");
@@ -160,7 +185,7 @@ mod tests {
 
     fn of(manifest: &str, condition: Option<&'static str>) -> String {
         let source =
-            Source { manifest: "a.yaml", template: "a.yaml", name: "chaos-agent", condition };
+            Source { manifest: "a.yaml", template: "a.yaml", name: Some("chaos-agent"), condition };
         let text = template(manifest, &source);
         text.split_once('\n').unwrap().1.to_owned()
     }
@@ -189,6 +214,10 @@ mod tests {
             (
                 "  !(request.namespace in ['kube-system', 'chaos-agent'])",
                 "  !(request.namespace in ['kube-system', '{{ .Release.Namespace }}'])",
+            ),
+            (
+                "  expr: up{namespace=\"chaos-agent\", daemonset=\"chaos-agent\"}",
+                "  expr: up{namespace=\"{{ .Release.Namespace }}\", daemonset=\"chaos-agent\"}",
             ),
             ("  x == 'chaos-agent'", "  x == 'chaos-agent'"),
             ("  # request.namespace == 'chaos-agent'", "  # request.namespace == 'chaos-agent'"),
@@ -221,6 +250,9 @@ mod tests {
             let text = &files[&directory().join(TEMPLATES).join(source.template)];
             assert!(text.contains("\nkind: "), "{}", source.template);
         }
-        assert!(files.len() > SOURCES.len(), "no seccomp profiles: {:?}", files.keys());
+        for (_, to) in COPIES {
+            let directory = directory().join(to);
+            assert!(files.keys().any(|path| path.starts_with(&directory)), "nothing in {to}");
+        }
     }
 }

@@ -7,6 +7,7 @@ pub mod kube;
 mod lab;
 mod node;
 mod packages;
+mod prometheus;
 pub mod system;
 
 use std::time::Instant;
@@ -31,6 +32,8 @@ pub enum Part {
     System,
     /// etcd, kube-apiserver, kubectl and helm, for tests against a real API server and the chart
     Kube,
+    /// Prometheus, for tests of the metrics
+    Prometheus,
     /// The C compiler of the static target, for the agent's image
     Image,
     /// QEMU and what the kernels of `cargo xtask vm` are unpacked with
@@ -54,6 +57,7 @@ pub fn ensure(parts: &[Part]) -> Result<()> {
             Part::Build => build::ensure(),
             Part::System => system::ensure(),
             Part::Kube => kube::ensure(),
+            Part::Prometheus => prometheus::ensure(),
             Part::Image => image::ensure(),
             Part::Lab => lab::ensure(),
             Part::Node => node::ensure(),

@@ -179,7 +179,7 @@ impl Kind {
         match self {
             Self::Unit => &[],
             Self::Native => &[Part::System],
-            Self::Kubernetes => &[Part::System, Part::Kube],
+            Self::Kubernetes => &[Part::System, Part::Kube, Part::Prometheus],
             Self::Lab => &[Part::Lab],
             Self::Node => &[Part::System, Part::Kube, Part::Image, Part::Lab, Part::Node],
         }

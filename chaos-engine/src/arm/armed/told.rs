@@ -27,8 +27,7 @@ impl Armed {
         let mut notes = self.target.notes.clone();
         notes.extend(self.frames.iter().flat_map(TextFrames::notes));
         notes.extend(self.translations.all().map(str::to_owned));
-        // What cannot be asked for is not known to be missed.
-        let missed = self.text.missed_at_most().unwrap_or_default();
+        let missed = self.missed();
         if missed > 0 {
             notes.push(format!(
                 "of this target's calls up to {missed} may have been missed, neither failed nor counted: while a task \
@@ -41,6 +40,12 @@ impl Armed {
                 .extend(sights.iter().filter_map(|(path, sight)| symlinks::path_note(path, sight)));
         }
         notes
+    }
+
+    /// How many of the target's calls the programs have missed at most.
+    pub(in crate::arm) fn missed(&self) -> u64 {
+        // What cannot be asked for is not known to be missed.
+        self.text.missed_at_most().unwrap_or_default()
     }
 
     /// What was counted for a rule, wherever it is decided.
