@@ -33,6 +33,29 @@ fn pod(documents: &str, kind: &str, namespace: &str) -> Result<String> {
     Ok(pod.to_string())
 }
 
+/// A kind of the Prometheus operator, of which nothing but the names is like there.
+fn operators_kind(plural: &str, kind: &str) -> String {
+    let schema = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let version = json!({
+        "name": "v1",
+        "served": true,
+        "storage": true,
+        "schema": { "openAPIV3Schema": schema },
+    });
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.monitoring.coreos.com") },
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "names": { "plural": plural, "singular": kind.to_lowercase(), "kind": kind },
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    })
+    .to_string()
+}
+
 #[test]
 fn the_api_server_accepts_the_chart_with_every_option() -> Result<()> {
     let plane = ControlPlane::start()?;
@@ -41,6 +64,11 @@ fn the_api_server_accepts_the_chart_with_every_option() -> Result<()> {
         plane.kubectl(&["create", "namespace", level])?;
         let label = format!("pod-security.kubernetes.io/enforce={level}");
         plane.kubectl(&["label", "namespace", level, &label])?;
+    }
+    for (plural, kind) in [("podmonitors", "PodMonitor"), ("prometheusrules", "PrometheusRule")] {
+        plane.apply(&operators_kind(plural, kind))?;
+        let definition = format!("crd/{plural}.monitoring.coreos.com");
+        plane.kubectl(&["wait", "--for=condition=Established", &definition])?;
     }
     // A dry run makes no namespace, so what lies in one would be refused.
     plane.kubectl(&["create", "namespace", "chaos-agent"])?;
