@@ -98,7 +98,6 @@ fn normalize(value: &mut Value, is_policy: bool) {
         Value::Number(number) => {
             let whole = number.as_f64().filter(|number| number.fract() == 0.0);
             // Exact: whole numbers of manifests are far below 2^53.
-            #[expect(clippy::cast_possible_truncation, reason = "it is whole, and checked")]
             let whole = whole.map(|number| number as i64);
             if let (true, Some(whole)) = (number.is_f64(), whole) {
                 *number = whole.into();
@@ -164,7 +163,7 @@ metadata: {name: a}
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: b, namespace: a, labels: {app.kubernetes.io/name: b}}
-spec: {replicas: 2, args: [x, y]}
+spec: {replicas: 2, args: [u, v]}
 ";
 
     fn differences(chart: &str) -> Vec<String> {
@@ -179,7 +178,7 @@ spec: {replicas: 2, args: [x, y]}
 kind: Deployment
 apiVersion: apps/v1
 spec:
-  args: [\"x\", y]
+  args: [\"u\", v]
   replicas: 2
 metadata:
   namespace: a
@@ -192,16 +191,16 @@ metadata:
 
     #[test]
     fn each_value_that_is_another_is_named_with_its_place() {
-        let other = MANIFEST.replace("replicas: 2", "replicas: 3, more: 1").replace("x, y", "x, z");
+        let other = MANIFEST.replace("replicas: 2", "replicas: 3, more: 1").replace("u, v", "u, w");
         let expected = [
-            "Deployment.apps a/b .spec .args[1]: chart \"z\", manifests \"y\"",
+            "Deployment.apps a/b .spec .args[1]: chart \"w\", manifests \"v\"",
             "Deployment.apps a/b .spec .more: in the chart only: 1",
             "Deployment.apps a/b .spec .replicas: chart 3, manifests 2",
         ];
         assert_eq!(differences(&other), expected);
-        let less = MANIFEST.replace("replicas: 2, ", "").replace("x, y", "x");
+        let less = MANIFEST.replace("replicas: 2, ", "").replace("u, v", "u");
         let expected = [
-            "Deployment.apps a/b .spec .args: chart [\"x\"], manifests [\"x\",\"y\"]",
+            "Deployment.apps a/b .spec .args: chart [\"u\"], manifests [\"u\",\"v\"]",
             "Deployment.apps a/b .spec .replicas: in the manifests only: 2",
         ];
         assert_eq!(differences(&less), expected);
@@ -244,7 +243,10 @@ metadata:
     #[test]
     fn blanks_count_but_in_policies_and_so_do_numbers_but_for_their_form() {
         let read = |kind: &str, value: &str| {
-            Objects::read(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\nvalue: {value}\n")).unwrap()
+            Objects::read(&format!(
+                "apiVersion: v1\nkind: {kind}\nmetadata: {{name: a}}\nvalue: {value}\n"
+            ))
+            .unwrap()
         };
         let (one, two) = ("\"a || b\"", "\"a ||\\n\\n  b\"");
         assert_eq!(read(WIDE[0], one), read(WIDE[0], two));
@@ -257,7 +259,10 @@ metadata:
     fn what_has_no_namespace_is_known_by_its_name() {
         let policy = |namespace: &str| {
             let kind = "ValidatingAdmissionPolicy";
-            Objects::read(&format!("apiVersion: v1\nkind: {kind}\nmetadata: {{name: a{namespace}}}\n")).unwrap()
+            Objects::read(&format!(
+                "apiVersion: v1\nkind: {kind}\nmetadata: {{name: a{namespace}}}\n"
+            ))
+            .unwrap()
         };
         assert_eq!(policy(""), policy(", namespace: b"));
     }

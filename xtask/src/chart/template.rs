@@ -164,8 +164,7 @@ fn substituted(line: &str) -> String {
         escaped.replace(&format!("namespace {NAMESPACE} "), &format!("namespace {RELEASE} "))
     } else {
         // Accounts, selectors of PromQL, and command lines of kubectl.
-        let parts =
-            [("system:serviceaccount:", ":"), ("namespace=\"", "\""), ("--namespace ", "")];
+        let parts = [("system:serviceaccount:", ":"), ("namespace=\"", "\""), ("--namespace ", "")];
         parts.into_iter().fold(escaped, |line, (before, after)| {
             line.replace(
                 &format!("{before}{NAMESPACE}{after}"),
