@@ -5,6 +5,7 @@ mod allowed;
 mod annotation;
 mod answers;
 mod capabilities;
+mod chart;
 mod cluster;
 mod container;
 mod control_plane;

@@ -97,10 +97,16 @@ fn in_another_namespace_rights_and_policies_name_the_account_that_is_there() -> 
     const THERE: &str = "system:serviceaccount:faults:chaos-agent";
     let manifests = xtask::paths::workspace().join("manifests");
     let base = build(&manifests.join("base"))?;
+    let controller = build(&manifests.join("controller"))?;
     let moved = build(&manifests.join("samples/other-namespace"))?;
     // The rights, those in its own namespace, and each policy.
     assert_eq!((base.matches(HERE).count(), base.matches(THERE).count()), (4, 0));
     assert_eq!((moved.matches(HERE).count(), moved.matches(THERE).count()), (0, 4), "{moved}");
+    let accounts = |text: &str, namespace: &str| {
+        text.matches(&format!("system:serviceaccount:{namespace}:chaos-controller")).count()
+    };
+    assert_eq!(accounts(&controller, "chaos-agent"), 8);
+    assert_eq!((accounts(&moved, "chaos-agent"), accounts(&moved, "faults")), (0, 8), "{moved}");
     assert!(!moved.contains("namespace: chaos-agent"), "{moved}");
 
     // Whoever moves the objects alone has rights and policies for nobody, not rights without policies.
@@ -137,8 +143,12 @@ fn monitoring_opens_the_ports_that_it_has_scraped() -> Result<()> {
         assert!(agent.contains(part), "{part}:\n{agent}");
     }
     assert_eq!(of_kind("PodMonitor").len(), 2);
-    let [dashboard] = of_kind("ConfigMap")[..] else { anyhow::bail!("one ConfigMap: {built}") };
+    let maps = of_kind("ConfigMap");
+    let dashboard = maps.iter().find(|one| one.contains("name: chaos-agent-dashboard"));
+    let dashboard = dashboard.context("a dashboard")?;
     assert!(dashboard.contains("grafana_dashboard: \"1\""), "{dashboard}");
+    let [network] = of_kind("NetworkPolicy")[..] else { anyhow::bail!("one policy: {built}") };
+    assert!(network.contains("ingress:\n  - ports:\n    - port: 9464"), "{network}");
     assert_eq!(of_kind("PrometheusRule").len(), 1);
     Ok(())
 }

@@ -14,6 +14,7 @@
 pub mod cgroup;
 pub mod clock;
 pub mod control_plane;
+pub mod helm;
 pub mod injector;
 pub mod job;
 pub mod kubelet;

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum as _;
 
 use crate::{
-    aarch64, build_ebpf,
+    aarch64, build_ebpf, chart,
     command::{self, run as run_command},
     crds, dependencies, fmt, profiles,
     setup::{self, Part},
@@ -47,6 +47,7 @@ pub fn run(Args { all }: &Args) -> Result<ExitCode> {
     stages.run("aarch64", aarch64::run);
     stages.run("profiles", || profiles::run(&profiles::Args { check: true }));
     stages.run("crds", || crds::run(&crds::Args { check: true }));
+    stages.run("chart", || chart::run(&chart::Args { check: true }));
     let mut report = Report::default();
     let extent = Extent::of_flag(*all);
     for Ran { kind, took, passed } in

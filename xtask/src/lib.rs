@@ -3,6 +3,7 @@
 
 pub mod figures;
 pub mod go_module;
+pub mod helm_binary;
 pub mod kube_binaries;
 pub mod node;
 pub mod node_binaries;

@@ -3,6 +3,7 @@
 mod aarch64;
 mod bench;
 mod build_ebpf;
+mod chart;
 mod ci;
 mod command;
 mod crds;
@@ -53,6 +54,8 @@ enum Verb {
     Profiles(profiles::Args),
     /// Write the definitions of the kinds Experiment and Run of manifests/ from their types
     Crds(crds::Args),
+    /// Write what the Helm chart takes from manifests/, and check that it renders the same objects
+    Chart(chart::Args),
     /// What a change must pass: setup, formatting, lints, BPF object, tests
     Ci(ci::Args),
 }
@@ -78,6 +81,7 @@ fn run(Cli { verb }: Cli) -> anyhow::Result<ExitCode> {
         Verb::Vm(args) => vm::run(&args),
         Verb::Profiles(args) => profiles::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Crds(args) => crds::run(&args).map(|()| ExitCode::SUCCESS),
+        Verb::Chart(args) => chart::run(&args).map(|()| ExitCode::SUCCESS),
         Verb::Ci(args) => ci::run(&args),
     }
 }

@@ -1,18 +1,24 @@
-//! etcd, kube-apiserver and kubectl. The latter two are compiled from the Go module
-//! `tests/kubernetes`, which pins their version; etcd is Debian's, unpacked and not installed,
-//! so that no etcd service appears on the machine.
+//! etcd, kube-apiserver, kubectl and helm. Helm is compiled from the Go module `tests/kubernetes/helm`, kube-apiserver and
+//! kubectl from `tests/kubernetes`, which pin their versions; etcd is Debian's, unpacked and not installed, so that no etcd
+//! service appears on the machine.
 
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use xtask::{
     go_module::GoModule,
+    helm_binary,
     kube_binaries::{ASSETS_VARIABLE, KubeBinaries, kube_module},
 };
 
 use super::{go, packages, progress};
 
 pub fn ensure() -> Result<()> {
+    servers()?;
+    helm()
+}
+
+fn servers() -> Result<()> {
     if KubeBinaries::from_environment().is_some() {
         eprintln!("  using the programs of {ASSETS_VARIABLE}");
         return Ok(());
@@ -26,7 +32,17 @@ pub fn ensure() -> Result<()> {
     if !dir.join("etcd").is_file() {
         etcd(&dir)?;
     }
-    servers(&module, &dir)
+    compile(&module, &dir)
+}
+
+fn helm() -> Result<()> {
+    let module = helm_binary::module()?;
+    let dir = module.cache_dir()?;
+    if helm_binary::find().is_ok() {
+        return Ok(());
+    }
+    progress("building helm, 1 to 2 minutes the first time");
+    go::build(&module, &dir, &[helm_binary::PACKAGE.to_owned()], &[("CGO_ENABLED", "0")])
 }
 
 fn etcd(dir: &Path) -> Result<()> {
@@ -38,7 +54,7 @@ fn etcd(dir: &Path) -> Result<()> {
     fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))
 }
 
-fn servers(module: &GoModule, dir: &Path) -> Result<()> {
+fn compile(module: &GoModule, dir: &Path) -> Result<()> {
     if which::which("go").is_err() {
         bail!(
             "no `go` on PATH: install Go 1.26, which builds kube-apiserver and kubectl, \

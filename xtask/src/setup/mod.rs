@@ -32,7 +32,7 @@ pub enum Part {
     Aarch64,
     /// Debian packages that the tests, the demo and the benchmark use
     System,
-    /// etcd, kube-apiserver and kubectl, for tests against a real API server
+    /// etcd, kube-apiserver, kubectl and helm, for tests against a real API server and the chart
     Kube,
     /// Prometheus, for tests of the metrics
     Prometheus,
