@@ -289,8 +289,9 @@ impl<E: Engine> Keeping<E> {
     /// Disarms what belongs to owners that have not been heard of for too long.
     fn end_lost(&mut self) {
         let now = boot_now();
-        let lost: Vec<String> =
-            self.tethers.extract_if(.., |_, until| *until <= now).map(|(owner, _)| owner).collect();
+        // They stay: what such an owner arms late ends as well, until it is heard of again.
+        let lost = self.tethers.iter().filter(|(_, until)| **until <= now);
+        let lost: Vec<String> = lost.map(|(owner, _)| owner.clone()).collect();
         let mut over: Vec<(ArmedId, String)> = Vec::new();
         for owner in lost {
             let prefix = format!("{owner}:");

@@ -125,17 +125,28 @@ impl<E: Engine> Reconciler<'_, E> {
         pass::sort(&mut found, self.passed.as_ref());
         self.disarm_what_ends(&found).await?;
         let began = self.clocks.now().instant;
+        let mut had_other = false;
         for FoundPod { pod, facts, end } in found {
-            if self.clocks.now().instant.saturating_duration_since(began) >= pass::LONGEST {
+            let is_over =
+                self.clocks.now().instant.saturating_duration_since(began) >= pass::LONGEST;
+            // Of those of which nothing ends one has its turn in each pass, however many end in part again and again.
+            if is_over && had_other {
                 self.is_unfinished = true;
                 return Ok(());
             }
+            if is_over && end != End::Nothing {
+                self.is_unfinished = true;
+                continue;
+            }
             if end == End::Nothing {
+                had_other = true;
                 self.passed = Some(facts.name.clone());
             }
             self.reconcile_pod(&pod, facts).await?;
         }
-        self.passed = None;
+        if !self.is_unfinished {
+            self.passed = None;
+        }
         Ok(())
     }
 

@@ -227,7 +227,13 @@ impl Faults {
         for (id, report) in armed {
             let known = before.remove(&id).unwrap_or_default();
             let target = match report {
-                Some(report) => self.live_target(&report, &known),
+                Some(report) => {
+                    // Programs that are left take what they have missed with them.
+                    if report.missed < known.missed {
+                        self.missed += known.missed;
+                    }
+                    self.live_target(&report, &known)
+                }
                 None => known,
             };
             self.live.insert(id, target);

@@ -45,10 +45,14 @@ app.kubernetes.io/part-of: chaos-agent
 ports:
   - {name: metrics, containerPort: 9464}
   - {name: health, containerPort: 9465}
+startupProbe:
+  httpGet: {path: /healthz, port: health}
+  # An agent tries every hook of the kernel when it starts: five minutes on the slowest of nodes.
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 60
 livenessProbe:
   httpGet: {path: /healthz, port: health}
-  # The first start tries every hook of the kernel.
-  initialDelaySeconds: 30
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3

@@ -1,9 +1,11 @@
 //! Programs of the integration crate that are more than tests.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Stdio};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use cargo_metadata::Message;
 pub use chaos_toolchain::{command::needs_root, demo::AGENT};
+use xtask::paths;
 
 use crate::command::{cargo, run, target_directory};
 
@@ -21,6 +23,32 @@ pub fn build_agent() -> Result<()> {
 /// Builds every test and program that runs on this machine's kernel.
 pub fn build_all() -> Result<()> {
     run(cargo().args(["test", "--workspace", "--no-run"]))
+}
+
+/// Builds the tests of the integration crate's library and programs, and says where they are. They are built with the whole
+/// workspace: alone, that crate asks for fewer features of its dependencies, and all of them would be compiled once more.
+pub fn own_tests() -> Result<Vec<PathBuf>> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--no-run", "--lib", "--bins"]);
+    command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
+    let output = command.output().with_context(|| format!("run {command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", output.status);
+    }
+    let manifest = paths::workspace().join("tests/Cargo.toml");
+    let mut tests = Vec::new();
+    for message in Message::parse_stream(output.stdout.as_slice()) {
+        if let Message::CompilerArtifact(artifact) = message.context("read cargo's messages")?
+            && artifact.manifest_path == manifest
+            && artifact.profile.test
+        {
+            tests.extend(artifact.executable.map(PathBuf::from));
+        }
+    }
+    if tests.is_empty() {
+        bail!("{command:?} built no test of {PACKAGE}");
+    }
+    Ok(tests)
 }
 
 /// Builds a program of the integration crate as its tests are built; its path.

@@ -130,6 +130,20 @@ fn a_tether_holds_from_when_it_was_said_and_not_from_when_the_keeper_hears_of_it
 }
 
 #[test]
+fn what_is_armed_behind_a_lapse_ends_as_well() {
+    let keeper = keeper(&world(), Duration::from_millis(40));
+    let handle = keeper.handle();
+    handle.tether("pod", Duration::from_millis(1)).unwrap();
+    sleep(Duration::from_millis(100));
+    wait(handle.with(|engine| arm(engine, "pod:shop/web-0"))).unwrap();
+    let give_up = Instant::now() + PATIENCE;
+    while !armed(&handle).is_empty() {
+        assert!(Instant::now() < give_up, "nobody is heard, and it goes on");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
 fn orders_do_not_wait_for_what_nobody_waits_for_each_time() {
     const ORDERS: usize = 200;
     let world = world();

@@ -180,7 +180,7 @@ impl Controller {
         }
     }
 
-    /// Writes the reports of runs. Those for which there was no time, by the UIDs of their runs.
+    /// Writes the reports of runs. Those that are still to be written, by the UIDs of their runs.
     pub(super) async fn write_reports(&mut self, runs: Vec<Arc<Run>>) -> BTreeSet<String> {
         let (begin, mut packed, mut left) = (Instant::now(), Vec::new(), BTreeSet::new());
         for run in runs {
@@ -194,25 +194,42 @@ impl Controller {
                 Some(Err(error)) => {
                     tracing::warn!(run = run.name_any(), %error, "its report cannot be packed");
                 }
-                None => {}
+                // What another leader has written is not read yet.
+                None => {
+                    let why = "what was written of it before cannot be read".to_owned();
+                    if self.state.memory.reports.fail(&uid, why, Timestamp::now()) {
+                        left.insert(uid);
+                    }
+                }
             }
         }
+        let mut unanswered: BTreeSet<String> =
+            packed.iter().map(|(_, uid, _)| uid.clone()).collect();
         let requests = packed.into_iter().map(|(run, uid, report)| {
             let client = self.client.clone();
             (full_name(&run), async move { (write::report(client, &run, report).await, uid) })
         });
         for (name, (written, uid)) in self.paced(requests).await {
             let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
+            unanswered.remove(&uid);
             match written {
                 Ok(()) => reports.wrote(&uid, now),
                 Err(kube::Error::Api(status)) if status.code == 403 => {
                     reports.refuse(&uid, status.message, now);
                 }
                 Err(error) => {
+                    if reports.fail(&uid, error.to_string(), now) {
+                        left.insert(uid);
+                    }
                     accepted::<()>(&name, "the report of a run", Err(error));
                 }
             }
         }
+        let reports = &mut self.state.memory.reports;
+        let is_tried_again = |uid: &String| {
+            reports.fail(uid, "the API server did not answer".to_owned(), Timestamp::now())
+        };
+        left.extend(unanswered.into_iter().filter(is_tried_again));
         left
     }
 

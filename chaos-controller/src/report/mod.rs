@@ -57,7 +57,12 @@ struct Book {
     written: Option<Timestamp>,
     /// Why the API server has refused it, as long as it does.
     refusal: Option<String>,
+    /// How often reading or writing it failed since that was done last.
+    failures: u32,
 }
+
+/// So often a report is tried before its run may end without it.
+const MOST_FAILURES: u32 = 5;
 
 impl Reports {
     /// Begins the report of a run that begins.
@@ -210,6 +215,7 @@ impl Reports {
             book.written = Some(now);
             book.is_changed = false;
             book.refusal = None;
+            book.failures = 0;
         }
     }
 
@@ -220,6 +226,17 @@ impl Reports {
             book.written = Some(now);
             book.refusal = Some(why);
         }
+    }
+
+    /// Says that it could not be read or written this time. Whether it is worth another try, for which its run waits.
+    pub fn fail(&mut self, run_uid: &str, why: String, now: Timestamp) -> bool {
+        let Some(book) = self.books.get_mut(run_uid) else { return false };
+        book.failures += 1;
+        if book.failures < MOST_FAILURES {
+            return true;
+        }
+        self.refuse(run_uid, why, now);
+        false
     }
 
     /// Whether it was written since this controller leads.
@@ -405,6 +422,19 @@ mod tests {
         note(&mut reports, line(0, "Ended"));
         assert!(!reports.is_due("run", at(59), false) && reports.is_due("run", at(60), false));
         assert!(reports.is_due("run", at(1), true));
+    }
+
+    #[test]
+    fn a_report_that_fails_is_tried_again_but_not_for_ever() {
+        let mut reports = Reports::default();
+        let fail = |reports: &mut Reports| reports.fail("run", "500".to_owned(), at(0));
+        assert!(!fail(&mut reports), "there is none");
+        reports.begin("run");
+        note(&mut reports, line(0, "Armed"));
+        assert!((1..MOST_FAILURES).all(|_| fail(&mut reports)));
+        assert!(!fail(&mut reports) && reports.refusal("run") == Some("500"));
+        reports.wrote("run", at(1));
+        assert!(fail(&mut reports) && reports.refusal("run").is_none());
     }
 
     #[test]

@@ -55,7 +55,10 @@ const SOURCES: [Source; 8] = [
         manifest: "controller/policies.yaml",
         template: "controller-policies.yaml",
         name: Some("chaos-controller"),
-        condition: Some("and .Values.controller.enabled .Values.policies.enabled"),
+        // They bound the roles of people, too.
+        condition: Some(
+            "and .Values.policies.enabled (or .Values.controller.enabled .Values.rbac.people)",
+        ),
     },
     Source {
         manifest: "controller/roles.yaml",

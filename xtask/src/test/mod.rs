@@ -8,7 +8,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::PathBuf,
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -223,8 +223,11 @@ fn integration_tests(
     let harness_args = ["--test-threads=1"];
     if kind == Kind::Native {
         // The tests of the guards themselves, of the demo and of the benchmark.
-        let own = ["--package", INTEGRATION, "--lib", "--bins"];
-        cargo_test(&own, &harness_args, filter, &[], report)?;
+        for program in integration::own_tests()? {
+            let mut command = Command::new(program);
+            command.current_dir(paths::workspace().join("tests"));
+            run_tests(command.args(filter).arg("--show-output").args(harness_args), report)?;
+        }
     }
     for target in integration_targets()?.iter().filter(|name| is_chosen(name)) {
         let select = ["--workspace", "--test", target];
@@ -285,6 +288,11 @@ fn cargo_test(
     command.args(["test", "--no-fail-fast"]).args(select).args(filter);
     // A test that can't run here says why on standard error, which is hidden otherwise.
     command.args(["--", "--show-output"]).args(harness_args);
+    run_tests(&mut command, report)
+}
+
+/// Runs a command that runs tests, passes on what it prints and adds its results to the report.
+fn run_tests(command: &mut Command, report: &mut Report) -> Result<()> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("run {command:?}"))?;
     let stdout = child.stdout.take().expect("stdout is piped");

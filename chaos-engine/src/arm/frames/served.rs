@@ -72,6 +72,7 @@ impl Served {
         let is_fresh = |visited: Instant| visited.elapsed() < VISIT_EVERY;
         let has_events = self.events.as_ref().is_none_or(LinkEvents::take);
         !has_events
+            && self.joined.is_some()
             && self.pending == 0
             && self.visited.is_some_and(is_fresh)
             && self.links.values().all(is_attached)
@@ -79,6 +80,8 @@ impl Served {
 
     /// Notes the interfaces that lack one of these hooks, or have them where they are not wanted any more.
     pub(super) fn expect(&mut self, hooks: &[Hook], is_moved: bool) {
+        // Where nothing is attached any more, nothing lacks either.
+        self.visited = None;
         let lacks = |index: &u32| {
             hooks.iter().any(|hook| is_moved || !self.links.contains_key(&(*hook, *index)))
         };
