@@ -6,6 +6,7 @@
 mod capabilities;
 mod experiments;
 mod faults;
+mod names;
 mod recovery;
 mod scene;
 mod seccomp;
@@ -30,9 +31,15 @@ fn main() -> Result<ExitCode> {
     let mut arguments = Arguments::from_args();
     // They change what the others look at.
     arguments.test_threads = Some(1);
-    let tests =
-        [faults::TESTS, recovery::TESTS, seccomp::TESTS, capabilities::TESTS, experiments::TESTS]
-            .concat();
+    let tests = [
+        faults::TESTS,
+        recovery::TESTS,
+        seccomp::TESTS,
+        capabilities::TESTS,
+        names::TESTS,
+        experiments::TESTS,
+    ]
+    .concat();
     let end = end()?;
     let is_over = move || end.is_some_and(|end| SystemTime::now() >= end);
     // A list needs no node.

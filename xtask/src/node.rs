@@ -44,6 +44,8 @@ impl NodeKit {
     pub const VICTIM_IMAGE: &str = "victim:1";
     /// This machine's `redis-server`.
     pub const REDIS_IMAGE: &str = "redis:1";
+    /// The name server of the cluster.
+    pub const DNS_IMAGE: &str = "coredns:1";
     /// What holds a pod's namespaces.
     pub const PAUSE_IMAGE: &str = "pause:1";
 

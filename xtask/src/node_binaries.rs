@@ -34,7 +34,7 @@ const STATIC: (&str, &str) = ("CGO_ENABLED", "0");
 /// # Errors
 /// When a module's files can't be read.
 pub fn sources() -> Result<Vec<Source>> {
-    Ok(vec![kubernetes()?, containerd()?, runc()?, plugins()?])
+    Ok(vec![kubernetes()?, containerd()?, runc()?, plugins()?, coredns()?])
 }
 
 fn kubernetes() -> Result<Source> {
@@ -79,6 +79,15 @@ fn plugins() -> Result<Source> {
     Ok(Source { module, packages, environment: vec![STATIC] })
 }
 
+fn coredns() -> Result<Source> {
+    const MODULE: &str = "github.com/coredns/coredns";
+    let args = |_: &str| build_args("netgo osusergo", "-s -w");
+    let module = GoModule::load("tests/node/coredns", "coredns", MODULE, args)?;
+    // With the plugins that names of Services need, not all that CoreDNS has.
+    let package = "chaos-agent.dev/tests/node/coredns".to_owned();
+    Ok(Source { module, packages: vec![package], environment: vec![STATIC] })
+}
+
 fn build_args(tags: &str, ldflags: &str) -> Vec<String> {
     ["-mod=readonly", "-trimpath", "-tags", tags, "-ldflags", ldflags].map(str::to_owned).to_vec()
 }
@@ -93,6 +102,8 @@ pub struct NodeBinaries {
     pub runc: PathBuf,
     /// The CNI plugins.
     pub plugins: PathBuf,
+    /// The name server, for the image that it runs in.
+    pub coredns: PathBuf,
 }
 
 impl NodeBinaries {
@@ -113,8 +124,8 @@ impl NodeBinaries {
             }
             dirs.push(dir);
         }
-        let [kubernetes, containerd, runc, plugins] =
-            <[PathBuf; 4]>::try_from(dirs).ok().context("there are four sources")?;
-        Ok(Self { kubernetes, containerd, runc, plugins })
+        let [kubernetes, containerd, runc, plugins, coredns] =
+            <[PathBuf; 5]>::try_from(dirs).ok().context("there are five sources")?;
+        Ok(Self { kubernetes, containerd, runc, plugins, coredns })
     }
 }

@@ -20,10 +20,12 @@ use serde_json::{Value, json};
 use super::{PATIENCE, deploy_controller};
 use crate::scene::{MAIN, Scene, TCP, any, injected};
 
-/// The addresses of the Services. There are no names.
+/// The addresses of the Services.
 const PAGE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 80);
 const REDIS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 63);
 const REDIS_PORT: u16 = 6379;
+/// By which the page finds the Redis. With the dot at its end, it is not looked for in other domains before.
+const REDIS_NAME: &str = "redis.shop.svc.cluster.local.";
 
 /// How long each packet is held. A visit takes twice as long: a connection is made first.
 const DELAY: Duration = Duration::from_secs(2);
@@ -40,6 +42,7 @@ const ARGUMENTS: [&str; 4] = ["--save", "", "--protected-mode", "no"];
 pub fn a_slow_store_deviates_and_is_healed(scene: &Scene) -> Result<Completion> {
     let Scene { node, .. } = scene;
     deploy_controller(scene)?;
+    node.deploy_dns()?;
     let page = deploy(scene)?;
     await_service(scene)?;
     node.plane().apply(&experiment().to_string())?;
@@ -75,7 +78,7 @@ fn deploy(scene: &Scene) -> Result<Pod> {
     }
     let redis = Deployment::redis("redis", MAIN, &ARGUMENTS);
     shop.deploy(&redis.listening_on(REDIS_PORT))?;
-    let store = SocketAddr::from((REDIS, REDIS_PORT));
+    let store = format!("{REDIS_NAME}:{REDIS_PORT}");
     let job = RedisPage { bind: any(TCP), store, timeout: TIMEOUT, stale: false };
     let page = Deployment::new("page", vec![(MAIN, job.into())]);
     shop.deploy(&page.listening_on(TCP))

@@ -6,6 +6,7 @@ mod arrival;
 mod call;
 mod delays;
 mod kill;
+mod names;
 mod page;
 mod syscalls;
 mod tcp;
@@ -17,6 +18,7 @@ pub use arrival::Arrival;
 pub use call::{Call, Calls, Repeated, SocketKind};
 pub use delays::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
 pub use kill::{Kill, KillSignal, Killed};
+pub use names::{LookUps, LookedUp};
 pub use page::{PagesServed, RedisPage};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub use syscalls::{NAMES as SYSCALLS, Syscalls};
@@ -42,6 +44,7 @@ pub enum Job {
     UdpDelays(UdpDelays),
     TcpConnects(TcpConnects),
     RedisPage(RedisPage),
+    LookUps(LookUps),
 }
 
 /// The options of one kind of job.
@@ -80,6 +83,7 @@ jobs! {
     UdpDelays -> Delays,
     TcpConnects -> Delays,
     RedisPage -> PagesServed,
+    LookUps -> LookedUp,
 }
 
 /// The first line that a victim prints: it is set up and starts now.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RedisPage {
     pub bind: SocketAddr,
-    /// The Redis, connected to anew for each visit.
-    pub store: SocketAddr,
+    /// The Redis, `HOST:PORT`, looked up and connected to anew for each visit.
+    pub store: String,
     /// How long connecting to it, and its answer, may take.
     pub timeout: Duration,
     /// Where the Redis gives no number, the one that it gave last is shown.

@@ -117,6 +117,17 @@ impl Node {
         Ok(())
     }
 
+    /// Deploys CoreDNS, if it is not there yet, and waits until it answers: from then on Services have names.
+    pub fn deploy_dns(&self) -> Result<()> {
+        let manifest = xtask::paths::workspace().join("tests/node/coredns/dns.yaml");
+        self.plane.kubectl(&["apply", "--filename", &manifest.display().to_string()])?;
+        let patience = PATIENCE.as_secs();
+        self.kubectl(&format!(
+            "rollout status deployment/coredns --namespace kube-system --timeout {patience}s"
+        ))?;
+        Ok(())
+    }
+
     /// Runs kubectl with `arguments`, words between spaces.
     pub fn kubectl(&self, arguments: &str) -> Result<String> {
         self.plane.kubectl(&arguments.split(' ').collect::<Vec<_>>())

@@ -5,6 +5,7 @@ mod call;
 mod delays;
 mod flow;
 mod kill;
+mod names;
 mod page;
 mod ping;
 mod serve;
@@ -36,6 +37,7 @@ fn main() -> Result<()> {
         Job::UdpDelays(options) => perform(options, |options| delays::receive(options, stage)),
         Job::TcpConnects(options) => perform(options, |options| delays::connect(options, stage)),
         Job::RedisPage(options) => perform(options, |options| page::serve(options, stage)),
+        Job::LookUps(options) => perform(options, |options| names::look_up(options, stage)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpStream, ToSocketAddrs as _},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -60,7 +60,9 @@ fn await_request(client: &TcpStream, options: &RedisPage) -> io::Result<()> {
 }
 
 fn count_visit(options: &RedisPage) -> io::Result<String> {
-    let mut store = TcpStream::connect_timeout(&options.store, options.timeout)?;
+    let address = options.store.to_socket_addrs()?.next();
+    let address = address.ok_or_else(|| io::Error::other("the store has no address"))?;
+    let mut store = TcpStream::connect_timeout(&address, options.timeout)?;
     store.set_read_timeout(Some(options.timeout))?;
     store.write_all(b"INCR visits\r\n")?;
     let mut reply = String::new();

@@ -1,5 +1,5 @@
-//! The programs of a Kubernetes node: kubelet, kube-proxy, containerd, runc, CNI plugins, and the parts of the
-//! control plane that run pods.
+//! The programs of a Kubernetes node: kubelet, kube-proxy, containerd, runc, CNI plugins, CoreDNS, and the
+//! parts of the control plane that run pods.
 
 use anyhow::Result;
 use xtask::node_binaries;

@@ -100,10 +100,14 @@ impl Parts {
         let agent = stripped(&programs.join(AGENT))?;
         let victim = stripped(&programs.join(VICTIM))?;
         let pause = stripped(&guest_program("pause")?)?;
+        let binaries = NodeBinaries::find()?;
+        let coredns = binaries.coredns.join("coredns");
+        let coredns = fs::read(&coredns).with_context(|| format!("read {}", coredns.display()))?;
         let redis = LinkedProgram::find("redis-server")?;
         let (images, _) = archive::write(&[
             image::agent(NodeKit::AGENT_IMAGE, &agent),
             image(NodeKit::VICTIM_IMAGE, VICTIM, &["/victim"], &victim),
+            image(NodeKit::DNS_IMAGE, "coredns", &["/coredns"], &coredns),
             image(NodeKit::PAUSE_IMAGE, "pause", &["/pause"], &pause),
             Image {
                 reference: NodeKit::REDIS_IMAGE,
@@ -113,7 +117,7 @@ impl Parts {
                 labels: BTreeMap::new(),
             },
         ])?;
-        Ok(Self { lab, images, binaries: NodeBinaries::find()? })
+        Ok(Self { lab, images, binaries })
     }
 
     /// Makes a node with this kernel ready.
@@ -127,7 +131,7 @@ impl Parts {
             fs::write(path(name), contents)
                 .with_context(|| format!("write {}", path(name).display()))
         };
-        let NodeBinaries { kubernetes, containerd, runc, plugins: _ } = &self.binaries;
+        let NodeBinaries { kubernetes, containerd, runc, plugins: _, coredns: _ } = &self.binaries;
         let system = env::var_os("PATH").unwrap_or_default();
         let search = [kubernetes, containerd, runc].into_iter().cloned();
         let search = env::join_paths(search.chain(env::split_paths(&system)));
