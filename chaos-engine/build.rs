@@ -41,30 +41,7 @@ fn build() -> Result<(), Box<dyn Error>> {
     share_compiled()?;
     let root_dir = root.to_str().ok_or("the path of the checkout is not UTF-8")?;
     let package = Package { name: "chaos-ebpf", root_dir, ..Package::default() };
-    aya_build::build_ebpf([package], Toolchain::Custom(toolchain))?;
-    leave_out_debugging_information()
-}
-
-/// Takes DWARF out of the object, which is more than two thirds of it: the kernel has no use for it, and BTF stays. What
-/// `./x build-ebpf` inspects is the object before this.
-fn leave_out_debugging_information() -> Result<(), Box<dyn Error>> {
-    let path = built_object()?;
-    let bytes = fs::read(&path)?;
-    let mut object = object::build::elf::Builder::read(bytes.as_slice())?;
-    for section in &mut object.sections {
-        let name = section.name.as_slice();
-        section.delete |= name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
-    }
-    object.delete_orphans();
-    let mut stripped = Vec::new();
-    object.write(&mut stripped)?;
-    Ok(fs::write(&path, stripped)?)
-}
-
-/// The object that is embedded.
-fn built_object() -> Result<PathBuf, Box<dyn Error>> {
-    let out = env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?;
-    Ok(PathBuf::from(out).join("chaos"))
+    Ok(aya_build::build_ebpf([package], Toolchain::Custom(toolchain))?)
 }
 
 /// Puts the bpf-linker that `./x setup bpf` has installed before others: `chaos_toolchain::paths` has the place.
@@ -108,7 +85,8 @@ fn share_compiled() -> Result<(), Box<dyn Error>> {
 
 fn copy_object(object: &Path) -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed={}", object.display());
-    fs::copy(object, built_object()?)
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    fs::copy(object, out.join("chaos"))
         .map_err(|error| format!("copy {OBJECT_VARIABLE}={}: {error}", object.display()))?;
     Ok(())
 }

@@ -348,7 +348,8 @@ fn lines_that_are_too_long_are_not_read() -> Result<()> {
 
 #[test]
 fn silent_clients_keep_nobody_waiting_and_are_bounded() -> Result<()> {
-    const CLIENTS: usize = 32;
+    // Eight of these have places that are kept for `halt` and `disarm`: what they ask for is not known yet.
+    const CLIENTS: usize = 32 + 8;
     let scene = Scene::new()?;
     let mut silent = Vec::new();
     for _ in 0..CLIENTS {
@@ -359,7 +360,7 @@ fn silent_clients_keep_nobody_waiting_and_are_bounded() -> Result<()> {
     }
     let refused = scene.daemon.talk()?.hear()?.context("the agent hung up without a word")?;
     assert_eq!(refused["refused"]["kind"], "busy");
-    silent.pop();
+    drop(silent.remove(0));
     // The place is given back when the agent sees the connection closed.
     while scene.daemon.verb(&["list"])?.status.code() != Some(0) {
         thread::sleep(Duration::from_millis(10));
