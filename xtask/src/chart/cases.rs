@@ -19,7 +19,7 @@ struct Case {
     components: &'static [&'static str],
 }
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 6] = [
     Case {
         name: "default values",
         namespace: "chaos-agent",
@@ -48,13 +48,6 @@ const CASES: [Case; 7] = [
         values: &["monitoring.enabled=true", "agent.seccomp.enabled=true"],
         resources: &["base", "controller"],
         components: &["seccomp", "components/monitoring"],
-    },
-    Case {
-        name: "metrics, in the other order",
-        namespace: "chaos-agent",
-        values: &["monitoring.enabled=true", "agent.seccomp.enabled=true"],
-        resources: &["base", "controller"],
-        components: &["components/monitoring", "seccomp"],
     },
     Case {
         name: "no policies",
