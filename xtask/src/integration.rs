@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, Result, bail};
-use cargo_metadata::Message;
+use cargo_metadata::{Artifact, Message};
 pub use chaos_toolchain::{command::needs_root, demo::AGENT};
 use xtask::paths;
 
@@ -28,25 +28,37 @@ pub fn build_all() -> Result<()> {
 /// Builds the tests of the integration crate's library and programs, and says where they are. They are built with the whole
 /// workspace: alone, that crate asks for fewer features of its dependencies, and all of them would be compiled once more.
 pub fn own_tests() -> Result<Vec<PathBuf>> {
+    let manifest = paths::workspace().join("tests/Cargo.toml");
+    built(&["--lib", "--bins"], |artifact| {
+        artifact.manifest_path == manifest && artifact.profile.test
+    })
+}
+
+/// Builds a test target of the integration crate and says where it is.
+pub fn test_target(name: &str) -> Result<PathBuf> {
+    let built = built(&["--test", name], |artifact| artifact.target.name == name)?;
+    built.into_iter().next().context("there is one at least")
+}
+
+/// Builds tests with the whole workspace, and says where those are that are wanted: one at least.
+fn built(select: &[&str], is_wanted: impl Fn(&Artifact) -> bool) -> Result<Vec<PathBuf>> {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--no-run", "--lib", "--bins"]);
+    command.args(["test", "--no-run", "--workspace"]).args(select);
     command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
     let output = command.output().with_context(|| format!("run {command:?}"))?;
     if !output.status.success() {
         bail!("{command:?} failed: {}", output.status);
     }
-    let manifest = paths::workspace().join("tests/Cargo.toml");
     let mut tests = Vec::new();
     for message in Message::parse_stream(output.stdout.as_slice()) {
         if let Message::CompilerArtifact(artifact) = message.context("read cargo's messages")?
-            && artifact.manifest_path == manifest
-            && artifact.profile.test
+            && is_wanted(&artifact)
         {
             tests.extend(artifact.executable.map(PathBuf::from));
         }
     }
     if tests.is_empty() {
-        bail!("{command:?} built no test of {PACKAGE}");
+        bail!("{command:?} built no test");
     }
     Ok(tests)
 }

@@ -1,18 +1,14 @@
 //! The native tests inside a machine: the very binary that runs on this machine's kernel.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use cargo_metadata::Message;
+use anyhow::{Result, bail};
 
 use super::{
     kernels::Kernel,
     lab::{Lab, host_job},
 };
-use crate::{command::cargo, test::Report};
+use crate::{integration, test::Report};
 
 /// The test target that is about the kernel.
 const TARGET: &str = "native";
@@ -83,22 +79,7 @@ pub enum Selection {
 
 /// Builds the tests and says where they are.
 pub fn build() -> Result<PathBuf> {
-    let mut command = cargo();
-    command.args(["test", "--no-run", "--workspace", "--test", TARGET]);
-    command.args(["--message-format", "json-render-diagnostics"]).stdout(Stdio::piped());
-    let output = command.output().with_context(|| format!("run {command:?}"))?;
-    if !output.status.success() {
-        bail!("{command:?} failed: {}", output.status);
-    }
-    for message in Message::parse_stream(output.stdout.as_slice()) {
-        if let Message::CompilerArtifact(artifact) = message.context("read cargo's messages")?
-            && artifact.target.name == TARGET
-            && let Some(path) = artifact.executable
-        {
-            return Ok(path.into());
-        }
-    }
-    bail!("{command:?} built no test")
+    integration::test_target(TARGET)
 }
 
 /// Runs the tests on `kernel`, shows what they print and adds their results up. A machine that
