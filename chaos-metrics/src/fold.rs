@@ -38,6 +38,11 @@ impl<V: AddAssign + Default> Folded<V> {
     pub fn iter(&self) -> impl Iterator<Item = (&Vec<String>, &V)> {
         self.sums.iter()
     }
+
+    /// The same without what is summed under [`OTHER`].
+    pub fn unfolded(&self) -> impl Iterator<Item = (&Vec<String>, &V)> {
+        self.iter().filter(|(labels, _)| labels.iter().all(|label| label != OTHER))
+    }
 }
 
 #[cfg(test)]

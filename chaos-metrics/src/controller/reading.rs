@@ -5,7 +5,7 @@ use kube::ResourceExt as _;
 
 use super::{ControllerMeter, MOST, State, experiment};
 use crate::{
-    fold::{Folded, OTHER},
+    fold::Folded,
     metric::{Kind, Metric, Reading, Value},
 };
 
@@ -131,15 +131,13 @@ fn put_runs(reading: &mut Reading, state: &State) -> u64 {
     put_numbers(reading, &ACTIVE, &active);
     put_numbers(reading, &TARGETS, &targets);
     // A sum of what different probes have seen means nothing.
-    let of_one = |(labels, _): &(&Vec<String>, &f64)| labels.iter().all(|label| label != OTHER);
-    let of_probes = values.iter().filter(of_one);
-    let of_probes = of_probes.map(|(labels, value)| (labels.clone(), Value::Number(*value)));
-    reading.put(&PROBE_VALUE, of_probes);
+    let values_of_one = values.unfolded();
+    let values_of_one = values_of_one.map(|(labels, one)| (labels.clone(), Value::Number(*one)));
+    reading.put(&PROBE_VALUE, values_of_one);
     // Nor does one of what is there at the moment: it would fall when a run is over.
-    let of_one = |(labels, _): &(&Vec<String>, &u64)| labels.iter().all(|label| label != OTHER);
-    let of_probes = checks.iter().filter(of_one);
-    let of_probes = of_probes.map(|(labels, count)| (labels.clone(), Value::Count(*count)));
-    reading.put(&PROBE_CHECKS, of_probes);
+    let checks_of_one = checks.unfolded();
+    let checks_of_one = checks_of_one.map(|(labels, one)| (labels.clone(), Value::Count(*one)));
+    reading.put(&PROBE_CHECKS, checks_of_one);
     active.folded() + targets.folded() + values.folded() + checks.folded()
 }
 
