@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chaos_api::{ArmedId, Closed, Counts, FaultReport, Ledgers, Phase, RunName, TargetReport};
 use chaos_fault::Fault;
 
-use crate::fold::OTHER;
+use crate::metric::OTHER;
 
 /// Series of faults; what comes on top is summed under [`OTHER`].
 pub const MOST: usize = 2_000;

@@ -2,8 +2,7 @@
 
 use std::{collections::BTreeMap, ops::AddAssign};
 
-/// The value of every label of what is summed.
-pub const OTHER: &str = "_other_";
+use crate::metric::OTHER;
 
 /// Sums by the values of labels.
 #[derive(Debug, Clone)]

@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+#[cfg(feature = "controller")]
 mod controller;
 mod faults;
+#[cfg(feature = "controller")]
 mod fold;
 mod health;
 mod metric;
@@ -16,6 +18,7 @@ mod page;
 mod server;
 
 pub use agent::{AgentMeter, AgentPages};
+#[cfg(feature = "controller")]
 pub use controller::ControllerMeter;
 pub use health::Health;
 pub use metric::{Kind, Metric, Reading, Sample, Value};

@@ -9,6 +9,9 @@ use prometheus_client::{
     registry::Registry,
 };
 
+/// The value of every label of a series that is the sum of those beyond a bound.
+pub const OTHER: &str = "_other_";
+
 /// What a metric is, whatever its values are.
 #[derive(Debug)]
 pub struct Metric {
