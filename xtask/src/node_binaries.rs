@@ -81,7 +81,8 @@ fn plugins() -> Result<Source> {
 
 fn coredns() -> Result<Source> {
     const MODULE: &str = "github.com/coredns/coredns";
-    let args = |_: &str| build_args("netgo osusergo", "-s -w");
+    // Without tags: what it shares with tests/kubernetes is compiled already, and without cgo it is static anyway.
+    let args = |_: &str| build_args("", "-s -w");
     let module = GoModule::load("tests/node/coredns", "coredns", MODULE, args)?;
     // With the plugins that names of Services need, not all that CoreDNS has.
     let package = "chaos-agent.dev/tests/node/coredns".to_owned();
