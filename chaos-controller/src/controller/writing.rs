@@ -1,7 +1,7 @@
 //! Writes what was decided, each request as long as this controller leads and no longer than it is patient.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
     sync::Arc,
     time::{Duration, Instant},
@@ -183,6 +183,8 @@ impl Controller {
     /// Writes the reports of runs. Those that are still to be written, by the UIDs of their runs.
     pub(super) async fn write_reports(&mut self, runs: Vec<Arc<Run>>) -> BTreeSet<String> {
         let (begin, mut packed, mut left) = (Instant::now(), Vec::new(), BTreeSet::new());
+        // Why, by UID.
+        let mut failed: BTreeMap<String, String> = BTreeMap::new();
         for run in runs {
             let uid = run.uid().unwrap_or_default();
             if !packed.is_empty() && (begin.elapsed() > PACKING || packed.len() >= self.most()) {
@@ -196,40 +198,37 @@ impl Controller {
                 }
                 // What another leader has written is not read yet.
                 None => {
-                    let why = "what was written of it before cannot be read".to_owned();
-                    if self.state.memory.reports.fail(&uid, why, Timestamp::now()) {
-                        left.insert(uid);
-                    }
+                    failed.insert(uid, "what was written of it before cannot be read".to_owned());
                 }
             }
         }
-        let mut unanswered: BTreeSet<String> =
-            packed.iter().map(|(_, uid, _)| uid.clone()).collect();
+        // Until they are answered.
+        let unanswered = |(_, uid, _): &(_, String, _)| {
+            (uid.clone(), "the API server did not answer".to_owned())
+        };
+        failed.extend(packed.iter().map(unanswered));
         let requests = packed.into_iter().map(|(run, uid, report)| {
             let client = self.client.clone();
             (full_name(&run), async move { (write::report(client, &run, report).await, uid) })
         });
-        for (name, (written, uid)) in self.paced(requests).await {
-            let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
-            unanswered.remove(&uid);
+        let answers = self.paced(requests).await;
+        let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
+        for (name, (written, uid)) in answers {
+            failed.remove(&uid);
             match written {
                 Ok(()) => reports.wrote(&uid, now),
                 Err(kube::Error::Api(status)) if status.code == 403 => {
                     reports.refuse(&uid, status.message, now);
                 }
                 Err(error) => {
-                    if reports.fail(&uid, error.to_string(), now) {
-                        left.insert(uid);
-                    }
+                    failed.insert(uid, error.to_string());
                     accepted::<()>(&name, "the report of a run", Err(error));
                 }
             }
         }
-        let reports = &mut self.state.memory.reports;
-        let is_tried_again = |uid: &String| {
-            reports.fail(uid, "the API server did not answer".to_owned(), Timestamp::now())
-        };
-        left.extend(unanswered.into_iter().filter(is_tried_again));
+        let is_tried_again =
+            |(uid, why): (String, String)| reports.fail(&uid, why, now).then_some(uid);
+        left.extend(failed.into_iter().filter_map(is_tried_again));
         left
     }
 

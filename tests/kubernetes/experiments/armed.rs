@@ -72,6 +72,20 @@ fn await_status(cluster: &Cluster, expected: impl Fn(&Value) -> bool) -> Result<
     }
 }
 
+/// Makes a Run that refuses what one pod connects, and waits until that is armed.
+fn refuse_connects(cluster: &Cluster, time: &str) -> Result<()> {
+    let fault = json!({ "target": "any", "do": "fail connect with ECONNREFUSED", "for": time });
+    run(
+        cluster,
+        &json!({
+            "targets": { "any": { "pods": {} } },
+            "steps": [{ "name": "refuse", "fault": fault }],
+        }),
+    )?;
+    await_status(cluster, |status| status["targets"]["armed"] == 1)?;
+    Ok(())
+}
+
 #[test]
 fn the_picked_pod_is_broken_counted_and_healed_by_a_halt() -> Result<()> {
     let cluster = Cluster::start()?;
@@ -83,15 +97,7 @@ fn the_picked_pod_is_broken_counted_and_healed_by_a_halt() -> Result<()> {
     let (_agent, account) = ready(&cluster, &pods)?;
     let _controller = Controller::start(&account, "a")?;
 
-    run(
-        &cluster,
-        &json!({
-            "targets": { "any": { "pods": {} } },
-            "steps": [{ "name": "refuse",
-                        "fault": { "target": "any", "do": "fail connect with ECONNREFUSED", "for": "5m" } }],
-        }),
-    )?;
-    await_status(&cluster, |status| status["targets"]["armed"] == 1)?;
+    refuse_connects(&cluster, "5m")?;
     let broken = |index: usize| -> Result<u64> {
         Ok(servers[index].connect(&pods[index], "main", 20)?.failed())
     };
@@ -134,15 +140,7 @@ fn a_step_that_is_done_to_its_end_is_confirmed() -> Result<()> {
     let server = Server::start(&pods[0])?;
     let (_agent, account) = ready(&cluster, &pods)?;
     let _controller = Controller::start(&account, "a")?;
-    run(
-        &cluster,
-        &json!({
-            "targets": { "any": { "pods": {} } },
-            "steps": [{ "name": "refuse",
-                        "fault": { "target": "any", "do": "fail connect with ECONNREFUSED", "for": "10s" } }],
-        }),
-    )?;
-    await_status(&cluster, |status| status["targets"]["armed"] == 1)?;
+    refuse_connects(&cluster, "10s")?;
     assert_eq!(server.connect(&pods[0], "main", 20)?.failed(), 20);
     let ended = await_status(&cluster, |status| status["phase"] == "Finished")?;
     assert_eq!(ended["reason"], "Completed", "{ended:#}");

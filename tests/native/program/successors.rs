@@ -45,6 +45,17 @@ impl Scene {
     fn daemon(&self) -> Result<Daemon> {
         Daemon::start(&self.shared, &self.directory.path().join("agent.sock"), &["--lease", "1s"])
     }
+
+    /// Starts the unit and an injection into it that follows, and stops the unit once the fault is seen there.
+    fn inject_until_the_unit_is_stopped(&self) -> Result<Process> {
+        let first = self.start()?;
+        let mut inject = command();
+        inject.args(["inject", "--unit", &self.unit, "--fault", FAULT, "--follow"]);
+        inject.args(["--lease", "1s", "--output", "json"]);
+        let inject = Process::spawn(inject, Place::here())?;
+        until("it is armed", || Ok(failing(&first)? == CALLS / 2))?;
+        Ok(inject)
+    }
 }
 
 fn failing(cgroup: &TestCgroup) -> Result<u64> {
@@ -103,13 +114,7 @@ fn what_is_armed_on_a_unit_is_armed_again_when_that_is_started_again() -> Result
 #[test]
 fn an_injection_goes_on_at_the_next_cgroup_of_a_unit() -> Result<()> {
     let scene = Scene::new()?;
-    let first = scene.start()?;
-    let mut inject = command();
-    inject.args(["inject", "--unit", &scene.unit, "--fault", FAULT, "--follow"]);
-    inject.args(["--lease", "1s", "--output", "json"]);
-    let mut inject = Process::spawn(inject, Place::here())?;
-    until("it is armed", || Ok(failing(&first)? == CALLS / 2))?;
-    drop(first);
+    let mut inject = scene.inject_until_the_unit_is_stopped()?;
     let next = scene.start()?;
     until("it is armed again", || Ok(failing(&next)? == CALLS / 2))?;
     inject.signal(Signal::SIGINT)?;
@@ -130,13 +135,7 @@ fn an_injection_goes_on_at_the_next_cgroup_of_a_unit() -> Result<()> {
 fn an_injection_outlives_a_unit_that_ends_as_soon_as_it_is_started() -> Result<()> {
     const STARTS: usize = 200;
     let scene = Scene::new()?;
-    let first = scene.start()?;
-    let mut inject = command();
-    inject.args(["inject", "--unit", &scene.unit, "--fault", FAULT, "--follow"]);
-    inject.args(["--lease", "1s", "--output", "json"]);
-    let mut inject = Process::spawn(inject, Place::here())?;
-    until("it is armed", || Ok(failing(&first)? == CALLS / 2))?;
-    drop(first);
+    let mut inject = scene.inject_until_the_unit_is_stopped()?;
     for _ in 0..STARTS {
         let short = scene.start()?;
         sleep(Duration::from_millis(5));
