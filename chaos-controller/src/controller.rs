@@ -125,9 +125,7 @@ impl Controller {
     }
 
     async fn look(&mut self, changed: &Arc<Notify>) {
-        if let Err(error) = self.leadership.tend().await {
-            tracing::warn!(%error, "the Lease was not renewed");
-        }
+        self.keep_lease().await;
         if !self.leadership.may_act() {
             // Whoever leads meanwhile writes what is not known here.
             self.state = State::default();
@@ -203,6 +201,13 @@ impl Controller {
         observed
     }
 
+    /// Renews the Lease if it is time, also between the phases of a look: each of them may take a second and longer.
+    async fn keep_lease(&mut self) {
+        if let Err(error) = self.leadership.tend().await {
+            tracing::warn!(%error, "the Lease was not renewed");
+        }
+    }
+
     /// Tells agents which runs end, says what probes have decided, and takes away; then says what will be done, then does
     /// what was said before.
     async fn act(&mut self, actions: Actions) {
@@ -233,8 +238,11 @@ impl Controller {
         self.resume_reports(resume).await;
         // Before the status says that a run has ended: whoever leads then does not look at it again.
         let unreported = self.write_reports(reports).await;
+        self.keep_lease().await;
         self.write_runs(runs, &unreported).await;
+        self.keep_lease().await;
         self.annotate(write).await;
+        self.keep_lease().await;
         self.remove(remove).await;
         self.write_experiments(experiments).await;
         self.delete_runs(forget).await;

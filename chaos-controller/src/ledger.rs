@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chaos_api::kinds::{Evidence, LedgerSums};
+use chaos_api::kinds::{Evidence, LedgerSums, StepStatus};
 use chaos_fault::{Fault, HowOften, Probability, Unit};
 use chaos_kube::{FaultStatus, Status};
 
@@ -10,6 +10,12 @@ use crate::pods::PodFacts;
 
 /// The reason of a ledger for what a chance has spared.
 const BY_CHANCE: &str = "chance";
+
+/// That for what was spared because the lease had lapsed.
+const BY_LEASE: &str = "lease";
+
+/// That for what could not be held or damaged.
+const UNFIT: &str = "unfit";
 
 /// The last ledger of each pod by step: what a pod has counted stays counted when it goes.
 #[derive(Debug, Default)]
@@ -30,11 +36,34 @@ struct OfPod {
     counts: Sums,
 }
 
-/// What was counted, and what of it goes with the chances that were asked for.
+/// What was counted, and what of it a verdict goes by.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sums {
     pub ledger: LedgerSums,
     pub chances: Chances,
+    pub omitted: Omitted,
+}
+
+impl Sums {
+    /// Those of the status of a step.
+    pub fn of(status: &StepStatus) -> Self {
+        let &Evidence { drawn, expected, hit, lapsed, unfit, .. } = &status.evidence;
+        Self {
+            ledger: status.ledger,
+            chances: Chances { drawn, expected, hit },
+            omitted: Omitted { lapsed, unfit },
+        }
+    }
+
+    /// Writes them into the status of a step.
+    pub fn put(self, status: &mut StepStatus) {
+        let Self { ledger, chances, omitted } = self;
+        status.ledger = ledger;
+        let evidence = &mut status.evidence;
+        (evidence.drawn, evidence.expected, evidence.hit) =
+            (chances.drawn, chances.expected, chances.hit);
+        (evidence.lapsed, evidence.unfit) = (omitted.lapsed, omitted.unfit);
+    }
 }
 
 /// Events for which a chance was taken.
@@ -45,17 +74,17 @@ pub struct Chances {
     hit: u64,
 }
 
-impl Chances {
-    /// Those of a status.
-    pub fn of(evidence: &Evidence) -> Self {
-        let &Evidence { drawn, expected, hit, .. } = evidence;
-        Self { drawn, expected, hit }
-    }
+/// Events that were spared although they were asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Omitted {
+    lapsed: u64,
+    unfit: u64,
+}
 
-    /// Writes them into a status.
-    pub fn put(self, evidence: &mut Evidence) {
-        let Self { drawn, expected, hit } = self;
-        (evidence.drawn, evidence.expected, evidence.hit) = (drawn, expected, hit);
+impl Omitted {
+    fn combine(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
+        let (lapsed, unfit) = (with(self.lapsed, other.lapsed), with(self.unfit, other.unfit));
+        Self { lapsed, unfit }
     }
 }
 
@@ -69,6 +98,7 @@ impl Sums {
                 expected: one.expected + two.expected,
                 hit: one.hit.saturating_add(two.hit),
             },
+            omitted: self.omitted.combine(other.omitted, u64::saturating_add),
         }
     }
 
@@ -78,6 +108,7 @@ impl Sums {
         Self {
             ledger: most(self.ledger, before.ledger),
             chances: if is_less { before.chances } else { self.chances },
+            omitted: self.omitted.combine(before.omitted, u64::max),
         }
     }
 }
@@ -118,7 +149,11 @@ impl Ledgers {
                 let chance = *asked
                     .entry(fault.fault.clone())
                     .or_insert_with(|| fault.fault.parse().ok().and_then(|fault| chance(&fault)));
-                let sums = Sums { ledger: ledger(fault), chances: drawn(fault, chance) };
+                let sums = Sums {
+                    ledger: ledger(fault),
+                    chances: drawn(fault, chance),
+                    omitted: omitted(fault),
+                };
                 counts = Some(counts.map_or(sums, |before| before.add(sums)));
             }
             if let Some(counts) = counts {
@@ -195,8 +230,17 @@ fn drawn(fault: &FaultStatus, chance: Option<f64>) -> Chances {
     let Some(chance) = chance else { return Chances::default() };
     let counts = &fault.counts;
     let hit = counts.injected + counts.shadowed + counts.lost;
-    let drawn = hit + counts.spared.get(BY_CHANCE).copied().unwrap_or_default();
+    let drawn = hit + spared(fault, BY_CHANCE);
     Chances { drawn, expected: chance * drawn as f64, hit }
+}
+
+fn omitted(fault: &FaultStatus) -> Omitted {
+    Omitted { lapsed: spared(fault, BY_LEASE), unfit: spared(fault, UNFIT) }
+}
+
+/// How many events were spared for this reason.
+fn spared(fault: &FaultStatus, reason: &str) -> u64 {
+    fault.counts.spared.get(reason).copied().unwrap_or_default()
 }
 
 /// What a pod's agent has counted for the sentences of this name, where it has had them.

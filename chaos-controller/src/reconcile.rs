@@ -161,6 +161,7 @@ fn judge_experiments(
         let generation = experiment.metadata.generation.unwrap_or_default();
         if memory.judged.get(own).is_none_or(|one| one.generation != generation) {
             if had_one && !has_time() {
+                actions.is_cut = true;
                 continue;
             }
             had_one = true;

@@ -7,10 +7,10 @@
 //! bursts or by counting is told, and not judged.
 
 use chaos_api::kinds::{
-    Evidence, Mode, RunStatus, Step, StepStatus, Verdict,
+    Evidence, LedgerSums, Mode, RunStatus, Step, StepStatus, Verdict,
     VerdictReason::{
-        self, AllInjected, EndedEarly, LedgerGap, LittleTraffic, Lost, NoTraffic, NotAllArmed,
-        NothingDone, PlanOnly, ShareOff, TargetsRefused,
+        self, AllInjected, EndedEarly, LeaseLapsed, LedgerGap, LittleTraffic, Lost, NoTraffic,
+        NotAllArmed, NothingDone, NothingHit, PlanOnly, ShareOff, TargetsRefused,
     },
 };
 
@@ -21,6 +21,10 @@ const BOUND: f64 = 9.903_487_552_536_128;
 
 /// A chance is judged when so many hits are to be expected.
 const ENOUGH: f64 = 5.0;
+
+/// Of so many events one may have been spared by a lease that had lapsed: an agent that ends what it has armed lets its
+/// lease lapse first.
+const LAPSED: u64 = 100;
 
 /// What is said of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +71,7 @@ fn breaks_pods(step: &Step) -> bool {
 /// What speaks against a step, if anything does.
 fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
     let StepStatus { picked, ledger, evidence, .. } = status;
-    let &Evidence { armed, refused, early, drawn, expected, hit, .. } = evidence;
+    let &Evidence { armed, refused, early, drawn, expected, hit, lapsed, .. } = evidence;
     if refused > 0 {
         return Some((TargetsRefused, format!("{refused} of {picked} pods were refused")));
     }
@@ -85,6 +89,15 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
             format!("the faults of {early} pods were over before their time"),
         ));
     }
+    if lapsed.saturating_mul(LAPSED) > ledger.matched {
+        let of = ledger.matched;
+        return Some((
+            LeaseLapsed,
+            format!(
+                "{lapsed} of {of} events passed while an agent hung, or was kept from the processor"
+            ),
+        ));
+    }
     is_off(drawn, expected, hit).then(|| {
         let asked = expected.round();
         (ShareOff, format!("{hit} of {drawn} events were hit, and {asked} were to be expected"))
@@ -94,18 +107,24 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
 /// What a step lacks to be proven, if anything.
 fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
     step.fault.as_ref()?;
-    let Evidence { gap, drawn, expected, .. } = status.evidence;
+    let Evidence { gap, drawn, expected, unfit, .. } = status.evidence;
+    let LedgerSums { matched, injected, shadowed, .. } = status.ledger;
     if gap {
         let what = "an agent was started again, and has counted anew since";
         return Some((LedgerGap, what.to_owned()));
     }
-    if status.ledger.matched == 0 {
+    if matched == 0 {
         return Some((NoTraffic, "nothing has met its faults".to_owned()));
     }
-    (drawn > 0 && expected < ENOUGH).then(|| {
+    if drawn > 0 && expected < ENOUGH {
         let what =
             format!("{drawn} events have met a chance, of which {expected:.1} were to be hit");
-        (LittleTraffic, format!("{what}: too few to judge it"))
+        return Some((LittleTraffic, format!("{what}: too few to judge it")));
+    }
+    (injected + shadowed == 0).then(|| {
+        let what = format!("{} met its faults, and none was hit", counted(matched, "event"));
+        let why = format!("{unfit} of them could not be held or damaged");
+        (NothingHit, if unfit > 0 { format!("{what}: {why}") } else { what })
     })
 }
 
@@ -133,12 +152,18 @@ fn in_words(begun: &[(&Step, &StepStatus)]) -> String {
         let StepStatus { picked, ledger, .. } = status;
         match &step.pods {
             Some(_) => format!("step {}: {picked} of {picked} pods were removed", step.name),
-            None => format!(
-                "step {}: {picked} of {picked} pods were armed, and {} of {} events hit",
-                step.name,
-                ledger.injected + ledger.shadowed,
-                ledger.matched
-            ),
+            None => {
+                let hit = ledger.injected + ledger.shadowed;
+                let of = ledger.matched;
+                let name = &step.name;
+                let words = format!(
+                    "step {name}: {picked} of {picked} pods were armed, and {hit} of {of} events hit"
+                );
+                match status.evidence.unfit {
+                    0 => words,
+                    unfit => format!("{words} ({unfit} could not be held or damaged)"),
+                }
+            }
         }
     });
     words.collect::<Vec<_>>().join("; ")
@@ -146,7 +171,7 @@ fn in_words(begun: &[(&Step, &StepStatus)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chaos_api::kinds::{Experiment, LedgerSums, RunPhase, StepPhase};
+    use chaos_api::kinds::{Experiment, RunPhase, StepPhase};
     use chaos_ebpf_common::hash;
     use serde_json::json;
 
@@ -192,6 +217,8 @@ mod tests {
         assert_eq!(reason(|evidence, _| evidence.armed = 3), (Mismatch, NotAllArmed));
         assert_eq!(reason(|_, ledger| ledger.lost = 1), (Mismatch, Lost));
         assert_eq!(reason(|evidence, _| evidence.early = 1), (Mismatch, EndedEarly));
+        assert_eq!(reason(|evidence, _| evidence.lapsed = 11), (Mismatch, LeaseLapsed));
+        assert_eq!(reason(|evidence, _| evidence.lapsed = 10), (Confirmed, AllInjected));
         assert_eq!(reason(|evidence, _| evidence.hit = 200), (Mismatch, ShareOff));
         assert_eq!(reason(|evidence, _| evidence.hit = 0), (Mismatch, ShareOff));
         assert_eq!(reason(|evidence, _| evidence.gap = true), (Inconclusive, LedgerGap));
@@ -200,6 +227,13 @@ mod tests {
             (evidence.drawn, evidence.expected, evidence.hit) = (0, 0.0, 0);
         };
         assert_eq!(reason(silent), (Inconclusive, NoTraffic));
+        // Without a chance, and each event was too large, for example.
+        let passed = |evidence: &mut Evidence, ledger: &mut LedgerSums| {
+            (ledger.injected, ledger.spared) = (0, ledger.matched);
+            (evidence.drawn, evidence.expected, evidence.hit) = (0, 0.0, 0);
+            evidence.unfit = ledger.matched;
+        };
+        assert_eq!(reason(passed), (Inconclusive, NothingHit));
         let few = |evidence: &mut Evidence, _: &mut LedgerSums| {
             (evidence.drawn, evidence.expected, evidence.hit) = (20, 2.0, 1);
         };
@@ -212,6 +246,10 @@ mod tests {
         assert_eq!(judge(&before, Mode::Armed).reason, NothingDone);
         let message = "step slow: 4 of 4 pods were armed, and 103 of 1000 events hit";
         assert_eq!(judge(&status, Mode::Shadow).message, message);
+        let mut damaged = status.clone();
+        damaged.steps[0].evidence.unfit = 7;
+        let message = format!("{message} (7 could not be held or damaged)");
+        assert_eq!(judge(&damaged, Mode::Armed).message, message);
     }
 
     /// A number that follows from two others, between 0 and 1.

@@ -1,7 +1,8 @@
-//! Writes a file whole or not at all: another one beside it is written, which then takes its place.
+//! Writes a file whole or not at all: another one beside it is written, which then takes its place. Pipes and devices are
+//! written to.
 
 use std::{
-    fs::Permissions,
+    fs::{self, Permissions},
     io::{self, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
@@ -10,8 +11,14 @@ use std::{
 /// What a new file may be used for, before the umask.
 const MODE: u32 = 0o666;
 
-/// Writes these contents. What was there before stays until all of them are written.
+/// Writes these contents. What was there before stays until all of them are written; a link stays, too.
 pub fn write(path: &Path, contents: &str) -> io::Result<()> {
+    let target = match fs::metadata(path) {
+        Ok(there) if !there.is_file() && !there.is_dir() => return fs::write(path, contents),
+        Ok(_) => fs::canonicalize(path)?,
+        Err(_) => path.to_owned(),
+    };
+    let path = &target;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let mut beside = tempfile::Builder::new()
         .prefix(".chaos-")
@@ -25,7 +32,9 @@ pub fn write(path: &Path, contents: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{os::unix::fs::symlink, thread};
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
 
     use super::*;
 
@@ -53,5 +62,25 @@ mod tests {
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
         assert!(taken.join("inside").exists());
         assert_eq!(names().len(), 2);
+    }
+
+    #[test]
+    fn links_stay_and_pipes_are_written_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("today.xml"), directory.path().join("last.xml"));
+        fs::write(&file, "before").unwrap();
+        symlink("today.xml", &link).unwrap();
+        write(&link, "after").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "after");
+
+        let pipe = directory.path().join("pipe");
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        let reader = thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read_to_string(pipe).unwrap()
+        });
+        write(&pipe, "report").unwrap();
+        assert_eq!(reader.join().unwrap(), "report");
     }
 }

@@ -106,7 +106,8 @@ impl State {
         let Some(status) = &run.status else { return };
         let (namespace, was) = (run.namespace().unwrap_or_default(), before.map(|one| one.phase));
         if before.and_then(|before| before.reason) != status.reason
-            && let Some(cause) = status.reason.and_then(|reason| cause(reason, is_halted))
+            && let Some(cause) =
+                status.reason.and_then(|reason| cause(reason, is_halted, run.spec.halt))
         {
             self.halts.add(vec![namespace.clone(), cause.to_owned()], 1);
         }
@@ -121,11 +122,12 @@ impl State {
 }
 
 /// What has halted a run; `None` where it came to its end otherwise.
-fn cause(reason: Reason, is_halted: bool) -> Option<&'static str> {
+fn cause(reason: Reason, is_lever_pulled: bool, is_asked_for: bool) -> Option<&'static str> {
     match reason {
         Reason::ProbeBroke | Reason::ProbeBlind => Some("probe"),
-        Reason::Halted if is_halted => Some("lever"),
-        Reason::Halted => Some("human"),
+        Reason::Halted if is_lever_pulled => Some("lever"),
+        Reason::Halted if is_asked_for => Some("human"),
+        Reason::Halted => Some("limit"),
         Reason::ExperimentDeleted => Some("deleted"),
         Reason::Completed
         | Reason::Planned

@@ -7,10 +7,10 @@ use std::{
 
 use xtask::paths::workspace;
 
-/// The pages that people read: those of the root and of `docs`.
+/// The pages that people read: those of the root, of `docs` and of the chart.
 fn pages() -> Vec<PathBuf> {
     let mut pages = Vec::new();
-    for directory in ["", "docs", "docs/decisions"] {
+    for directory in ["", "docs", "docs/decisions", "chart"] {
         let directory = workspace().join(directory);
         let entries = fs::read_dir(&directory).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());

@@ -26,6 +26,8 @@ pub enum VerdictReason {
     NotAllArmed,
     /// Events could not be hit that were to be.
     Lost,
+    /// Agents had hung so long that their kernels let events pass.
+    LeaseLapsed,
     /// Faults were over before their time.
     EndedEarly,
     /// Another share was hit than was asked for, and chance does not explain it.
@@ -36,6 +38,8 @@ pub enum VerdictReason {
     NoTraffic,
     /// So little met them that a chance cannot be judged.
     LittleTraffic,
+    /// Events met the faults, and none of them was hit.
+    NothingHit,
     /// Only a plan was asked for.
     PlanOnly,
     /// No step that breaks pods has begun.
@@ -60,4 +64,8 @@ pub struct Evidence {
     pub expected: f64,
     /// How many were
     pub hit: u64,
+    /// Events that were spared because an agent had not renewed its lease
+    pub lapsed: u64,
+    /// Events that were spared because they could not be held or damaged
+    pub unfit: u64,
 }

@@ -103,7 +103,7 @@ async fn is_pending(future: &mut (impl Future + Unpin)) -> bool {
 
 #[test]
 fn a_tether_holds_from_when_it_was_said_and_not_from_when_the_keeper_hears_of_it() {
-    // There is no tick meanwhile.
+    // A tick comes once a second: hardly between an order and the next one.
     let keeper = keeper(&world(), Duration::from_secs(3600));
     let handle = keeper.handle();
     let arm_anew = || {

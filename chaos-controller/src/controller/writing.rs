@@ -1,8 +1,8 @@
 //! Writes what was decided, each request as long as this controller leads and no longer than it is patient.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Display,
+    collections::BTreeSet,
+    fmt::{self, Display},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,6 +30,9 @@ use crate::{
 /// So many requests at once.
 pub(super) const AT_ONCE: usize = 64;
 
+/// For so long requests of one kind are begun in one look: then the Lease is looked after.
+const PHASE: Duration = Duration::from_secs(1);
+
 /// What is only counted is written this often.
 const CADENCE: Duration = Duration::from_secs(3);
 
@@ -38,6 +41,18 @@ const MEMORY: Duration = Duration::from_secs(60);
 
 /// For so long reports are packed in one look.
 const PACKING: Duration = Duration::from_millis(250);
+
+/// The run whose report is written, as messages call it.
+struct Reported {
+    name: String,
+    uid: String,
+}
+
+impl Display for Reported {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.name)
+    }
+}
 
 impl Controller {
     /// So many other objects of a kind are written in one look.
@@ -100,15 +115,11 @@ impl Controller {
     pub(super) async fn annotate(&mut self, writes: Vec<PodWrite>) {
         let requests = writes.into_iter().map(|write| {
             let client = self.client.clone();
-            let (observer, pod) = (self.observer.clone(), write.pod.clone());
-            let request = async move {
-                let written = write::annotate(client, &write).await;
-                observer.annotated(code(&written));
-                written
-            };
-            (pod, request)
+            (write.pod.clone(), async move { write::annotate(client, &write).await })
         });
-        for (pod, written) in self.paced(requests).await {
+        for (pod, written) in self.begun(requests).await {
+            self.observer.annotated(written.as_ref().and_then(code));
+            let Some(written) = written else { continue };
             match written {
                 Ok(mut written) => {
                     slim(&mut written);
@@ -135,25 +146,34 @@ impl Controller {
         }
     }
 
-    /// Makes requests about objects, as many as the pace allows; the next look goes on with the rest. Those that were
-    /// answered in time, with the answers.
+    /// Makes requests about objects, as the pace allows, as many as can be begun within [`PHASE`]; the next look goes on with
+    /// the rest. Those that were answered in time, with the answers.
     async fn paced<K: Display, T>(
         &self,
         requests: impl Iterator<Item = (K, impl Future<Output = T>)>,
     ) -> Vec<(K, T)> {
+        let begun = self.begun(requests).await;
+        begun.into_iter().filter_map(|(object, answer)| Some((object, answer?))).collect()
+    }
+
+    /// The same: all that were begun, with the answers of those that were answered in time.
+    async fn begun<K: Display, T>(
+        &self,
+        requests: impl Iterator<Item = (K, impl Future<Output = T>)>,
+    ) -> Vec<(K, Option<T>)> {
         let (begin, leadership) = (tokio::time::Instant::now(), &self.leadership);
-        // As many as fit into a second: then the Lease is looked after.
         let pace = self.pace;
         let one = |(place, (object, request)): (u32, (K, _))| async move {
-            sleep_until(begin + Duration::from_secs(1) * place / pace).await;
-            if !leadership.may_act() {
+            sleep_until(begin + PHASE * place / pace).await;
+            // A slow API server keeps those before it waiting, too.
+            if begin.elapsed() >= PHASE || !leadership.may_act() {
                 return None;
             }
             let answer = timeout(leadership.patience(), request).await;
             if answer.is_err() {
                 tracing::warn!(%object, "the API server did not answer");
             }
-            Some((object, answer.ok()?))
+            Some((object, answer.ok()))
         };
         let answers = stream::iter((0..pace).zip(requests)).map(one).buffer_unordered(AT_ONCE);
         answers.filter_map(async |answer| answer).collect().await
@@ -166,7 +186,12 @@ impl Controller {
             (full_name(&run), async move { (write::read_report(client, &run).await, run) })
         });
         for (name, (read, run)) in self.paced(requests).await {
-            let Some(written) = accepted(&name, "the report of a run", read) else { continue };
+            let Some(written) = accepted(&name, "the report of a run", read) else {
+                let why = "what was written of it before cannot be read".to_owned();
+                let uid = run.uid().unwrap_or_default();
+                self.state.memory.reports.fail(&uid, why, Timestamp::now());
+                continue;
+            };
             let lines = written.map_or_else(Vec::new, |packed| {
                 report::unpack(&packed).unwrap_or_else(|error| {
                     tracing::warn!(run = name, %error, "its report cannot be read, and is begun anew");
@@ -183,8 +208,6 @@ impl Controller {
     /// Writes the reports of runs. Those that are still to be written, by the UIDs of their runs.
     pub(super) async fn write_reports(&mut self, runs: Vec<Arc<Run>>) -> BTreeSet<String> {
         let (begin, mut packed, mut left) = (Instant::now(), Vec::new(), BTreeSet::new());
-        // Why, by UID.
-        let mut failed: BTreeMap<String, String> = BTreeMap::new();
         for run in runs {
             let uid = run.uid().unwrap_or_default();
             if !packed.is_empty() && (begin.elapsed() > PACKING || packed.len() >= self.most()) {
@@ -198,37 +221,41 @@ impl Controller {
                 }
                 // What another leader has written is not read yet.
                 None => {
-                    failed.insert(uid, "what was written of it before cannot be read".to_owned());
+                    if self.state.memory.reports.is_worth_a_try(&uid) {
+                        left.insert(uid);
+                    }
                 }
             }
         }
-        // Until they are answered.
-        let unanswered = |(_, uid, _): &(_, String, _)| {
-            (uid.clone(), "the API server did not answer".to_owned())
-        };
-        failed.extend(packed.iter().map(unanswered));
+        // Those of them that are not even begun are not answered, and have not failed.
+        left.extend(packed.iter().map(|(_, uid, _)| uid.clone()));
         let requests = packed.into_iter().map(|(run, uid, report)| {
-            let client = self.client.clone();
-            (full_name(&run), async move { (write::report(client, &run, report).await, uid) })
+            let (client, name) = (self.client.clone(), full_name(&run));
+            (Reported { name, uid }, async move { write::report(client, &run, report).await })
         });
-        let answers = self.paced(requests).await;
+        let answers = self.begun(requests).await;
         let (reports, now) = (&mut self.state.memory.reports, Timestamp::now());
-        for (name, (written, uid)) in answers {
-            failed.remove(&uid);
-            match written {
-                Ok(()) => reports.wrote(&uid, now),
-                Err(kube::Error::Api(status)) if status.code == 403 => {
+        for (Reported { name, uid }, written) in answers {
+            let why = match written {
+                Some(Ok(())) => {
+                    reports.wrote(&uid, now);
+                    None
+                }
+                Some(Err(kube::Error::Api(status))) if status.code == 403 => {
                     reports.refuse(&uid, status.message, now);
+                    None
                 }
-                Err(error) => {
-                    failed.insert(uid, error.to_string());
+                Some(Err(error)) => {
+                    let why = error.to_string();
                     accepted::<()>(&name, "the report of a run", Err(error));
+                    Some(why)
                 }
+                None => Some("the API server did not answer".to_owned()),
+            };
+            if !why.is_some_and(|why| reports.fail(&uid, why, now)) {
+                left.remove(&uid);
             }
         }
-        let is_tried_again =
-            |(uid, why): (String, String)| reports.fail(&uid, why, now).then_some(uid);
-        left.extend(failed.into_iter().filter_map(is_tried_again));
         left
     }
 

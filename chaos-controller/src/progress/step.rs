@@ -14,7 +14,7 @@ use super::{FAREWELL, Progress, Text, Turn, ends, not_enabled, plan_in_words};
 use crate::{
     condition,
     exceptions::Exceptions,
-    ledger::{self, Chances, Sums, sum},
+    ledger::{self, Sums, sum},
     namespaces::not_allowed,
     pick::Rank,
     planning::Planner,
@@ -409,10 +409,8 @@ impl Turn<'_> {
                     name(home, &pod.name.namespace, &self.identity.name, &act.name)
                 };
                 let key = (self.identity.uid.as_str(), act.name.as_str());
-                let before = Sums { ledger: step.ledger, chances: Chances::of(&step.evidence) };
-                let (sums, has_gap) = self.memory.ledgers.fold(key, name, pods, before);
-                step.ledger = sums.ledger;
-                sums.chances.put(&mut step.evidence);
+                let (sums, has_gap) = self.memory.ledgers.fold(key, name, pods, Sums::of(step));
+                sums.put(step);
                 step.evidence.gap |= has_gap;
             }
         }

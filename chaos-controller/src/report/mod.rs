@@ -239,6 +239,11 @@ impl Reports {
         false
     }
 
+    /// Whether it has not failed so often that its run waits for it no longer.
+    pub fn is_worth_a_try(&self, run_uid: &str) -> bool {
+        self.books.get(run_uid).is_some_and(|book| book.failures < MOST_FAILURES)
+    }
+
     /// Whether it was written since this controller leads.
     pub fn is_written(&self, run_uid: &str) -> bool {
         self.books.get(run_uid).is_some_and(|book| book.written.is_some() && book.refusal.is_none())
@@ -295,10 +300,14 @@ impl Book {
 mod tests {
     use std::io::Read as _;
 
+    use chaos_ebpf_common::hash;
     use flate2::read::GzDecoder;
     use serde_json::json;
 
-    use super::{pack::LONGEST, *};
+    use super::{
+        pack::{LARGEST, LONGEST},
+        *,
+    };
 
     fn line(number: usize, state: &str) -> Line {
         serde_json::from_value(json!({
@@ -431,27 +440,51 @@ mod tests {
         assert!(!fail(&mut reports), "there is none");
         reports.begin("run");
         note(&mut reports, line(0, "Armed"));
-        assert!((1..MOST_FAILURES).all(|_| fail(&mut reports)));
+        assert!((1..MOST_FAILURES).all(|_| fail(&mut reports) && reports.is_worth_a_try("run")));
         assert!(!fail(&mut reports) && reports.refusal("run") == Some("500"));
+        assert!(!reports.is_worth_a_try("run"));
         reports.wrote("run", at(1));
+        assert!(reports.is_worth_a_try("run"));
         assert!(fail(&mut reports) && reports.refusal("run").is_none());
     }
 
-    #[test]
-    fn what_is_cut_is_told_and_refusals_are_not_cut() {
+    /// A report of so many armed pods and a last one that refused, with these messages; its text.
+    fn packed_text(pods: usize, message: impl Fn(usize) -> String) -> (Vec<u8>, String) {
         let mut reports = Reports::default();
         reports.begin("run");
-        for number in 0..6000 {
-            let state = if number == 5999 { "Refused" } else { "Armed" };
-            note(&mut reports, line(number, state));
+        for number in 0..=pods {
+            let state = if number == pods { "Refused" } else { "Armed" };
+            note(&mut reports, Line { refusal: Some(message(number)), ..line(number, state) });
         }
         let packed = reports.packed("run").unwrap().unwrap();
         let mut text = String::new();
         GzDecoder::new(&packed[..]).read_to_string(&mut text).unwrap();
-        assert!(text.len() <= LONGEST && text.len() > LONGEST - 512, "{}", text.len());
-        let lines = unpack(&packed).unwrap();
-        assert_eq!(lines[0], Entry::Pod(line(5999, "Refused")));
-        let cut = format!("\n{{\"cut\":{}}}\n", 6000 - lines.len());
-        assert!(text.ends_with(&cut), "{cut}");
+        (packed, text)
+    }
+
+    #[test]
+    fn six_thousand_pods_have_room() {
+        let (packed, text) = packed_text(6_000, |_| "as usual".to_owned());
+        assert_eq!((unpack(&packed).unwrap().len(), text.lines().count()), (6_001, 6_001));
+    }
+
+    #[test]
+    fn what_is_cut_is_told_and_refusals_are_not_cut() {
+        // Some are too long as a text, some as what no compressor makes shorter.
+        let noise = |number: usize| -> String {
+            (0..125).map(|part| format!("{:016x}", hash::nth(number as u64, part))).collect()
+        };
+        let long = packed_text(6_000, |_| "x".repeat(2_000));
+        let random = packed_text(3_000, noise);
+        assert!(long.1.len() <= LONGEST && long.1.len() > LONGEST - 4_096, "{}", long.1.len());
+        assert!(random.1.len() < LONGEST);
+        for ((packed, text), pods) in [(long, 6_001), (random, 3_001)] {
+            assert!(packed.len() <= LARGEST, "{}", packed.len());
+            let lines = unpack(&packed).unwrap();
+            let is_refused = |pod: &Line| pod.state == State::Refused;
+            assert!(matches!(&lines[0], Entry::Pod(pod) if is_refused(pod)), "{:?}", lines[0]);
+            let cut = format!("\n{{\"cut\":{}}}\n", pods - lines.len());
+            assert!(text.ends_with(&cut), "{cut}");
+        }
     }
 }

@@ -7,8 +7,14 @@ use serde::Serialize;
 
 use super::{Book, Entry, EventRecord, Line, Record, SampleRecord, Samples, State};
 
-/// In bytes, before it is compressed. A ConfigMap has room for 1 MiB, also of what cannot be compressed.
-pub(super) const LONGEST: usize = 960 * 1024;
+/// In bytes, before it is compressed: whoever reads it unpacks no more.
+pub(super) const LONGEST: usize = 8 << 20;
+
+/// In bytes, compressed. A ConfigMap has room for 1 MiB.
+pub(super) const LARGEST: usize = 960 << 10;
+
+/// How much the compressor may not have put out yet, even of what cannot be compressed.
+const HELD_BACK: usize = 128 << 10;
 
 /// Room for the line that says how much was cut.
 const CUT_LINE: usize = 64;
@@ -35,19 +41,23 @@ pub(super) fn pack(book: &Book) -> io::Result<Vec<u8>> {
     let entries = book.events.iter().map(event).chain(exceptions.iter().map(pod));
     let entries = entries.chain(samples.iter().map(sample)).chain(others.iter().map(pod));
     let count = book.events.len() + samples.len() + lines.len();
-    let mut text = String::new();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let mut length = 0;
     for (index, entry) in entries.enumerate() {
-        let line = serde_json::to_string(&entry)?;
-        if text.len() + line.len() + 1 > LONGEST - CUT_LINE {
-            text.push_str(&serde_json::to_string(&Cut { cut: count - index })?);
-            text.push('\n');
+        let mut line = serde_json::to_string(&entry)?;
+        line.push('\n');
+        length += line.len();
+        let is_full = length > LONGEST - CUT_LINE
+            || encoder.get_ref().len() + line.len() > LARGEST - HELD_BACK - CUT_LINE;
+        if is_full {
+            line = serde_json::to_string(&Cut { cut: count - index })?;
+            line.push('\n');
+        }
+        encoder.write_all(line.as_bytes())?;
+        if is_full {
             break;
         }
-        text.push_str(&line);
-        text.push('\n');
     }
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(text.as_bytes())?;
     encoder.finish()
 }
 

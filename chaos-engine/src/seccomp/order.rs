@@ -2,9 +2,9 @@
 //! letter, and a descriptor with it (SCM_RIGHTS).
 
 use std::{
-    io::{self, IoSlice, IoSliceMut},
+    io::{self, ErrorKind, IoSlice, IoSliceMut},
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -89,16 +89,18 @@ pub fn acknowledge(socket: impl AsFd, number: u64) {
     let _ = send_bytes(socket.as_fd().as_raw_fd(), &message(BOARD, number), flags);
 }
 
-/// Waits until the rules of the order with this number hold, as long as the socket's timeout. An answer to an order
+/// Waits until the rules of the order with this number hold, hardly longer than the socket's timeout. An answer to an order
 /// before it comes late, and says nothing of this one. A supervisor that has ended has nobody to judge.
 pub fn wait_for_acknowledgement(socket: impl AsFd, number: u64) -> io::Result<()> {
     let (expected, mut answer) = (message(BOARD, number), [0; LENGTH]);
+    let give_up = Instant::now() + PATIENCE;
     loop {
         match recv(socket.as_fd().as_raw_fd(), &mut answer, MsgFlags::empty()) {
             Err(Errno::EINTR) => {}
             // It has ended without reading the order.
             Err(Errno::ECONNRESET) | Ok(0) => return Ok(()),
             Ok(_) if answer == expected => return Ok(()),
+            Ok(_) if Instant::now() >= give_up => return Err(ErrorKind::WouldBlock.into()),
             Ok(_) => {}
             Err(errno) => return Err(errno.into()),
         }
@@ -160,7 +162,7 @@ mod tests {
         // The first one when the agent does not wait for it any more.
         acknowledge(&supervisor, taken(&supervisor));
         let silent = wait_for_acknowledgement(&agent, 2).unwrap_err();
-        assert_eq!(silent.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(silent.kind(), ErrorKind::WouldBlock);
         acknowledge(&supervisor, taken(&supervisor));
         wait_for_acknowledgement(&agent, 2).unwrap();
         drop(supervisor);
@@ -172,6 +174,6 @@ mod tests {
         let (agent, _supervisor) = ends().unwrap();
         let memory = File::open("/dev/null").unwrap();
         let refused = (0..1_000_000).find_map(|number| send_shared(&agent, &memory, number).err());
-        assert_eq!(refused.unwrap().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(refused.unwrap().kind(), ErrorKind::WouldBlock);
     }
 }

@@ -82,9 +82,16 @@ fn each_end_is_counted_once_by_its_cause() {
         meter.wrote(before.as_ref().and_then(|run| run.status.as_ref()), &now, false);
         before = Some(now);
     }
-    for (reason, is_halted) in [("Halted", false), ("Halted", true), ("ExperimentDeleted", false)] {
-        let (running, finished) = (run("b", "Running", None), run("b", "Finished", Some(reason)));
-        meter.wrote(running.status.as_ref(), &finished, is_halted);
+    for (reason, is_lever_pulled, is_asked_for) in [
+        ("Halted", false, true),
+        ("Halted", true, false),
+        ("Halted", false, false),
+        ("ExperimentDeleted", false, false),
+    ] {
+        let running = run("b", "Running", None);
+        let mut finished = run("b", "Finished", Some(reason));
+        finished.spec.halt = is_asked_for;
+        meter.wrote(running.status.as_ref(), &finished, is_lever_pulled);
     }
     meter.annotated(Some(200));
     meter.annotated(Some(200));
@@ -95,9 +102,10 @@ fn each_end_is_counted_once_by_its_cause() {
         "chaos_halts_total{namespace=\"shop\",cause=\"probe\"} 1".to_owned(),
         "chaos_halts_total{namespace=\"shop\",cause=\"human\"} 1".to_owned(),
         "chaos_halts_total{namespace=\"shop\",cause=\"lever\"} 1".to_owned(),
+        "chaos_halts_total{namespace=\"shop\",cause=\"limit\"} 1".to_owned(),
         "chaos_halts_total{namespace=\"shop\",cause=\"deleted\"} 1".to_owned(),
         format!("chaos_runs_total{{{ended},reason=\"ProbeBroke\"}} 1"),
-        format!("chaos_runs_total{{{ended},reason=\"Halted\"}} 2"),
+        format!("chaos_runs_total{{{ended},reason=\"Halted\"}} 3"),
         "chaos_apply_requests_total{code=\"200\"} 2".to_owned(),
         "chaos_apply_requests_total{code=\"none\"} 1".to_owned(),
     ] {

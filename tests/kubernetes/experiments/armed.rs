@@ -140,7 +140,7 @@ fn a_step_that_is_done_to_its_end_is_confirmed() -> Result<()> {
     let server = Server::start(&pods[0])?;
     let (_agent, account) = ready(&cluster, &pods)?;
     let _controller = Controller::start(&account, "a")?;
-    refuse_connects(&cluster, "10s")?;
+    refuse_connects(&cluster, "20s")?;
     assert_eq!(server.connect(&pods[0], "main", 20)?.failed(), 20);
     let ended = await_status(&cluster, |status| status["phase"] == "Finished")?;
     assert_eq!(ended["reason"], "Completed", "{ended:#}");

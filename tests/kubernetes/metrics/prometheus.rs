@@ -109,8 +109,21 @@ impl Prometheus {
         }
     }
 
+    /// Waits until an alert fires.
+    pub fn await_firing(&self, alert: &str) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let firing = self.firing()?;
+            if firing.contains(alert) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < give_up, "{alert} does not fire: {firing:?}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// The alerts that fire, once the server has evaluated all rules, and finds none of them wrong.
-    pub fn firing(&self) -> Result<BTreeSet<String>> {
+    fn firing(&self) -> Result<BTreeSet<String>> {
         let give_up = Instant::now() + PATIENCE;
         loop {
             let answer: Value = serde_json::from_str(&self.get("/api/v1/rules")?)?;
