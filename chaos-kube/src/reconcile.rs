@@ -24,7 +24,7 @@ use tokio::{
 use super::{
     Options,
     arming::{self, ArmResult, Arming, Verdict},
-    cadence::{self, next_look},
+    cadence::{self, next_look, sooner},
     clock::TimeSource,
     desired::{Asked, Desired, wanted},
     events::event,
@@ -207,7 +207,11 @@ impl<E: Engine> Reconciler<'_, E> {
     /// of a pod goes on, that is armed without the rest when the pod is looked at.
     async fn obey_guard(&mut self) -> Result<(), KeeperGone> {
         let now = self.clocks.now();
+        let armed_before = self.guard.armed_pods();
         self.guard.see(self.leases.state().first().map(AsRef::as_ref), &now);
+        if self.guard.armed_pods() < armed_before {
+            self.look_sooner(now.instant);
+        }
         self.liveness.observer.guard_moved(self.guard.moved_at());
         let (mut ids, mut over) = (BTreeSet::new(), Vec::new());
         for (name, known) in &mut self.known {
@@ -565,14 +569,24 @@ impl<E: Engine> Reconciler<'_, E> {
 
     /// Has the ledgers of a pod read again in time.
     fn look_later(&mut self, name: &PodName) {
-        let armed =
-            cadence::Armed { on_node: self.armed().count(), in_cluster: self.guard.armed_pods() };
+        let armed = self.armed_everywhere();
         let Some(known) = self.known.get_mut(name) else { return };
-        // Without random numbers all nodes have the same interval, and no pod is forgotten.
-        let dice = getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX));
         let now = self.clocks.now();
         let change = known.next_change(&now);
-        known.next_look = Some(next_look(now.instant, armed, dice, change));
+        known.next_look = Some(next_look(now.instant, armed, dice(), change));
+    }
+
+    /// Has ledgers read as often as may be while fewer pods of the cluster are armed. The number may have been wrong
+    /// before, and whoever has gone by it waits for a quarter of an hour.
+    fn look_sooner(&mut self, now: Instant) {
+        let armed = self.armed_everywhere();
+        for known in self.known.values_mut() {
+            known.next_look = known.next_look.map(|next| sooner(next, now, armed, dice()));
+        }
+    }
+
+    fn armed_everywhere(&self) -> cadence::Armed {
+        cadence::Armed { on_node: self.armed().count(), in_cluster: self.guard.armed_pods() }
     }
 
     /// Takes everything back as the agent stops; the next one goes on with the clocks.
@@ -633,6 +647,11 @@ impl<E: Engine> Reconciler<'_, E> {
 fn allowed_by(namespace: &PartialObjectMeta<Namespace>) -> AllowedVerbs {
     let list = namespace.annotations().get(ALLOW_VERBS);
     list.map(|list| AllowedVerbs::read_known(list)).unwrap_or_default()
+}
+
+/// From 0 to 1. Without random numbers all nodes have the same interval, and no pod is forgotten.
+fn dice() -> f64 {
+    getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX))
 }
 
 async fn sleep_or_wait(until: Option<Instant>) {
