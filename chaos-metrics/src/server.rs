@@ -46,13 +46,13 @@ pub struct ListenError {
 pub struct Page {
     pub status: StatusCode,
     pub content_type: &'static str,
-    pub body: String,
+    pub body: Bytes,
 }
 
 impl Page {
     /// A line of text.
     pub fn line(status: StatusCode, line: &str) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{line}\n") }
+        Self { status, content_type: "text/plain; charset=utf-8", body: format!("{line}\n").into() }
     }
 }
 
@@ -124,7 +124,7 @@ async fn answer(
 }
 
 fn respond(Page { status, content_type, body }: Page) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
