@@ -29,7 +29,15 @@ pub enum LeaseError {
     Api(#[from] kube::Error),
     #[error("the API server did not answer about the Lease {LEASE} within {0:?}")]
     Silent(Duration),
+    #[error(
+        "the Lease {LEASE} was changed by others between reading and writing it, {TRIES} times; it is tried again"
+    )]
+    Changed,
 }
+
+/// How often the Lease is read and written where others change it in between. Whoever halts the cluster does so, too,
+/// and leads nobody.
+const TRIES: usize = 2;
 
 /// One candidate.
 pub struct Leadership {
@@ -42,8 +50,10 @@ pub struct Leadership {
     asked: Option<Instant>,
     /// How the Lease of another was when it last changed, and when that was seen.
     standing: Option<(String, Instant)>,
-    /// The runs that the Lease says end now.
+    /// The runs that end now.
     ending: BTreeSet<String>,
+    /// Those that the Lease says end now, since it was written last.
+    told: BTreeSet<String>,
     lever: Option<String>,
     /// How many pods have faults, as the Lease says from its next renewal on.
     armed_pods: usize,
@@ -52,7 +62,6 @@ pub struct Leadership {
 impl Leadership {
     pub fn new(client: Client, namespace: &str, identity: String, duration: Duration) -> Self {
         let api = Api::namespaced(client, namespace);
-        let ending = BTreeSet::new();
         Self {
             api,
             identity,
@@ -60,7 +69,8 @@ impl Leadership {
             renewed: None,
             asked: None,
             standing: None,
-            ending,
+            ending: BTreeSet::new(),
+            told: BTreeSet::new(),
             lever: None,
             armed_pods: 0,
         }
@@ -83,10 +93,10 @@ impl Leadership {
 
     /// Tells agents which runs end now, `NAMESPACE/RUN`: they need not wait for the annotations of pods.
     pub async fn tell(&mut self, ending: BTreeSet<String>) -> Result<(), LeaseError> {
-        if self.ending == ending {
+        self.ending = ending;
+        if self.told == self.ending {
             return Ok(());
         }
-        self.ending = ending;
         self.renew().await
     }
 
@@ -104,6 +114,18 @@ impl Leadership {
     }
 
     async fn renew(&mut self) -> Result<(), LeaseError> {
+        for _ in 0..TRIES {
+            match self.renew_once().await {
+                Err(LeaseError::Changed) => {}
+                renewed => return renewed,
+            }
+        }
+        // It holds for as long as it was renewed before; the next look asks at once.
+        self.asked = None;
+        Err(LeaseError::Changed)
+    }
+
+    async fn renew_once(&mut self) -> Result<(), LeaseError> {
         let now = Instant::now();
         self.asked = Some(now);
         let patience = self.patience();
@@ -176,13 +198,10 @@ impl Leadership {
                 }
                 self.renewed = Some(now);
                 self.standing = None;
+                self.told.clone_from(&self.ending);
                 Ok(())
             }
-            // Another was faster.
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                self.renewed = None;
-                Ok(())
-            }
+            Err(kube::Error::Api(status)) if status.code == 409 => Err(LeaseError::Changed),
             Err(error) => Err(error.into()),
         }
     }
@@ -220,3 +239,6 @@ impl Leadership {
 fn is_held_by(spec: &LeaseSpec, identity: &str) -> bool {
     spec.holder_identity.as_deref() == Some(identity)
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,8 +64,8 @@ pub struct PodWrite {
     pub text: Option<String>,
 }
 
-/// Decides what is to be done, as long as `has_time` says so: of the runs that must not wait one at least, and one of the
-/// others. What stays is not touched until it has its turn in one of the next looks.
+/// Decides what is to be done, as long as `has_time` says so: of the runs of each rank one at least. What stays is not
+/// touched until it has its turn in one of the next looks.
 pub fn decide(
     observed: &Observed,
     memory: &mut Memory,
@@ -78,10 +78,10 @@ pub fn decide(
     let is_open = |run: &Run| !is_finished(run) || memory.reports.knows(uid(run));
     let candidates = memory.turns.begin(observed, &memory.samples, is_open);
     let mut texts: BTreeMap<String, Text> = BTreeMap::new();
-    let mut had = [false, false];
-    for Candidate { run, is_urgent } in candidates {
-        let had_one = std::mem::replace(&mut had[usize::from(is_urgent)], true);
-        if !had_one || has_time() {
+    let mut had = BTreeSet::new();
+    for Candidate { run, rank } in candidates {
+        let is_first = had.insert(rank);
+        if is_first || has_time() {
             visit(run, observed, memory, &mut texts, &mut actions);
         }
     }

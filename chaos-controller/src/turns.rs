@@ -3,8 +3,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use chaos_api::kinds::{Run, RunPhase, RunStatus, StepPhase};
-use chaos_probe::Outcome;
+use chaos_api::kinds::{During, Run, RunPhase, RunStatus, StepPhase};
+use chaos_probe::{Outcome, Sample};
 use kube::ResourceExt as _;
 
 use crate::{
@@ -30,8 +30,18 @@ struct Last {
 /// A run whose turn may come.
 pub struct Candidate<'a> {
     pub run: &'a Arc<Run>,
-    /// It comes before all others.
-    pub is_urgent: bool,
+    pub rank: Rank,
+}
+
+/// Which runs come before which others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Somebody has ended it, and its status does not say so yet. That happens once to each run, so the runs of others
+    /// hold it up for no longer than their own ends take.
+    Stopped,
+    /// It is being ended, a step's time is up, or a probe has failed that may end it.
+    Pressing,
+    Patient,
 }
 
 impl Turns {
@@ -45,7 +55,7 @@ impl Turns {
     ) -> Vec<Candidate<'a>> {
         let before = self.look;
         self.look += 1;
-        let candidate = |run| Candidate { run, is_urgent: is_urgent(run, observed, samples) };
+        let candidate = |run| Candidate { run, rank: self.rank(run, observed, samples) };
         let open = observed.runs.iter().filter(|run| is_open(run));
         let mut candidates: Vec<Candidate<'_>> = open.map(candidate).collect();
         for Candidate { run, .. } in &candidates {
@@ -54,8 +64,45 @@ impl Turns {
             self.last.entry(uid(run).to_owned()).or_insert_with(new);
         }
         let last = |run: &Run| self.last.get(uid(run)).map_or(before, |last| last.look);
-        candidates.sort_by_key(|one| (!one.is_urgent, last(one.run)));
+        candidates.sort_by_key(|one| (one.rank, last(one.run)));
         candidates
+    }
+
+    fn rank(&self, run: &Run, observed: &Observed, samples: &Samples) -> Rank {
+        let Some(status) = &run.status else {
+            return if run.spec.halt { Rank::Stopped } else { Rank::Patient };
+        };
+        if status.phase == RunPhase::Finished {
+            return Rank::Patient;
+        }
+        let namespace = run.namespace().unwrap_or_default();
+        let is_gone = |name: &String| observed.experiment(&namespace, name).is_none();
+        let is_stopped = || {
+            run.spec.halt
+                || observed.lever.is_some()
+                || namespace != observed.own && !observed.enabled.contains_key(&namespace)
+                || run.spec.experiment.as_ref().is_some_and(is_gone)
+        };
+        if status.reason.is_none() && is_stopped() {
+            return Rank::Stopped;
+        }
+        let mut samples = samples.get(uid(run)).into_iter().flatten();
+        let is_pressing = status.reason.is_some()
+            || is_up(status, observed)
+            || samples.any(|(probe, sample)| self.may_end(run, probe, sample));
+        if is_pressing { Rank::Pressing } else { Rank::Patient }
+    }
+
+    /// Whether a run may be over by what a probe has seen. One that is asked no more may be.
+    fn may_end(&self, run: &Run, probe: &str, sample: &Sample) -> bool {
+        let questions = self.last.get(uid(run)).into_iter().flat_map(|last| &last.questions);
+        let mut probes = questions.map(|question| &question.probing.probe);
+        let during = probes.find(|asked| asked.name == probe).map(|asked| asked.during);
+        match (sample.outcome, during.unwrap_or_default()) {
+            (Outcome::Pass, _) | (_, During::Record) | (Outcome::Fail, During::MustBreak) => false,
+            (Outcome::Fail | Outcome::Error, During::Halt)
+            | (Outcome::Error, During::MustBreak) => true,
+        }
     }
 
     /// Notes what a run asks for in this look.
@@ -89,32 +136,8 @@ fn uid(run: &Run) -> &str {
     run.metadata.uid.as_deref().unwrap_or_default()
 }
 
-/// Whether somebody waits for a run: it is to end, is being ended, or a step's time is up.
-fn is_urgent(run: &Run, observed: &Observed, samples: &Samples) -> bool {
-    let Some(status) = &run.status else { return run.spec.halt };
-    if status.phase == RunPhase::Finished {
-        return false;
-    }
-    let namespace = run.namespace().unwrap_or_default();
-    let is_gone = |name: &String| observed.experiment(&namespace, name).is_none();
-    run.spec.halt
-        || observed.lever.is_some()
-        || status.reason.is_some()
-        || namespace != observed.own && !observed.enabled.contains_key(&namespace)
-        || run.spec.experiment.as_ref().is_some_and(is_gone)
-        || is_up(status, observed)
-        || samples.get(uid(run)).is_some_and(|all| all.iter().any(|(_, one)| is_bad(one.outcome)))
-}
-
 /// Whether the time of the step that runs is up.
 fn is_up(status: &RunStatus, observed: &Observed) -> bool {
     let mut running = status.steps.iter().filter(|step| step.phase == StepPhase::Running);
     running.any(|step| step.ends.as_ref().is_some_and(|ends| ends.0 <= observed.now))
-}
-
-fn is_bad(outcome: Outcome) -> bool {
-    match outcome {
-        Outcome::Pass => false,
-        Outcome::Fail | Outcome::Error => true,
-    }
 }

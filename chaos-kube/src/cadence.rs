@@ -52,6 +52,13 @@ pub(super) fn next_look(
     now + change.map_or(interval, |change| change.max(AGAIN).min(interval))
 }
 
+/// When a look is due that was to be at `next`, now that fewer pods of the cluster are armed than when that was said: no
+/// later than two intervals from now. `dice` spreads those that have waited for longer.
+pub(super) fn sooner(next: Instant, now: Instant, armed: Armed, dice: f64) -> Instant {
+    let interval = armed.interval();
+    next.min(now + interval + interval.mul_f64(dice.clamp(0.0, 1.0)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +122,18 @@ mod tests {
         for in_cluster in [usize::MAX, 1_000_000_000] {
             assert_eq!(Armed { on_node: 1, in_cluster }.interval(), LONGEST_BY_CLUSTER);
         }
+    }
+
+    #[test]
+    fn where_fewer_are_armed_nobody_waits_for_longer_than_they_make_him() {
+        let now = Instant::now();
+        let [many, few] = [1_000_000_000, 6].map(|in_cluster| Armed { on_node: 1, in_cluster });
+        let late = next_look(now, many, 0.5, None);
+        for (dice, seconds) in [(-1.0, 3.0), (0.0, 3.0), (0.5, 4.5), (1.0, 6.0), (2.0, 6.0)] {
+            assert_eq!((sooner(late, now, few, dice) - now).as_secs_f64(), seconds);
+        }
+        let soon = now + Duration::from_secs(1);
+        assert_eq!(sooner(soon, now, few, 0.0), soon);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use chaos_plan::{KernelFeatures, Support};
 use hyper::StatusCode;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex as AsyncMutex, mpsc, oneshot},
     time::{sleep, timeout},
 };
 
@@ -32,7 +32,7 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 /// How often closed ledgers are fetched from the keeper, whether somebody scrapes or not.
 const CADENCE: Duration = Duration::from_secs(1);
 
-/// Ledgers are read no more often than so, however many scrape.
+/// Ledgers are read and the page is written no more often than so, however many scrape.
 const FRESH: Duration = Duration::from_secs(1);
 
 /// How long a scrape waits for the keeper. After that it says what was known before, and how old the leases are.
@@ -108,6 +108,9 @@ pub struct AgentPages<E> {
     meter: Arc<AgentMeter>,
     handle: Handle<E>,
     wanted: mpsc::Sender<oneshot::Sender<()>>,
+    /// The page as it was written last, and when: it may have megabytes, and those who scrape at the same time share it.
+    written: AsyncMutex<Option<(Instant, Page)>>,
+    fresh: Duration,
 }
 
 impl<E: Engine> AgentPages<E> {
@@ -122,7 +125,21 @@ impl<E: Engine> AgentPages<E> {
             drop(begun.await);
             keeping.await;
         });
-        Self { meter, handle, wanted }
+        Self { meter, handle, wanted, written: AsyncMutex::default(), fresh: FRESH }
+    }
+
+    /// The page as it is now.
+    async fn write(&self) -> Page {
+        if timeout(PATIENCE, self.refresh()).await.is_err() {
+            tracing::warn!("the keeper did not answer; metrics are as they were");
+        }
+        let reading = reading(&self.meter, &Moment::now(), self.handle.lease_age());
+        match reading.text() {
+            Ok(body) => {
+                Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body: body.into() }
+            }
+            Err(error) => Page::line(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        }
     }
 
     async fn refresh(&self) {
@@ -171,14 +188,15 @@ impl<E: Engine> Pages for AgentPages<E> {
         if path != "/metrics" {
             return None;
         }
-        if timeout(PATIENCE, self.refresh()).await.is_err() {
-            tracing::warn!("the keeper did not answer; metrics are as they were");
+        let mut written = self.written.lock().await;
+        if let Some((at, page)) = &*written
+            && at.elapsed() < self.fresh
+        {
+            return Some(page.clone());
         }
-        let reading = reading(&self.meter, &Moment::now(), self.handle.lease_age());
-        Some(match reading.text() {
-            Ok(body) => Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body },
-            Err(error) => Page::line(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        })
+        let page = self.write().await;
+        *written = Some((Instant::now(), page.clone()));
+        Some(page)
     }
 }
 

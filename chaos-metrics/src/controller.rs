@@ -173,7 +173,9 @@ impl Pages for ControllerMeter {
             return None;
         }
         Some(match reading(self).text() {
-            Ok(body) => Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body },
+            Ok(body) => {
+                Page { status: StatusCode::OK, content_type: CONTENT_TYPE, body: body.into() }
+            }
             Err(error) => Page::line(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         })
     }

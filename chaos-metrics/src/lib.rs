@@ -22,4 +22,4 @@ pub use agent::{AgentMeter, AgentPages};
 pub use controller::ControllerMeter;
 pub use health::Health;
 pub use metric::{Kind, Metric, Reading, Sample, Value};
-pub use server::{ListenError, Page, Pages, Server};
+pub use server::{Bounds, ListenError, Page, Pages, Server};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use chaos_api::Outcome;
+use chaos_api::{Engine, Outcome};
 use chaos_engine::arm::Request;
 use chaos_plan::Terms;
 use chaos_tests::{
@@ -62,6 +62,35 @@ fn no_datagram_meets_a_mixture_of_two_rule_sets() -> Result<()> {
     }
     let kept = agent.counts(&pair.client_cgroup, 0)?;
     assert_eq!((kept.matched, kept.shadowed), (all, all), "after {edits} edits");
+    Ok(())
+}
+
+#[test]
+fn the_last_ledgers_of_replaced_faults_have_what_they_did_until_they_were_switched_off()
+-> Result<()> {
+    const EDITS: u64 = 10;
+    // What one of them needs at interfaces takes its time to attach.
+    const TEXTS: [&str; 2] =
+        ["drop every 2nd egress udp", "drop every 3rd egress udp; shadow corrupt egress tcp"];
+    let pair = Pair::new()?;
+    let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, TEXTS[0])?;
+    let sink = Victim::start(UdpSink { bind: pair.server_end.socket_v4(61) }, pair.server())?;
+    let send = UdpSend {
+        repeat: Repeat::UntilStopped,
+        interval: Duration::from_micros(20),
+        ..UdpSend::new(sink.address(), 0)
+    };
+    let sender = Victim::start(send, pair.client())?;
+    for edit in 1..=EDITS {
+        agent.arm(&pair.client_cgroup, TEXTS[(edit % 2) as usize])?;
+    }
+    let lost = sender.stop()?.total().ok - sink.stop()?.received;
+    let last = Engine::take_replaced(&mut agent.armory);
+    let last = last.iter().flat_map(|report| &report.faults).map(|fault| fault.counts.injected);
+    let counted = last.sum::<u64>() + agent.counts(&pair.client_cgroup, 0)?.injected;
+    println!("{lost} lost, {counted} counted during {EDITS} edits");
+    // A program on another processor may be at a datagram while it is switched off.
+    assert!(counted <= lost && lost - counted <= EDITS, "{counted} of {lost}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use chaos_metrics::{Health, ListenError, Pages, Server};
+use chaos_metrics::{Bounds, Health, ListenError, Pages, Server};
 use tokio::task::JoinSet;
 
 /// Where a program says what it measures, and how it is. It listens nowhere unless one of these says so.
@@ -32,11 +32,13 @@ impl Addresses {
     /// Begins to listen, so that an address that is taken is told of before anything else is done.
     pub async fn listen(&self) -> Result<Listening, ListenError> {
         let metrics = match self.metrics_address {
-            Some(address) => Some(Server::bind(address, "--metrics-address").await?),
+            Some(address) => {
+                Some(Server::bind(address, "--metrics-address", Bounds::METRICS).await?)
+            }
             None => None,
         };
         let health = match self.health_address {
-            Some(address) => Some(Server::bind(address, "--health-address").await?),
+            Some(address) => Some(Server::bind(address, "--health-address", Bounds::HEALTH).await?),
             None => None,
         };
         Ok(Listening { metrics, health })

@@ -210,13 +210,13 @@ impl Conversation {
         // Looked up and subscribed in one go, so that an end in between is not missed.
         let subscribed = self.agent.handle.with(move |armory| -> Result<_, Refusal> {
             let id = id.map(|id| meant(armory, &id)).transpose()?;
-            Ok((Told::by(&handle), id))
+            Ok(Told::by(&handle, id))
         });
         match subscribed.await.map_err(Refusal::from).flatten() {
-            Ok((told, id)) => {
+            Ok(told) => {
                 write(&mut self.writer, Answer::Following).await?;
                 let Self { lines, writer, .. } = self;
-                follow(told, id.as_ref(), writer, lines, shutdown).await
+                follow(told, writer, lines, shutdown).await
             }
             Err(refusal) => write(&mut self.writer, Answer::Refused(refusal)).await,
         }

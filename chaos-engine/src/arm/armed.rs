@@ -18,7 +18,10 @@ use self::{
     in_force::Switched,
     rule::{ArmedRule, is_in_text},
 };
-pub(super) use self::{rule::ends, told::Drained};
+pub(super) use self::{
+    rule::ends,
+    told::{Drained, Gone},
+};
 use super::{
     frames::{Place, SharedFrames, SharedLink, TextFrames},
     lease::InForce,
@@ -158,13 +161,14 @@ impl Armed {
         Ok(self.of_all.programs.lease().set(until)?)
     }
 
-    /// Puts another plan in force, whole. Faults that stay keep their clock and their counts.
+    /// Puts another plan in force, whole. Faults that stay keep their clock and their counts; those that are gone are
+    /// given back with their last counts.
     pub(super) fn replace(
         &mut self,
         plan: &Plan,
         clock: &dyn Fn(&Fault) -> Option<FaultClock>,
         turn: Turn,
-    ) -> Result<(), ArmError> {
+    ) -> Result<Vec<Gone>, ArmError> {
         let made = self.make_rules(plan, clock);
         let mut rules = made.inspect_err(|_| self.keep_slots())?;
         let sights = self.look_for_paths(&rules, symlinks::PATIENCE);
@@ -173,13 +177,18 @@ impl Armed {
         }
         let mut switched = Switched::default();
         let done = self.put_in_force(plan, &rules, turn, &mut switched);
-        match done {
+        let done = match done {
             Ok(()) => {
-                self.rules = rules;
+                let before = std::mem::replace(&mut self.rules, rules);
                 self.look_for_nat_anew();
+                // Before their slots are given back.
+                Ok(self.gone(&before))
             }
-            Err(_) => self.go_back(switched),
-        }
+            Err(error) => {
+                self.go_back(switched);
+                Err(error)
+            }
+        };
         self.take_off_unneeded();
         done
     }
@@ -357,11 +366,6 @@ impl Armed {
     /// Whether it is the cgroup of this target.
     pub(super) fn is_on(&self, target: &Target) -> bool {
         self.target.cgroup.id() == target.cgroup.id()
-    }
-
-    /// Whether a fault is in force that counts in this slot.
-    pub(super) fn has(&self, sentence: &str, slot: u32) -> bool {
-        self.rules.iter().any(|rule| rule.slot == slot && &*rule.sentence == sentence)
     }
 
     /// The clock of a fault that is among its rules.

@@ -17,7 +17,7 @@ use chaos_plan::{KernelFeatures, Plan, PlannedRule, nanoseconds, plan};
 
 use super::{
     ArmError, Armed,
-    armed::{Drained, OfAll, ends},
+    armed::{Drained, Gone, OfAll, ends},
     claim::Claim,
     claims::{Claims, Held},
     filtered::{Filtered, FilteredContainer},
@@ -154,8 +154,8 @@ impl Armory {
         match self.armed.get_mut(&id).filter(can_replace) {
             Some(armed) => {
                 let before = report(&id, armed, false).ok();
-                armed.replace(&plan, clock, turn)?;
-                self.replaced.extend(before.and_then(|before| replaced(before, armed)));
+                let gone = armed.replace(&plan, clock, turn)?;
+                self.replaced.extend(before.and_then(|before| replaced(before, gone)));
                 armed.set_seed(seed);
                 armed.renew(self.lease)?;
             }
@@ -568,10 +568,16 @@ fn note(
     }
 }
 
-/// Of a report those faults that are not armed any more, if there are any.
-fn replaced(before: TargetReport, armed: &Armed) -> Option<TargetReport> {
+/// Of a report those faults that are gone, with what they have counted since, if there are any.
+fn replaced(before: TargetReport, gone: Vec<Gone>) -> Option<TargetReport> {
     let mut before = before;
-    before.faults.retain(|fault| !armed.has(&fault.fault, fault.slot));
+    before.faults.retain_mut(|fault| {
+        let Some(gone) = gone.iter().find(|gone| gone.is(fault)) else { return false };
+        if let Some(counts) = &gone.counts {
+            fault.counts = counts.clone();
+        }
+        true
+    });
     (!before.faults.is_empty()).then_some(before)
 }
 

@@ -81,12 +81,18 @@ fn expected(reports: &[Value]) -> [BTreeMap<String, u64>; 2] {
     [events, spared]
 }
 
-/// Fails unless metrics say the same as reports.
-fn compare(metrics: SocketAddr, reports: &[Value], what: &str) -> Result<BTreeMap<String, u64>> {
-    // Ledgers are read once a second at most.
+/// The metrics as they are now.
+fn scrape(metrics: SocketAddr) -> Result<String> {
+    // They are written once a second at most.
     thread::sleep(Duration::from_millis(1_100));
     let (status, body) = get(metrics, "/metrics")?;
     ensure!(status == "HTTP/1.1 200 OK", "{status}");
+    Ok(body)
+}
+
+/// Fails unless metrics say the same as reports.
+fn compare(metrics: SocketAddr, reports: &[Value], what: &str) -> Result<BTreeMap<String, u64>> {
+    let body = scrape(metrics)?;
     let told =
         [values(&body, "chaos_fault_events_total"), values(&body, "chaos_fault_spared_total")];
     assert_eq!(told, expected(reports), "{what}:\n{body}");
@@ -161,7 +167,7 @@ fn metrics_equal_the_ledgers_whatever_becomes_of_events_and_of_faults() -> Resul
     let missing = format!("{}/none", path(&pair.client_cgroup)?);
     let refused = daemon.verb(&["arm", "--cgroup", &missing, "--fault", FAULTS[0].0])?;
     ensure!(!refused.status.success(), "it armed what is not there");
-    let (_, body) = get(metrics, "/metrics")?;
+    let body = scrape(metrics)?;
     let has = |line: &str| body.lines().any(|one| one == line);
     assert!(has("chaos_refusals_total{reason=\"target\"} 1"), "{body}");
     assert!(has("chaos_arm_duration_seconds_count 4"), "{body}");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chaos_api::kinds::{Reason, RunPhase};
 use chaos_probe::Outcome;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::{World, one_step};
 
@@ -17,14 +17,22 @@ fn name(number: usize) -> String {
     format!("run-{number:02}")
 }
 
+fn probe(name: &str) -> Value {
+    json!({ "name": name, "http": { "url": "http://web.shop" }, "every": "1s" })
+}
+
 /// As many runs as there are pods, each with one of them and a probe, and looks with time for few.
 fn crowd() -> World {
+    crowd_with(|_| probe("web"))
+}
+
+/// The same, with a probe for each.
+fn crowd_with(probe: impl Fn(usize) -> Value) -> World {
     let mut world = World::new(&[("a", RUNS)]);
-    let mut spec = one_step("1", "20m");
-    let probe = json!({ "name": "web", "http": { "url": "http://web.shop" }, "every": "1s" });
-    spec["probes"] = json!([probe]);
     for number in 0..RUNS {
-        world.run(&name(number), spec.clone());
+        let mut spec = one_step("1", "20m");
+        spec["probes"] = json!([probe(number)]);
+        world.run(&name(number), spec);
     }
     world.pass(8);
     assert_eq!(world.held().len(), RUNS);
@@ -115,6 +123,43 @@ fn what_probes_answer_is_counted_when_its_run_has_its_turn_and_failures_come_fir
         let decided = |number: &usize| world.status(&name(*number)).reason.is_some();
         let decided = (0..RUNS).filter(decided).count();
         assert!(decided >= RUNS.min(looks * TURNS), "{decided} after {looks}");
+    }
+}
+
+#[test]
+fn a_halt_does_not_wait_for_runs_of_others_whose_probes_fail() {
+    let mut forgiving = probe("web");
+    forgiving["tolerate"] = json!(60);
+    let mut world = crowd_with(|_| forgiving.clone());
+    world.service.insert("web".into(), Outcome::Fail);
+    world.pass(2);
+    // A look has time for an eighth of them, so not all of these would be next.
+    for number in (0..RUNS).step_by(RUNS / 5) {
+        world.halt(&name(number));
+        let ending = world.look().ending;
+        assert!(ending.contains(&format!("shop/{}", name(number))), "{number}: {ending:?}");
+        world.pass(1);
+    }
+}
+
+#[test]
+fn failures_that_end_no_run_take_no_turns_from_others() {
+    const FAILING: usize = RUNS - 15;
+    for during in ["Record", "MustBreak"] {
+        let mut failing = probe("failing");
+        failing["during"] = json!(during);
+        let of_run = |number| if number < FAILING { failing.clone() } else { probe("web") };
+        let mut world = crowd_with(of_run);
+        let checks = |world: &World| -> Vec<u32> {
+            (FAILING..RUNS).map(|number| world.status(&name(number)).probes[0].checks).collect()
+        };
+        world.service.insert("failing".into(), Outcome::Fail);
+        world.pass(1);
+        let before = checks(&world);
+        world.pass(u32::try_from(RUNS / (TURNS + 1)).unwrap() + 1);
+        let after = checks(&world);
+        let had_turns = before.iter().zip(&after).all(|(before, after)| after > before);
+        assert!(had_turns, "{during}: {before:?}, {after:?}");
     }
 }
 

@@ -20,7 +20,37 @@ pub(in crate::arm) struct Drained {
     pub lost: u64,
 }
 
+/// A fault that others have replaced.
+pub(in crate::arm) struct Gone {
+    sentence: Arc<str>,
+    slot: u32,
+    /// What it has counted in all; `None` where that is not known any more.
+    pub counts: Option<Counts>,
+}
+
+impl Gone {
+    /// Whether a report from before is about it.
+    pub fn is(&self, report: &FaultReport) -> bool {
+        self.slot == report.slot && *self.sentence == report.fault
+    }
+}
+
 impl Armed {
+    /// Of the rules that were in force before, those that are not any more.
+    pub(super) fn gone(&self, before: &[ArmedRule]) -> Vec<Gone> {
+        let in_slot = |slot| self.rules.iter().find(|rule| rule.slot == slot);
+        let gone = before.iter().filter_map(|rule| {
+            let counts = match in_slot(rule.slot) {
+                Some(now) if now.sentence == rule.sentence => return None,
+                // There was no other slot left, and the one that has it now counts from 0.
+                Some(_) => None,
+                None => self.counts(rule).ok().map(Counts::from),
+            };
+            Some(Gone { sentence: rule.sentence.clone(), slot: rule.slot, counts })
+        });
+        gone.collect()
+    }
+
     /// What people should know of the target: what was noted when it was found, and where it is not
     /// served.
     pub(in crate::arm) fn notes(&self) -> Vec<String> {

@@ -297,6 +297,11 @@ impl Cluster {
         self.world.lock().arming_takes = seconds * SECOND;
     }
 
+    /// So many events a second match each fault from now on.
+    pub fn match_events(&mut self, a_second: u64) {
+        self.world.lock().rate = a_second;
+    }
+
     /// What was armed and disarmed since the last call.
     pub fn deeds(&mut self) -> Vec<String> {
         std::mem::take(&mut self.world.lock().deeds)

@@ -2,6 +2,7 @@
 //! stands on the pods, with what is promised.
 
 mod cluster;
+mod counts;
 mod kills;
 mod orders;
 mod passes;
