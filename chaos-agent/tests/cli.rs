@@ -60,6 +60,11 @@ const USAGE: &[Row] = &[
         "`for 2h` is longer than the longest allowed, 1h\n  help: write `for 1h` or less, or allow more by",
     ),
     (&["agent"], 2, "`--standalone` to do without Kubernetes"),
+    // Grafana.
+    (&["controller", "--grafana-token-file", "x"], 2, "--grafana <URL>"),
+    (&["controller", "--grafana", "grafana:3000"], 2, "such as http://grafana.monitoring:3000"),
+    (&["controller", "--grafana", "http://a:b@grafana"], 2, "a token by --grafana-token-file"),
+    (&["controller", "--grafana", "ftp://grafana"], 2, "write `http://` or `https://`"),
     // Terms.
     (&["run", "--fault", "drop", "--for", "soon", "--", "true"], 2, "`soon` is not a duration"),
     (&["run", "--fault", "drop", "--for", "2h", "--", "true"], 2, "at most 1h"),

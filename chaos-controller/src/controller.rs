@@ -27,6 +27,7 @@ use crate::{
     asking::{self, Questions},
     budgets::Budget,
     fresh::Fresh,
+    grafana::Grafana,
     hosts::Hosts,
     lease::Leadership,
     names::full_name,
@@ -62,6 +63,8 @@ pub struct Controller {
     pub pace: u32,
     /// Whoever measures the loop.
     pub observer: Arc<dyn ControllerObserver>,
+    /// Who is told of runs, beside the loop.
+    grafana: Option<Grafana>,
     state: State,
 }
 
@@ -91,12 +94,28 @@ impl Controller {
         pace: u32,
     ) -> Self {
         let (observer, state) = (Arc::new(Unobserved), State::default());
-        Self { client, stores, leadership, namespace, identity, asker, pace, observer, state }
+        Self {
+            client,
+            stores,
+            leadership,
+            namespace,
+            identity,
+            asker,
+            pace,
+            observer,
+            grafana: None,
+            state,
+        }
     }
 
     /// The same, measured by somebody.
     pub fn observed_by(self, observer: Arc<dyn ControllerObserver>) -> Self {
         Self { observer, ..self }
+    }
+
+    /// The same, telling a Grafana.
+    pub fn telling(self, grafana: Option<Grafana>) -> Self {
+        Self { grafana, ..self }
     }
 
     /// Works until `shutdown` says so, or its sender is gone.
@@ -130,6 +149,9 @@ impl Controller {
             // Whoever leads meanwhile writes what is not known here.
             self.state = State::default();
             self.asker.forget_all();
+            if let Some(grafana) = &mut self.grafana {
+                grafana.forget();
+            }
             self.observer.looked(None);
             return;
         }
@@ -143,6 +165,9 @@ impl Controller {
             changed.notify_one();
         }
         self.leadership.count(actions.armed_pods);
+        if let Some(grafana) = &mut self.grafana {
+            grafana.look(&observed.runs, observed.now);
+        }
         self.observer.looked(Some(observed.runs.clone()));
         let questions = std::mem::take(&mut actions.ask);
         let asker = asking::Observed { asker: self.asker.clone(), observer: self.observer.clone() };

@@ -23,6 +23,7 @@ mod events;
 mod exceptions;
 mod expression;
 mod fresh;
+mod grafana;
 mod hosts;
 mod hours;
 mod hypothesis;
@@ -66,9 +67,11 @@ use chaos_api::{
 };
 use chaos_kube::ENABLED;
 use chaos_probe::Asker;
-pub use chaos_probe::{Networks, Settings as ProbeSettings};
+pub use chaos_probe::{Networks, ServerUrl, Settings as ProbeSettings};
 use controller::{Controller, Stores};
 pub use counted::counted;
+use grafana::Grafana;
+pub use grafana::GrafanaOptions;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
     batch::v1::Job,
@@ -106,6 +109,8 @@ pub struct Options {
     pub probes: ProbeSettings,
     /// How many annotations of pods are written in a second at most, and how many pods are removed; 1 at least.
     pub api_qps: u32,
+    /// Who is told of runs, if anybody is.
+    pub grafana: Option<GrafanaOptions>,
 }
 
 /// Why there is no controller, or no longer.
@@ -133,8 +138,9 @@ pub async fn run(
     // The loop asks again by itself, in time, and has to see that an eviction is not allowed now (429).
     config.default_retry = false;
     let client = Client::try_from(config).map_err(ControllerError::Client)?;
-    let Options { namespace, identity, lease, probes, api_qps } = options;
+    let Options { namespace, identity, lease, probes, api_qps, grafana } = options;
     let asker = Asker::new(probes, Some(client.clone()));
+    let grafana = grafana.map(Grafana::new);
     let (pods, pods_writer) = reflector::store();
     let (namespaces, namespaces_writer) = reflector::store();
     let (nodes, nodes_writer) = reflector::store();
@@ -236,7 +242,8 @@ pub async fn run(
     };
     let controller =
         Controller::new(client.clone(), stores, leadership, namespace, identity, asker, api_qps)
-            .observed_by(observer);
+            .observed_by(observer)
+            .telling(grafana);
     tokio::select! {
         () = controller.run(&changed, shutdown) => Ok(()),
         _ = watched => Err(ControllerError::Deaf),

@@ -39,7 +39,7 @@ pub fn surplus(observed: &Observed) -> Vec<Arc<Run>> {
 }
 
 /// When a run finished.
-fn finished(run: &Run) -> Option<Timestamp> {
+pub fn finished(run: &Run) -> Option<Timestamp> {
     let status = run.status.as_ref().filter(|status| status.phase == RunPhase::Finished)?;
     let condition = status.conditions.iter().find(|condition| condition.type_ == "Finished");
     Some(condition.map_or(Timestamp::MIN, |condition| condition.last_transition_time.0))

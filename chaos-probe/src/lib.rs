@@ -31,6 +31,7 @@ mod exchange;
 mod expectation;
 mod http_probe;
 mod json;
+mod json_api;
 mod judging;
 mod kubernetes;
 mod ledger;
@@ -55,6 +56,7 @@ mod trouble;
 
 pub use asker::{Asker, Asking, Settings};
 pub use duration::longest;
+pub use json_api::{JsonApi, JsonApiError, JsonCall, JsonReply, JsonVerb, ServerUrl};
 pub use ledger::judge_ledger;
 pub use mistakes::mistakes;
 pub use networks::Networks;

@@ -58,10 +58,11 @@ impl Location {
         self.path.split('?').next().unwrap_or("/")
     }
 
-    /// The same server, at a path below that of this URL.
+    /// The same server, at a path below that of this URL, with this query if there is one.
     pub fn below(mut self, path: &str, query: &str) -> Self {
         let base = self.path_only().trim_end_matches('/');
-        self.path = format!("{base}{path}?{query}");
+        let mark = if query.is_empty() { "" } else { "?" };
+        self.path = format!("{base}{path}{mark}{query}");
         self
     }
 }

@@ -1,9 +1,9 @@
 //! `controller`: runs the experiments of a cluster.
 
-use std::{process::ExitCode, sync::Arc, thread, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use chaos_controller::{Networks, Options, ProbeSettings};
+use chaos_controller::{GrafanaOptions, Networks, Options, ProbeSettings, ServerUrl};
 use chaos_fault::print_duration;
 use chaos_metrics::{ControllerMeter, Health};
 use ipnet::IpNet;
@@ -50,6 +50,14 @@ pub struct Args {
     /// The Alertmanager that probes ask which name none
     #[arg(long, value_name = "URL", value_parser = url)]
     alertmanager: Option<String>,
+    /// The Grafana on whose dashboards runs are marked, from when they break pods until they have ended
+    #[arg(long, value_name = "URL", value_parser = grafana_url)]
+    grafana: Option<ServerUrl>,
+    /// The file with the token of a Grafana service account that may read, create and write annotations
+    ///
+    /// It is read for each request, so that another token is used as soon as it is there.
+    #[arg(long, value_name = "FILE", requires = "grafana")]
+    grafana_token_file: Option<PathBuf>,
     #[command(flatten)]
     addresses: Addresses,
 }
@@ -77,6 +85,16 @@ fn url(word: &str) -> Result<String, String> {
     }
 }
 
+fn grafana_url(word: &str) -> Result<ServerUrl, String> {
+    let Some((_, rest)) = word.split_once("://") else {
+        return Err("write it such as http://grafana.monitoring:3000".to_owned());
+    };
+    if rest.split('/').next().unwrap_or_default().contains('@') {
+        return Err("it has a user; give a token by --grafana-token-file".to_owned());
+    }
+    word.parse()
+}
+
 fn probe_settings(args: &Args) -> ProbeSettings {
     let networks = match args.probe_networks.as_slice() {
         [] => Networks::default(),
@@ -101,6 +119,10 @@ pub fn execute(args: &Args) -> Result<ExitCode, Failure> {
         lease: args.lease,
         probes: probe_settings(args),
         api_qps: args.api_qps,
+        grafana: args
+            .grafana
+            .clone()
+            .map(|url| GrafanaOptions { url, token_file: args.grafana_token_file.clone() }),
     };
     let worker = thread::Builder::new()
         .name("controller".to_owned())

@@ -21,7 +21,7 @@ pub use self::{
     library::{LibraryError, with_probes},
     outlook::{Recovery, Steadiness, not_recovered, recovery, steadiness, too_late, why_to_end},
     reading::{ProbeError, Probing, Values, read},
-    stage::{first_broken, has_recovered},
+    stage::{breaking, first_broken, has_recovered},
     tally::{Stage, cut, take},
 };
 

@@ -26,8 +26,13 @@ pub fn stage(status: &RunStatus, asked: Timestamp) -> Stage {
 
 /// When the first step began that breaks pods, if one has.
 pub fn first_broken(status: &RunStatus) -> Option<Timestamp> {
+    breaking(status).filter_map(began).min()
+}
+
+/// The steps that break pods, whether they have begun or not.
+pub fn breaking(status: &RunStatus) -> impl Iterator<Item = &StepStatus> {
     let steps = status.steps.iter().enumerate();
-    steps.filter(|(index, _)| breaks_pods(status, *index)).filter_map(|(_, step)| began(step)).min()
+    steps.filter(move |(index, _)| breaks_pods(status, *index)).map(|(_, step)| step)
 }
 
 /// Whether a probe holds again since nothing is broken any more.

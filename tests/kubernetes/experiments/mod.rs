@@ -5,6 +5,7 @@ mod accounts;
 mod armed;
 mod expressions;
 mod failures;
+mod grafana;
 mod interleavings;
 mod kinds;
 mod peers;

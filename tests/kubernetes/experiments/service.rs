@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -38,12 +38,22 @@ impl Answer {
     }
 }
 
+/// What somebody has asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub method: String,
+    pub page: String,
+    /// The header `Authorization`.
+    pub authorization: Option<String>,
+    pub body: String,
+}
+
 /// A running service. It answers 200 where nothing else is said.
 #[derive(Clone)]
 pub struct Service {
     pub address: SocketAddr,
     pages: Arc<Mutex<BTreeMap<String, Answer>>>,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Service {
@@ -67,7 +77,7 @@ impl Service {
         format!("http://{}", self.address)
     }
 
-    /// Says what a page answers from now on.
+    /// Says what a page answers from now on, whatever the method, or with the one in front of it: `POST /page`.
     pub fn set(&self, page: &str, answer: Answer) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.insert(page.to_owned(), answer);
@@ -80,20 +90,22 @@ impl Service {
 
     /// The requests for a page so far.
     pub fn asked(&self, page: &str) -> usize {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.iter().filter(|path| *path == page).count()
+        self.requests().iter().filter(|one| one.page == page).count()
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn answer(&self, stream: &TcpStream) -> Result<()> {
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let path = line.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default();
-        let page = path.to_owned();
-        while reader.read_line(&mut line)? > 2 {}
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(page.clone());
+        let asked = read(stream)?;
+        let Asked { method, page, .. } = &asked;
+        let of_method = format!("{method} {page}");
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Answer { status, body, after } = pages.get(&page).cloned().unwrap_or(Answer::of(200));
+        let answer = pages.get(&of_method).or_else(|| pages.get(page)).cloned();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
+        let Answer { status, body, after } = answer.unwrap_or(Answer::of(200));
         thread::sleep(after);
         let length = body.len();
         let mut stream = stream;
@@ -103,4 +115,27 @@ impl Service {
         )?;
         Ok(())
     }
+}
+
+fn read(stream: &TcpStream) -> Result<Asked> {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split(' ').map(str::to_owned);
+    let method = words.next().unwrap_or_default();
+    let page = words.next().unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+    let (mut authorization, mut length) = (None, 0);
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "authorization" => authorization = Some(value.to_owned()),
+            "content-length" => length = value.parse().context("read a length")?,
+            _ => {}
+        }
+    }
+    let mut body = String::new();
+    reader.take(length).read_to_string(&mut body)?;
+    Ok(Asked { method, page, authorization, body })
 }

@@ -19,7 +19,7 @@ struct Case {
     components: &'static [&'static str],
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case {
         name: "default values",
         namespace: "chaos-agent",
@@ -50,6 +50,18 @@ const CASES: [Case; 6] = [
         components: &["seccomp", "components/monitoring"],
     },
     Case {
+        name: "annotations in Grafana",
+        namespace: "chaos-agent",
+        // Before metrics, whose arguments come last.
+        values: &[
+            "controller.grafana.url=http://grafana.monitoring:3000",
+            "controller.grafana.tokenSecret=chaos-grafana",
+            "monitoring.enabled=true",
+        ],
+        resources: &["base", "controller"],
+        components: &["components/grafana", "components/monitoring"],
+    },
+    Case {
         name: "no policies",
         namespace: "chaos-agent",
         values: &["policies.enabled=false"],
@@ -66,7 +78,7 @@ const CASES: [Case; 6] = [
 ];
 
 /// What helm must refuse, and what it has to say then.
-const REFUSED: [(&[&str], &str); 10] = [
+const REFUSED: [(&[&str], &str); 11] = [
     (&["--set", "controler.replicas=2"], "additional properties 'controler' not allowed"),
     (&["--set", "agent.seccomp.enable=true"], "additional properties 'enable' not allowed"),
     (&["--set", "controller.replicas=0"], "at '/controller/replicas': minimum: got 0, want 1"),
@@ -74,6 +86,7 @@ const REFUSED: [(&[&str], &str); 10] = [
     (&["--set", "agent.grace=soon"], "at '/agent/grace'"),
     (&["--set", "agent.heldMemory=1G"], "at '/agent/heldMemory'"),
     (&["--set", "controller.probes.networks={10.0.0.1}"], "at '/controller/probes/networks/0'"),
+    (&["--set", "controller.grafana.url=grafana:3000"], "at '/controller/grafana/url'"),
     (&["--set", "networkPolicy.apiServerPorts={0}"], "at '/networkPolicy/apiServerPorts/0'"),
     (&["--set", "monitoring.address=everywhere"], "at '/monitoring/address'"),
     (&["--kube-version", "1.29.0"], "Kubernetes v1.29.0 has no ValidatingAdmissionPolicy"),
