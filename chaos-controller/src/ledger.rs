@@ -47,11 +47,11 @@ pub struct Sums {
 impl Sums {
     /// Those of the status of a step.
     pub fn of(status: &StepStatus) -> Self {
-        let &Evidence { drawn, expected, hit, lapsed, unfit, .. } = &status.evidence;
+        let &Evidence { drawn, expected, hit, lapsed, unfit, missed, .. } = &status.evidence;
         Self {
             ledger: status.ledger,
             chances: Chances { drawn, expected, hit },
-            omitted: Omitted { lapsed, unfit },
+            omitted: Omitted { lapsed, unfit, missed },
         }
     }
 
@@ -63,6 +63,7 @@ impl Sums {
         (evidence.drawn, evidence.expected, evidence.hit) =
             (chances.drawn, chances.expected, chances.hit);
         (evidence.lapsed, evidence.unfit) = (omitted.lapsed, omitted.unfit);
+        evidence.missed = omitted.missed;
     }
 }
 
@@ -74,17 +75,21 @@ pub struct Chances {
     hit: u64,
 }
 
-/// Events that were spared although they were asked for.
+/// Events that passed although they were asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Omitted {
     lapsed: u64,
     unfit: u64,
+    missed: u64,
 }
 
 impl Omitted {
     fn combine(self, other: Self, with: impl Fn(u64, u64) -> u64) -> Self {
-        let (lapsed, unfit) = (with(self.lapsed, other.lapsed), with(self.unfit, other.unfit));
-        Self { lapsed, unfit }
+        Self {
+            lapsed: with(self.lapsed, other.lapsed),
+            unfit: with(self.unfit, other.unfit),
+            missed: with(self.missed, other.missed),
+        }
     }
 }
 
@@ -156,7 +161,9 @@ impl Ledgers {
                 };
                 counts = Some(counts.map_or(sums, |before| before.add(sums)));
             }
-            if let Some(counts) = counts {
+            if let Some(mut counts) = counts {
+                // Of the pod as a whole, whichever of its faults it would have been.
+                counts.omitted.missed = status.missed;
                 known.entry(pod.uid.clone()).or_default().take(status, counts);
             }
         }
@@ -235,7 +242,7 @@ fn drawn(fault: &FaultStatus, chance: Option<f64>) -> Chances {
 }
 
 fn omitted(fault: &FaultStatus) -> Omitted {
-    Omitted { lapsed: spared(fault, BY_LEASE), unfit: spared(fault, UNFIT) }
+    Omitted { lapsed: spared(fault, BY_LEASE), unfit: spared(fault, UNFIT), missed: 0 }
 }
 
 /// How many events were spared for this reason.

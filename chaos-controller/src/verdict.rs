@@ -9,8 +9,8 @@
 use chaos_api::kinds::{
     Evidence, LedgerSums, Mode, RunStatus, Step, StepStatus, Verdict,
     VerdictReason::{
-        self, AllInjected, EndedEarly, LeaseLapsed, LedgerGap, LittleTraffic, Lost, NoTraffic,
-        NotAllArmed, NothingDone, NothingHit, PlanOnly, ShareOff, TargetsRefused,
+        self, AllInjected, CallsMissed, EndedEarly, LeaseLapsed, LedgerGap, LittleTraffic, Lost,
+        NoTraffic, NotAllArmed, NothingDone, NothingHit, PlanOnly, ShareOff, TargetsRefused,
     },
 };
 
@@ -25,6 +25,9 @@ const ENOUGH: f64 = 5.0;
 /// Of so many events one may have been spared by a lease that had lapsed: an agent that ends what it has armed lets its
 /// lease lapse first.
 const LAPSED: u64 = 100;
+
+/// Of so many calls one may have been missed.
+const MISSED: u64 = 100;
 
 /// What is said of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +110,7 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
 /// What a step lacks to be proven, if anything.
 fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
     step.fault.as_ref()?;
-    let Evidence { gap, drawn, expected, unfit, .. } = status.evidence;
+    let Evidence { gap, drawn, expected, unfit, missed, .. } = status.evidence;
     let LedgerSums { matched, injected, shadowed, .. } = status.ledger;
     if gap {
         let what = "an agent was started again, and has counted anew since";
@@ -121,10 +124,14 @@ fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
             format!("{drawn} events have met a chance, of which {expected:.1} were to be hit");
         return Some((LittleTraffic, format!("{what}: too few to judge it")));
     }
-    (injected + shadowed == 0).then(|| {
+    if injected + shadowed == 0 {
         let what = format!("{} met its faults, and none was hit", counted(matched, "event"));
         let why = format!("{unfit} of them could not be held or damaged");
-        (NothingHit, if unfit > 0 { format!("{what}: {why}") } else { what })
+        return Some((NothingHit, if unfit > 0 { format!("{what}: {why}") } else { what }));
+    }
+    (missed.saturating_mul(MISSED) > matched).then(|| {
+        let what = format!("beside {} up to {missed} were missed", counted(matched, "call"));
+        (CallsMissed, format!("{what}, neither failed nor counted"))
     })
 }
 
@@ -159,10 +166,11 @@ fn in_words(begun: &[(&Step, &StepStatus)]) -> String {
                 let words = format!(
                     "step {name}: {picked} of {picked} pods were armed, and {hit} of {of} events hit"
                 );
-                match status.evidence.unfit {
-                    0 => words,
-                    unfit => format!("{words} ({unfit} could not be held or damaged)"),
-                }
+                let Evidence { unfit, missed, .. } = status.evidence;
+                let unfit = (unfit > 0).then(|| format!("{unfit} could not be held or damaged"));
+                let missed = (missed > 0).then(|| format!("up to {missed} calls were missed"));
+                let but: Vec<String> = unfit.into_iter().chain(missed).collect();
+                if but.is_empty() { words } else { format!("{words} ({})", but.join(", ")) }
             }
         }
     });
@@ -234,6 +242,7 @@ mod tests {
             evidence.unfit = ledger.matched;
         };
         assert_eq!(reason(passed), (Inconclusive, NothingHit));
+        assert_eq!(reason(|evidence, _| evidence.missed = 11), (Inconclusive, CallsMissed));
         let few = |evidence: &mut Evidence, _: &mut LedgerSums| {
             (evidence.drawn, evidence.expected, evidence.hit) = (20, 2.0, 1);
         };
@@ -247,8 +256,9 @@ mod tests {
         let message = "step slow: 4 of 4 pods were armed, and 103 of 1000 events hit";
         assert_eq!(judge(&status, Mode::Shadow).message, message);
         let mut damaged = status.clone();
-        damaged.steps[0].evidence.unfit = 7;
-        let message = format!("{message} (7 could not be held or damaged)");
+        (damaged.steps[0].evidence.unfit, damaged.steps[0].evidence.missed) = (7, 3);
+        let message =
+            format!("{message} (7 could not be held or damaged, up to 3 calls were missed)");
         assert_eq!(judge(&damaged, Mode::Armed).message, message);
     }
 

@@ -39,10 +39,19 @@ pub(super) struct PodState {
     /// What is to be said of the pod as a whole.
     pub phase: PodPhase,
     pub messages: Vec<String>,
+    /// What was told last of what is in the kernel, and of what was.
+    told: BTreeMap<ArmedId, Told>,
     /// What is written on the pod, or on its way there.
     pub answered: Option<Status>,
     /// What an earlier agent answered in short: the clock of all faults of the text.
     resumed_in_short: Option<Status>,
+}
+
+/// What a report says of its target as a whole.
+#[derive(Default)]
+struct Told {
+    notes: Vec<String>,
+    missed: u64,
 }
 
 /// One fault of the text.
@@ -150,6 +159,7 @@ impl PodState {
             next_look: None,
             phase: PodPhase::Waiting,
             messages: Vec::new(),
+            told: BTreeMap::new(),
             answered,
             resumed_in_short: None,
         };
@@ -213,6 +223,7 @@ impl PodState {
             })
             .collect();
         self.armed.clear();
+        self.told.clear();
     }
 
     pub fn clocks(&self) -> Clocks {
@@ -286,7 +297,9 @@ impl PodState {
 
     /// Takes what the kernel counted. `is_fresh` says that it began to count just now.
     pub fn count(&mut self, report: &TargetReport, is_fresh: bool, now: &Now) {
-        let Some(indices) = self.armed.get(&ArmedId(report.id.clone())) else { return };
+        let id = ArmedId(report.id.clone());
+        let Some(indices) = self.armed.get(&id) else { return };
+        self.told.insert(id, Told { notes: report.notes.clone(), missed: report.missed });
         for fault in &report.faults {
             let index = indices.get(fault.index).copied();
             let Some(tracked) = index.and_then(|index| self.faults.get_mut(index)) else {
@@ -383,7 +396,15 @@ impl PodState {
     pub fn status(&self) -> Status {
         let observed = self.facts.text.as_ref().map(|text| text.digest.clone());
         let faults = self.faults.iter().map(|tracked| tracked.status.clone()).collect();
-        Status::new(self.phase, observed, faults, self.messages.clone())
+        let missed = self.told.values().map(|told| told.missed).sum();
+        let mut messages = self.messages.clone();
+        let armed = self.told.iter().filter(|(id, _)| self.armed.contains_key(*id));
+        for note in armed.flat_map(|(_, told)| &told.notes) {
+            if !messages.contains(note) {
+                messages.push(note.clone());
+            }
+        }
+        Status { missed, ..Status::new(self.phase, observed, faults, messages) }
     }
 
     /// Something is not armed any more, and nobody asked for that.

@@ -52,8 +52,15 @@ pub struct Status {
     /// In the order of the text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<FaultStatus>,
+    /// So many calls of the pod at most were missed by the kernel's programs: neither failed nor counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missed: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<String>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// One fault: its clock and its ledger.
@@ -132,7 +139,7 @@ impl Status {
         let began = faults.iter().filter_map(|fault| fault.began).min();
         let ends = faults.iter().filter_map(|fault| fault.ends).max();
         let boot_id = began.and(Now::boot_id()).map(str::to_owned);
-        Self { phase, observed, since, until, boot_id, began, ends, faults, messages }
+        Self { phase, observed, since, until, boot_id, began, ends, faults, missed: 0, messages }
     }
 
     /// The phase and the clock alone, for a pod that has no room for more. Whoever resumes from
@@ -147,6 +154,7 @@ impl Status {
             began: self.began,
             ends: self.ends,
             faults: Vec::new(),
+            missed: self.missed,
             messages: Vec::new(),
         }
     }

@@ -40,6 +40,8 @@ pub enum VerdictReason {
     LittleTraffic,
     /// Events met the faults, and none of them was hit.
     NothingHit,
+    /// Calls were neither failed nor counted, too many to leave them out.
+    CallsMissed,
     /// Only a plan was asked for.
     PlanOnly,
     /// No step that breaks pods has begun.
@@ -68,4 +70,6 @@ pub struct Evidence {
     pub lapsed: u64,
     /// Events that were spared because they could not be held or damaged
     pub unfit: u64,
+    /// So many calls at most that the kernel's programs were not asked about
+    pub missed: u64,
 }

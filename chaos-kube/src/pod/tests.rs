@@ -267,6 +267,28 @@ fn the_status_says_why_nothing_has_matched_until_something_does() {
 }
 
 #[test]
+fn the_status_has_the_notes_of_what_is_armed_as_they_are_now() {
+    let now = now("2026-01-01T12:04:00Z");
+    let mut known = resumed("drop", None, &now);
+    known.settle(vec!["one waits".to_owned()]);
+    let id = ArmedId("pod:shop/web-0".to_owned());
+    known.armed.insert(id.clone(), vec![0]);
+    let mut told = |missed: u64, notes: &[&str]| {
+        let target = json!({ "id": id, "target": "shop/web-0", "cgroup": "/a", "missed": missed,
+                             "notes": notes, "faults": [] });
+        known.count(&serde_json::from_value(target).unwrap(), false, &now);
+        let status = known.status();
+        (status.missed, status.messages)
+    };
+    assert_eq!(told(0, &["looking"]), (0, vec!["one waits".to_owned(), "looking".to_owned()]));
+    assert_eq!(told(7, &[]), (7, vec!["one waits".to_owned()]));
+    told(8, &["up to 8"]);
+    // What was missed stays missed when nothing is armed any more; its notes go.
+    known.close(PodPhase::Ended, Vec::new());
+    assert_eq!((known.status().missed, known.status().messages), (8, Vec::new()));
+}
+
+#[test]
 fn an_until_that_passed_before_the_fault_was_armed_is_its_end() {
     let text = "drop until 2026-01-01T12:00:00Z as one/two; corrupt until 2026-01-01T12:00:01Z";
     let known = resumed(text, None, &now("2026-01-01T12:00:00Z"));

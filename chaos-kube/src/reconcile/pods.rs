@@ -134,7 +134,6 @@ impl<E: Engine> Reconciler<'_, E> {
         for (ask, fate) in asked.asks.into_iter().zip(fates) {
             match fate {
                 ArmResult::Armed { report, indices, is_fresh } => {
-                    messages.extend(report.notes.iter().cloned());
                     known.armed.insert(ask.id.clone(), indices);
                     known.count(&report, is_fresh, &now);
                 }
