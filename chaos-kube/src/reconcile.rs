@@ -30,6 +30,7 @@ use super::{
     events::event,
     guard::Guard,
     kills::{self, Deed, Kill},
+    latency::Latency,
     liveness::Liveness,
     names::{ALLOW_VERBS, PodName, STATUS},
     notices::Change,
@@ -53,6 +54,8 @@ pub(super) struct Reconciler<'a, E: Engine> {
     pub leases: Store<Lease>,
     pub guard: Guard,
     pub answers: mpsc::UnboundedSender<Message>,
+    /// Of what is written of them.
+    pub latency: Latency,
     pub texts: Texts,
     pub known: BTreeMap<PodName, PodState>,
     /// The API server was not heard when something was to be done.
@@ -565,14 +568,17 @@ impl<E: Engine> Reconciler<'_, E> {
 
     /// Has the ledgers of a pod read again in time.
     fn look_later(&mut self, name: &PodName) {
-        let armed =
-            cadence::Armed { on_node: self.armed().count(), in_cluster: self.guard.armed_pods() };
+        let load = cadence::Load {
+            on_node: self.armed().count(),
+            in_cluster: self.guard.armed_pods(),
+            latency: self.latency.get(),
+        };
         let Some(known) = self.known.get_mut(name) else { return };
         // Without random numbers all nodes have the same interval, and no pod is forgotten.
         let dice = getrandom::u32().map_or(0.0, |number| f64::from(number) / f64::from(u32::MAX));
         let now = self.clocks.now();
         let change = known.next_change(&now);
-        known.next_look = Some(next_look(now.instant, armed, dice, change));
+        known.next_look = Some(next_look(now.instant, load, dice, change));
     }
 
     /// Takes everything back as the agent stops; the next one goes on with the clocks.

@@ -33,6 +33,10 @@ pub(super) const AT_ONCE: usize = 64;
 /// What is only counted is written this often.
 const CADENCE: Duration = Duration::from_secs(3);
 
+/// For so long annotations are begun to be written in one look, where the API server answers slowly: ends of runs, and
+/// the Lease, do not wait for the rest.
+const LONGEST_ANNOTATING: Duration = Duration::from_secs(2);
+
 /// For so long it is known when a status was written.
 const MEMORY: Duration = Duration::from_secs(60);
 
@@ -96,19 +100,24 @@ impl Controller {
         self.publish(news).await;
     }
 
-    /// Changes annotations.
+    /// Changes annotations; the next look goes on with the rest.
     pub(super) async fn annotate(&mut self, writes: Vec<PodWrite>) {
+        let begin = Instant::now();
         let requests = writes.into_iter().map(|write| {
             let client = self.client.clone();
             let (observer, pod) = (self.observer.clone(), write.pod.clone());
             let request = async move {
+                if begin.elapsed() > LONGEST_ANNOTATING {
+                    return None;
+                }
                 let written = write::annotate(client, &write).await;
                 observer.annotated(code(&written));
-                written
+                Some(written)
             };
             (pod, request)
         });
         for (pod, written) in self.paced(requests).await {
+            let Some(written) = written else { continue };
             match written {
                 Ok(mut written) => {
                     slim(&mut written);
