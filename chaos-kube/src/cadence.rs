@@ -48,12 +48,7 @@ impl Load {
 /// When the next look at a pod is due under this load. `dice` says where from 0 to 1 in
 /// the jitter this one is, and `change` is when the phase of one of its faults is to change next,
 /// from now on.
-pub(super) fn next_look(
-    now: Instant,
-    load: Load,
-    dice: f64,
-    change: Option<Duration>,
-) -> Instant {
+pub(super) fn next_look(now: Instant, load: Load, dice: f64, change: Option<Duration>) -> Instant {
     let interval = load.interval();
     let interval = interval + interval.mul_f64(JITTER * dice.clamp(0.0, 1.0));
     now + change.map_or(interval, |change| change.max(AGAIN).min(interval))

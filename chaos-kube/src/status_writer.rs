@@ -143,11 +143,7 @@ type Sent = Result<kube::Result<()>, NoAnswer>;
 struct NoAnswer;
 
 /// Sends what is to be written. What became of it, and how long that took.
-async fn send(
-    client: Client,
-    recorder: Option<Recorder>,
-    write: Write,
-) -> (Write, Sent, Duration) {
+async fn send(client: Client, recorder: Option<Recorder>, write: Write) -> (Write, Sent, Duration) {
     let begin = Instant::now();
     let request = async {
         match (&write.content, recorder) {
