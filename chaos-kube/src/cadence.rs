@@ -13,49 +13,51 @@ const SHORTEST: Duration = Duration::from_secs(3);
 const FOR_EACH: Duration = Duration::from_secs(1);
 /// All nodes of a cluster together write so many counts a second.
 const OF_CLUSTER: usize = 200;
-/// However many pods of the cluster are said to be armed, counts are written no less often than
-/// this: the number may be wrong.
-const LONGEST_BY_CLUSTER: Duration = Duration::from_secs(15 * 60);
+/// However many pods of the cluster are said to be armed, and however slow the server is, counts are
+/// written no less often than this: the number may be wrong.
+const LONGEST_BY_SERVER: Duration = Duration::from_secs(15 * 60);
+/// The time between two counts of a pod is so many times that of an answer: a server that is slow because too much is
+/// written is written less.
+const ANSWERS: u32 = 40;
 /// The interval is longer by up to this share, so that the nodes of a cluster keep no common time.
 const JITTER: f64 = 0.2;
 /// A phase that should have changed by now is looked at again after this.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// How many pods are armed.
+/// How many pods are armed, and what the API server bears.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Armed {
+pub(super) struct Load {
     pub on_node: usize,
     /// As the guard's Lease says; 0 where it does not.
     pub in_cluster: usize,
+    /// How long its answers take.
+    pub latency: Duration,
 }
 
-impl Armed {
+impl Load {
     /// The time between two counts of one pod, without jitter.
     fn interval(self) -> Duration {
         let on_node = u32::try_from(self.on_node).unwrap_or(u32::MAX);
         let in_cluster = Duration::from_secs(self.in_cluster.div_ceil(OF_CLUSTER) as u64);
-        SHORTEST.max(FOR_EACH.saturating_mul(on_node)).max(in_cluster.min(LONGEST_BY_CLUSTER))
+        let by_latency = self.latency.saturating_mul(ANSWERS);
+        let by_server = in_cluster.max(by_latency).min(LONGEST_BY_SERVER);
+        SHORTEST.max(FOR_EACH.saturating_mul(on_node)).max(by_server)
     }
 }
 
-/// When the next look at a pod is due, while so many are armed. `dice` says where from 0 to 1 in
+/// When the next look at a pod is due under this load. `dice` says where from 0 to 1 in
 /// the jitter this one is, and `change` is when the phase of one of its faults is to change next,
 /// from now on.
-pub(super) fn next_look(
-    now: Instant,
-    armed: Armed,
-    dice: f64,
-    change: Option<Duration>,
-) -> Instant {
-    let interval = armed.interval();
+pub(super) fn next_look(now: Instant, load: Load, dice: f64, change: Option<Duration>) -> Instant {
+    let interval = load.interval();
     let interval = interval + interval.mul_f64(JITTER * dice.clamp(0.0, 1.0));
     now + change.map_or(interval, |change| change.max(AGAIN).min(interval))
 }
 
 /// When a look is due that was to be at `next`, now that fewer pods of the cluster are armed than when that was said: no
 /// later than two intervals from now. `dice` spreads those that have waited for longer.
-pub(super) fn sooner(next: Instant, now: Instant, armed: Armed, dice: f64) -> Instant {
-    let interval = armed.interval();
+pub(super) fn sooner(next: Instant, now: Instant, load: Load, dice: f64) -> Instant {
+    let interval = load.interval();
     next.min(now + interval + interval.mul_f64(dice.clamp(0.0, 1.0)))
 }
 
@@ -65,8 +67,8 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    fn on_node(on_node: usize) -> Armed {
-        Armed { on_node, in_cluster: 0 }
+    fn on_node(on_node: usize) -> Load {
+        Load { on_node, in_cluster: 0, latency: Duration::ZERO }
     }
 
     /// How many looks there are in ten minutes, and the longest time between two at one pod.
@@ -110,7 +112,7 @@ mod tests {
             (6_000, 1, 30),
             (5_000, 30, 750),
         ] {
-            let armed = Armed { on_node: on_each, in_cluster: nodes * on_each };
+            let armed = Load { in_cluster: nodes * on_each, ..on_node(on_each) };
             assert_eq!(armed.interval().as_secs(), seconds, "{armed:?}");
             let a_second = armed.in_cluster as f64 / armed.interval().as_secs_f64();
             assert!(a_second <= OF_CLUSTER as f64, "{a_second} a second by {armed:?}");
@@ -120,20 +122,28 @@ mod tests {
     #[test]
     fn a_wrong_number_of_the_cluster_silences_nobody() {
         for in_cluster in [usize::MAX, 1_000_000_000] {
-            assert_eq!(Armed { on_node: 1, in_cluster }.interval(), LONGEST_BY_CLUSTER);
+            assert_eq!(Load { in_cluster, ..on_node(1) }.interval(), LONGEST_BY_SERVER);
         }
     }
 
     #[test]
     fn where_fewer_are_armed_nobody_waits_for_longer_than_they_make_him() {
         let now = Instant::now();
-        let [many, few] = [1_000_000_000, 6].map(|in_cluster| Armed { on_node: 1, in_cluster });
+        let [many, few] = [1_000_000_000, 6].map(|in_cluster| Load { in_cluster, ..on_node(1) });
         let late = next_look(now, many, 0.5, None);
         for (dice, seconds) in [(-1.0, 3.0), (0.0, 3.0), (0.5, 4.5), (1.0, 6.0), (2.0, 6.0)] {
             assert_eq!((sooner(late, now, few, dice) - now).as_secs_f64(), seconds);
         }
         let soon = now + Duration::from_secs(1);
         assert_eq!(sooner(soon, now, few, 0.0), soon);
+    }
+
+    #[test]
+    fn a_slow_server_is_written_less() {
+        let under = |latency| Load { latency, ..on_node(1) }.interval();
+        assert_eq!(under(Duration::from_millis(20)), SHORTEST, "that is as it should be");
+        assert_eq!(under(Duration::from_secs(2)), Duration::from_secs(80));
+        assert_eq!(under(Duration::MAX), LONGEST_BY_SERVER);
     }
 
     #[test]

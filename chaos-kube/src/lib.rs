@@ -17,6 +17,7 @@ mod desired;
 mod events;
 mod guard;
 mod kills;
+mod latency;
 mod liveness;
 mod names;
 mod notices;
@@ -47,6 +48,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{reflector, watcher},
 };
+use latency::Latency;
 use liveness::{Liveness, Watch};
 pub use names::{
     ALLOW_VERBS, ARMED_PODS, ENABLED, FAULTS, FEATURES, FIELD_MANAGER, GUARD, HALT, HALTED_RUNS,
@@ -179,6 +181,7 @@ async fn run_observed<E: Engine>(
             published,
         )
     };
+    let latency = Latency::default();
     let reconciler = Reconciler {
         handle,
         clocks: TimeSource::machine(),
@@ -189,13 +192,14 @@ async fn run_observed<E: Engine>(
         leases,
         guard: Guard::default(),
         answers,
+        latency: latency.clone(),
         texts: Texts::new(Text::read),
         known: BTreeMap::new(),
         is_deaf: false,
         is_unfinished: false,
         passed: None,
     };
-    let writer = Writer::new(client.clone(), &options.node_name);
+    let writer = Writer::new(client.clone(), &options.node_name, latency);
     let worked = async { tokio::join!(reconciler.run(noticed, shutdown), writer.run(answered)).0 };
     tokio::select! {
         ended = worked => Ok(ended?),

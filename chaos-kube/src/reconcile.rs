@@ -28,6 +28,7 @@ use super::{
     clock::TimeSource,
     desired::{Desired, wanted},
     guard::Guard,
+    latency::Latency,
     liveness::Liveness,
     names::{ALLOW_VERBS, PodName},
     notices::Change,
@@ -50,6 +51,8 @@ pub(super) struct Reconciler<'a, E: Engine> {
     pub leases: Store<Lease>,
     pub guard: Guard,
     pub answers: mpsc::UnboundedSender<Message>,
+    /// Of what is written of them.
+    pub latency: Latency,
     pub texts: Texts,
     pub known: BTreeMap<PodName, PodState>,
     /// The API server was not heard when something was to be done.

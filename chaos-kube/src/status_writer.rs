@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{
     annotate::annotate,
+    latency::Latency,
     names::{FIELD_MANAGER, PodName},
     queue::{Answer, Content, Outcome, Queue, Remark, Write},
 };
@@ -39,15 +40,16 @@ pub(super) struct Writer {
     client: Client,
     reporter: Reporter,
     queue: Queue,
+    latency: Latency,
     /// A recorder joins events of the same reason; only those about the same text are the same.
     recorders: BTreeMap<PodName, (Option<String>, Recorder)>,
 }
 
 impl Writer {
-    pub fn new(client: Client, node: &str) -> Self {
+    pub fn new(client: Client, node: &str, latency: Latency) -> Self {
         let reporter =
             Reporter { controller: FIELD_MANAGER.to_owned(), instance: Some(node.to_owned()) };
-        Self { client, reporter, queue: Queue::default(), recorders: BTreeMap::new() }
+        Self { client, reporter, queue: Queue::default(), latency, recorders: BTreeMap::new() }
     }
 
     /// Writes until the other end of `messages` is gone, then what is left, if that is soon done.
@@ -73,7 +75,10 @@ impl Writer {
                         give_up_at = Some(Instant::now() + LAST_PATIENCE);
                     }
                 },
-                Some((write, result)) = under_way.next() => self.settle(write, &result),
+                Some((write, result, took)) = under_way.next() => {
+                    self.latency.note(took);
+                    self.settle(write, &result);
+                }
                 () = sleep_or_wait(wakes_at) => {}
             }
         }
@@ -137,7 +142,9 @@ type Sent = Result<kube::Result<()>, NoAnswer>;
 
 struct NoAnswer;
 
-async fn send(client: Client, recorder: Option<Recorder>, write: Write) -> (Write, Sent) {
+/// Sends what is to be written. What became of it, and how long that took.
+async fn send(client: Client, recorder: Option<Recorder>, write: Write) -> (Write, Sent, Duration) {
+    let begin = Instant::now();
     let request = async {
         match (&write.content, recorder) {
             (Content::Status { status, .. }, _) => {
@@ -150,7 +157,7 @@ async fn send(client: Client, recorder: Option<Recorder>, write: Write) -> (Writ
         }
     };
     let sent = timeout(PATIENCE, request).await.map_err(|_| NoAnswer);
-    (write, sent)
+    (write, sent, begin.elapsed())
 }
 
 fn outcome(sent: &Sent) -> Outcome {

@@ -10,7 +10,7 @@ use chaos_arm::KeeperGone;
 
 use super::{
     super::{
-        cadence::{self, next_look, sooner},
+        cadence::{Load, next_look, sooner},
         names::PodName,
         pod::PodState,
     },
@@ -61,24 +61,28 @@ impl<E: Engine> Reconciler<'_, E> {
 
     /// Has the ledgers of a pod read again in time.
     pub(super) fn look_later(&mut self, name: &PodName) {
-        let armed = self.armed_everywhere();
+        let load = self.load();
         let Some(known) = self.known.get_mut(name) else { return };
         let now = self.clocks.now();
         let change = known.next_change(&now);
-        known.next_look = Some(next_look(now.instant, armed, dice(), change));
+        known.next_look = Some(next_look(now.instant, load, dice(), change));
     }
 
     /// Has ledgers read as often as may be while fewer pods of the cluster are armed. The number may have been wrong
     /// before, and whoever has gone by it waits for a quarter of an hour.
     pub(super) fn look_sooner(&mut self, now: Instant) {
-        let armed = self.armed_everywhere();
+        let load = self.load();
         for known in self.known.values_mut() {
-            known.next_look = known.next_look.map(|next| sooner(next, now, armed, dice()));
+            known.next_look = known.next_look.map(|next| sooner(next, now, load, dice()));
         }
     }
 
-    fn armed_everywhere(&self) -> cadence::Armed {
-        cadence::Armed { on_node: self.armed().count(), in_cluster: self.guard.armed_pods() }
+    fn load(&self) -> Load {
+        Load {
+            on_node: self.armed().count(),
+            in_cluster: self.guard.armed_pods(),
+            latency: self.latency.get(),
+        }
     }
 }
 

@@ -84,8 +84,8 @@ async fn play(plane: &ControlPlane, size: &Size, profile: &str) -> Result<Measur
     await_features(&admin, nodes).await?;
     progress("the controller");
     let controller = Controller::start(&account)?;
-    let mut meter = Meter::start(plane, controller.process.pid())?;
     await_leader(&admin).await?;
+    let mut meter = Meter::start(plane, controller.process.pid())?;
     let scene = Scene { admin, pods };
 
     progress("planning");
@@ -306,16 +306,17 @@ async fn await_features(admin: &Client, nodes: usize) -> Result<()> {
     }
 }
 
-/// Waits until the controller leads.
+/// Waits until the controller leads and has renewed its Lease: agents arm nothing guarded before they have seen it move.
 async fn await_leader(admin: &Client) -> Result<()> {
     let leases: Api<Lease> = Api::namespaced(admin.clone(), AGENTS);
-    let give_up = Instant::now() + PATIENCE;
+    let (give_up, mut first) = (Instant::now() + PATIENCE, None);
     loop {
-        let holder = leases.get_opt(GUARD).await?.and_then(|lease| lease.spec?.holder_identity);
-        if holder.is_some() {
+        let renewed = leases.get_opt(GUARD).await?.and_then(|lease| lease.spec?.renew_time);
+        if first.is_some() && renewed != first {
             return Ok(());
         }
-        ensure!(Instant::now() < give_up, "nobody leads");
+        first = renewed;
+        ensure!(Instant::now() < give_up, "nobody leads, or renews the Lease");
         sleep(SLOW).await;
     }
 }
