@@ -4,6 +4,7 @@
 //! Booting takes longer than the tests, so all of them share one node.
 
 mod capabilities;
+mod chart;
 mod experiments;
 mod faults;
 mod names;
@@ -38,6 +39,8 @@ fn main() -> Result<ExitCode> {
         capabilities::TESTS,
         names::TESTS,
         experiments::TESTS,
+        // It leaves no agent.
+        chart::TESTS,
     ]
     .concat();
     let end = end()?;
