@@ -68,6 +68,12 @@ fn end() -> Result<Option<SystemTime>> {
     Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
 }
 
+/// What a test that takes minutes says where none is begun after some time: `./x ci` without `--all`.
+fn leave_out_what_takes_minutes() -> Option<Completion> {
+    let why = "it takes minutes: `./x test --node` and `./x ci --all` run it";
+    env::var_os(END_VARIABLE).map(|_| Completion::ignored_with(why))
+}
+
 fn set() -> Result<Scene> {
     let start = Instant::now();
     let node = Arc::new(Node::start(&NodeKit::from_environment()?)?);
