@@ -153,19 +153,9 @@ fn helm_upgrades_the_kinds_and_leaves_experiments_when_it_uninstalls() -> Result
 
     helm.run(&[&["uninstall", "chaos-agent"], &NAMESPACE[..]].concat())?;
     plane.kubectl(&["get", "experiment/slow-payments", "--namespace", "shop"])?;
-    let left = plane.kubectl(&[
-        "get",
-        "all,serviceaccounts,networkpolicies,poddisruptionbudgets,roles,rolebindings,clusterroles,clusterrolebindings,\
-         priorityclasses,validatingadmissionpolicies,validatingadmissionpolicybindings,crds",
-        "--all-namespaces",
-        "--selector=app.kubernetes.io/part-of=chaos-agent",
-        "--output=name",
-    ])?;
-    let mut left: Vec<&str> = left.lines().collect();
-    left.sort_unstable();
     let definition = "customresourcedefinition.apiextensions.k8s.io";
     let kept = ["experiments", "runs"].map(|kind| format!("{definition}/{kind}.chaos-agent.dev"));
-    assert_eq!(left, kept);
+    assert_eq!(helm.objects()?, kept);
 
     // What was kept is taken over by the next installation.
     chart("install", &new)?;

@@ -13,10 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use chaos_kube::{FAULTS, PodPhase, STATUS, Status};
 use chaos_tests::{
-    control_plane::Identity,
     job::{Job, TcpServe, UdpSend, UdpSink},
     node::Deployment,
-    program,
 };
 use libtest_mimic::Completion;
 use serde_json::Value;
@@ -44,7 +42,7 @@ const SINK: u16 = 9200;
 const DATAGRAMS: u64 = 100;
 
 /// Far longer than anything takes, under emulation and on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(240);
+pub const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Applies the controller's manifests, whose directory is returned, and waits until it is there.
 fn deploy_controller(scene: &Scene) -> Result<String> {
@@ -115,12 +113,8 @@ fn a_run_keeps_its_share_and_ends_with_the_controller(scene: &Scene) -> Result<C
         "create service clusterip store --namespace shop --clusterip None --tcp {SINK}:{SINK}"
     ))?;
 
-    let mut plugin = node.plane().command(program::plugin()?);
-    plugin.env("KUBECONFIG", node.plane().kubeconfig(Identity::Admin));
     let sentence = format!("drop egress udp to @store port {SINK} for 30m");
-    plugin.args(["--namespace", "shop", "run", "deploy/web", &sentence]);
-    let made = plugin.args(["--pick", "50%", "--name", "cut"]).output()?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    scene.chaos(&["run", "deploy/web", &sentence, "--pick", "50%", "--name", "cut"])?;
     let (first, _) = await_one(scene, None)?;
     is_cut_off(scene, &first)?;
 

@@ -4,6 +4,7 @@
 //! Booting takes longer than the tests, so all of them share one node.
 
 mod capabilities;
+mod chart;
 mod experiments;
 mod faults;
 mod names;
@@ -38,6 +39,8 @@ fn main() -> Result<ExitCode> {
         capabilities::TESTS,
         names::TESTS,
         experiments::TESTS,
+        // It leaves no agent.
+        chart::TESTS,
     ]
     .concat();
     let end = end()?;
@@ -63,6 +66,12 @@ fn end() -> Result<Option<SystemTime>> {
     let Ok(text) = env::var(END_VARIABLE) else { return Ok(None) };
     let seconds = text.parse().with_context(|| format!("{END_VARIABLE}={text}: no number"))?;
     Ok(Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)))
+}
+
+/// What a test that takes minutes says where none is begun after some time: `./x ci` without `--all`.
+fn leave_out_what_takes_minutes() -> Option<Completion> {
+    let why = "it takes minutes: `./x test --node` and `./x ci --all` run it";
+    env::var_os(END_VARIABLE).map(|_| Completion::ignored_with(why))
 }
 
 fn set() -> Result<Scene> {

@@ -96,22 +96,27 @@ const CLOCKS: Duration = Duration::from_secs(1);
 /// When a ping is given up.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
-/// Breaks the pings of the till's pod for a time; they go on till they are told to stop.
-fn broken(scene: &Scene, time: &str) -> Result<(Exec<UdpPing>, Status)> {
+/// Pings of the till's pod to the store, till they are told to stop.
+pub fn pings(scene: &Scene) -> Result<Exec<UdpPing>> {
     let ping = UdpPing {
         to: scene.store(ECHO),
         repeat: Repeat::UntilStopped,
         interval: Duration::from_millis(5),
         timeout: TIMEOUT,
     };
-    let ping = scene.till.start(MAIN, ping)?;
+    scene.till.start(MAIN, ping)
+}
+
+/// Breaks the pings of the till's pod for a time; they go on till they are told to stop.
+fn broken(scene: &Scene, time: &str) -> Result<(Exec<UdpPing>, Status)> {
+    let ping = pings(scene)?;
     let armed = scene.break_till(&format!("drop egress udp port {ECHO} for {time}"))?;
     ensure!(armed.phase == PodPhase::Armed, "{armed:#?}");
     Ok((ping, scene.till.await_status(is_hit)?))
 }
 
 /// Fails when the clock of the faults was set again.
-fn goes_on(before: &Status, resumed: &Status) -> Result<()> {
+pub fn goes_on(before: &Status, resumed: &Status) -> Result<()> {
     let end = |status: &Status| Some(status.until.as_ref()?.0);
     let (then, now) = end(before).zip(end(resumed)).context("a fault has an end")?;
     let moved = now.duration_since(then).unsigned_abs();

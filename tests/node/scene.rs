@@ -6,11 +6,13 @@ use std::{
     thread,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use chaos_kube::{PodPhase, Status, digest};
 use chaos_tests::{
+    control_plane::Identity,
     job::{Job, Kill, KillSignal, TcpServe, UdpEcho},
     node::{Deployment, Node, Pod, Shop},
+    program,
     requirements::Release,
 };
 use libtest_mimic::Completion;
@@ -56,6 +58,18 @@ impl Scene {
     /// An address of the store.
     pub fn store(&self, port: u16) -> SocketAddr {
         (self.store.address, port).into()
+    }
+
+    /// Runs `kubectl chaos` as administrator in the namespace of the pods.
+    pub fn chaos(&self, words: &[&str]) -> Result<()> {
+        let plane = self.node.plane();
+        let mut plugin = plane.command(program::plugin()?);
+        plugin.env("KUBECONFIG", plane.kubeconfig(Identity::Admin));
+        let output = plugin.args(["--namespace", "shop"]).args(words).output();
+        let output = output.context("start kubectl-chaos")?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "kubectl chaos {}: {message}", words.join(" "));
+        Ok(())
     }
 
     /// Annotates the till and waits until the agent has an answer to just that.

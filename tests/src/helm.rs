@@ -28,6 +28,24 @@ impl<'a> Helm<'a> {
         xtask::paths::workspace().join("chart")
     }
 
+    /// The names of the chart's objects that the cluster has, sorted.
+    ///
+    /// # Errors
+    /// When kubectl fails, with its standard error.
+    pub fn objects(&self) -> Result<Vec<String>> {
+        let objects = self.plane.kubectl(&[
+            "get",
+            "all,serviceaccounts,networkpolicies,poddisruptionbudgets,roles,rolebindings,clusterroles,\
+             clusterrolebindings,priorityclasses,validatingadmissionpolicies,validatingadmissionpolicybindings,crds",
+            "--all-namespaces",
+            "--selector=app.kubernetes.io/part-of=chaos-agent",
+            "--output=name",
+        ])?;
+        let mut objects: Vec<String> = objects.lines().map(str::to_owned).collect();
+        objects.sort_unstable();
+        Ok(objects)
+    }
+
     /// Runs helm and returns its standard output.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! A job is the victim's single argument, as JSON; the report is the last line that it prints.
 
 mod arrival;
+mod bpf;
 mod call;
 mod delays;
 mod kill;
@@ -15,6 +16,7 @@ mod udp;
 use std::{net::SocketAddr, time::Duration};
 
 pub use arrival::Arrival;
+pub use bpf::BpfObjects;
 pub use call::{Call, Calls, Repeated, SocketKind};
 pub use delays::{Delays, Stamped, TcpConnects, UdpDelays, UdpStamps};
 pub use kill::{Kill, KillSignal, Killed};
@@ -45,6 +47,7 @@ pub enum Job {
     TcpConnects(TcpConnects),
     RedisPage(RedisPage),
     LookUps(LookUps),
+    BpfObjects(BpfObjects),
 }
 
 /// The options of one kind of job.
@@ -84,6 +87,7 @@ jobs! {
     TcpConnects -> Delays,
     RedisPage -> PagesServed,
     LookUps -> LookedUp,
+    BpfObjects -> crate::residue::Inventory,
 }
 
 /// The first line that a victim prints: it is set up and starts now.

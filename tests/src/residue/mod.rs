@@ -20,7 +20,15 @@ use crate::{machine::Quiet, netns::TestNetns};
 const TIME_TO_FREE: Duration = Duration::from_secs(30);
 
 /// One line for each thing that exists, such as `bpf link 7 (Cgroup, program 31)`.
-type Inventory = BTreeSet<String>;
+pub type Inventory = BTreeSet<String>;
+
+/// The BPF programs, maps and links of the whole machine.
+///
+/// # Errors
+/// When they can't be listed, as without `CAP_SYS_ADMIN`.
+pub fn bpf_objects() -> Result<Inventory> {
+    bpf::inventory()
+}
 
 /// Everything there was at one moment: BPF programs, maps and links of the whole machine, cgroups
 /// of the whole hierarchy, and the interfaces, qdiscs and filters of some network namespaces.

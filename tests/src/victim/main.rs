@@ -14,7 +14,10 @@ mod stream;
 mod syscalls;
 
 use anyhow::{Context, Result};
-use chaos_tests::job::{Job, Options};
+use chaos_tests::{
+    job::{Job, Options},
+    residue,
+};
 use stage::Stage;
 
 fn main() -> Result<()> {
@@ -38,6 +41,10 @@ fn main() -> Result<()> {
         Job::TcpConnects(options) => perform(options, |options| delays::connect(options, stage)),
         Job::RedisPage(options) => perform(options, |options| page::serve(options, stage)),
         Job::LookUps(options) => perform(options, |options| names::look_up(options, stage)),
+        Job::BpfObjects(options) => perform(options, |_| {
+            stage.ready(None)?;
+            residue::bpf_objects()
+        }),
     }
 }
 

@@ -182,7 +182,9 @@ impl Kind {
             Self::Native => &[Part::System],
             Self::Kubernetes => &[Part::System, Part::Kube, Part::Prometheus],
             Self::Lab => &[Part::Lab],
-            Self::Node => &[Part::System, Part::Kube, Part::Image, Part::Lab, Part::Node],
+            Self::Node => {
+                &[Part::System, Part::Kube, Part::Image, Part::Lab, Part::Node, Part::Prometheus]
+            }
         }
     }
 }
