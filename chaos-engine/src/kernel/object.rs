@@ -1,6 +1,7 @@
 //! Loads the BPF object, and attaches its programs.
 
 use std::{
+    io::Read as _,
     os::fd::{AsFd, BorrowedFd},
     sync::LazyLock,
 };
@@ -17,6 +18,7 @@ use chaos_ebpf_common::{
     stamp::MOST_RANDOM,
 };
 use chaos_plan::{Attachment, DelayLine, Hook, Position};
+use flate2::read::ZlibDecoder;
 
 use super::{
     KernelError, Link, Naming, Trial,
@@ -29,8 +31,18 @@ use super::{
     trial,
 };
 
-/// Built by `build.rs`.
-const OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/chaos"));
+/// Packed by `build.rs`.
+const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/chaos.zlib"));
+
+/// The object, which whoever needs it unpacks again: that takes less time than the verifier needs for one program, and
+/// nobody holds it for as long as the agent runs.
+fn unpack() -> Result<Vec<u8>, KernelError> {
+    let mut object = Vec::new();
+    ZlibDecoder::new(PACKED)
+        .read_to_end(&mut object)
+        .map_err(|error| KernelError::Broken { reason: format!("unpack it: {error}") })?;
+    Ok(object)
+}
 
 /// What programs read to tell interfaces that are on top of one another apart; `None` where the kernel does
 /// not tell, or does not let programs read it.
@@ -120,7 +132,7 @@ impl Object {
             .override_global("DEVICE_FLAGS", &device_flags, true)
             .override_global("DEVICE_PRIVATE_FLAGS", &device_private_flags, true)
             .override_global("PORT_FLAGS", &port_flags, true)
-            .load(OBJECT)?;
+            .load(&unpack()?)?;
         // Before the maps are taken out.
         let map_ids = ebpf
             .maps()
@@ -310,7 +322,7 @@ impl Object {
     ) -> Result<AtFunction, KernelError> {
         let tracer = match &mut self.tracer {
             Some(tracer) => tracer,
-            empty => empty.insert(Tracer::new(OBJECT, &self.map_ids)?),
+            empty => empty.insert(Tracer::new(&unpack()?, &self.map_ids)?),
         };
         tracer.attach(function, attachment)
     }
@@ -327,5 +339,19 @@ impl Object {
     ) -> Result<Trial, KernelError> {
         self.load_program(hook)?;
         trial::run(&self.ebpf, hook, frame, gso_size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_has_types_for_the_kernel_and_no_dwarf() {
+        let object = unpack().unwrap();
+        let parsed = aya_obj::Object::parse(&object).unwrap();
+        assert!(parsed.btf.is_some() && parsed.btf_ext.is_some());
+        let dwarf = b".debug_info";
+        assert!(!object.windows(dwarf.len()).any(|bytes| bytes == dwarf));
     }
 }

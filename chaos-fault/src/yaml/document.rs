@@ -6,9 +6,8 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_saphyr::Spanned;
 
-use super::form::Form;
+use super::{form::Form, placed::Placed};
 
 /// One entry of a list: a fault by its fields, or sentences of text.
 #[derive(Debug, Clone)]
@@ -21,7 +20,7 @@ pub(super) enum Item {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wrapped {
-    pub faults: Vec<Spanned<Item>>,
+    pub faults: Vec<Placed<Item>>,
 }
 
 /// What a document holds, seen from the outside.

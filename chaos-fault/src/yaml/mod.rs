@@ -11,13 +11,15 @@ mod schema;
 mod to_form;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use serde_saphyr::{Error, Location, Spanned};
+use serde_json::Value;
+use serde_saphyr::{Error, Location};
 
 pub use self::schema::schema;
 use self::{
     document::{Item, Shape, Wrapped},
     from_form::Misplaced,
     place::{Places, Scalar},
+    placed::Placed,
 };
 pub(super) use self::{
     form::{By, Corrupt, Fail, FailDns, Form, Kill, Limit, Slow},
@@ -44,7 +46,7 @@ pub fn read_yaml(text: &str) -> Result<Vec<Sentence>, Errors> {
     let items =
         items(without_bom(text).0).map_err(|error| field_errors::errors(text, &places, &error))?;
     for item in items {
-        let Spanned { value, referenced: location, .. } = item;
+        let (value, location) = item.into_parts();
         match value {
             Item::Fault(form) => match from_form::fault(&form, location) {
                 Ok(fault) => read.push(Sentence { fault, span: places.span(location) }),
@@ -92,7 +94,7 @@ fn looks_like_yaml(text: &str) -> bool {
     })
 }
 
-fn items(text: &str) -> Result<Vec<Spanned<Item>>, Error> {
+fn items(text: &str) -> Result<Vec<Placed<Item>>, Error> {
     match serde_saphyr::from_str(text)? {
         Shape::List => serde_saphyr::from_str(text),
         Shape::Wrapped => Ok(serde_saphyr::from_str::<Wrapped>(text)?.faults),
@@ -106,10 +108,12 @@ impl Serialize for Fault {
     }
 }
 
-/// Well-formed faults only; the error names the mistakes.
+/// Well-formed faults only; the error names the mistakes. Whatever the format is, the fault is read as YAML.
 impl<'de> Deserialize<'de> for Fault {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let form = Form::deserialize(deserializer)?;
+        let json = Value::deserialize(deserializer)?.to_string();
+        let form: Form = serde_saphyr::from_str(&json)
+            .map_err(|error| de::Error::custom(error.without_snippet()))?;
         from_form::fault(&form, Location::UNKNOWN).map_err(|wrong| {
             let more = and_more(wrong.len().saturating_sub(MOST_SHOWN));
             let shown = wrong.into_iter().take(MOST_SHOWN);

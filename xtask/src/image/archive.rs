@@ -9,9 +9,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    io::Write as _,
 };
 
 use anyhow::{Context as _, Result, bail};
+use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tar::{Builder, EntryType, Header};
@@ -32,10 +34,52 @@ pub struct Image<'a> {
     pub programs: Vec<Program<'a>>,
     /// Files to read.
     pub documents: Vec<Document<'a>>,
+    pub packing: Packing,
     /// What it says of itself to those who look at it; names as in the [specification].
     ///
     /// [specification]: https://github.com/opencontainers/image-spec/blob/v1.1.1/annotations.md
     pub labels: BTreeMap<String, String>,
+}
+
+impl Image<'_> {
+    /// How many bytes its files have.
+    pub fn size(&self) -> usize {
+        let programs = self.programs.iter().map(|program| program.contents.len());
+        programs.chain(self.documents.iter().map(|document| document.contents.len())).sum()
+    }
+}
+
+/// How the layer of an image is kept in the archive, and pulled from a registry that it is pushed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// As it is: nobody waits for it to be packed and unpacked.
+    Plain,
+    /// Every runtime unpacks it. Docker takes it in `manifest.json`, too, where it looks at the bytes to see what they
+    /// are.
+    Gzip,
+}
+
+impl Packing {
+    /// The [layer] in this form. The header of gzip has no name and no time here.
+    ///
+    /// [layer]: https://github.com/opencontainers/image-spec/blob/v1.1.1/layer.md
+    fn pack(self, layer: Vec<u8>) -> Result<Vec<u8>> {
+        match self {
+            Self::Plain => Ok(layer),
+            Self::Gzip => {
+                let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+                encoder.write_all(&layer).context("pack a layer")?;
+                encoder.finish().context("end a packed layer")
+            }
+        }
+    }
+
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Plain => "application/vnd.oci.image.layer.v1.tar",
+            Self::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
+        }
+    }
 }
 
 /// An executable file.
@@ -59,9 +103,12 @@ pub fn write(images: &[Image<'_>]) -> Result<(Vec<u8>, Vec<String>)> {
     let mut archive = Archive { tar: Builder::new(Vec::new()), written: BTreeSet::new() };
     let (mut index, mut saved, mut digests) = (Vec::new(), Vec::new(), Vec::new());
     for image in images {
-        let Image { reference, entrypoint, programs, documents, labels } = image;
+        let Image { reference, entrypoint, programs, documents, packing, labels } = image;
         let Some((_, tag)) = reference.rsplit_once(':') else { bail!("{reference} has no tag") };
-        let layer = archive.blob(&layer(programs, documents)?)?;
+        let layer = layer(programs, documents)?;
+        // Of the layer as a container sees it, however it is packed.
+        let unpacked = digest(&layer);
+        let layer = archive.blob(&packing.pack(layer)?)?;
         let mut settings = json!({ "Entrypoint": entrypoint, "WorkingDir": "/" });
         if !labels.is_empty() {
             settings["Labels"] = json!(labels);
@@ -71,14 +118,14 @@ pub fn write(images: &[Image<'_>]) -> Result<(Vec<u8>, Vec<String>)> {
             "os": "linux",
             "created": CREATED,
             "config": settings,
-            "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
+            "rootfs": { "type": "layers", "diff_ids": [unpacked] },
             "history": [{ "created": CREATED, "created_by": "cargo xtask image" }],
         }))?;
         let manifest = archive.document(&json!({
             "schemaVersion": 2,
             "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": config.descriptor("application/vnd.oci.image.config.v1+json"),
-            "layers": [layer.descriptor("application/vnd.oci.image.layer.v1.tar")],
+            "layers": [layer.descriptor(packing.media_type())],
         }))?;
         let mut entry = manifest.descriptor("application/vnd.oci.image.manifest.v1+json");
         entry["platform"] = json!({ "architecture": ARCHITECTURE, "os": "linux" });
@@ -185,6 +232,8 @@ fn append(tar: &mut Builder<Vec<u8>>, path: &str, mode: u32, contents: &[u8]) ->
 mod tests {
     use std::{collections::BTreeMap, io::Read as _};
 
+    use flate2::read::GzDecoder;
+
     use super::*;
 
     fn agent() -> Image<'static> {
@@ -193,6 +242,7 @@ mod tests {
             entrypoint: &["/chaos-agent"],
             programs: vec![Program { path: "chaos-agent", contents: b"the agent" }],
             documents: vec![Document { path: "usr/share/doc/a", contents: b"about it" }],
+            packing: Packing::Gzip,
             labels: BTreeMap::from([("org.example.a".to_owned(), "b".to_owned())]),
         }
     }
@@ -203,6 +253,7 @@ mod tests {
             entrypoint: &["/bin/victim", "job"],
             programs: vec![Program { path: "bin/victim", contents: b"the victim" }],
             documents: vec![],
+            packing: Packing::Plain,
             labels: BTreeMap::new(),
         }
     }
@@ -233,6 +284,18 @@ mod tests {
         contents
     }
 
+    /// The layer in what an image of this kind has as such.
+    fn unpack_layer(image: &Image<'_>, layer: &[u8]) -> Vec<u8> {
+        match image.packing {
+            Packing::Plain => layer.to_vec(),
+            Packing::Gzip => {
+                let mut unpacked = Vec::new();
+                GzDecoder::new(layer).read_to_end(&mut unpacked).unwrap();
+                unpacked
+            }
+        }
+    }
+
     #[test]
     fn every_descriptor_leads_to_its_content() {
         let images = [agent(), victim()];
@@ -248,12 +311,13 @@ mod tests {
             let config: Value =
                 serde_json::from_slice(follow(&files, &manifest["config"])).unwrap();
             assert_eq!(config["config"]["Entrypoint"], json!(image.entrypoint));
-            let layer = follow(&files, &manifest["layers"][0]);
-            assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+            let layer = unpack_layer(image, follow(&files, &manifest["layers"][0]));
+            assert_eq!(manifest["layers"][0]["mediaType"], image.packing.media_type());
+            assert_eq!(config["rootfs"]["diff_ids"], json!([super::digest(&layer)]));
             let programs = image.programs.iter().map(|file| (file.path, file.contents));
             let documents = image.documents.iter().map(|file| (file.path, file.contents));
             let files = programs.chain(documents).map(|(path, is)| (path.to_owned(), is.to_vec()));
-            assert_eq!(unpack(layer), files.collect());
+            assert_eq!(unpack(&layer), files.collect());
             let labels = config["config"].get("Labels");
             assert_eq!(labels.is_some(), !image.labels.is_empty());
             assert!(labels.is_none_or(|labels| *labels == json!(image.labels)));
@@ -268,7 +332,8 @@ mod tests {
         assert_eq!(saved[0]["RepoTags"], json!(["chaos-agent:0.1.0"]));
         let config = document(&files, saved[0]["Config"].as_str().unwrap());
         let layer = &files[saved[0]["Layers"][0].as_str().unwrap()];
-        assert_eq!(config["rootfs"]["diff_ids"], json!([digest(layer)]));
+        let layer = unpack_layer(&agent(), layer);
+        assert_eq!(config["rootfs"]["diff_ids"], json!([digest(&layer)]));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use archive::{Document, Image, Program};
+use archive::{Document, Image, Packing, Program};
 use xtask::{node::NodeKit, paths};
 
 use crate::{
@@ -36,9 +36,9 @@ pub struct Args {
     source: Option<String>,
 }
 
-/// At most so many bytes may be shipped: the whole of it is pulled onto every node, and the program is in memory there.
-const MOST_OF_PROGRAM: usize = 22_500_000;
-const MOST_OF_IMAGE: usize = 24_000_000;
+/// At most so many bytes may be shipped: the image, packed, is pulled onto every node, and the program is in memory there.
+const MOST_OF_PROGRAM: usize = 20_000_000;
+const MOST_OF_IMAGE: usize = 12_000_000;
 
 /// Where the image has what is said about it.
 const BILL: &str = "usr/share/doc/chaos-agent/bom.cdx.json";
@@ -51,11 +51,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let inventory = inventory::of_agent().context("list what the program is made of")?;
     let (bill, licences) = (bill::write(&inventory)?, licences::page(&inventory)?);
     let mut image = agent(&args.reference, &contents);
+    image.packing = Packing::Gzip;
     image.documents = vec![
         Document { path: BILL, contents: &bill },
         Document { path: LICENCES, contents: licences.as_bytes() },
     ];
     image.labels = labels(args.source.as_deref());
+    let unpacked = image.size();
     let (bytes, digests) = archive::write(&[image])?;
     let output = match &args.output {
         Some(output) => output.clone(),
@@ -66,7 +68,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     fs::write(&output, &bytes).with_context(|| format!("write {}", output.display()))?;
     println!("{} {} in {}", args.reference, digests[0], output.display());
-    println!("the program has {} bytes, the image {}", contents.len(), bytes.len());
+    println!(
+        "the program has {} bytes, the image {}, and {unpacked} where it is unpacked",
+        contents.len(),
+        bytes.len()
+    );
     check_size("the program", contents.len(), MOST_OF_PROGRAM)?;
     check_size("the image", bytes.len(), MOST_OF_IMAGE)?;
     Ok(ExitCode::SUCCESS)
@@ -106,7 +112,7 @@ fn labels(source: Option<&str>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The agent's image, with the agent's program and nothing about it.
+/// The agent's image, with the agent's program and nothing about it, not packed.
 pub fn agent<'a>(reference: &'a str, program: &'a [u8]) -> Image<'a> {
     let programs = vec![Program { path: "chaos-agent", contents: program }];
     Image {
@@ -114,6 +120,7 @@ pub fn agent<'a>(reference: &'a str, program: &'a [u8]) -> Image<'a> {
         entrypoint: &["/chaos-agent"],
         programs,
         documents: Vec::new(),
+        packing: Packing::Plain,
         labels: BTreeMap::new(),
     }
 }

@@ -29,7 +29,7 @@ use crate::{
     command::target_directory,
     image::{
         self, Profile,
-        archive::{self, Image, Program},
+        archive::{self, Image, Packing, Program},
         build_static,
         linked::LinkedProgram,
         stripped,
@@ -108,12 +108,17 @@ impl Parts {
             image::agent(NodeKit::AGENT_IMAGE, &agent),
             image(NodeKit::VICTIM_IMAGE, VICTIM, &["/victim"], &victim),
             image(NodeKit::DNS_IMAGE, "coredns", &["/coredns"], &coredns),
-            image(NodeKit::PAUSE_IMAGE, "pause", &["/pause"], &pause),
+            // Packed as what `image` writes: each pod of the node shows that containerd takes that.
+            Image {
+                packing: Packing::Gzip,
+                ..image(NodeKit::PAUSE_IMAGE, "pause", &["/pause"], &pause)
+            },
             Image {
                 reference: NodeKit::REDIS_IMAGE,
                 entrypoint: &["/redis-server"],
                 programs: redis.programs(),
                 documents: Vec::new(),
+                packing: Packing::Plain,
                 labels: BTreeMap::new(),
             },
         ])?;
@@ -200,7 +205,14 @@ fn image<'a>(
     contents: &'a [u8],
 ) -> Image<'a> {
     let programs = vec![Program { path, contents }];
-    Image { reference, entrypoint, programs, documents: Vec::new(), labels: BTreeMap::new() }
+    Image {
+        reference,
+        entrypoint,
+        programs,
+        documents: Vec::new(),
+        packing: Packing::Plain,
+        labels: BTreeMap::new(),
+    }
 }
 
 /// A program of the guest's crate, which `build_guest` builds.
