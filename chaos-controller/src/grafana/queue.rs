@@ -70,7 +70,11 @@ impl Queue {
     }
 
     pub fn has_room(&self) -> bool {
-        self.state().waiting.len() < MOST
+        self.waiting() < MOST
+    }
+
+    fn waiting(&self) -> usize {
+        self.state().waiting.len()
     }
 
     /// Waits until there is something to be told.
@@ -170,7 +174,7 @@ mod tests {
         let next = queue.next().await;
         assert_eq!((next.uid.as_str(), next.id), ("b", None));
         queue.done(&next, 8);
-        assert_eq!(queue.state().waiting.len(), 0);
+        assert_eq!(queue.waiting(), 0);
         assert_eq!(queue.state().ids, BTreeMap::from([("b".to_owned(), 8)]));
     }
 
@@ -198,11 +202,11 @@ mod tests {
         let again = queue.next().await;
         assert_eq!((again.annotation, again.id, queue.dropped()), (ended("a"), None, 0));
         queue.failed(&known, false);
-        assert_eq!((queue.state().waiting.len(), queue.dropped()), (0, 1));
+        assert_eq!((queue.waiting(), queue.dropped()), (0, 1));
         // It is not there any more.
         queue.failed(&known, true);
         queue.push("b", begun("b"));
         queue.failed(&queue.next().await, true);
-        assert_eq!((queue.state().waiting.len(), queue.dropped()), (0, 2));
+        assert_eq!((queue.waiting(), queue.dropped()), (0, 2));
     }
 }

@@ -147,14 +147,19 @@ async fn another_leader_finds_what_was_told() {
     let mut second = telling(&server, None);
     let now = at("2026-11-28T10:06:00Z");
     // One goes on, one ended while nobody led, one ended long ago.
-    let old = ("old", Some("2026-11-28T09:50:00Z"));
-    second.look(&runs(&[("a", None), ("b", Some(END)), old]), now);
+    let with_old = |all: &[(&str, Option<&str>)]| {
+        let mut old = run("old", Some("2026-11-28T09:50:00Z"));
+        let steps = &mut old.status.as_mut().unwrap().steps;
+        steps[0].started = Some(serde_json::from_value(json!("2026-11-28T09:40:00Z")).unwrap());
+        [runs(all), vec![Arc::new(old)]].concat()
+    };
+    second.look(&with_old(&[("a", None), ("b", Some(END))]), now);
     until(&server, |server| ends(server).len() == 1).await;
-    second.look(&runs(&[("a", Some(END)), ("b", Some(END)), old]), now);
+    second.look(&with_old(&[("a", Some(END)), ("b", Some(END))]), now);
     until(&server, |server| ends(server).len() == 2).await;
     drop(second);
     let mut third = telling(&server, None);
-    third.look(&runs(&[("a", Some(END)), ("b", Some(END)), old, ("c", None)]), now);
+    third.look(&with_old(&[("a", Some(END)), ("b", Some(END)), ("c", None)]), now);
     until(&server, |server| server.annotations().len() == 3).await;
     let count = |verb: &str| server.requests().iter().filter(|one| one.method == verb).count();
     assert_eq!((count("POST"), count("PATCH")), (3, 2), "{:#?}", server.requests());

@@ -63,7 +63,10 @@ impl Server {
 }
 
 fn failure(code: StatusCode) -> (StatusCode, Value) {
-    (code, json!({ "status": "Failure", "message": code.as_str(), "code": code.as_u16() }))
+    // By the reason kube knows what is not there.
+    let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
+    let status = json!({ "status": "Failure", "reason": reason, "code": code.as_u16() });
+    (code, status)
 }
 
 /// A candidate beside its server.

@@ -28,7 +28,7 @@ use super::{
 use crate::{
     command::target_directory,
     image::{
-        self, Profile,
+        self,
         archive::{self, Image, Packing, Program},
         build_static,
         linked::LinkedProgram,
@@ -95,7 +95,7 @@ impl Parts {
         let needed = [Part::Build, Part::System, Part::Kube, Part::Image, Part::Lab, Part::Node];
         setup::ensure(&needed)?;
         let lab = Lab { settings, guest: build_guest()? };
-        let programs = build_static(&[AGENT, INTEGRATION], &[AGENT, VICTIM], Profile::Dev)?;
+        let programs = build_static(&[AGENT, INTEGRATION], &[AGENT, VICTIM])?;
         // On a node all files are in memory, and images twice.
         let agent = stripped(&programs.join(AGENT))?;
         let victim = stripped(&programs.join(VICTIM))?;
