@@ -24,7 +24,7 @@ use super::{
         status::{PodPhase, Status},
         status_writer::Message,
     },
-    Reconciler,
+    GONE, Reconciler,
 };
 
 impl<E: Engine> Reconciler<'_, E> {
@@ -81,7 +81,7 @@ impl<E: Engine> Reconciler<'_, E> {
         match wanted(&known.facts, &self.options.policy, &self.options.node_ips) {
             Desired::Faults(asked) => self.arm(name, asked).await?,
             Desired::Nothing => {
-                self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
+                self.close(name, PodPhase::Ended, vec![GONE.to_owned()]).await?;
             }
             Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why]).await?,
             Desired::Refused(cause, messages) => {
