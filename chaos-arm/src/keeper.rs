@@ -28,9 +28,9 @@ const RENEWALS: u32 = 5;
 /// The longest time between two looks at the armed targets.
 const SLOWEST: Duration = Duration::from_secs(1);
 
-/// For so long orders are done without what nobody waits for: whoever ends a fault does not wait for that as often as
-/// there are orders before.
-const ORDERS_ALONE: Duration = Duration::from_millis(100);
+/// While orders keep coming, background work (`Engine::work`) is put off by at most this long: otherwise an order would wait
+/// for a piece of it for each order ahead of it.
+const WORK_PUT_OFF: Duration = Duration::from_millis(100);
 
 /// The keeper has stopped: the agent is on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -269,7 +269,7 @@ impl<E: Engine> Keeping<E> {
                 Err(RecvTimeoutError::Timeout) => (false, None),
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
             };
-            if !is_order || worked.elapsed() >= ORDERS_ALONE {
+            if !is_order || worked.elapsed() >= WORK_PUT_OFF {
                 self.engine.work();
                 worked = Instant::now();
             }

@@ -46,7 +46,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// Changes that come together are looked at together.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// For so long runs are looked at, one after the other. Those that have not had their turn then come next.
+/// A look visits runs for at most this long. Those that it did not reach come first in the next one.
 const LONGEST_LOOK: Duration = Duration::from_millis(500);
 
 /// The loop that works.

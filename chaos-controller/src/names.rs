@@ -24,3 +24,8 @@ pub const REPORT_LABEL: &str = "chaos-agent.dev/report";
 pub fn full_name(run: &Run) -> String {
     format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any())
 }
+
+/// What no other run has; nothing of one that no server has seen.
+pub fn uid(run: &Run) -> &str {
+    run.metadata.uid.as_deref().unwrap_or_default()
+}

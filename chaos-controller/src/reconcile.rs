@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 
 use crate::{
     bounded::fit,
-    names::full_name,
+    names::{full_name, uid},
     observed::Observed,
     pods::{Annotation, PodFacts},
     probes::Question,
@@ -194,10 +194,6 @@ fn forget(observed: &Observed, memory: &mut Memory) {
     let experiments: BTreeSet<Option<&str>> =
         observed.experiments.iter().map(|one| one.metadata.uid.as_deref()).collect();
     memory.judged.retain(|uid, _| experiments.contains(&Some(uid.as_str())));
-}
-
-fn uid(run: &Run) -> &str {
-    run.metadata.uid.as_deref().unwrap_or_default()
 }
 
 fn is_finished(run: &Run) -> bool {

@@ -8,6 +8,7 @@ use chaos_probe::{Outcome, Sample};
 use kube::ResourceExt as _;
 
 use crate::{
+    names::uid,
     observed::Observed,
     probes::{Question, Samples},
 };
@@ -130,10 +131,6 @@ impl Turns {
     pub fn retain(&mut self, is_live: impl Fn(&str) -> bool) {
         self.last.retain(|run_uid, _| is_live(run_uid));
     }
-}
-
-fn uid(run: &Run) -> &str {
-    run.metadata.uid.as_deref().unwrap_or_default()
 }
 
 /// Whether the time of the step that runs is up.

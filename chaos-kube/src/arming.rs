@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chaos_api::{
-    ArmedId, Engine, FaultClock, ForeignClocks, Found, Occupied, Outcome, Policy, Request,
-    TargetReport,
+    ArmedId, Engine, FaultClock, ForeignClocks, Found, Occupied, Outcome, Policy, RefusalCause,
+    Request, TargetReport,
 };
 use chaos_fault::Fault;
 use chaos_plan::{Plan, Refusal, Scope, clash, nanoseconds, plan};
@@ -29,7 +29,7 @@ pub(super) struct Arming {
 /// What became of it.
 pub(super) enum Verdict {
     /// Nothing is armed.
-    Refused(Vec<String>),
+    Refused(RefusalCause, Vec<String>),
     /// Nothing is armed, as somebody else has armed what does not go together with it.
     Occupied(Vec<String>),
     /// What became of each ask, and the ledgers of what was armed before, as far as they were read.
@@ -46,7 +46,7 @@ pub(super) enum ArmResult {
         is_fresh: bool,
     },
     /// It may work later.
-    Waiting(String),
+    Waiting(Obstacle),
     /// Another agent of the node has it armed, with these clocks, and is about to end.
     HandedOver(String, ForeignClocks),
     /// Somebody else has armed what does not go together with it.
@@ -61,21 +61,22 @@ impl Arming {
             self.asks.iter().map(|ask| plan(&ask.faults, engine.features(), &ask.terms)).collect();
         let mut refusals: Vec<String> =
             plans.iter().flat_map(|plan| &plan.refused).map(ToString::to_string).collect();
+        let mut cause = RefusalCause::Plan;
         let mut targets = Vec::new();
         for ask in &self.asks {
-            targets.push(match resolve(&ask.target, engine) {
-                Err(Obstacle::Refused(reason)) => {
+            match resolve(&ask.target, engine) {
+                Resolved::Never(reason) => {
+                    cause = RefusalCause::Target;
                     refusals.push(reason);
-                    continue;
                 }
-                Err(Obstacle::Awaited(reason)) => Err(reason),
-                Ok(target) => Ok(target),
-            });
+                Resolved::Awaited(reason) => targets.push(Err(Obstacle { cause: None, reason })),
+                Resolved::Target(target) => targets.push(Ok(target)),
+            }
         }
         refusals.extend(self.clashes());
         if !refusals.is_empty() {
             disarm(engine, &self.armed, "its faults were refused");
-            return Verdict::Refused(refusals);
+            return Verdict::Refused(cause, refusals);
         }
         let occupied = self.occupied(engine, &plans, &targets);
         if !occupied.is_empty() {
@@ -87,7 +88,7 @@ impl Arming {
             stale.remove(&ask.id);
         }
         let mut last = disarm(engine, &stale, "its faults were taken back");
-        let mut fates = Vec::new();
+        let mut results = Vec::new();
         for ((ask, plan), target) in self.asks.iter().zip(&plans).zip(targets) {
             let is_armed = engine.ids().any(|id| *id == ask.id);
             let admitted = target.and_then(|target| match is_armed {
@@ -96,32 +97,31 @@ impl Arming {
             });
             let armed = admitted.and_then(|target| {
                 let now = self.clock.now();
-                let before =
-                    engine.report(&ask.id).transpose().map_err(|error| error.to_string())?;
+                let before = engine.report(&ask.id).transpose().map_err(Obstacle::failed)?;
                 last.extend(before.clone());
                 let armed = arm(engine, ask, plan, &self.clocks, &now, target, before);
-                armed.map_err(|error| error.to_string())
+                armed.map_err(Obstacle::failed)
             });
-            let fate = armed.unwrap_or_else(ArmResult::Waiting);
-            if !matches!(fate, ArmResult::Armed { .. }) {
+            let result = armed.unwrap_or_else(ArmResult::Waiting);
+            if !matches!(result, ArmResult::Armed { .. }) {
                 // What is read after its end comes first: it is the whole ledger.
                 last.splice(0..0, disarm(engine, [&ask.id], "it cannot go on"));
             }
-            fates.push(fate);
+            results.push(result);
         }
-        let occupied = |fate: &ArmResult| match fate {
+        let occupied = |result: &ArmResult| match result {
             ArmResult::Occupied(reason) => Some(reason.clone()),
             ArmResult::Armed { .. }
             | ArmResult::Waiting(_)
             | ArmResult::HandedOver(..)
             | ArmResult::Over => None,
         };
-        let occupied: Vec<String> = fates.iter().filter_map(occupied).collect();
+        let occupied: Vec<String> = results.iter().filter_map(occupied).collect();
         if !occupied.is_empty() {
             disarm(engine, self.asks.iter().map(|ask| &ask.id), "its faults were refused");
             return Verdict::Occupied(occupied);
         }
-        Verdict::Done(fates, last)
+        Verdict::Done(results, last)
     }
 }
 
@@ -187,9 +187,27 @@ impl Arming {
     }
 }
 
+/// Why nothing is armed for now.
+pub(super) struct Obstacle {
+    /// Nothing where something is waited for.
+    pub cause: Option<RefusalCause>,
+    pub reason: String,
+}
+
+impl Obstacle {
+    fn refused(cause: RefusalCause, why: impl ToString) -> Self {
+        Self { cause: Some(cause), reason: why.to_string() }
+    }
+
+    fn failed(why: impl ToString) -> Self {
+        Self::refused(RefusalCause::Failed, why)
+    }
+}
+
 /// Whether the node takes one target more.
-fn admit(policy: &Policy, engine: &impl Engine) -> Result<(), String> {
-    policy.admit(engine.ids().count()).map_err(|error| error.to_string())
+fn admit(policy: &Policy, engine: &impl Engine) -> Result<(), Obstacle> {
+    let admitted = policy.admit(engine.ids().count());
+    admitted.map_err(|error| Obstacle::refused(RefusalCause::Policy, error))
 }
 
 /// Disarms what is armed of `ids` and returns the last ledgers.
@@ -201,20 +219,23 @@ pub(super) fn disarm<'a>(
     engine.disarm_all(ids, why).into_iter().filter_map(|ended| ended.report).collect()
 }
 
-enum Obstacle {
+/// Where an ask goes.
+enum Resolved<T> {
+    Target(T),
     Awaited(String),
-    Refused(String),
+    /// It is never a target.
+    Never(String),
 }
 
-fn resolve<E: Engine>(place: &Place, engine: &E) -> Result<E::Target, Obstacle> {
+fn resolve<E: Engine>(place: &Place, engine: &E) -> Resolved<E::Target> {
     let (spec, name, confirmed_by) = match place {
         Place::At { spec, name, confirmed_by } => (spec, name, confirmed_by),
-        Place::Awaited(reason) => return Err(Obstacle::Awaited(reason.clone())),
+        Place::Awaited(reason) => return Resolved::Awaited(reason.clone()),
     };
     match engine.find(spec, name, confirmed_by) {
-        Found::Target(target) => Ok(target),
-        Found::Awaited(reason) => Err(Obstacle::Awaited(reason)),
-        Found::Refused(reason) => Err(Obstacle::Refused(reason)),
+        Found::Target(target) => Resolved::Target(target),
+        Found::Awaited(reason) => Resolved::Awaited(reason),
+        Found::Refused(reason) => Resolved::Never(reason),
     }
 }
 
@@ -287,7 +308,10 @@ fn arm<E: Engine>(
     };
     match engine.arm(request)? {
         Outcome::Armed(_) => {}
-        Outcome::Refused(plan) => return Ok(ArmResult::Waiting(reasons(&plan.refused))),
+        Outcome::Refused(refused) => {
+            let obstacle = Obstacle::refused(RefusalCause::Plan, reasons(&refused.refused));
+            return Ok(ArmResult::Waiting(obstacle));
+        }
         Outcome::Occupied(Occupied { refusals, handed_over: Some(clocks) }) => {
             return Ok(ArmResult::HandedOver(reasons(&refusals), clocks));
         }
@@ -306,6 +330,8 @@ fn arm<E: Engine>(
 
 #[cfg(test)]
 mod tests {
+    use chaos_api::TargetSpec;
+    use chaos_arm::fake::{FakeEngine, Shared};
     use chaos_plan::{KernelFeatures, Terms};
 
     use super::*;
@@ -355,5 +381,52 @@ mod tests {
         assert_eq!(left(&ask, &plan, &clocks, None, &past), None);
         clocks.insert(sentences[2].clone(), Clock::Over(Why::Ended));
         assert_eq!(left_at(&clocks, 70), None);
+    }
+
+    /// Why a fault is not armed on a pod, when the node has room for so many targets, and the pod is there or not.
+    fn refusal(text: &str, most_targets: usize, is_there: bool) -> Option<RefusalCause> {
+        let uid = "0e5a1b7c-0000-4000-8000-000000000000";
+        let world = Shared::default();
+        if is_there {
+            world.lock().pods.insert(uid.to_owned(), BTreeSet::new());
+        }
+        let faults = chaos_fault::parse(text).unwrap().into_iter().map(|sentence| sentence.fault);
+        let spec = TargetSpec::Pod { uid: uid.parse().unwrap(), container: None };
+        let place = Place::At { spec, name: "shop/web-0".to_owned(), confirmed_by: Vec::new() };
+        let ask = Assignment {
+            id: ArmedId("pod:shop/web-0".to_owned()),
+            target: place,
+            faults: faults.collect(),
+            indices: vec![0],
+            terms: Terms::default(),
+        };
+        let arming = Arming {
+            asks: vec![ask],
+            clocks: Clocks::new(),
+            armed: BTreeSet::new(),
+            policy: Policy::default().most_targets(most_targets),
+            clock: TimeSource::machine(),
+        };
+        match arming.run(&mut FakeEngine::new(world)) {
+            Verdict::Refused(cause, _) => Some(cause),
+            Verdict::Occupied(_) => Some(RefusalCause::Occupied),
+            Verdict::Done(results, _) => match results.into_iter().next() {
+                Some(ArmResult::Waiting(obstacle)) => obstacle.cause,
+                Some(
+                    ArmResult::Armed { .. }
+                    | ArmResult::HandedOver(..)
+                    | ArmResult::Occupied(_)
+                    | ArmResult::Over,
+                )
+                | None => None,
+            },
+        }
+    }
+
+    #[test]
+    fn each_refusal_has_its_cause() {
+        assert_eq!(refusal("drop", 1, true), None);
+        assert_eq!(refusal("drop", 1, false), None, "it is waited for");
+        assert_eq!(refusal("drop", 0, true), Some(RefusalCause::Policy));
     }
 }

@@ -1,4 +1,4 @@
-//! Orders the pods of one pass: ends first, and no end waits for the arming of many others. Pure.
+//! Orders the pods of one pass: what ends comes first, and arming is cut after [`LONGEST`]. Pure.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,9 +17,10 @@ pub(super) struct FoundPod {
 }
 
 /// What ends of what is armed for a pod.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum End {
-    All,
+    /// Everything, for this reason.
+    All(String),
     Part,
     Nothing,
 }
@@ -28,6 +29,6 @@ pub(super) enum End {
 pub(super) fn sort(found: &mut [FoundPod], passed: Option<&PodName>) {
     found.sort_by_cached_key(|one| {
         let name = &one.facts.name;
-        (one.end, passed.is_some_and(|passed| name <= passed), name.clone())
+        (one.end.clone(), passed.is_some_and(|passed| name <= passed), name.clone())
     });
 }

@@ -40,6 +40,9 @@ use super::{
     texts::{Look, Texts},
 };
 
+/// Why the faults of a pod without an annotation end.
+const GONE: &str = "the annotation is gone";
+
 /// The one who arms pods.
 pub(super) struct Reconciler<'a, E: Engine> {
     pub handle: Handle<E>,
@@ -184,20 +187,30 @@ impl<E: Engine> Reconciler<'_, E> {
         match wanted(facts, &self.options.policy, &self.options.node_ips) {
             Desired::Faults(_) if known.keeps_all(facts) => End::Nothing,
             Desired::Faults(_) => End::Part,
-            Desired::Nothing | Desired::Over(_) | Desired::Refused(..) => End::All,
+            Desired::Nothing => End::All(GONE.to_owned()),
+            Desired::Over(why) => End::All(why),
+            // Of each pod something else is wrong, and its status says what.
+            Desired::Refused(..) => End::All("it is refused now".to_owned()),
         }
     }
 
-    /// Disarms the pods of which nothing goes on, in no more time than one of them takes.
+    /// Disarms the pods of which nothing goes on. All that end for one reason take no more time than one of them.
     async fn disarm_what_ends(&mut self, found: &[FoundPod]) -> Result<(), KeeperGone> {
-        let over = found.iter().filter(|one| one.end == End::All).map(|one| &one.facts.name);
-        let over: Vec<PodName> = over.cloned().collect();
-        let ids = over.iter().filter_map(|name| self.known.get(name)).flat_map(PodState::armed_ids);
-        let ids: BTreeSet<ArmedId> = ids.collect();
-        let reports = self.disarm(ids, "its faults were taken back").await?;
-        for name in over {
-            if let Some(known) = self.known.get_mut(&name) {
-                known.count_all(&reports, &self.clocks.now());
+        let mut over: BTreeMap<&str, Vec<&PodName>> = BTreeMap::new();
+        for FoundPod { facts, end, .. } in found {
+            match end {
+                End::All(why) => over.entry(why).or_default().push(&facts.name),
+                End::Part | End::Nothing => {}
+            }
+        }
+        for (why, names) in over {
+            let known = names.iter().filter_map(|name| self.known.get(*name));
+            let ids: BTreeSet<ArmedId> = known.flat_map(PodState::armed_ids).collect();
+            let reports = self.disarm(ids, why).await?;
+            for name in names {
+                if let Some(known) = self.known.get_mut(name) {
+                    known.count_all(&reports, &self.clocks.now());
+                }
             }
         }
         Ok(())

@@ -144,7 +144,7 @@ fn what_is_armed_behind_a_lapse_ends_as_well() {
 }
 
 #[test]
-fn orders_do_not_wait_for_what_nobody_waits_for_each_time() {
+fn orders_do_not_wait_for_background_work_each_time() {
     const ORDERS: usize = 200;
     let world = world();
     world.lock().has_work = true;

@@ -29,6 +29,7 @@ use self::{
     queue::Queue,
     work::{Pace, work},
 };
+use crate::names::uid;
 
 /// How long after its end a run is told of by a controller that did not lead then.
 const LATE: SignedDuration = SignedDuration::from_mins(10);
@@ -120,8 +121,4 @@ impl Grafana {
         let told = if is_ended { Told::Ended } else { Told::Begun(annotation) };
         self.told.insert(uid(run).to_owned(), told);
     }
-}
-
-fn uid(run: &Run) -> &str {
-    run.metadata.uid.as_deref().unwrap_or_default()
 }

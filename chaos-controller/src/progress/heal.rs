@@ -30,13 +30,13 @@ impl Turn<'_> {
         if begun.is_empty() {
             return false;
         }
-        let silent = self.note_last_counts(&begun);
-        if silent == 0 {
+        let still_armed = self.note_last_counts(&begun);
+        if still_armed == 0 {
             let message = "every agent has said that nothing is armed, and what it has counted";
             self.set(status, HEALED, true, "Counted", message);
             return false;
         }
-        let (now, pods) = (self.observed.now, counted(silent, "pod"));
+        let (now, pods) = (self.observed.now, counted(still_armed, "pod"));
         let waits = now.duration_since(asked_since(status).unwrap_or(now)) < patience;
         let (reason, message) = match waits {
             true => ("Waiting", format!("waiting for the last counts of {pods}")),
@@ -46,11 +46,10 @@ impl Turn<'_> {
         waits
     }
 
-    /// Notes for the report what pods have counted in steps. How many of them are still armed, as far as their agents have
-    /// said.
+    /// Notes the last counts of these steps for the report. Returns how many pods are still armed, as their agents say.
     fn note_last_counts(&mut self, steps: &[&str]) -> u64 {
         let (home, reports) = (&self.identity.namespace, &mut self.memory.reports);
-        let mut silent = 0;
+        let mut still_armed = 0;
         for pod in self.observed.within_reach(home) {
             let Some(said) = &pod.status else { continue };
             let mut is_armed = false;
@@ -61,9 +60,9 @@ impl Turn<'_> {
                 is_armed |= said.phase == PodPhase::Armed;
                 reports.note_counts((&self.identity.uid, step, &pod.uid), counts, has_ended);
             }
-            silent += u64::from(is_armed);
+            still_armed += u64::from(is_armed);
         }
-        silent
+        still_armed
     }
 }
 

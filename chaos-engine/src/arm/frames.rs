@@ -210,8 +210,7 @@ impl Frames {
         }
     }
 
-    /// Takes what is attached to interfaces, to be detached where no other target has it. No program asks about the target
-    /// any more.
+    /// Takes the links, to be detached unless another target shares them. The target leaves its groups.
     fn take_links(&mut self) -> Vec<SharedLink> {
         let mut links = std::mem::take(&mut self.unwanted);
         self.namespaces = None;

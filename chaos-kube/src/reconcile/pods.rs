@@ -13,7 +13,7 @@ use kube::{Resource as _, ResourceExt as _};
 
 use super::{
     super::{
-        arming::{self, ArmResult, Arming, Verdict},
+        arming::{self, ArmResult, Arming, Obstacle, Verdict},
         desired::{Asked, Desired, wanted},
         events::event,
         kills::{self, Deed, Kill},
@@ -24,7 +24,7 @@ use super::{
         status::{PodPhase, Status},
         status_writer::Message,
     },
-    Reconciler,
+    GONE, Reconciler,
 };
 
 impl<E: Engine> Reconciler<'_, E> {
@@ -81,7 +81,7 @@ impl<E: Engine> Reconciler<'_, E> {
         match wanted(&known.facts, &self.options.policy, &self.options.node_ips) {
             Desired::Faults(asked) => self.arm(name, asked).await?,
             Desired::Nothing => {
-                self.close(name, PodPhase::Ended, vec!["the annotation is gone".into()]).await?;
+                self.close(name, PodPhase::Ended, vec![GONE.to_owned()]).await?;
             }
             Desired::Over(why) => self.close(name, PodPhase::Ended, vec![why]).await?,
             Desired::Refused(cause, messages) => {
@@ -115,12 +115,12 @@ impl<E: Engine> Reconciler<'_, E> {
         self.measure(&verdict, asked_at.elapsed());
         let now = self.clocks.now();
         let Some(known) = self.known.get_mut(name) else { return Ok(()) };
-        let fates = match verdict {
-            Verdict::Done(fates, last) => {
+        let results = match verdict {
+            Verdict::Done(results, last) => {
                 known.count_stopped(&last);
-                fates
+                results
             }
-            Verdict::Refused(messages) => {
+            Verdict::Refused(_, messages) => {
                 known.close(PodPhase::Refused, messages);
                 return Ok(());
             }
@@ -131,15 +131,15 @@ impl<E: Engine> Reconciler<'_, E> {
         };
         let mut messages: Vec<String> = known.over().collect();
         let (mut is_waiting, mut is_handed_over) = (false, false);
-        for (ask, fate) in asked.asks.into_iter().zip(fates) {
-            match fate {
+        for (ask, result) in asked.asks.into_iter().zip(results) {
+            match result {
                 ArmResult::Armed { report, indices, is_fresh } => {
                     known.armed.insert(ask.id.clone(), indices);
                     known.count(&report, is_fresh, &now);
                 }
-                ArmResult::Waiting(message) => {
+                ArmResult::Waiting(Obstacle { reason, .. }) => {
                     is_waiting = true;
-                    messages.push(message);
+                    messages.push(reason);
                 }
                 ArmResult::HandedOver(message, clocks) => {
                     known.learn(&ask.indices, &clocks, &now);
@@ -175,12 +175,17 @@ impl<E: Engine> Reconciler<'_, E> {
     fn measure(&self, verdict: &Verdict, took: Duration) {
         let observer = &self.liveness.observer;
         match verdict {
-            Verdict::Done(fates, _) => {
-                if fates.iter().any(|fate| matches!(fate, ArmResult::Armed { .. })) {
+            Verdict::Done(results, _) => {
+                if results.iter().any(|result| matches!(result, ArmResult::Armed { .. })) {
                     observer.armed(took);
                 }
+                for result in results {
+                    if let ArmResult::Waiting(Obstacle { cause: Some(cause), .. }) = result {
+                        observer.refused(*cause);
+                    }
+                }
             }
-            Verdict::Refused(_) => observer.refused(RefusalCause::Plan),
+            Verdict::Refused(cause, _) => observer.refused(*cause),
             Verdict::Occupied(_) => observer.refused(RefusalCause::Occupied),
         }
     }

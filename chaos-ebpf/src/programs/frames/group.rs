@@ -1,7 +1,7 @@
 //! Asks those of the targets in a network namespace about a frame that it belongs to.
 //!
 //! A target in another one shares its frames. Each is asked as by a program of its own, one after the other, the outermost
-//! first: what one loses or takes away is not there any more for the next. A stamp says how far a frame has come. Whoever has
+//! first: a frame that one drops or redirects does not reach the next. A stamp says how far a frame has come. Whoever has
 //! put it there goes on, and then those further in, as those further out were asked before.
 
 use aya_ebpf::bindings::{__sk_buff, tcx_action_base::TCX_NEXT};

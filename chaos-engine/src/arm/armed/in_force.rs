@@ -106,7 +106,7 @@ impl Armed {
         if count == 0 && !self.rules.iter().any(|rule| is_in_text(&rule.planned)) {
             return Ok(());
         }
-        // Nothing is changed where not all of them are seen.
+        // Fails before anything is changed if not every process can be listed.
         let is_by_path = part.rules.iter().any(|rule| rule.fault.under.is_some());
         let open_files = is_by_path.then(|| OpenFiles::of(cgroup)).transpose()?;
         let replaced = self.text.replace(count, &wants, |set| {
