@@ -366,11 +366,12 @@ fn what_is_held_is_sent_on_when_the_fault_ends() -> Result<()> {
         let [server, _] = pair.addresses();
         let duration = if end == "deadline" { " for 5s" } else { "" };
         let fault = format!("delay 30s udp{duration}");
-        let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
         let sinks = [(server, pair.server()), (client(server), pair.client())]
             .map(|(bind, place)| Victim::start(UdpDelays { bind }, place));
         let [there, back] = sinks;
         let (there, back) = (there?, back?);
+        // Its time begins when everything else is ready.
+        let mut agent = Agent::armed(&pair.claim, &pair.client_cgroup, &fault)?;
         for (to, place) in [(there.address(), pair.client()), (back.address(), pair.server())] {
             Victim::run(stamps(to, 100, Duration::ZERO), place)?;
         }
