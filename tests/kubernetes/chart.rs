@@ -68,7 +68,7 @@ fn the_api_server_accepts_the_chart_with_every_option() -> Result<()> {
     for (plural, kind) in [("podmonitors", "PodMonitor"), ("prometheusrules", "PrometheusRule")] {
         plane.apply(&operators_kind(plural, kind))?;
         let definition = format!("crd/{plural}.monitoring.coreos.com");
-        plane.kubectl(&["wait", "--for=condition=Established", &definition])?;
+        plane.await_kinds(&[&definition])?;
     }
     // A dry run makes no namespace, so what lies in one would be refused.
     plane.kubectl(&["create", "namespace", "chaos-agent"])?;
@@ -142,7 +142,7 @@ fn helm_upgrades_the_kinds_and_leaves_experiments_when_it_uninstalls() -> Result
     let notes = chart("install", &old)?;
     assert!(notes.contains("enforce=privileged"), "the namespace has no level: {notes}");
     assert_eq!(short_names()?, "earlier");
-    plane.kubectl(&["wait", "--for=condition=Established", "crd/experiments.chaos-agent.dev"])?;
+    plane.await_kinds(&["crd/experiments.chaos-agent.dev"])?;
     plane.kubectl(&["create", "namespace", "shop"])?;
     let samples = xtask::paths::workspace().join("manifests/samples");
     let sample = samples.join("experiment.yaml").display().to_string();

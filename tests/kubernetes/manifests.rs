@@ -52,7 +52,7 @@ fn the_api_server_accepts_every_manifest() -> Result<()> {
     let definitions = manifests.join("controller/crds.yaml").display().to_string();
     plane.kubectl(&["apply", "--server-side", "--filename", &definitions])?;
     let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
-    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
+    plane.await_kinds(&kinds)?;
     let samples = samples.display().to_string();
     let applied = plane.kubectl(&[&strict[..], &["--filename", &samples]].concat())?;
     for object in [

@@ -162,7 +162,7 @@ impl Server {
 fn a_real_api_server_gives_what_the_table_says() -> Result<()> {
     let plane = ControlPlane::start()?;
     plane.apply(&definition().to_string())?;
-    plane.kubectl(&["wait", "--for=condition=Established", "crd/tables.test.chaos-agent.dev"])?;
+    plane.await_kinds(&["crd/tables.test.chaos-agent.dev"])?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let admin = runtime.block_on(client(plane.kubeconfig(Identity::Admin)))?;
     let server = Server { plane, runtime, admin };

@@ -18,7 +18,7 @@ fn the_api_server_refuses_objects_that_make_no_sense_and_changes_of_runs() -> Re
     let definitions = xtask::paths::workspace().join("manifests/controller/crds.yaml");
     plane.kubectl(&["apply", "--server-side", "--filename", &definitions.display().to_string()])?;
     let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
-    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
+    plane.await_kinds(&kinds)?;
     plane.kubectl(&["create", "namespace", SHOP])?;
     let object = |kind: &str, spec: Value| {
         let metadata = json!({ "name": "it", "namespace": SHOP });

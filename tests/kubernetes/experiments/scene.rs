@@ -288,7 +288,7 @@ pub fn install(plane: &ControlPlane) -> Result<PathBuf> {
     let path = xtask::paths::workspace().join("manifests/controller").display().to_string();
     plane.kubectl(&["apply", "--kustomize", &path])?;
     let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
-    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
+    plane.await_kinds(&kinds)?;
     let token = plane.unbound_token("chaos-agent", "chaos-controller")?;
     plane.kubeconfig_of("chaos-controller", &token)
 }

@@ -17,7 +17,8 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -166,6 +167,27 @@ impl ControlPlane {
     /// When kubectl fails, with its standard error.
     pub fn apply(&self, manifest: &str) -> Result<String> {
         self.kubectl_as(Identity::Admin, &["apply", "--filename=-"], manifest)
+    }
+
+    /// Waits until the server serves what these definitions define, each named as `crd/PLURAL.GROUP`.
+    ///
+    /// # Errors
+    /// When it does not within a few minutes, or kubectl fails otherwise, with its standard error.
+    pub fn await_kinds(&self, definitions: &[&str]) -> Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        let wait = [&["wait", "--for=condition=Established"][..], definitions].concat();
+        loop {
+            match self.kubectl(&wait) {
+                Ok(_) => return Ok(()),
+                // kubectl fails on a definition that has no conditions at all yet.
+                Err(error)
+                    if error.to_string().contains("accessor error") && Instant::now() < give_up =>
+                {
+                    thread::sleep(Duration::from_millis(50));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Runs kubectl as `identity` with `input` as its standard input and returns its standard

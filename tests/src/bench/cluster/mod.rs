@@ -143,7 +143,7 @@ fn install(plane: &ControlPlane) -> Result<std::path::PathBuf> {
         plane.kubectl(&["apply", "--kustomize", &path])?;
     }
     let kinds = ["crd/runs.chaos-agent.dev", "crd/experiments.chaos-agent.dev"];
-    plane.kubectl(&[&["wait", "--for=condition=Established"][..], &kinds].concat())?;
+    plane.await_kinds(&kinds)?;
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": SHOP, "labels": { "chaos-agent.dev/enabled": "true" } } });
     plane.apply(&namespace.to_string())?;
