@@ -22,12 +22,12 @@ const BOUND: f64 = 9.903_487_552_536_128;
 /// A chance is judged when so many hits are to be expected.
 const ENOUGH: f64 = 5.0;
 
-/// Of so many events one may have been spared by a lease that had lapsed: an agent that ends what it has armed lets its
-/// lease lapse first.
-const LAPSED: u64 = 100;
+/// So many events may have been spared by a lease that had lapsed, and one of so many: an agent that ends what it has armed
+/// withdraws the lease first, and what comes then counts as well.
+const LAPSED: (u64, u64) = (10, 20);
 
-/// Of so many calls one may have been missed.
-const MISSED: u64 = 100;
+/// So many calls may have been missed, and one of so many.
+const MISSED: (u64, u64) = (10, 100);
 
 /// What is said of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,7 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
             format!("the faults of {early} pods were over before their time"),
         ));
     }
-    if lapsed.saturating_mul(LAPSED) > ledger.matched {
+    if lapsed > LAPSED.0 && lapsed.saturating_mul(LAPSED.1) > ledger.matched {
         let of = ledger.matched;
         return Some((
             LeaseLapsed,
@@ -129,7 +129,7 @@ fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
         let why = format!("{unfit} of them could not be held or damaged");
         return Some((NothingHit, if unfit > 0 { format!("{what}: {why}") } else { what }));
     }
-    (missed.saturating_mul(MISSED) > matched).then(|| {
+    (missed > MISSED.0 && missed.saturating_mul(MISSED.1) > matched).then(|| {
         let what = format!("beside {} up to {missed} were missed", counted(matched, "call"));
         (CallsMissed, format!("{what}, neither failed nor counted"))
     })
@@ -225,8 +225,15 @@ mod tests {
         assert_eq!(reason(|evidence, _| evidence.armed = 3), (Mismatch, NotAllArmed));
         assert_eq!(reason(|_, ledger| ledger.lost = 1), (Mismatch, Lost));
         assert_eq!(reason(|evidence, _| evidence.early = 1), (Mismatch, EndedEarly));
-        assert_eq!(reason(|evidence, _| evidence.lapsed = 11), (Mismatch, LeaseLapsed));
-        assert_eq!(reason(|evidence, _| evidence.lapsed = 10), (Confirmed, AllInjected));
+        assert_eq!(reason(|evidence, _| evidence.lapsed = 51), (Mismatch, LeaseLapsed));
+        assert_eq!(reason(|evidence, _| evidence.lapsed = 50), (Confirmed, AllInjected));
+        // What came while its faults were taken away.
+        let at_the_end = |evidence: &mut Evidence, ledger: &mut LedgerSums| {
+            (ledger.matched, ledger.injected, ledger.spared) = (29, 26, 3);
+            (evidence.drawn, evidence.expected, evidence.hit) = (0, 0.0, 0);
+            evidence.lapsed = 3;
+        };
+        assert_eq!(reason(at_the_end), (Confirmed, AllInjected));
         assert_eq!(reason(|evidence, _| evidence.hit = 200), (Mismatch, ShareOff));
         assert_eq!(reason(|evidence, _| evidence.hit = 0), (Mismatch, ShareOff));
         assert_eq!(reason(|evidence, _| evidence.gap = true), (Inconclusive, LedgerGap));
@@ -243,6 +250,7 @@ mod tests {
         };
         assert_eq!(reason(passed), (Inconclusive, NothingHit));
         assert_eq!(reason(|evidence, _| evidence.missed = 11), (Inconclusive, CallsMissed));
+        assert_eq!(reason(|evidence, _| evidence.missed = 10), (Confirmed, AllInjected));
         let few = |evidence: &mut Evidence, _: &mut LedgerSums| {
             (evidence.drawn, evidence.expected, evidence.hit) = (20, 2.0, 1);
         };
