@@ -22,12 +22,24 @@ const BOUND: f64 = 9.903_487_552_536_128;
 /// A chance is judged when so many hits are to be expected.
 const ENOUGH: f64 = 5.0;
 
-/// So many events may have been spared by a lease that had lapsed, and one of so many: an agent that ends what it has armed
-/// withdraws the lease first, and what comes then counts as well.
-const LAPSED: (u64, u64) = (10, 20);
+/// How many events may have been spared by a lease that had lapsed: an agent that ends what it has armed withdraws the
+/// lease first, and what comes then counts as well.
+const LAPSED: Tolerance = Tolerance { number: 10, one_of: 20 };
 
-/// So many calls may have been missed, and one of so many.
-const MISSED: (u64, u64) = (10, 100);
+/// How many calls may have been missed.
+const MISSED: Tolerance = Tolerance { number: 10, one_of: 100 };
+
+/// What is too little to speak against a step: this number, or one of so many.
+struct Tolerance {
+    number: u64,
+    one_of: u64,
+}
+
+impl Tolerance {
+    fn is_exceeded(&self, found: u64, of: u64) -> bool {
+        found > self.number && found.saturating_mul(self.one_of) > of
+    }
+}
 
 /// What is said of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +104,7 @@ fn contradiction(step: &Step, status: &StepStatus) -> Option<(VerdictReason, Str
             format!("the faults of {early} pods were over before their time"),
         ));
     }
-    if lapsed > LAPSED.0 && lapsed.saturating_mul(LAPSED.1) > ledger.matched {
+    if LAPSED.is_exceeded(lapsed, ledger.matched) {
         let of = ledger.matched;
         return Some((
             LeaseLapsed,
@@ -129,7 +141,7 @@ fn lack(step: &Step, status: &StepStatus) -> Option<(VerdictReason, String)> {
         let why = format!("{unfit} of them could not be held or damaged");
         return Some((NothingHit, if unfit > 0 { format!("{what}: {why}") } else { what }));
     }
-    (missed > MISSED.0 && missed.saturating_mul(MISSED.1) > matched).then(|| {
+    MISSED.is_exceeded(missed, matched).then(|| {
         let what = format!("beside {} up to {missed} were missed", counted(matched, "call"));
         (CallsMissed, format!("{what}, neither failed nor counted"))
     })
