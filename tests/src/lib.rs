@@ -26,6 +26,7 @@ pub mod overlay;
 pub mod payload;
 pub mod process;
 pub mod program;
+pub mod prometheus;
 pub mod requirements;
 pub mod residue;
 pub mod stats;

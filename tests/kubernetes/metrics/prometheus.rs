@@ -12,9 +12,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_tests::process::{Place, Process};
+use chaos_tests::prometheus::PrometheusServer;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use xtask::prometheus_binaries::PrometheusBinaries;
 
 use super::{PATIENCE, free, rules_file};
@@ -28,17 +27,16 @@ pub struct Target<'a> {
 
 /// A server. Dropping it kills it.
 pub struct Prometheus {
-    _process: Process,
+    _server: PrometheusServer,
     address: SocketAddr,
-    _directory: TempDir,
 }
 
 impl Prometheus {
     /// Starts a server that scrapes these each second and evaluates the rules as often, and waits until it answers.
     pub fn start(targets: &[Target<'_>]) -> Result<Self> {
         let directory = tempfile::tempdir().context("make a directory")?;
-        let path = |name: &str| directory.path().join(name);
-        fs::write(path("rules.yaml"), rules_file()?.to_string())?;
+        let rules = directory.path().join("rules.yaml");
+        fs::write(&rules, rules_file()?.to_string())?;
         let jobs: Vec<Value> = targets
             .iter()
             .map(|target| {
@@ -52,19 +50,12 @@ impl Prometheus {
             .collect();
         let config = json!({
             "global": { "scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s" },
-            "rule_files": [path("rules.yaml")], "scrape_configs": jobs,
+            "rule_files": [rules], "scrape_configs": jobs,
         });
-        // YAML includes JSON.
-        fs::write(path("prometheus.yaml"), config.to_string())?;
         let address = free()?;
-        let mut command = Command::new(PrometheusBinaries::find()?.prometheus);
-        command
-            .arg(format!("--config.file={}", path("prometheus.yaml").display()))
-            .arg(format!("--storage.tsdb.path={}", path("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .arg("--log.level=error");
-        let process = Process::spawn(command, Place::here())?;
-        let prometheus = Self { _process: process, address, _directory: directory };
+        let command = Command::new(PrometheusBinaries::find()?.prometheus);
+        let server = PrometheusServer::start(command, directory, &config, address)?;
+        let prometheus = Self { _server: server, address };
         let give_up = Instant::now() + PATIENCE;
         while prometheus.get("/-/ready").is_err() {
             ensure!(Instant::now() < give_up, "Prometheus does not answer");

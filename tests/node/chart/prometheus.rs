@@ -1,18 +1,13 @@
 //! Debian's Prometheus, on the host's end of the node's network, scrapes the pods of the chart.
 
 use std::{
-    fs,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use chaos_tests::{
-    control_plane::ControlPlane,
-    process::{Place, Process},
-};
+use chaos_tests::{control_plane::ControlPlane, prometheus::PrometheusServer};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use xtask::prometheus_binaries::PrometheusBinaries;
 
 use crate::{experiments::PATIENCE, scene::Scene};
@@ -27,8 +22,7 @@ pub const METRICS: u16 = 9464;
 pub struct Prometheus<'a> {
     plane: &'a ControlPlane,
     programs: PrometheusBinaries,
-    _process: Process,
-    _directory: TempDir,
+    _server: PrometheusServer,
 }
 
 impl<'a> Prometheus<'a> {
@@ -44,8 +38,6 @@ impl<'a> Prometheus<'a> {
         let address = |pod: &Value| Some(format!("{}:{METRICS}", pod["status"]["podIP"].as_str()?));
         let addresses: Vec<String> = pods.iter().filter(stays).filter_map(address).collect();
         let directory = tempfile::tempdir().context("make a directory for Prometheus")?;
-        let file = directory.path().join("prometheus.yaml");
-        // YAML includes JSON.
         let config = json!({
             "global": { "scrape_interval": "2s", "scrape_timeout": "2s" },
             "scrape_configs": [{
@@ -54,16 +46,10 @@ impl<'a> Prometheus<'a> {
                 "static_configs": [{ "targets": addresses }],
             }],
         });
-        fs::write(&file, config.to_string()).context("write Prometheus' configuration")?;
         let programs = PrometheusBinaries::find()?;
-        let mut command = plane.command(&programs.prometheus);
-        command
-            .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-            .arg(format!("--web.listen-address={ADDRESS}"))
-            .arg("--log.level=error");
-        let process = Process::spawn(command, Place::here())?;
-        Ok(Self { plane, programs, _process: process, _directory: directory })
+        let command = plane.command(&programs.prometheus);
+        let server = PrometheusServer::start(command, directory, &config, ADDRESS.parse()?)?;
+        Ok(Self { plane, programs, _server: server })
     }
 
     /// Waits until a query has one number, and one that is wanted.
